@@ -1,0 +1,87 @@
+"""Sizes of videos in pixels, latents and tokens, and all arithmetic between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class PixelShape:
+    """A video in pixels: ``frames`` × ``height`` × ``width``."""
+
+    frames: int
+    height: int
+    width: int
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of the whole clip."""
+        return self.frames * self.height * self.width
+
+
+@dataclass(frozen=True, slots=True)
+class LatentShape:
+    """A video in VAE latents: ``channels`` × ``frames`` × ``height`` × ``width``."""
+
+    channels: int
+    frames: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """How a VAE and a patch embedding shrink a video.
+
+    Attributes:
+        temporal: Pixel frames per latent frame after the first (4: 1 + 4k frames become 1 + k).
+        spatial: Pixels per latent cell along height and width.
+        patch: Latent cells per token along (frames, height, width).
+    """
+
+    temporal: int
+    spatial: int
+    patch: tuple[int, int, int]
+
+    def latent(self, shape: PixelShape, channels: int) -> LatentShape:
+        """Latent shape of a video.
+
+        Raises:
+            ValueError: If the size does not divide into whole tokens.
+        """
+        self.check(shape)
+        return LatentShape(
+            channels,
+            (shape.frames - 1) // self.temporal + 1,
+            shape.height // self.spatial,
+            shape.width // self.spatial,
+        )
+
+    def tokens(self, shape: PixelShape) -> int:
+        """Tokens of one stream for a video of this size."""
+        latent = self.latent(shape, channels=1)
+        frames, height, width = self.patch
+        return -(-latent.frames // frames) * (latent.height // height) * (latent.width // width)
+
+    def check(self, shape: PixelShape) -> None:
+        """Refuse a size that does not divide into whole tokens.
+
+        Raises:
+            ValueError: Naming the size and the nearest allowed one.
+        """
+        rows, columns = self.spatial * self.patch[1], self.spatial * self.patch[2]
+        if shape.frames < 1 or shape.frames % self.temporal != 1 % self.temporal:
+            nearest = max(0, round((shape.frames - 1) / self.temporal)) * self.temporal + 1
+            message = (
+                f"num_frames={shape.frames} does not fit this model: it makes 1 + {self.temporal}·k "
+                f"frames. Use num_frames={nearest}."
+            )
+            raise ValueError(message)
+        if min(shape.height, shape.width) < 1 or shape.height % rows or shape.width % columns:
+            height = max(1, round(shape.height / rows)) * rows
+            width = max(1, round(shape.width / columns)) * columns
+            message = (
+                f"height={shape.height}, width={shape.width} do not fit this model: height must be "
+                f"a multiple of {rows} and width of {columns}. Use height={height}, width={width}."
+            )
+            raise ValueError(message)
