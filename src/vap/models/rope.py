@@ -1,0 +1,118 @@
+"""Temporally biased rotary embedding (paper section 3.3).
+
+If reference and target shared positions, the model would read a pixel-to-pixel mapping into
+them that does not exist. So the target keeps its positions (frames 0 … F−1) and the references
+are put *before* it in time, at −R·F … −1, first reference first; positions in space are shared.
+The other modes are the paper's ablations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import torch
+from diffusers.models.embeddings import get_1d_rotary_pos_embed
+
+ReferencePositions: TypeAlias = Literal["before", "shared", "height", "width", "discrete"]
+RotaryTable: TypeAlias = tuple[torch.Tensor, torch.Tensor]
+
+_DISCRETE_START, _DISCRETE_STRIDE = 50, 30
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Positions of one video's tokens along its three axes.
+
+    Attributes:
+        time: ``[F]``, may be negative.
+        height: ``[H]``.
+        width: ``[W]``.
+    """
+
+    time: torch.Tensor
+    height: torch.Tensor
+    width: torch.Tensor
+
+
+def check_reference_positions(mode: str) -> None:
+    """Refuse an unknown placement of the references.
+
+    Raises:
+        ValueError: If ``mode`` is not one of :data:`ReferencePositions`.
+    """
+    if mode not in get_args(ReferencePositions):
+        allowed = ", ".join(get_args(ReferencePositions))
+        message = f"reference_positions={mode!r} is unknown. Use one of: {allowed}."
+        raise ValueError(message)
+
+
+def reference_grid(target: Grid, index: int, count: int, mode: ReferencePositions) -> Grid:
+    """Positions of one reference video, relative to a target that starts at the origin.
+
+    Args:
+        target: Positions of the target's tokens.
+        index: Which reference, 0 … count − 1.
+        count: Number of references R.
+        mode: ``before``: frames −R·F … −1 in order (the released model). ``shared``: no bias.
+            ``height``/``width``: the same shift along an axis of space. ``discrete``: frames from
+            50 + 30·index on, after the target, with gaps.
+
+    Returns:
+        The reference's positions, of the target's size.
+    """
+    check_reference_positions(mode)
+    time, height, width = target.time, target.height, target.width
+    steps_back = count - index
+    if mode == "before":
+        time = time - steps_back * len(time)
+    elif mode == "height":
+        height = height - steps_back * _span(height)
+    elif mode == "width":
+        width = width - steps_back * _span(width)
+    elif mode == "discrete":
+        time = time + (_DISCRETE_START + _DISCRETE_STRIDE * index)
+    return Grid(time, height, width)
+
+
+def rotary_table(
+    grid: Grid, dims: tuple[int, int, int], frequency_dtype: torch.dtype = torch.float32
+) -> RotaryTable:
+    """Cosines and sines of every token of a grid, pairs interleaved (even, odd), θ = 10000.
+
+    Args:
+        grid: Positions along time, height, width.
+        dims: Channels of a head that turn with (time, height, width); all even.
+        frequency_dtype: Precision of the angles: float64 in Wan, float32 in CogVideoX.
+
+    Returns:
+        Two float32 tensors ``[N, sum(dims)]``, tokens in (time, height, width) order.
+    """
+    tables = [
+        get_1d_rotary_pos_embed(
+            dim, positions.to(frequency_dtype), use_real=True, freqs_dtype=frequency_dtype
+        )
+        for dim, positions in zip(dims, (grid.time, grid.height, grid.width), strict=True)
+    ]
+    cosines, sines = zip(*tables, strict=True)
+    return _outer(cosines), _outer(sines)
+
+
+def _outer(parts: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Spread per-axis tables ``[F, t]``, ``[H, h]``, ``[W, w]`` over the grid: ``[N, t+h+w]``."""
+    time, height, width = parts
+    frames, rows, columns = len(time), len(height), len(width)
+    spread = [
+        time[:, None, None, :].expand(frames, rows, columns, -1),
+        height[None, :, None, :].expand(frames, rows, columns, -1),
+        width[None, None, :, :].expand(frames, rows, columns, -1),
+    ]
+    return torch.cat(spread, dim=-1).reshape(frames * rows * columns, -1)
+
+
+def _span(positions: torch.Tensor) -> float:
+    """Length that a row of evenly spaced positions covers, its last cell included."""
+    if len(positions) == 1:
+        return 1.0
+    step = (positions[-1] - positions[0]) / (len(positions) - 1)
+    return float(step * len(positions))
