@@ -1,0 +1,234 @@
+"""The expert as a part of its own: add, initialise, freeze, save, load and swap it.
+
+An expert parameter has the name of its backbone twin with ``_mot_ref`` appended to one module
+or parameter name, as in the released checkpoints; everything here follows from that rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import nn
+
+from vap.models.expert_file import read_expert, read_expert_info, write_expert
+
+EXPERT_SUFFIX = "_mot_ref"
+
+
+def is_expert_name(name: str) -> bool:
+    """Whether a parameter name belongs to the expert."""
+    return EXPERT_SUFFIX in name
+
+
+def backbone_twin(name: str) -> str:
+    """Name of the backbone tensor that an expert tensor was initialised from."""
+    return name.replace(EXPERT_SUFFIX, "", 1)
+
+
+def refuse_unsupported(**released_options: Any) -> None:
+    """Refuse configuration keys of the release that are null in every published checkpoint.
+
+    Raises:
+        ValueError: If one is set.
+    """
+    for key, value in released_options.items():
+        if value:
+            message = (
+                f"{key}={value!r} is not supported: it is unset in every released checkpoint. "
+                f"Remove it from transformer/config.json or set it to null."
+            )
+            raise ValueError(message)
+
+
+class ExpertMixin:
+    """What both variants' transformers share: an expert that comes and goes.
+
+    A subclass names its blocks and the embeddings that have a twin, and makes those twins.
+    """
+
+    _blocks_name: ClassVar[str]
+    _expert_modules: ClassVar[tuple[str, ...]]
+
+    @property
+    def expert_depths(self) -> tuple[int, ...]:
+        """Depths that have an expert block; empty without an expert."""
+        return tuple(self.config.block_idx_with_mot_ref or ())  # type: ignore[attr-defined]
+
+    @property
+    def expert_blocks(self) -> nn.ModuleList:
+        """The backbone's blocks, coupled or not."""
+        return getattr(self, self._blocks_name)
+
+    def require_expert(self) -> None:
+        """Refuse to read a reference without an expert.
+
+        Raises:
+            ValueError: Saying how to add one.
+        """
+        if not self.expert_depths:
+            message = (
+                "This model has no expert, so it cannot read a reference video. Load one with "
+                "load_expert(path), or add an untrained one with add_expert(depths)."
+            )
+            raise ValueError(message)
+
+    def add_expert(self, depths: Sequence[int] | None = None) -> Self:
+        """Add freshly initialised expert modules at some depths.
+
+        Args:
+            depths: Block indices; the released choice by default.
+
+        Raises:
+            ValueError: If an index is repeated or out of range, or an expert is there already.
+        """
+        if self.expert_depths:
+            message = "This model already has an expert. Call remove_expert() first."
+            raise ValueError(message)
+        count = len(self.expert_blocks)
+        chosen = sorted(self.default_expert_depths(count) if depths is None else depths)
+        if not chosen or chosen != sorted(set(chosen)) or not 0 <= chosen[0] <= chosen[-1] < count:
+            message = (
+                f"Expert depths {list(depths or ())} are not usable: give distinct block indices "
+                f"between 0 and {count - 1}."
+            )
+            raise ValueError(message)
+        for name in self._expert_modules:
+            setattr(self, name + EXPERT_SUFFIX, self._new_expert_module(name))
+        for depth in chosen:
+            self.expert_blocks[depth].add_expert()
+        self.expert_blocks[chosen[-1]].is_last_expert = True
+        self.register_to_config(block_idx_with_mot_ref=chosen)  # type: ignore[attr-defined]
+        return self
+
+    def remove_expert(self) -> Self:
+        """Take the expert out; what is left is the stock backbone."""
+        for name in self._expert_modules:
+            if self.expert_depths:
+                delattr(self, name + EXPERT_SUFFIX)
+        for block in self.expert_blocks:
+            block.remove_expert()
+        self.register_to_config(block_idx_with_mot_ref=None)  # type: ignore[attr-defined]
+        return self
+
+    def initialise_expert(self) -> Self:
+        """Copy every expert tensor from its backbone twin, as training starts (paper section 3.2).
+
+        Raises:
+            ValueError: If a twin is missing or has another shape (a quantised backbone).
+        """
+        state = self.state_dict()  # type: ignore[attr-defined]
+        copies = {}
+        for name in filter(is_expert_name, state):
+            twin = state.get(backbone_twin(name))
+            if twin is None or twin.shape != state[name].shape:
+                message = (
+                    f"{name} cannot be copied from the backbone: {backbone_twin(name)} is missing "
+                    "or quantised. Initialise from an unquantised backbone, or load an expert file."
+                )
+                raise ValueError(message)
+            copies[name] = twin.detach().clone()
+        self.load_state_dict(copies, strict=False, assign=True)  # type: ignore[attr-defined]
+        return self
+
+    def freeze_backbone(self) -> Self:
+        """Let gradients reach expert parameters only."""
+        for name, parameter in self.named_parameters():  # type: ignore[attr-defined]
+            parameter.requires_grad_(is_expert_name(name))
+        return self
+
+    def expert_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Expert parameters with their names."""
+        for name, parameter in self.named_parameters():  # type: ignore[attr-defined]
+            if is_expert_name(name):
+                yield name, parameter
+
+    def expert_state_dict(self) -> dict[str, torch.Tensor]:
+        """Expert tensors only, under their full names."""
+        self.require_expert()
+        state = self.state_dict()  # type: ignore[attr-defined]
+        return {name: tensor for name, tensor in state.items() if is_expert_name(name)}
+
+    def save_expert(self, path: str | Path, *, description: str = "") -> Path:
+        """Write the expert alone as one safetensors file, atomically.
+
+        Args:
+            path: File to write; the folder must exist.
+            description: Free text kept in the header (what it was trained on).
+        """
+        return write_expert(
+            path,
+            self.expert_state_dict(),
+            transformer=type(self).__name__,
+            depths=self.expert_depths,
+            reference_positions=self.config.reference_positions,  # type: ignore[attr-defined]
+            description=description,
+        )
+
+    def load_expert(self, path: str | Path) -> Self:
+        """Load an expert file in place of the present expert; the backbone stays loaded.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If the file is no expert, or one for another model.
+        """
+        info = read_expert_info(path)
+        if info.transformer != type(self).__name__:
+            message = f"{path} is an expert for {info.transformer}, not for {type(self).__name__}."
+            raise ValueError(message)
+        info.check_shapes(self._expert_shapes(info.depths))
+        self.install_expert(
+            read_expert(path), depths=info.depths, reference_positions=info.reference_positions
+        )
+        return self
+
+    def install_expert(
+        self, state: dict[str, torch.Tensor], *, depths: Sequence[int], reference_positions: str
+    ) -> Self:
+        """Put expert tensors in place of the present expert.
+
+        Args:
+            state: Expert tensors under their full names.
+            depths: Blocks that they belong to.
+            reference_positions: Placement of references that they were trained with.
+        """
+        self.remove_expert()
+        with torch.device("meta"):
+            self.add_expert(depths)
+        device, dtype = self.device, self.dtype  # type: ignore[attr-defined]
+        keep = tuple(getattr(self, "_keep_in_fp32_modules", None) or ())
+        placed = {
+            name: tensor.to(device, _load_dtype(name, tensor, dtype, keep))
+            for name, tensor in state.items()
+        }
+        missing = self.load_state_dict(placed, strict=False, assign=True)  # type: ignore[attr-defined]
+        assert not any(is_expert_name(name) for name in missing.missing_keys)
+        self.register_to_config(reference_positions=reference_positions)  # type: ignore[attr-defined]
+        return self
+
+    def default_expert_depths(self, num_layers: int) -> tuple[int, ...]:
+        """Depths of the released expert of this variant."""
+        raise NotImplementedError
+
+    def _new_expert_module(self, name: str) -> nn.Module:
+        """A fresh expert twin of one of the backbone's embeddings."""
+        raise NotImplementedError
+
+    def _expert_shapes(self, depths: Sequence[int]) -> dict[str, torch.Size]:
+        """Names and shapes of an expert at these depths."""
+        with torch.device("meta"):
+            model = type(self).from_config(  # type: ignore[attr-defined]
+                {**self.config, "block_idx_with_mot_ref": list(depths)}  # type: ignore[attr-defined]
+            )
+        return {n: t.shape for n, t in model.state_dict().items() if is_expert_name(n)}
+
+
+def _load_dtype(
+    name: str, tensor: torch.Tensor, dtype: torch.dtype, keep: tuple[str, ...]
+) -> torch.dtype:
+    """The precision that diffusers' loader would give this tensor."""
+    if not tensor.is_floating_point():
+        return tensor.dtype
+    return torch.float32 if any(part in keep for part in name.split(".")) else dtype

@@ -1,0 +1,127 @@
+"""The expert file: one safetensors file with a header that says what it belongs to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from vap.files import replacing
+
+_FORMAT = "vap-expert"
+_FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertInfo:
+    """What an expert file says of itself.
+
+    Attributes:
+        path: The file.
+        transformer: Class name of the model that it belongs to.
+        depths: Blocks that it has twins of.
+        reference_positions: Placement of references that it was trained with.
+        description: Free text of whoever saved it.
+        shapes: Name and shape of every tensor.
+    """
+
+    path: Path
+    transformer: str
+    depths: tuple[int, ...]
+    reference_positions: str
+    description: str
+    shapes: dict[str, tuple[int, ...]]
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters."""
+        return sum(torch.Size(shape).numel() for shape in self.shapes.values())
+
+    def check_shapes(self, expected: Mapping[str, Sequence[int]]) -> None:
+        """Compare with the expert that a model would take.
+
+        Raises:
+            ValueError: Naming the first tensor that differs.
+        """
+        for name in sorted({*expected, *self.shapes}):
+            wanted, found = expected.get(name), self.shapes.get(name)
+            if wanted is None or found is None or tuple(wanted) != tuple(found):
+                message = (
+                    f"{self.path} does not fit this backbone: {name} is {_say(found)} in the file "
+                    f"and {_say(wanted)} in the model. Use the backbone that it was trained on."
+                )
+                raise ValueError(message)
+
+
+def write_expert(
+    path: str | Path,
+    state: Mapping[str, torch.Tensor],
+    *,
+    transformer: str,
+    depths: Sequence[int],
+    reference_positions: str,
+    description: str = "",
+) -> Path:
+    """Write expert tensors and their header, atomically."""
+    header = {
+        "format": _FORMAT,
+        "format_version": str(_FORMAT_VERSION),
+        "transformer": transformer,
+        "depths": json.dumps(list(depths)),
+        "reference_positions": reference_positions,
+        "description": description,
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata=header)
+    return Path(path)
+
+
+def read_expert_info(path: str | Path) -> ExpertInfo:
+    """Read the header of an expert file; no tensor is loaded.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no expert file, or one of a later format.
+    """
+    file = Path(path)
+    if not file.is_file():
+        message = (
+            f"There is no expert file at {file}. Save one with save_expert or `vap expert extract`."
+        )
+        raise FileNotFoundError(message)
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            header = tensors.metadata() or {}
+            shapes = {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118 - not a dict
+    except SafetensorError as error:
+        message = f"{file} is not a safetensors file or is damaged ({error}). Copy it again."
+        raise ValueError(message) from error
+    if header.get("format") != _FORMAT:
+        message = f"{file} is a safetensors file, but not an expert saved by save_expert."
+        raise ValueError(message)
+    if int(header["format_version"]) > _FORMAT_VERSION:
+        message = f"{file} has expert format {header['format_version']}; this version reads {_FORMAT_VERSION}. Update video-as-prompt."
+        raise ValueError(message)
+    return ExpertInfo(
+        path=file,
+        transformer=header["transformer"],
+        depths=tuple(json.loads(header["depths"])),
+        reference_positions=header["reference_positions"],
+        description=header["description"],
+        shapes=shapes,
+    )
+
+
+def read_expert(path: str | Path) -> dict[str, torch.Tensor]:
+    """Load the tensors of an expert file."""
+    return load_file(path)
+
+
+def _say(shape: Sequence[int] | None) -> str:
+    return "absent" if shape is None else "×".join(map(str, shape))
