@@ -1,0 +1,89 @@
+"""A layered picture: a subject with its alpha mask on a background with depth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A picture with transparency.
+
+    Attributes:
+        rgb: ``[H, W, 3]`` in 0 to 1, already multiplied by alpha, so that warps and blurs keep
+            clean edges.
+        alpha: ``[H, W, 1]``, 0 where the layer is transparent.
+    """
+
+    rgb: Image
+    alpha: Image
+
+    def over(self, background: Image) -> Image:
+        """This layer in front of an opaque background ``[H, W, 3]``."""
+        return background * (1 - self.alpha) + self.rgb
+
+    def fade(self, opacity: float | Image) -> Layer:
+        """The layer with its opacity multiplied by a number or a ``[H, W, 1]`` map."""
+        return Layer(self.rgb * opacity, self.alpha * opacity)
+
+    def paint(self, colour: Image, amount: float | Image = 1.0) -> Layer:
+        """Blend the layer's colours towards others, keeping its shape.
+
+        Args:
+            colour: ``[3]`` or ``[H, W, 3]`` in 0 to 1.
+            amount: 0 keeps, 1 replaces; a number or ``[H, W, 1]``.
+        """
+        return Layer(self.rgb * (1 - amount) + colour * self.alpha * amount, self.alpha)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The first frame, in layers.
+
+    Attributes:
+        background: ``[H, W, 3]`` in 0 to 1, complete behind the subject.
+        subject: The subject, as large as the frame.
+        nearness: ``[H, W]`` of the background, 0 far away to 1 as near as the subject.
+        centre: Middle of the subject's box, ``(x, y)`` in pixels.
+        radius: Half of the larger side of the subject's box, in pixels.
+        extent: Half width and half height of the subject's box, in pixels.
+    """
+
+    background: Image
+    subject: Layer
+    nearness: Image
+    centre: tuple[float, float]
+    radius: float
+    extent: tuple[float, float]
+
+    @property
+    def height(self) -> int:
+        """Height in pixels; the unit of length of every effect's parameters."""
+        return int(self.background.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Width in pixels."""
+        return int(self.background.shape[1])
+
+    @property
+    def feet(self) -> tuple[float, float]:
+        """Where the subject stands: the middle of its box's lower side, ``(x, y)`` in pixels."""
+        return self.centre[0], self.centre[1] + self.extent[1]
+
+    @cached_property
+    def image(self) -> Image:
+        """The untouched picture ``[H, W, 3]``."""
+        return self.subject.over(self.background)
+
+    @cached_property
+    def colour(self) -> Image:
+        """The subject's colours without transparency ``[H, W, 3]``; black outside."""
+        rgb: Image = self.subject.rgb / np.maximum(self.subject.alpha, 1e-3)
+        return rgb
