@@ -73,8 +73,8 @@ class Compression:
         if shape.frames < 1 or shape.frames % self.temporal != 1 % self.temporal:
             nearest = max(0, round((shape.frames - 1) / self.temporal)) * self.temporal + 1
             message = (
-                f"num_frames={shape.frames} does not fit this model: it makes 1 + {self.temporal}·k "
-                f"frames. Use num_frames={nearest}."
+                f"num_frames={shape.frames} does not fit this model: it makes "
+                f"1 + {self.temporal}·k frames. Use num_frames={nearest}."
             )
             raise ValueError(message)
         if min(shape.height, shape.width) < 1 or shape.height % rows or shape.width % columns:

@@ -1,0 +1,1 @@
+"""The two transformers that read reference videos, and the expert they share."""

@@ -105,8 +105,12 @@ def read_expert_info(path: str | Path) -> ExpertInfo:
     if header.get("format") != _FORMAT:
         message = f"{file} is a safetensors file, but not an expert saved by save_expert."
         raise ValueError(message)
-    if int(header["format_version"]) > _FORMAT_VERSION:
-        message = f"{file} has expert format {header['format_version']}; this version reads {_FORMAT_VERSION}. Update video-as-prompt."
+    version = int(header["format_version"])
+    if version > _FORMAT_VERSION:
+        message = (
+            f"{file} has expert format {version}; this version reads up to {_FORMAT_VERSION}. "
+            "Update video-as-prompt."
+        )
         raise ValueError(message)
     return ExpertInfo(
         path=file,

@@ -208,7 +208,7 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
         reference_timestep: torch.Tensor | None = None,
         reference_strength: float = 1.0,
         return_dict: bool = True,
-        attention_kwargs: dict[str, Any] | None = None,
+        attention_kwargs: dict[str, Any] | None = None,  # noqa: ARG002 - read by the decorator
     ) -> Transformer2DModelOutput | tuple[torch.Tensor]:
         """Predict the velocity of the target.
 
