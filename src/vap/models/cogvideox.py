@@ -1,0 +1,376 @@
+"""CogVideoX image-to-video transformer with a reference stream (paper figure 3).
+
+The backbone keeps its stock modules and names. An expert adds, for the reference videos, a
+second patch embedding, a second time embedding and, at the listed depths, a second block; their
+parameters carry the released suffix ``_mot_ref`` beside their backbone twins.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, ClassVar
+
+import torch
+from diffusers.models._modeling_parallel import ContextParallelInput, ContextParallelOutput
+from diffusers.models.attention_processor import Attention
+from diffusers.models.embeddings import CogVideoXPatchEmbed, TimestepEmbedding
+from diffusers.models.modeling_outputs import Transformer2DModelOutput
+from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXTransformer3DModel
+from diffusers.utils import apply_lora_scale
+from torch import nn
+
+from vap.models.attention import check_strength
+from vap.models.cogvideox_block import CogVideoXVideoAsPromptBlock
+from vap.models.cogvideox_rope import rotary_tables, token_grid
+from vap.models.expert import ExpertMixin, refuse_unsupported
+from vap.models.rope import ReferencePositions, RotaryTable, check_reference_positions
+
+_STOCK_ARGUMENTS = tuple(inspect.signature(CogVideoXTransformer3DModel.__init__).parameters)[1:]
+
+_SPLIT_TOKENS = ContextParallelInput(split_dim=1, expected_dims=3)
+_SPLIT_TABLE = (ContextParallelInput(split_dim=0, expected_dims=2),) * 2
+
+
+class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer3DModel):
+    """Frozen CogVideoX-I2V backbone, guided by an expert that reads reference videos.
+
+    Without an expert, or called without a reference, it is the stock model, bit for bit.
+
+    Args:
+        num_attention_heads: Heads.
+        attention_head_dim: Width of a head.
+        in_channels: Latent and image-condition channels.
+        out_channels: Latent channels.
+        flip_sin_to_cos: Order of sine and cosine in the time embedding.
+        freq_shift: Shift of the time embedding's frequencies.
+        time_embed_dim: Width of the time embedding.
+        ofs_embed_dim: Width of the offset embedding of 1.5 image-to-video, None without one.
+        text_embed_dim: Width of the text encoder's output.
+        num_layers: Blocks of the backbone.
+        dropout: Dropout in embeddings and feed-forward layers.
+        attention_bias: Whether query, key and value projections have a bias.
+        sample_width: Latent width of the training size.
+        sample_height: Latent height of the training size.
+        sample_frames: Pixel frames of the training size.
+        patch_size: Latent cells per token along height and width.
+        patch_size_t: Latent frames per token (1.5), None for one (1.0).
+        temporal_compression_ratio: Pixel frames per latent frame.
+        max_text_seq_length: Text tokens L.
+        activation_fn: Activation of the feed-forward layers.
+        timestep_activation_fn: Activation of the time embedding.
+        norm_elementwise_affine: Whether normalisations have weights.
+        norm_eps: Epsilon of every normalisation.
+        spatial_interpolation_scale: Scale of the sine positions in space.
+        temporal_interpolation_scale: Scale of the sine positions in time.
+        use_rotary_positional_embeddings: Whether queries and keys are rotated.
+        use_learned_positional_embeddings: Whether the patch embedding adds learned positions.
+        patch_bias: Whether the patch embedding has a bias.
+        block_idx_with_mot_ref: Depths that have an expert block; None for no expert.
+        attention_head_dim_mot_ref: Null in every release.
+        supported_effect_types: Null in every release.
+        num_ref_embeddings: Null in every release.
+        reference_train_mode: Null in every release.
+        ablation_single_encoder: False in every release.
+        ablation_residual_addition: False in every release.
+        reference_positions: Placement of the references, see :mod:`vap.models.rope`.
+    """
+
+    _no_split_modules: ClassVar = ["CogVideoXVideoAsPromptBlock", "CogVideoXPatchEmbed"]
+    _repeated_blocks: ClassVar = ["CogVideoXVideoAsPromptBlock"]
+    # Text takes part in self-attention: were it on every rank, the softmax would count it once
+    # per rank. So text is split as well; sizes that do not divide need `ulysses_anything`.
+    _cp_plan: ClassVar = {
+        "transformer_blocks.0": {
+            "hidden_states": _SPLIT_TOKENS,
+            "encoder_hidden_states": _SPLIT_TOKENS,
+            "reference_hidden_states": _SPLIT_TOKENS,
+            "reference_encoder_hidden_states": _SPLIT_TOKENS,
+        },
+        "transformer_blocks.*": {
+            "image_rotary_emb": _SPLIT_TABLE,
+            "reference_rotary_emb": _SPLIT_TABLE,
+        },
+        "proj_out": ContextParallelOutput(gather_dim=1, expected_dims=3),
+    }
+    _expert_modules: ClassVar = ("patch_embed", "time_embedding")
+    _blocks_name: ClassVar = "transformer_blocks"
+
+    def __init__(
+        self,
+        num_attention_heads: int = 30,
+        attention_head_dim: int = 64,
+        in_channels: int = 16,
+        out_channels: int = 16,
+        flip_sin_to_cos: bool = True,
+        freq_shift: int = 0,
+        time_embed_dim: int = 512,
+        ofs_embed_dim: int | None = None,
+        text_embed_dim: int = 4096,
+        num_layers: int = 30,
+        dropout: float = 0.0,
+        attention_bias: bool = True,
+        sample_width: int = 90,
+        sample_height: int = 60,
+        sample_frames: int = 49,
+        patch_size: int = 2,
+        patch_size_t: int | None = None,
+        temporal_compression_ratio: int = 4,
+        max_text_seq_length: int = 226,
+        activation_fn: str = "gelu-approximate",
+        timestep_activation_fn: str = "silu",
+        norm_elementwise_affine: bool = True,
+        norm_eps: float = 1e-5,
+        spatial_interpolation_scale: float = 1.875,
+        temporal_interpolation_scale: float = 1.0,
+        use_rotary_positional_embeddings: bool = False,
+        use_learned_positional_embeddings: bool = False,
+        patch_bias: bool = True,
+        block_idx_with_mot_ref: list[int] | None = None,
+        attention_head_dim_mot_ref: int | None = None,
+        supported_effect_types: list[str] | None = None,
+        num_ref_embeddings: int | None = None,
+        reference_train_mode: str | None = None,
+        ablation_single_encoder: bool = False,
+        ablation_residual_addition: bool = False,
+        reference_positions: ReferencePositions = "before",
+    ) -> None:
+        stock = {k: v for k, v in locals().items() if k in _STOCK_ARGUMENTS}
+        released: dict[str, Any] = {
+            "attention_head_dim_mot_ref": attention_head_dim_mot_ref,
+            "supported_effect_types": supported_effect_types,
+            "num_ref_embeddings": num_ref_embeddings,
+            "reference_train_mode": reference_train_mode,
+            "ablation_single_encoder": ablation_single_encoder,
+            "ablation_residual_addition": ablation_residual_addition,
+        }
+        refuse_unsupported(**released)
+        check_reference_positions(reference_positions)
+        # No stock blocks: at full size, making them only to replace them takes minutes.
+        super().__init__(**{**stock, "num_layers": 0})
+        # The parent registered its own arguments only; this registers them with ours.
+        self.register_to_config(
+            **stock,
+            **released,
+            block_idx_with_mot_ref=None,
+            reference_positions=reference_positions,
+        )
+        self.transformer_blocks = nn.ModuleList(
+            CogVideoXVideoAsPromptBlock(
+                dim=num_attention_heads * attention_head_dim,
+                num_attention_heads=num_attention_heads,
+                attention_head_dim=attention_head_dim,
+                time_embed_dim=time_embed_dim,
+                dropout=dropout,
+                activation_fn=activation_fn,
+                attention_bias=attention_bias,
+                norm_elementwise_affine=norm_elementwise_affine,
+                norm_eps=norm_eps,
+            )
+            for _ in range(num_layers)
+        )
+        if block_idx_with_mot_ref:
+            self.add_expert(block_idx_with_mot_ref)
+
+    def default_expert_depths(self, num_layers: int) -> tuple[int, ...]:
+        """Depths of the release: every block but the last."""
+        return tuple(range(max(1, num_layers - 1)))
+
+    def _new_expert_module(self, name: str) -> nn.Module:
+        """A fresh expert twin of one of the backbone's embeddings."""
+        config = self.config
+        width = config.num_attention_heads * config.attention_head_dim
+        if name == "time_embedding":
+            return TimestepEmbedding(width, config.time_embed_dim, config.timestep_activation_fn)
+        return CogVideoXPatchEmbed(
+            patch_size=config.patch_size,
+            patch_size_t=config.patch_size_t,
+            in_channels=config.in_channels,
+            embed_dim=width,
+            text_embed_dim=config.text_embed_dim,
+            bias=config.patch_bias,
+            sample_width=config.sample_width,
+            sample_height=config.sample_height,
+            sample_frames=config.sample_frames,
+            temporal_compression_ratio=config.temporal_compression_ratio,
+            max_text_seq_length=config.max_text_seq_length,
+            spatial_interpolation_scale=config.spatial_interpolation_scale,
+            temporal_interpolation_scale=config.temporal_interpolation_scale,
+            use_positional_embeddings=not config.use_rotary_positional_embeddings,
+            use_learned_positional_embeddings=config.use_learned_positional_embeddings,
+        )
+
+    def fuse_qkv_projections(self) -> None:
+        """Make one projection of query, key and value in every attention of both streams."""
+        for module in self.modules():
+            if isinstance(module, Attention) and not module.fused_projections:
+                module.fuse_projections()
+
+    def unfuse_qkv_projections(self) -> None:
+        """Return to separate projections of query, key and value."""
+        for module in self.modules():
+            if isinstance(module, Attention) and module.fused_projections:
+                del module.to_qkv
+                module.fused_projections = False
+
+    def rotary_tables(
+        self, size: tuple[int, int, int], references: int = 0, device: torch.device | None = None
+    ) -> tuple[RotaryTable | None, RotaryTable | None]:
+        """Rotary tables for videos of one size; made once, they serve every step.
+
+        Args:
+            size: Latent frames, height and width.
+            references: Number of references R.
+            device: Where to make the tables.
+
+        Returns:
+            Cosines and sines of the target ``[N, d]`` and of the references ``[R·N, d]``; None
+            for a model without rotary embedding, or without references.
+        """
+        if not self.config.use_rotary_positional_embeddings:
+            return None, None
+        return rotary_tables(
+            token_grid(self.config, size),
+            self.config.attention_head_dim,
+            references=references,
+            mode=self.config.reference_positions,
+            device=device,
+        )
+
+    @apply_lora_scale("attention_kwargs")
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        timestep: torch.Tensor,
+        timestep_cond: torch.Tensor | None = None,
+        ofs: torch.Tensor | None = None,
+        image_rotary_emb: RotaryTable | None = None,
+        reference_hidden_states: torch.Tensor | None = None,
+        reference_encoder_hidden_states: torch.Tensor | None = None,
+        reference_timestep: torch.Tensor | None = None,
+        reference_rotary_emb: RotaryTable | None = None,
+        reference_strength: float = 1.0,
+        attention_kwargs: dict[str, Any] | None = None,
+        return_dict: bool = True,
+    ) -> Transformer2DModelOutput | tuple[torch.Tensor]:
+        """Predict the velocity of the target.
+
+        Args:
+            hidden_states: Target latents and image condition, ``[B, F, C, H, W]``.
+            encoder_hidden_states: Target text, ``[B, L, D]``.
+            timestep: ``[B]``.
+            timestep_cond: Added to both time embeddings, as in the stock model.
+            ofs: Offset condition ``[1]`` of 1.5 image-to-video.
+            image_rotary_emb: Target tables ``[N, d]`` from :meth:`rotary_tables`. Without
+                references None means unrotated, as in the stock model; with references, missing
+                tables are made.
+            reference_hidden_states: Clean latents and image condition of R references of the
+                target's size, ``[B, R, F, C, H, W]``; None for the stock model.
+            reference_encoder_hidden_states: Their texts, ``[B, R, L, D]``.
+            reference_timestep: ``[B]``; the target's, as in the release, by default.
+            reference_rotary_emb: Their tables ``[R·N, d]``.
+            reference_strength: 0 … 1, see :func:`vap.models.attention.joint_attention`.
+            attention_kwargs: ``scale`` is the LoRA scale.
+            return_dict: Whether to return an output object or a tuple.
+
+        Returns:
+            Prediction ``[B, F, C_out, H, W]``.
+
+        Raises:
+            ValueError: If a reference is given to a model without an expert, without its text or
+                in another size than the target, or if the strength is out of range.
+        """
+        check_strength(reference_strength)
+        if reference_strength == 0.0:
+            reference_hidden_states = None
+        size, dtype = hidden_states.shape, hidden_states.dtype
+        temb = self._embed_time(self.time_embedding, timestep, timestep_cond, ofs, dtype)
+        video, text = self._embed(self.patch_embed, hidden_states, encoder_hidden_states)
+        # No reference is a stream of batch zero, which keeps every block's outputs tensors.
+        reference, reference_temb = (video[:0], text[:0]), None
+        if reference_hidden_states is not None:
+            self.require_expert()
+            reference = self._embed_references(
+                reference_hidden_states, reference_encoder_hidden_states, size
+            )
+            reference_time = timestep if reference_timestep is None else reference_timestep
+            reference_temb = self._embed_time(
+                self.time_embedding_mot_ref, reference_time, timestep_cond, ofs, dtype
+            )
+            target_table, reference_table = self.rotary_tables(
+                (size[1], *size[3:]), reference_hidden_states.shape[1], hidden_states.device
+            )
+            image_rotary_emb = image_rotary_emb or target_table
+            reference_rotary_emb = reference_rotary_emb or reference_table
+
+        checkpointing = torch.is_grad_enabled() and self.gradient_checkpointing
+        conditions = temb, image_rotary_emb, attention_kwargs
+        reference_conditions = reference_temb, reference_rotary_emb, reference_strength
+        for block in self.transformer_blocks:
+            arguments = (video, text, *conditions, *reference, *reference_conditions)
+            if checkpointing:
+                video, text, *rest = self._gradient_checkpointing_func(block, *arguments)
+            else:
+                video, text, *rest = block(*arguments)
+            # A cache that skips a block returns the target alone.
+            reference = rest or reference
+
+        output = self._head(video, temb, size)
+        return Transformer2DModelOutput(sample=output) if return_dict else (output,)
+
+    def _embed_time(
+        self,
+        embedding: nn.Module,
+        timestep: torch.Tensor,
+        timestep_cond: torch.Tensor | None,
+        ofs: torch.Tensor | None,
+        dtype: torch.dtype,
+    ) -> torch.Tensor:
+        """Time embedding of a stream, ``[B, D_time]``."""
+        temb = embedding(self.time_proj(timestep).to(dtype), timestep_cond)
+        if self.ofs_embedding is None:
+            return temb
+        # A constant of the model rather than of a stream: both share the backbone's.
+        return temb + self.ofs_embedding(self.ofs_proj(ofs).to(dtype))
+
+    def _embed(
+        self, patch_embed: nn.Module, latents: torch.Tensor, text: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Video tokens ``[B, N, D]`` and text tokens ``[B, L, D]`` of a stream."""
+        tokens = self.embedding_dropout(patch_embed(text, latents))
+        text_tokens = text.shape[1]
+        return tokens[:, text_tokens:], tokens[:, :text_tokens]
+
+    def _embed_references(
+        self, latents: torch.Tensor, text: torch.Tensor | None, target: torch.Size
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Embed R references one by one and lay them side by side, ``[B, R·N, D]``; their text."""
+        if latents.shape[:1] + latents.shape[2:] != target:
+            message = (
+                f"reference_hidden_states has shape {list(latents.shape)}; for a target of shape "
+                f"{list(target)} it must be [B, R, F, C, H, W] of the same B, F, C, H and W. "
+                "Encode the references at the target's size and number of frames."
+            )
+            raise ValueError(message)
+        references = latents.shape[:2]
+        if text is None or text.shape[:2] != references:
+            given = "missing" if text is None else f"of shape {list(text.shape)}"
+            message = (
+                f"reference_encoder_hidden_states is {given}: each reference needs its text, "
+                f"[B, R, L, D] with B, R = {list(references)}."
+            )
+            raise ValueError(message)
+        streams = self._embed(self.patch_embed_mot_ref, latents.flatten(0, 1), text.flatten(0, 1))
+        video, text = (tokens.unflatten(0, references).flatten(1, 2) for tokens in streams)
+        return video, text
+
+    def _head(self, video: torch.Tensor, temb: torch.Tensor, size: torch.Size) -> torch.Tensor:
+        """Output normalisation, projection and unpatching to ``[B, F, C_out, H, W]``."""
+        tokens = self.proj_out(self.norm_out(self.norm_final(video), temb=temb))
+        batch, frames, _, height, width = size
+        p, p_t = self.config.patch_size, self.config.patch_size_t or 1
+        cells = (-(-frames // p_t), height // p, width // p)
+        # Channels come before the cells of a patch: [B, f, h, w, C, p_t, p, p].
+        patches = tokens.reshape(batch, *cells, -1, p_t, p, p)
+        latents = patches.permute(0, 1, 5, 4, 2, 6, 3, 7)
+        return latents.flatten(6, 7).flatten(4, 5).flatten(1, 2)

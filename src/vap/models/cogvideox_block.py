@@ -1,0 +1,257 @@
+"""One block of the CogVideoX variant: the stock block, and its coupling with an expert block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
+from diffusers.models.attention_dispatch import dispatch_attention_fn
+from diffusers.models.attention_processor import Attention
+from diffusers.models.embeddings import apply_rotary_emb
+from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBlock
+from torch import nn
+
+from vap.models.attention import Projections, joint_attention
+from vap.models.rope import RotaryTable
+
+
+class CogVideoXJointAttnProcessor:
+    """Stock self-attention over text and video, or joint attention with the reference stream.
+
+    Stock CogVideoX calls torch's attention itself; this goes through diffusers' dispatcher, which
+    brings attention backends and context parallelism, and the same bits by default.
+    """
+
+    _attention_backend = None
+    _parallel_config = None
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        image_rotary_emb: RotaryTable | None = None,
+        reference_hidden_states: torch.Tensor | None = None,
+        reference_encoder_hidden_states: torch.Tensor | None = None,
+        reference_rotary_emb: RotaryTable | None = None,
+        reference_strength: float = 1.0,
+        reference_output: bool = True,
+    ) -> tuple[torch.Tensor, ...]:
+        """Attend.
+
+        Args:
+            attn: The target's attention; its ``expert`` holds the reference's.
+            hidden_states: Target video tokens ``[B, N, D]``.
+            encoder_hidden_states: Target text tokens ``[B, L, D]``.
+            attention_mask: Must be None, every token attends to every other.
+            image_rotary_emb: Tables of the target's video tokens ``[N, d]``.
+            reference_hidden_states: Video tokens of all references ``[B, R·N, D]``.
+            reference_encoder_hidden_states: Their text tokens ``[B, R·L, D]``.
+            reference_rotary_emb: Tables of their video tokens ``[R·N, d]``.
+            reference_strength: 0 … 1.
+            reference_output: Whether the reference stream is read again later.
+
+        Returns:
+            Target video and text, of the inputs' shapes; then, where the reference is given and
+            read again later, its video and text.
+
+        Raises:
+            ValueError: If a mask is given.
+        """
+        if attention_mask is not None:
+            message = "attention_mask is not supported: text and video attend to all tokens."
+            raise ValueError(message)
+        text_tokens = encoder_hidden_states.shape[1]
+        target = _project(attn, encoder_hidden_states, hidden_states, image_rotary_emb)
+        if reference_hidden_states is None or reference_encoder_hidden_states is None:
+            attended = dispatch_attention_fn(
+                target.query,
+                target.key,
+                target.value,
+                backend=self._attention_backend,
+                parallel_config=self._parallel_config,
+            )
+            return _output(attn, attended, text_tokens)
+
+        (expert,) = attn.expert
+        attended, reference_attended = joint_attention(
+            target,
+            _project(
+                expert,
+                reference_encoder_hidden_states,
+                reference_hidden_states,
+                reference_rotary_emb,
+            ),
+            strength=reference_strength,
+            reference_output=reference_output,
+            backend=self._attention_backend,
+            parallel_config=self._parallel_config,
+        )
+        output = _output(attn, attended, text_tokens)
+        if reference_attended is None:
+            return output
+        reference_text_tokens = reference_encoder_hidden_states.shape[1]
+        return *output, *_output(expert, reference_attended, reference_text_tokens)
+
+
+class CogVideoXVideoAsPromptBlock(CogVideoXBlock):
+    """A CogVideoX block that may have an expert twin for the reference stream.
+
+    Target and reference meet in self-attention only. Everything else each stream does with its
+    own weights and its own time. Constructor arguments are those of the stock block.
+    """
+
+    def __init__(self, **design: Any) -> None:
+        super().__init__(**design)
+        self.attn1.set_processor(CogVideoXJointAttnProcessor())
+        self._design = design
+        self.has_expert = False
+        self.is_last_expert = False
+
+    def add_expert(self) -> None:
+        """Add the expert: the modules of a second stock block, freshly initialised."""
+        twin = CogVideoXBlock(**self._design)
+        self.norm1_mot_ref = twin.norm1
+        self.attn1_mot_ref = twin.attn1
+        self.norm2_mot_ref = twin.norm2
+        self.ff_mot_ref = twin.ff
+        # A tuple keeps the peer out of attn1's own modules, hence out of the state dict.
+        self.attn1.expert = (self.attn1_mot_ref,)
+        self.has_expert = True
+
+    def remove_expert(self) -> None:
+        """Take the expert's modules out again."""
+        if not self.has_expert:
+            return
+        del self.norm1_mot_ref, self.attn1_mot_ref, self.norm2_mot_ref, self.ff_mot_ref
+        del self.attn1.expert
+        self.has_expert = self.is_last_expert = False
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        temb: torch.Tensor,
+        image_rotary_emb: RotaryTable | None,
+        attention_kwargs: dict[str, Any] | None,
+        reference_hidden_states: torch.Tensor,
+        reference_encoder_hidden_states: torch.Tensor,
+        reference_temb: torch.Tensor | None = None,
+        reference_rotary_emb: RotaryTable | None = None,
+        reference_strength: float = 1.0,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Advance both streams by one block.
+
+        Args:
+            hidden_states: Target video tokens ``[B, N, D]``.
+            encoder_hidden_states: Target text tokens ``[B, L, D]``.
+            temb: Target time embedding ``[B, D_time]``.
+            image_rotary_emb: Tables of the target's video tokens ``[N, d]``.
+            attention_kwargs: Passed to the attention processor.
+            reference_hidden_states: Video tokens of all references ``[B, R·N, D]``; batch zero
+                for none.
+            reference_encoder_hidden_states: Their text tokens ``[B, R·L, D]``, or batch zero.
+            reference_temb: Their time embedding ``[B, D_time]``.
+            reference_rotary_emb: Tables of their video tokens ``[R·N, d]``.
+            reference_strength: 0 … 1.
+
+        Returns:
+            Video and text of the target, video and text of the references; the references
+            unchanged where there is no expert or no later reader.
+        """
+        reference = reference_hidden_states, reference_encoder_hidden_states
+        if not self.has_expert or not len(reference_hidden_states):
+            target = super().forward(
+                hidden_states, encoder_hidden_states, temb, image_rotary_emb, attention_kwargs
+            )
+            return *target, *reference
+
+        video, text, *gates = self.norm1(hidden_states, encoder_hidden_states, temb)
+        reference_video, reference_text, *reference_gates = self.norm1_mot_ref(
+            *reference, reference_temb
+        )
+        attended = self.attn1(
+            hidden_states=video,
+            encoder_hidden_states=text,
+            image_rotary_emb=image_rotary_emb,
+            reference_hidden_states=reference_video,
+            reference_encoder_hidden_states=reference_text,
+            reference_rotary_emb=reference_rotary_emb,
+            reference_strength=reference_strength,
+            reference_output=not self.is_last_expert,
+            **(attention_kwargs or {}),
+        )
+        target = _gated((hidden_states, encoder_hidden_states), attended[:2], gates)
+        target = _feed_forward(self.norm2, self.ff, *target, temb)
+        if not self.is_last_expert:
+            reference = _gated(reference, attended[2:], reference_gates)
+            reference = _feed_forward(
+                self.norm2_mot_ref, self.ff_mot_ref, *reference, reference_temb
+            )
+        return *target, *reference
+
+
+def _project(
+    attn: Attention, text: torch.Tensor, video: torch.Tensor, rotary: RotaryTable | None
+) -> Projections:
+    """Queries, keys and values ``[B, L + N, heads, d]`` of one stream, text first."""
+    tokens = torch.cat([text, video], dim=1)
+    if attn.fused_projections:
+        projected = attn.to_qkv(tokens).chunk(3, dim=-1)
+    else:
+        projected = attn.to_q(tokens), attn.to_k(tokens), attn.to_v(tokens)
+    query, key, value = (part.unflatten(2, (attn.heads, -1)) for part in projected)
+    query = _rotate_video(attn.norm_q(query), rotary, text.shape[1])
+    key = _rotate_video(attn.norm_k(key), rotary, text.shape[1])
+    return Projections(query, key, value)
+
+
+def _rotate_video(
+    tokens: torch.Tensor, rotary: RotaryTable | None, text_tokens: int
+) -> torch.Tensor:
+    """Turn the video tokens, which follow the text; text has no position."""
+    if rotary is None:
+        return tokens
+    text, video = tokens[:, :text_tokens], tokens[:, text_tokens:]
+    return torch.cat([text, apply_rotary_emb(video, rotary, sequence_dim=1)], dim=1)
+
+
+def _output(
+    attn: Attention, attended: torch.Tensor, text_tokens: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Output projection of ``[B, L + N, heads, d]``, split into video and text."""
+    projected = attn.to_out[0](attended.flatten(2, 3))
+    projected = attn.to_out[1](projected)
+    return projected[:, text_tokens:], projected[:, :text_tokens]
+
+
+def _gated(
+    streams: tuple[torch.Tensor, torch.Tensor], updates: Any, gates: list[torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Add gated updates to video and text."""
+    (video, text), (video_update, text_update), (video_gate, text_gate) = streams, updates, gates
+    return video + video_gate * video_update, text + text_gate * text_update
+
+
+def _feed_forward(
+    norm: nn.Module,
+    feed_forward: nn.Module,
+    video: torch.Tensor,
+    text: torch.Tensor,
+    temb: torch.Tensor | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a stream does on its own after self-attention, over its text and video together."""
+    text_tokens = text.shape[1]
+    normalised_video, normalised_text, *gates = norm(video, text, temb)
+    output = feed_forward(torch.cat([normalised_text, normalised_video], dim=1))
+    return _gated((video, text), (output[:, text_tokens:], output[:, :text_tokens]), gates)
+
+
+TransformerBlockRegistry.register(
+    CogVideoXVideoAsPromptBlock,
+    # The block caches carry two streams. The target's video and text are the ones they need:
+    # once they skip a block they skip all later ones, so nothing reads the references again.
+    TransformerBlockMetadata(return_hidden_states_index=0, return_encoder_hidden_states_index=1),
+)
