@@ -1,0 +1,1 @@
+"""VAP-Data: tables, pairing, preference pairs, and building a dataset from clips."""

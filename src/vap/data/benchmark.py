@@ -1,0 +1,74 @@
+"""The benchmark table: cases of an input image, a reference video and both captions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from vap.data.records import read_records, write_records
+from vap.data.schema import (
+    BENCHMARK_COLUMNS,
+    CAPTION,
+    REFERENCE,
+    REFERENCE_CAPTION,
+    VIDEO,
+    BenchmarkRow,
+    OnError,
+    Problem,
+    refuse,
+)
+from vap.data.table import parse_path, parse_records, parse_text
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """Cases of a benchmark, and the faults found on the way to them."""
+
+    cases: tuple[BenchmarkRow, ...]
+    problems: tuple[Problem, ...] = field(default=(), compare=False)
+
+
+def read_benchmark(path: str | Path, *, on_error: OnError = "refuse") -> Benchmark:
+    """Read ``benchmark.csv`` or the same as Parquet; unknown columns are left aside.
+
+    Args:
+        path: A ``.csv`` or ``.parquet`` file.
+        on_error: ``"refuse"`` raises when any row is faulty; ``"skip"`` leaves faulty rows out.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        TableError: If the file as a whole is unreadable, or has faulty rows that are refused.
+    """
+    path = Path(path)
+    records = read_records(path, BENCHMARK_COLUMNS)
+    positions = tuple(records.columns.index(name) for name in BENCHMARK_COLUMNS)
+    parse = partial(_parse_case, positions, {})
+    cases, problems = parse_records(records.rows, len(records.columns), parse)
+    if problems and on_error == "refuse":
+        raise refuse(str(path), problems)
+    return Benchmark(cases, problems)
+
+
+def write_benchmark(cases: Sequence[BenchmarkRow], path: str | Path) -> None:
+    """Write a benchmark table; reading it back gives equal cases.
+
+    Raises:
+        ValueError: If the name ends neither in ``.csv`` nor in ``.parquet``.
+    """
+    cells = ([row.video, row.reference, row.caption, row.reference_caption] for row in cases)
+    write_records(Path(path), BENCHMARK_COLUMNS, cells)
+
+
+def _parse_case(
+    positions: Sequence[int], paths: dict[str, str], cells: Sequence[object], number: int
+) -> BenchmarkRow:
+    video, reference, caption, reference_caption = (cells[position] for position in positions)
+    return BenchmarkRow(
+        parse_path(video, VIDEO, paths),
+        parse_path(reference, REFERENCE, paths),
+        parse_text(caption, CAPTION),
+        parse_text(reference_caption, REFERENCE_CAPTION),
+        number,
+    )

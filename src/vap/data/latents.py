@@ -1,0 +1,3 @@
+"""Rendered clips as network input."""
+
+from __future__ import annotations

@@ -1,0 +1,162 @@
+"""Which references a target is trained with: the release's rules, seeded.
+
+A row is *alive* when its split is trained on, ``_valid`` leaves it in use and its score is above
+the threshold. The references of an alive row are those listed that are alive and not the row
+itself, else one random alive clip of the same condition, else the row goes. Each time a row is
+seen, references are drawn from that list, dropped and their captions emptied by chance.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from vap.data.schema import TRAIN, ClipRow
+from vap.data.selection import SelectionRules, select_rows
+
+COGVIDEOX_THRESHOLD, WAN_THRESHOLD = 5.0, 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class PairingRules:
+    """How targets and references are put together.
+
+    Attributes:
+        threshold: Rows with a score above this are alive: 5 for CogVideoX, 10 for Wan.
+        splits: Splits that are alive; None keeps all.
+        references: References drawn for a sample at most (the paper trains with up to 3).
+        reference_drop: Probability of dropping each reference after the first (paper: 0.3).
+        caption_drop: Probability of emptying all captions of a sample (release: 0.02 to 0.1).
+        seed: Seed of every random choice.
+    """
+
+    threshold: float = COGVIDEOX_THRESHOLD
+    splits: frozenset[str] | None = frozenset({TRAIN})
+    references: int = 1
+    reference_drop: float = 0.0
+    caption_drop: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.references < 1:
+            message = f"references={self.references}: a sample needs at least 1 reference."
+            raise ValueError(message)
+        for name in ("reference_drop", "caption_drop"):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                message = f"{name}={value} is not a probability: give a number from 0 to 1."
+                raise ValueError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A target with the references it is shown, and the captions of all as the model gets them.
+
+    Attributes:
+        target: The target's row.
+        references: The rows of its R references, R ≥ 1.
+        caption: Caption of the target, or ``""``.
+        reference_captions: Captions of the R references, or R times ``""``.
+    """
+
+    target: ClipRow
+    references: tuple[ClipRow, ...]
+    caption: str
+    reference_captions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """Alive targets with the references each may be shown.
+
+    Attributes:
+        targets: The alive rows that have a reference.
+        candidates: For each target, its alive references.
+        gone: How many rows went for which reason.
+        borrowed: Targets whose reference is a random clip of their condition.
+        rules: The rules that made this pairing and that ``draw`` follows.
+    """
+
+    targets: tuple[ClipRow, ...]
+    candidates: tuple[tuple[ClipRow, ...], ...]
+    gone: dict[str, int]
+    borrowed: int
+    rules: PairingRules
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def draw(self, index: int, epoch: int = 0) -> Sample:
+        """The sample of one target in one epoch; the same arguments give the same sample.
+
+        The draw depends on the target's path and references, not on its position or on other rows.
+
+        Args:
+            index: Position of the target, 0 to ``len(self) - 1``.
+            epoch: Pass over the data.
+        """
+        target, rules = self.targets[index], self.rules
+        rng = seeded(rules.seed, "draw", epoch, target.video)
+        candidates = self.candidates[index]
+        first, *further = rng.sample(candidates, min(rules.references, len(candidates)))
+        kept = [reference for reference in further if rng.random() >= rules.reference_drop]
+        references = (first, *kept)
+        if rng.random() < rules.caption_drop:
+            return Sample(target, references, "", ("",) * len(references))
+        captions = tuple(reference.caption for reference in references)
+        return Sample(target, references, target.caption, captions)
+
+
+def pair_clips(rows: Iterable[ClipRow], rules: PairingRules) -> Pairing:
+    """Find the alive targets and their references.
+
+    Args:
+        rows: Rows with different paths, as ``check.check_table`` leaves them.
+        rules: The rules.
+
+    Returns:
+        The pairing, empty when nothing is alive.
+    """
+    selected = select_rows(rows, SelectionRules(above=rules.threshold, splits=rules.splits))
+    alive = {row.video: row for row in selected.rows}
+    conditions: dict[str, list[ClipRow]] = defaultdict(list)
+    for row in alive.values():
+        conditions[row.condition].append(row)
+    targets: list[ClipRow] = []
+    candidates: list[tuple[ClipRow, ...]] = []
+    borrowed = 0
+    for row in alive.values():
+        references = _listed(row, alive)
+        if not references:
+            references = _random_other(row, conditions[row.condition], rules.seed)
+            borrowed += len(references)
+        if references:
+            targets.append(row)
+            candidates.append(references)
+    gone = dict(selected.gone)
+    if lonely := len(alive) - len(targets):
+        gone["no reference alive in its condition"] = lonely
+    return Pairing(tuple(targets), tuple(candidates), gone, borrowed, rules)
+
+
+def _listed(row: ClipRow, alive: dict[str, ClipRow]) -> tuple[ClipRow, ...]:
+    """Listed references that are alive and not the row itself, each once."""
+    paths = dict.fromkeys(row.references)
+    paths.pop(row.video, None)
+    return tuple([alive[path] for path in paths if path in alive])
+
+
+def _random_other(row: ClipRow, condition: list[ClipRow], seed: int) -> tuple[ClipRow, ...]:
+    """One random clip of the row's condition other than the row, or nothing if it is alone."""
+    if len(condition) == 1:
+        return ()
+    rng = seeded(seed, "borrow", row.video)
+    while (other := rng.choice(condition)) is row:
+        pass
+    return (other,)
+
+
+def seeded(*key: object) -> random.Random:
+    """A generator of its own for each key; text seeds are hashed the same on every machine."""
+    return random.Random("/".join(map(str, key)))  # noqa: S311  (sampling, not secrecy)

@@ -1,0 +1,175 @@
+"""Preference pairs for DPO: a good and a bad clip of one condition, mined from their scores."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from vap.data.pairing import seeded
+from vap.data.schema import MAX_SCORE, TRAIN, ClipRow, score_bin
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceStage:
+    """Which scores win and which lose.
+
+    Attributes:
+        winner_from: Winners are scored this or more.
+        loser_to: Losers are scored this or less.
+    """
+
+    winner_from: float
+    loser_to: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.loser_to < self.winner_from <= MAX_SCORE:
+            message = (
+                f"winner_from={self.winner_from}, loser_to={self.loser_to}: "
+                "take 0 ≤ loser_to < winner_from ≤ 100."
+            )
+            raise ValueError(message)
+
+
+CLEAR, CLOSER = PreferenceStage(90.0, 10.0), PreferenceStage(80.0, 30.0)
+CLEAR_EPOCHS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceRules:
+    """How pairs are mined and weighted.
+
+    Attributes:
+        alpha: Exponent of the weight, α.
+        beta: Scale of the score difference, β of the weight (not of the DPO loss).
+        reference_above: References are scored 100 or, where no such clip is left, above this.
+        splits: Splits that are mined; None takes all.
+        seed: Seed of the draws of losers and references.
+    """
+
+    alpha: float = 1.0
+    beta: float = 0.02
+    reference_above: float = 80.0
+    splits: frozenset[str] | None = frozenset({TRAIN})
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PreferencePair:
+    """Two clips of one condition with the reference they are judged by; all three differ.
+
+    Attributes:
+        winner: The preferred clip.
+        loser: The other.
+        reference: A clip that shows the condition well.
+        weight: Weight of the pair's loss, > 0.
+    """
+
+    winner: ClipRow
+    loser: ClipRow
+    reference: ClipRow
+    weight: float
+
+
+def stage_of_epoch(epoch: int) -> PreferenceStage:
+    """The release's schedule: clear pairs in the first two epochs (0 and 1), closer ones later."""
+    return CLEAR if epoch < CLEAR_EPOCHS else CLOSER
+
+
+def mine_preferences(
+    rows: Iterable[ClipRow],
+    rules: PreferenceRules,
+    *,
+    epoch: int = 0,
+    stage: PreferenceStage | None = None,
+) -> tuple[PreferencePair, ...]:
+    """Pair every winner with a random loser and a random reference of its condition.
+
+    A winner without a loser or without a reference makes no pair. Rows out of use (``_valid`` ≤ 0)
+    or of other splits take no part; all that do take part count in the weight's shares.
+
+    Args:
+        rows: Rows with different paths.
+        rules: The rules.
+        epoch: Pass over the data; sets the stage and the draws.
+        stage: Scores that win and lose; None takes the epoch's stage.
+
+    Returns:
+        The pairs, at most one a winner, in the order of the winners' rows.
+    """
+    stage = stage or stage_of_epoch(epoch)
+    conditions: dict[str, list[ClipRow]] = defaultdict(list)
+    mined = [
+        row for row in rows if row.usable and (rules.splits is None or row.split in rules.splits)
+    ]
+    for row in mined:
+        conditions[row.condition].append(row)
+    pools = {name: _Pool.of(clips, stage, rules) for name, clips in conditions.items()}
+    weigh = weight_by_scores([row.score for row in mined], alpha=rules.alpha, beta=rules.beta)
+    pairs = []
+    for winner in mined:
+        if winner.score < stage.winner_from:
+            continue
+        pool = pools[winner.condition]
+        references = pool.references_for(winner)
+        if not pool.losers or not references:
+            continue
+        rng = seeded(rules.seed, "preference", epoch, winner.video)
+        loser = rng.choice(pool.losers)
+        weight = weigh(winner.score, loser.score)
+        pairs.append(PreferencePair(winner, loser, rng.choice(references), weight))
+    return tuple(pairs)
+
+
+def weight_by_scores(
+    scores: Sequence[float], *, alpha: float = 1.0, beta: float = 0.02
+) -> Callable[[float, float], float]:
+    """The weight of a pair as a function of its two scores.
+
+    ``(|s_w - s_l| · β / √(p_w·p_l))^α``, with ``p`` the share of all clips in the score's bin of
+    width 10 (the last bin takes 100 in): rare scores count more.
+
+    Args:
+        scores: Scores of all clips, 0 to 100.
+        alpha: α.
+        beta: β.
+
+    Returns:
+        A function of (winner's score, loser's score), both among ``scores``.
+    """
+    counts = Counter(map(score_bin, scores))
+    shares = {index: count / len(scores) for index, count in counts.items()}
+    return partial(_weight, shares, alpha, beta)
+
+
+def _weight(
+    shares: dict[int, float], alpha: float, beta: float, winner: float, loser: float
+) -> float:
+    rarity = math.sqrt(shares[score_bin(winner)] * shares[score_bin(loser)])
+    return (abs(winner - loser) * beta / rarity) ** alpha
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """Losers and references of one condition."""
+
+    losers: list[ClipRow]
+    perfect: list[ClipRow]
+    good: list[ClipRow]
+
+    @classmethod
+    def of(cls, clips: list[ClipRow], stage: PreferenceStage, rules: PreferenceRules) -> _Pool:
+        # A loser may never be the reference, so clips that lose are no candidates for it.
+        good = [row for row in clips if row.score > max(rules.reference_above, stage.loser_to)]
+        return cls(
+            [row for row in clips if row.score <= stage.loser_to],
+            [row for row in good if row.score == MAX_SCORE],
+            good,
+        )
+
+    def references_for(self, winner: ClipRow) -> list[ClipRow]:
+        """Clips scored 100 other than the winner, else the other good ones."""
+        perfect = [row for row in self.perfect if row is not winner]
+        return perfect or [row for row in self.good if row is not winner]

@@ -1,0 +1,110 @@
+"""Choosing the rows to work with, by one set of rules for filtering and for training."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from vap.data.schema import ClipRow
+from vap.data.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionRules:
+    """Which rows stay. A row must pass every rule.
+
+    Attributes:
+        above: Rows with a score above this stay; None keeps every score. The release trains
+            CogVideoX above 5 and Wan above 10.
+        splits: Splits that stay; None keeps all.
+        conditions: Conditions that stay; None keeps all.
+        without: Conditions that go.
+        at_most: Rows kept of each condition, the best scored first; None keeps all.
+        unusable: Keep rows whose ``_valid`` is ≤ 0.
+    """
+
+    above: float | None = None
+    splits: frozenset[str] | None = None
+    conditions: frozenset[str] | None = None
+    without: frozenset[str] = frozenset()
+    at_most: int | None = None
+    unusable: bool = False
+
+    def __post_init__(self) -> None:
+        if self.above is not None and not math.isfinite(self.above):
+            message = f"above={self.above} is not a score: give a number, or None for every score."
+            raise ValueError(message)
+        if self.at_most is not None and self.at_most < 1:
+            message = f"at_most={self.at_most} keeps nothing: give 1 or more, or None for all."
+            raise ValueError(message)
+
+    def reason_against(self, row: ClipRow) -> str | None:
+        """Why the row goes, in a few words; None if it passes every rule but ``at_most``."""
+        if not self.unusable and not row.usable:
+            return "_valid ≤ 0"
+        if self.splits is not None and row.split not in self.splits:
+            return f"split {row.split}"
+        if self.conditions is not None and row.condition not in self.conditions:
+            return "condition not chosen"
+        if row.condition in self.without:
+            return "condition excluded"
+        if self.above is not None and row.score <= self.above:
+            return f"score ≤ {self.above:g}"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """Rows that stay, and how many went for which reason."""
+
+    rows: tuple[ClipRow, ...]
+    gone: dict[str, int]
+
+
+def select_rows(rows: Iterable[ClipRow], rules: SelectionRules) -> Selected:
+    """Keep the rows that pass, in their order."""
+    kept: list[ClipRow] = []
+    gone: Counter[str] = Counter()
+    for row in rows:
+        reason = rules.reason_against(row)
+        if reason is None:
+            kept.append(row)
+        else:
+            gone[reason] += 1
+    if rules.at_most is not None:
+        best = _best_of_each_condition(kept, rules.at_most)
+        if len(best) < len(kept):
+            gone[f"beyond {rules.at_most} of its condition"] = len(kept) - len(best)
+        kept = best
+    return Selected(tuple(kept), dict(gone))
+
+
+def filter_table(table: Table, rules: SelectionRules) -> tuple[Table, dict[str, int]]:
+    """Select rows and drop the references to clips that went.
+
+    Returns:
+        The smaller table, and how many rows went for which reason.
+    """
+    selected = select_rows(table.rows, rules)
+    alive = {row.video for row in selected.rows}
+    rows = tuple(
+        row
+        if alive.issuperset(row.references)
+        else replace(row, references=tuple(path for path in row.references if path in alive))
+        for row in selected.rows
+    )
+    return Table(rows, table.extra_columns, table.problems), selected.gone
+
+
+def _best_of_each_condition(rows: list[ClipRow], count: int) -> list[ClipRow]:
+    taken: Counter[str] = Counter()
+    best: set[int] = set()
+    for index in sorted(
+        range(len(rows)), key=lambda index: (-rows[index].score, rows[index].video)
+    ):
+        if taken[rows[index].condition] < count:
+            taken[rows[index].condition] += 1
+            best.add(index)
+    return [row for index, row in enumerate(rows) if index in best]

@@ -1,0 +1,73 @@
+"""Splitting a dataset by the hash of its names: the same rows always fall the same way."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from vap.data.schema import TRAIN, ClipRow
+
+SplitBy = Literal["clip", "condition"]
+
+
+def split_rows(
+    rows: Sequence[ClipRow],
+    shares: Mapping[str, float],
+    *,
+    by: SplitBy = "clip",
+    seed: int = 0,
+) -> tuple[ClipRow, ...]:
+    """Give every row a split.
+
+    Args:
+        rows: The rows; their present splits are forgotten.
+        shares: Share of each split other than ``train``, which takes the rest.
+        by: ``"clip"`` takes the shares from every condition's clips, so that each split shows all
+            conditions; ``"condition"`` takes whole conditions, so that none is in two splits and
+            held-out ones measure zero-shot use.
+        seed: Another seed gives another split.
+
+    Returns:
+        The rows with new splits, in their order.
+
+    Raises:
+        ValueError: If a share is not in 0..1, together they exceed 1, or ``train`` is given.
+    """
+    _check_shares(shares)
+    if by == "condition":
+        placed = _place(sorted({row.condition for row in rows}), shares, seed)
+        return tuple(replace(row, split=placed[row.condition]) for row in rows)
+    conditions: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        conditions[row.condition].append(row.video)
+    placed = {}
+    for paths in conditions.values():
+        placed.update(_place(paths, shares, seed))
+    return tuple(replace(row, split=placed[row.video]) for row in rows)
+
+
+def _check_shares(shares: Mapping[str, float]) -> None:
+    if TRAIN in shares:
+        message = f"The split {TRAIN!r} takes what the others leave: give only the others' shares."
+        raise ValueError(message)
+    bad = {name: share for name, share in shares.items() if not (name and 0 <= share <= 1)}
+    if bad or math.fsum(shares.values()) > 1:
+        message = f"shares={dict(shares)}: give names and shares from 0 to 1, together at most 1."
+        raise ValueError(message)
+
+
+def _place(names: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+    """Cut the names, in the order of their hashes, into runs of the shares' lengths."""
+    order = sorted(names, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
+    placed = dict.fromkeys(order, TRAIN)
+    start, total = 0, 0.0
+    for split, share in shares.items():
+        total += share
+        end = round(total * len(order))
+        placed.update(dict.fromkeys(order[start:end], split))
+        start = end
+    return placed

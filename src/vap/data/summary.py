@@ -1,0 +1,105 @@
+"""A dataset in numbers: clips, conditions, splits, scores."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vap.data.schema import SCORE_BINS, ClipRow, score_bin
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionSummary:
+    """One condition in numbers.
+
+    Attributes:
+        name: The condition.
+        clips: Its clips.
+        splits: Clips of each split.
+        mean_score: Mean score of its clips, 0 to 100.
+        histogram: Clips in each of ten equal bins of the score; the last one takes 100 in.
+        without_reference: Clips that list no reference.
+    """
+
+    name: str
+    clips: int
+    splits: dict[str, int]
+    mean_score: float
+    histogram: tuple[int, ...]
+    without_reference: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A dataset in numbers.
+
+    Attributes:
+        clips: Rows.
+        splits: Rows of each split.
+        unusable: Rows whose ``_valid`` is ≤ 0.
+        without_caption: Rows with an empty caption.
+        without_reference: Rows that list no reference.
+        references: Mean number of references listed.
+        mean_score: Mean score, 0 to 100; 0 for an empty table.
+        histogram: Rows in each of ten equal bins of the score.
+        conditions: Each condition, by name.
+    """
+
+    clips: int
+    splits: dict[str, int]
+    unusable: int
+    without_caption: int
+    without_reference: int
+    references: float
+    mean_score: float
+    histogram: tuple[int, ...]
+    conditions: tuple[ConditionSummary, ...]
+
+
+def summarise(rows: Sequence[ClipRow]) -> Summary:
+    """Count a dataset."""
+    by_condition: dict[str, list[ClipRow]] = defaultdict(list)
+    for row in rows:
+        by_condition[row.condition].append(row)
+    return Summary(
+        clips=len(rows),
+        splits=_splits(rows),
+        unusable=sum(not row.usable for row in rows),
+        without_caption=sum(not row.caption.strip() for row in rows),
+        without_reference=_without_reference(rows),
+        references=statistics.fmean(len(row.references) for row in rows) if rows else 0.0,
+        mean_score=_mean_score(rows),
+        histogram=score_histogram(rows),
+        conditions=tuple(_summarise_one(name, by_condition[name]) for name in sorted(by_condition)),
+    )
+
+
+def score_histogram(rows: Sequence[ClipRow]) -> tuple[int, ...]:
+    """Clips in each of ten equal bins of the score, 0 to 100."""
+    counts = Counter(score_bin(row.score) for row in rows)
+    return tuple(counts[index] for index in range(SCORE_BINS))
+
+
+def _summarise_one(name: str, rows: Sequence[ClipRow]) -> ConditionSummary:
+    return ConditionSummary(
+        name=name,
+        clips=len(rows),
+        splits=_splits(rows),
+        mean_score=_mean_score(rows),
+        histogram=score_histogram(rows),
+        without_reference=_without_reference(rows),
+    )
+
+
+def _splits(rows: Sequence[ClipRow]) -> dict[str, int]:
+    return dict(sorted(Counter(row.split for row in rows).items()))
+
+
+def _without_reference(rows: Sequence[ClipRow]) -> int:
+    return sum(not row.references for row in rows)
+
+
+def _mean_score(rows: Sequence[ClipRow]) -> float:
+    return statistics.fmean(row.score for row in rows) if rows else 0.0

@@ -1,0 +1,270 @@
+"""VAP-Data tables: ``vap_data.csv`` or the same as Parquet, read strictly and written exactly."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from vap.data.records import read_records, write_records
+from vap.data.schema import (
+    CAPTION,
+    CLIP_COLUMNS,
+    CONDITION,
+    MAX_SCORE,
+    REFERENCES,
+    SCORE,
+    SPLIT,
+    VALID,
+    VIDEO,
+    ClipRow,
+    OnError,
+    Problem,
+    ProblemKind,
+    refuse,
+)
+
+_Row = TypeVar("_Row")
+_QUOTED = 60  # characters of a bad cell that its message quotes
+_TRUTH = {"true": 1.0, "false": 0.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of a dataset.
+
+    Attributes:
+        rows: The rows that could be read, in the order of the file.
+        extra_columns: Columns of the file that VAP does not know; carried along unread.
+        problems: Faults found on the way to these rows.
+    """
+
+    rows: tuple[ClipRow, ...]
+    extra_columns: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = field(default=(), compare=False)
+
+
+class CellError(ValueError):
+    """A cell that cannot be understood."""
+
+    def __init__(self, kind: ProblemKind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def read_table(path: str | Path, *, on_error: OnError = "refuse") -> Table:
+    """Read a dataset table and parse every cell.
+
+    What one row alone cannot show (duplicates, references, files) is for ``check.check_table``.
+
+    Args:
+        path: A ``.csv`` or ``.parquet`` file.
+        on_error: ``"refuse"`` raises when any row is faulty; ``"skip"`` leaves faulty rows out and
+            lists them in ``Table.problems``.
+
+    Returns:
+        The rows.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        TableError: If the file as a whole is unreadable, or has faulty rows that are refused.
+    """
+    path = Path(path)
+    records = read_records(path, CLIP_COLUMNS)
+    known = {*CLIP_COLUMNS, VALID}
+    extra_columns = tuple(name for name in records.columns if name not in known)
+    parse = partial(_parse_row, _Columns.of(records.columns, extra_columns), {})
+    rows, problems = parse_records(records.rows, len(records.columns), parse)
+    if problems and on_error == "refuse":
+        raise refuse(str(path), problems)
+    return Table(rows, extra_columns, problems)
+
+
+def write_table(table: Table, path: str | Path) -> None:
+    """Write a dataset table; reading it back gives equal rows.
+
+    Args:
+        table: The rows.
+        path: A ``.csv`` or ``.parquet`` file; it appears whole or not at all.
+
+    Raises:
+        ValueError: If the name ends otherwise.
+    """
+    with_valid = any(row.valid is not None for row in table.rows)
+    columns = (*CLIP_COLUMNS, *((VALID,) if with_valid else ()), *table.extra_columns)
+
+    def cells(row: ClipRow) -> list[str | float | list[str] | None]:
+        valid = (row.valid,) if with_valid else ()
+        named = (row.caption, row.condition, row.split, row.score)
+        return [row.video, list(row.references), *named, *valid, *row.extras]
+
+    write_records(Path(path), columns, map(cells, table.rows))
+
+
+def parse_records(
+    records: Sequence[Sequence[object]],
+    width: int,
+    parse: Callable[[Sequence[object], int], _Row],
+) -> tuple[tuple[_Row, ...], tuple[Problem, ...]]:
+    """Parse every record; a faulty one becomes a problem instead of a row.
+
+    Args:
+        records: Cells of each row.
+        width: Cells that every row must have.
+        parse: Makes a row of its cells and its 1-based number, or raises ``CellError``.
+    """
+    rows: list[_Row] = []
+    problems: list[Problem] = []
+    for number, cells in enumerate(records, start=1):
+        if len(cells) != width:
+            message = f"it has {len(cells)} cells and the header has {width}. Quote cells with ','."
+            problems.append(Problem(number, ProblemKind.WRONG_COLUMNS, message))
+            continue
+        try:
+            rows.append(parse(cells, number))
+        except CellError as error:
+            problems.append(Problem(number, error.kind, str(error)))
+    return tuple(rows), tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Positions of the known columns in a record."""
+
+    known: tuple[int, ...]
+    valid: int | None
+    extras: tuple[int, ...]
+
+    @classmethod
+    def of(cls, columns: Sequence[str], extra_columns: Sequence[str]) -> _Columns:
+        return cls(
+            tuple(columns.index(name) for name in CLIP_COLUMNS),
+            columns.index(VALID) if VALID in columns else None,
+            tuple(columns.index(name) for name in extra_columns),
+        )
+
+
+def _parse_row(
+    columns: _Columns, paths: dict[str, str], cells: Sequence[object], number: int
+) -> ClipRow:
+    video, references, caption, condition, split, score = (cells[i] for i in columns.known)
+    return ClipRow(
+        video=parse_path(video, VIDEO, paths),
+        references=_parse_references(references, paths),
+        caption=parse_text(caption, CAPTION),
+        condition=_parse_name(condition, CONDITION),
+        split=_parse_name(split, SPLIT),
+        score=_parse_score(score),
+        valid=None if columns.valid is None else _parse_valid(cells[columns.valid]),
+        extras=tuple("" if cells[i] is None else str(cells[i]) for i in columns.extras),
+        number=number,
+    )
+
+
+def parse_path(cell: object, column: str, known: dict[str, str]) -> str:
+    """A clip's path: relative to the dataset's root and staying inside it.
+
+    Args:
+        cell: The cell.
+        column: Its column, for the message.
+        known: Paths already found good; a path is checked and kept in memory once, however many
+            rows refer to it.
+
+    Raises:
+        CellError: If it is not such a path.
+    """
+    if isinstance(cell, str) and (path := known.get(cell)) is not None:
+        return path
+    path = _parse_name(cell, column)
+    parts = path.split("/")
+    if "\\" in path or "\0" in path or ".." in parts or not parts[0] or ":" in parts[0]:
+        message = (
+            f"{column}={path!r} does not stay inside the dataset: give a path relative to its "
+            'root, with "/" and without "..".'
+        )
+        raise CellError(ProblemKind.BAD_PATH, message)
+    known[path] = path
+    return path
+
+
+def parse_text(cell: object, column: str) -> str:
+    """A text, possibly empty.
+
+    Raises:
+        CellError: If it is not a text, or one that cannot be written as UTF-8.
+    """
+    if cell is None:
+        return ""
+    if not isinstance(cell, str):
+        message = f"{column}={cell!r} is a {type(cell).__name__}, not a text."
+        raise CellError(ProblemKind.BAD_TEXT, message)
+    if not cell.isascii():
+        try:
+            cell.encode()
+        except UnicodeEncodeError as error:
+            message = f"{column}={cell!r} holds half a character ({error.reason})."
+            raise CellError(ProblemKind.BAD_TEXT, message) from error
+    return cell
+
+
+def _parse_name(cell: object, column: str) -> str:
+    text = parse_text(cell, column)
+    if not text.strip():
+        message = f"{column} is empty. Fill it in."
+        raise CellError(ProblemKind.MISSING_VALUE, message)
+    return text
+
+
+def _parse_references(cell: object, paths: dict[str, str]) -> tuple[str, ...]:
+    value = cell
+    if cell is None or cell == "":
+        return ()
+    if isinstance(cell, str):
+        try:
+            value = json.loads(cell)
+        except (ValueError, RecursionError) as error:
+            message = f"{REFERENCES}={_clipped(cell)} is not JSON ({error}). Write [] or a list."
+            raise CellError(ProblemKind.BAD_JSON, message) from error
+    if not isinstance(value, list):
+        message = f"{REFERENCES}={_clipped(cell)} is not a JSON list of paths. Write [] or a list."
+        raise CellError(ProblemKind.BAD_JSON, message)
+    return tuple([parse_path(path, REFERENCES, paths) for path in value])
+
+
+def _parse_score(cell: object) -> float:
+    score = _number(cell)
+    if score is None or not 0 <= score <= MAX_SCORE:
+        message = f"{SCORE}={_clipped(cell)} is not a number from 0 to {MAX_SCORE:.0f}."
+        raise CellError(ProblemKind.BAD_SCORE, message)
+    return score
+
+
+def _parse_valid(cell: object) -> float | None:
+    if cell is None or cell == "":
+        return None
+    valid = _TRUTH.get(cell.strip().lower()) if isinstance(cell, str) else None
+    valid = _number(cell) if valid is None else valid
+    if valid is None:
+        message = f"{VALID}={_clipped(cell)} is not a number. Rows with a value ≤ 0 are dropped."
+        raise CellError(ProblemKind.BAD_VALID, message)
+    return valid
+
+
+def _number(cell: object) -> float | None:
+    """A finite number, or None. ``float`` also takes ``1_0``, which no table means."""
+    if not isinstance(cell, str | int | float) or (isinstance(cell, str) and "_" in cell):
+        return None
+    try:
+        number = float(cell)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _clipped(cell: object) -> str:
+    text = repr(cell)
+    return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…"
