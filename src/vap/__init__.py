@@ -2,4 +2,45 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vap.hub import load_pipeline as load_pipeline
+    from vap.models.cogvideox import (
+        CogVideoXVideoAsPromptTransformer3DModel as CogVideoXVideoAsPromptTransformer3DModel,
+    )
+    from vap.models.wan import (
+        WanVideoAsPromptTransformer3DModel as WanVideoAsPromptTransformer3DModel,
+    )
+    from vap.pipelines.cogvideox import (
+        CogVideoXVideoAsPromptPipeline as CogVideoXVideoAsPromptPipeline,
+    )
+    from vap.pipelines.wan import WanVideoAsPromptPipeline as WanVideoAsPromptPipeline
+    from vap.prompts import VideoPrompt as VideoPrompt
+
 __version__ = "0.1.0"
+
+# Importing torch and diffusers takes seconds; `vap --help` and tools should not wait for them.
+_HOMES = {
+    "load_pipeline": "vap.hub",
+    "VideoPrompt": "vap.prompts",
+    "WanVideoAsPromptPipeline": "vap.pipelines.wan",
+    "CogVideoXVideoAsPromptPipeline": "vap.pipelines.cogvideox",
+    "WanVideoAsPromptTransformer3DModel": "vap.models.wan",
+    "CogVideoXVideoAsPromptTransformer3DModel": "vap.models.cogvideox",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 - names are resolved lazily
+
+
+def __getattr__(name: str) -> Any:
+    """Resolve a public name when it is first used."""
+    if name not in _HOMES:
+        message = f"module 'vap' has no attribute {name!r}; it has {', '.join(sorted(_HOMES))}"
+        raise AttributeError(message)
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

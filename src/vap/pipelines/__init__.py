@@ -1,0 +1,1 @@
+"""Pipelines of both variants: they encode and decode; one denoising loop serves both."""

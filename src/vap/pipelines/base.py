@@ -1,0 +1,227 @@
+"""What both pipelines share: loading, defaults, argument checks and video prompts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from diffusers.utils import BaseOutput
+from PIL import Image
+
+from vap.media import FrameSelection
+from vap.models.attention import check_strength
+from vap.pipelines.defaults import GenerationDefaults
+from vap.pipelines.inputs import ClipLike, ReferenceClip, as_clips
+from vap.prompts import Family, VideoPrompt
+from vap.shapes import Compression, PixelShape
+
+OUTPUT_TYPES = ("pil", "np", "pt", "latent")
+_FINGERPRINT_VALUES = 4096
+
+
+@dataclass
+class VideoAsPromptPipelineOutput(BaseOutput):
+    """Generated videos.
+
+    Attributes:
+        frames: By ``output_type``: a list of videos, each a list of PIL images; an array
+            ``[B, T, H, W, 3]`` or tensor ``[B, T, 3, H, W]`` in 0 … 1; or latents.
+    """
+
+    frames: list[list[Image.Image]] | np.ndarray | torch.Tensor
+
+
+class VideoAsPromptMixin:
+    """Mixed into a stock diffusers pipeline; a subclass encodes and decodes."""
+
+    family: ClassVar[Family]
+    transformer_class: ClassVar[type]
+    interrupt_requested: bool
+
+    @property
+    def defaults(self) -> GenerationDefaults:
+        """The model's native settings."""
+        stored = self.config.generation_defaults  # type: ignore[attr-defined]
+        return GenerationDefaults(**{**self._released_defaults().as_config(), **(stored or {})})
+
+    @property
+    def compression(self) -> Compression:
+        """How VAE and patches shrink a video."""
+        patch = self.transformer.config.patch_size  # type: ignore[attr-defined]
+        if isinstance(patch, int):
+            patch = (1, patch, patch)
+        return Compression(
+            self.vae_scale_factor_temporal,  # type: ignore[attr-defined]
+            self.vae_scale_factor_spatial,  # type: ignore[attr-defined]
+            tuple(patch),
+        )
+
+    @property
+    def encoder_fingerprint(self) -> str:
+        """Identifies the encoders behind a video prompt: configurations and some VAE weights.
+
+        Weights are compared as bfloat16, so the precision that a model is loaded in is no part
+        of its identity.
+        """
+        digest = hashlib.sha256(self.family.encode())
+        for name in ("vae", "text_encoder", "image_encoder"):
+            component = getattr(self, name, None)
+            config = getattr(component, "config", None)
+            stored = config.to_dict() if hasattr(config, "to_dict") else dict(config or {})
+            digest.update(json.dumps(_identity(stored), sort_keys=True, default=str).encode())
+        parameters = list(self.vae.parameters())  # type: ignore[attr-defined]
+        for parameter in (parameters[0], parameters[-1]):
+            values = parameter.detach().flatten()[:_FINGERPRINT_VALUES]
+            rounded = values.to("cpu", torch.bfloat16).contiguous()
+            digest.update(rounded.view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    @classmethod
+    def load_config(cls, *args: Any, **kwargs: Any) -> Any:
+        """Read ``model_index.json``, mapping class names that no diffusers release has.
+
+        The transformer is handed over loaded, so its entry only has to name a class that exists.
+        """
+        loaded = super().load_config(*args, **kwargs)  # type: ignore[misc]
+        config = loaded[0] if isinstance(loaded, tuple) else loaded
+        if "transformer" in config:
+            config["transformer"] = ["diffusers", "ModelMixin"]
+        config["_class_name"] = cls.__name__
+        return loaded
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:
+        """Load a pipeline folder or Hub id, as diffusers does; see :func:`vap.load_pipeline`."""
+        from vap.hub import resolve_folder  # noqa: PLC0415 - hub builds on the pipelines
+
+        folder = resolve_folder(pretrained_model_name_or_path)
+        if "transformer" not in kwargs:
+            dtype = kwargs.get("torch_dtype", kwargs.get("dtype"))
+            if isinstance(dtype, dict):
+                dtype = dtype.get("transformer", dtype.get("default"))
+            kwargs["transformer"] = cls.transformer_class.from_pretrained(  # type: ignore[attr-defined]
+                folder, subfolder="transformer", torch_dtype=dtype
+            )
+        return super().from_pretrained(folder, **kwargs)  # type: ignore[misc]
+
+    @torch.no_grad()
+    def encode_video_prompt(
+        self,
+        reference_videos: ClipLike | Sequence[ClipLike],
+        reference_prompts: str | Sequence[str] | None = None,
+        *,
+        height: int | None = None,
+        width: int | None = None,
+        num_frames: int | None = None,
+        frame_selection: FrameSelection = "evenly",
+        has_last_frame: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> VideoPrompt:
+        """Encode references once, for any number of images and seeds.
+
+        Args:
+            reference_videos: Clips: paths, lists of PIL images, uint8 arrays ``[T, H, W, 3]`` or
+                tensors; of any length and size.
+            reference_prompts: Their captions, one each.
+            height: Pixels of the videos to be generated; the model's own by default.
+            width: Likewise.
+            num_frames: Likewise.
+            frame_selection: How frames are taken: ``evenly``, ``first`` or ``random``.
+            has_last_frame: Whether it will be used together with ``last_image`` (Wan).
+            generator: Draws the window of ``random``.
+
+        Raises:
+            ValueError: If the size does not fit the model or captions do not fit the clips.
+        """
+        shape = self._shape(height, width, num_frames)
+        clips = as_clips(
+            reference_videos,
+            reference_prompts,
+            num_frames=shape.frames,
+            frame_selection=frame_selection,
+            generator=generator[0] if isinstance(generator, list) else generator,
+        )
+        prompt = self._encode_references(clips, shape, has_last_frame=has_last_frame)
+        self.maybe_free_model_hooks()  # type: ignore[attr-defined]
+        return prompt
+
+    def _references(
+        self,
+        reference_videos: ClipLike | Sequence[ClipLike] | None,
+        video_prompt: VideoPrompt | None,
+        strength: float,
+        shape: PixelShape,
+        *,
+        reference_prompts: str | Sequence[str] | None,
+        frame_selection: FrameSelection,
+        has_last_frame: bool,
+        generator: torch.Generator | None,
+    ) -> VideoPrompt | None:
+        """The references of a call as a video prompt, or None to run the backbone alone."""
+        check_strength(strength)
+        if reference_videos is not None and video_prompt is not None:
+            message = "Give either reference_videos or video_prompt, not both."
+            raise ValueError(message)
+        if strength == 0.0:
+            return None
+        if reference_videos is None and video_prompt is None:
+            return None
+        self.transformer.require_expert()  # type: ignore[attr-defined]
+        if video_prompt is None:
+            assert reference_videos is not None
+            clips = as_clips(
+                reference_videos,
+                reference_prompts,
+                num_frames=shape.frames,
+                frame_selection=frame_selection,
+                generator=generator[0] if isinstance(generator, list) else generator,
+            )
+            return self._encode_references(clips, shape, has_last_frame=has_last_frame)
+        video_prompt.check_fits(
+            self.family, self.encoder_fingerprint, shape, has_last_frame=has_last_frame
+        )
+        return video_prompt
+
+    def _shape(self, height: int | None, width: int | None, num_frames: int | None) -> PixelShape:
+        """The size to generate, checked against the model."""
+        defaults = self.defaults
+        shape = PixelShape(
+            num_frames or defaults.num_frames, height or defaults.height, width or defaults.width
+        )
+        self.compression.check(shape)
+        return shape
+
+    def _check_output_type(self, output_type: str) -> None:
+        if output_type not in OUTPUT_TYPES:
+            message = f"output_type={output_type!r} is unknown. Use one of: {OUTPUT_TYPES}."
+            raise ValueError(message)
+
+    def _finish(
+        self, video: Any, *, return_dict: bool
+    ) -> VideoAsPromptPipelineOutput | tuple[Any]:
+        """Offload what was in use, and wrap the result."""
+        self.maybe_free_model_hooks()  # type: ignore[attr-defined]
+        return VideoAsPromptPipelineOutput(frames=video) if return_dict else (video,)
+
+    @abstractmethod
+    def _released_defaults(self) -> GenerationDefaults:
+        """Native settings of the released model of this variant."""
+
+    @abstractmethod
+    def _encode_references(
+        self, clips: Sequence[ReferenceClip], shape: PixelShape, *, has_last_frame: bool
+    ) -> VideoPrompt:
+        """Encode clips whose frames have been taken."""
+
+
+def _identity(config: dict[str, Any]) -> dict[str, Any]:
+    """What of a component's configuration decides its outputs."""
+    volatile = ("dtype", "torch_dtype", "transformers_version", "architectures")
+    return {k: v for k, v in config.items() if not k.startswith("_") and k not in volatile}

@@ -1,0 +1,44 @@
+"""What a model generates when the user leaves it open."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+# The negative prompt that ships with Wan2.1 and that the released model was run with.
+RELEASED_NEGATIVE_PROMPT = (
+    "Bright tones, overexposed, static, blurred details, subtitles, style, works, paintings, "
+    "images, static, overall gray, worst quality, low quality, JPEG compression residue, ugly, "
+    "incomplete, extra fingers, poorly drawn hands, poorly drawn faces, deformed, disfigured, "
+    "misshapen limbs, fused fingers, still picture, messy background, three legs, many people "
+    "in the background, walking backwards"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationDefaults:
+    """A model's native settings.
+
+    Attributes:
+        height: Pixels.
+        width: Pixels.
+        num_frames: Pixel frames.
+        fps: Frames a second.
+        num_inference_steps: Denoising steps.
+        guidance_scale: Classifier-free guidance.
+        use_dynamic_cfg: Whether the scale rises over the steps (CogVideoX).
+        negative_prompt: For target and reference text alike.
+    """
+
+    height: int = 480
+    width: int = 832
+    num_frames: int = 49
+    fps: float = 16.0
+    num_inference_steps: int = 50
+    guidance_scale: float = 5.0
+    use_dynamic_cfg: bool = False
+    negative_prompt: str = RELEASED_NEGATIVE_PROMPT
+
+    def as_config(self) -> dict[str, Any]:
+        """The settings as they stand in ``model_index.json``."""
+        return asdict(self)

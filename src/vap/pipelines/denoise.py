@@ -1,0 +1,207 @@
+"""The one denoising loop of the project, and what it steps with."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
+from diffusers.schedulers import CogVideoXDPMScheduler
+
+StepCallback = Callable[[Any, int, torch.Tensor, dict[str, Any]], dict[str, Any]]
+
+
+class Denoiser(Protocol):
+    """Makes one guided prediction; knows the model's conditions, nothing of the schedule."""
+
+    def predict(self, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        """Model output for noisy latents at one timestep, guidance applied."""
+        ...
+
+    @property
+    def tensors(self) -> dict[str, torch.Tensor | None]:
+        """Conditions that a step callback may read, by name."""
+        ...
+
+    def replace(self, name: str, tensor: torch.Tensor) -> None:
+        """Take a condition that a step callback gave back."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Guidance:
+    """Classifier-free guidance.
+
+    Attributes:
+        scale: Guidance scale; 1 or less turns guidance off.
+        dynamic: Raise the scale over the steps by CogVideoX's cosine.
+        steps: Number of inference steps N of that cosine.
+    """
+
+    scale: float
+    dynamic: bool = False
+    steps: int = 50
+
+    @property
+    def enabled(self) -> bool:
+        """Whether an unconditional prediction is needed."""
+        return self.scale > 1.0
+
+    def at(self, timestep: torch.Tensor) -> float:
+        """Scale at a timestep.
+
+        The released formula takes the scheduler's timestep value for t, so most of N − t is
+        negative; it is kept because the released numbers depend on it.
+        """
+        if not self.dynamic:
+            return self.scale
+        progress = (self.steps - timestep.item()) / self.steps
+        return 1 + self.scale * (1 - math.cos(math.pi * progress**5.0)) / 2
+
+    def combine(
+        self, conditional: torch.Tensor, unconditional: torch.Tensor, timestep: torch.Tensor
+    ) -> torch.Tensor:
+        """Move from the unconditional prediction through the conditional one."""
+        return unconditional + self.at(timestep) * (conditional - unconditional)
+
+
+class SchedulerStep:
+    """Calls ``scheduler.step`` whatever its signature.
+
+    Args:
+        scheduler: Any diffusers scheduler; timesteps must be set.
+        generator: Passed on if the scheduler draws noise.
+        eta: DDIM's η, passed on if the scheduler takes it.
+    """
+
+    def __init__(
+        self,
+        scheduler: Any,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        eta: float = 0.0,
+    ) -> None:
+        self.scheduler = scheduler
+        accepted = inspect.signature(scheduler.step).parameters
+        offered = {"generator": generator, "eta": eta}
+        self._extra = {name: value for name, value in offered.items() if name in accepted}
+        self._previous_timestep: torch.Tensor | None = None
+        self._previous_clean: torch.Tensor | None = None
+
+    def __call__(
+        self, prediction: torch.Tensor, timestep: torch.Tensor, latents: torch.Tensor
+    ) -> torch.Tensor:
+        """Latents of the next, less noisy step."""
+        if not isinstance(self.scheduler, CogVideoXDPMScheduler):
+            return self.scheduler.step(
+                prediction, timestep, latents, **self._extra, return_dict=False
+            )[0]
+        # This multistep solver leaves it to the caller to remember its last step.
+        latents, self._previous_clean = self.scheduler.step(
+            prediction,
+            self._previous_clean,
+            timestep,
+            self._previous_timestep,
+            latents,
+            **self._extra,
+            return_dict=False,
+        )
+        self._previous_timestep = timestep
+        return latents
+
+
+@dataclass(frozen=True, slots=True)
+class StepEnd:
+    """What to call after every step: a function, and the names of the tensors it wants."""
+
+    function: StepCallback | None = None
+    tensor_names: Sequence[str] = ("latents",)
+
+    @classmethod
+    def of(
+        cls,
+        function: StepCallback | PipelineCallback | MultiPipelineCallbacks | None,
+        tensor_names: Sequence[str],
+        allowed: Sequence[str],
+    ) -> StepEnd:
+        """Check a callback against the tensors that a pipeline offers.
+
+        Raises:
+            ValueError: If a name is not offered.
+        """
+        if isinstance(function, PipelineCallback | MultiPipelineCallbacks):
+            tensor_names = function.tensor_inputs
+        unknown = sorted(set(tensor_names) - set(allowed))
+        if unknown:
+            message = (
+                f"callback_on_step_end_tensor_inputs names {unknown}; "
+                f"this pipeline offers {list(allowed)}."
+            )
+            raise ValueError(message)
+        return cls(function, tuple(tensor_names))
+
+
+def denoise(
+    pipeline: Any,
+    denoiser: Denoiser,
+    latents: torch.Tensor,
+    step: SchedulerStep,
+    *,
+    num_inference_steps: int,
+    latents_dtype: torch.dtype,
+    on_step_end: StepEnd,
+) -> torch.Tensor:
+    """Denoise latents over the scheduler's timesteps.
+
+    Args:
+        pipeline: Gives the progress bar, and is told the timestep and handed to the callback;
+            its ``interrupt`` ends the loop early.
+        denoiser: Makes the guided predictions.
+        latents: Initial noise.
+        step: Advances the latents.
+        num_inference_steps: Steps as asked for, for the progress bar.
+        latents_dtype: Precision of the latents between steps.
+        on_step_end: The user's callback.
+
+    Returns:
+        Clean latents.
+    """
+    scheduler = step.scheduler
+    timesteps = scheduler.timesteps
+    warmup = max(len(timesteps) - num_inference_steps * scheduler.order, 0)
+    with pipeline.progress_bar(total=num_inference_steps) as progress:
+        for index, timestep in enumerate(timesteps):
+            if pipeline.interrupt:
+                break
+            pipeline._current_timestep = timestep  # noqa: SLF001 - diffusers' protocol
+            prediction = denoiser.predict(latents, timestep)
+            latents = step(prediction, timestep, latents).to(latents_dtype)
+            if on_step_end.function is not None:
+                latents = _call_back(pipeline, denoiser, latents, index, timestep, on_step_end)
+            last = index == len(timesteps) - 1
+            if last or ((index + 1) > warmup and (index + 1) % scheduler.order == 0):
+                progress.update()
+    pipeline._current_timestep = None  # noqa: SLF001 - diffusers' protocol
+    return latents
+
+
+def _call_back(
+    pipeline: Any,
+    denoiser: Denoiser,
+    latents: torch.Tensor,
+    index: int,
+    timestep: torch.Tensor,
+    on_step_end: StepEnd,
+) -> torch.Tensor:
+    """Hand tensors to the user's callback and take back what it changed."""
+    offered = {**denoiser.tensors, "latents": latents}
+    wanted = {name: offered[name] for name in on_step_end.tensor_names}
+    assert on_step_end.function is not None
+    returned = on_step_end.function(pipeline, index, timestep, wanted) or {}
+    for name, tensor in returned.items():
+        if name in denoiser.tensors:
+            denoiser.replace(name, tensor)
+    return returned.get("latents", latents)

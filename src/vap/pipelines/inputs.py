@@ -1,0 +1,167 @@
+"""What users hand to a pipeline, brought to one form."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vap.media import FrameSelection, read_clip, read_image, select_frames
+from vap.prompts import ReferenceSource
+
+ClipLike: TypeAlias = str | Path | Sequence[Image.Image] | np.ndarray | torch.Tensor
+ImageLike: TypeAlias = str | Path | Image.Image | np.ndarray | torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceClip:
+    """The frames of one reference that a model will see, and where they came from."""
+
+    frames: list[Image.Image]
+    source: ReferenceSource
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """How many different samples there are, and how many videos of each.
+
+    Attributes:
+        samples: Different images or prompts.
+        videos: Videos of each.
+    """
+
+    samples: int
+    videos: int
+
+    @property
+    def size(self) -> int:
+        """Videos in all; those of one sample stand together."""
+        return self.samples * self.videos
+
+    def spread(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Repeat per-sample rows ``[samples or 1, …]`` to ``[size, …]``."""
+        if len(tensor) == 1 and self.samples > 1:
+            tensor = tensor.expand(self.samples, *tensor.shape[1:])
+        return tensor.repeat_interleave(self.videos, dim=0) if self.videos > 1 else tensor
+
+
+def as_images(
+    image: ImageLike | Sequence[ImageLike], name: str = "image"
+) -> list[Image.Image] | torch.Tensor:
+    """One image or a batch: a list of PIL images, or a tensor ``[B, 3, H, W]`` in −1 … 1 or 0 … 1.
+
+    Raises:
+        TypeError: If it is none of what is allowed.
+        ValueError: If it has another shape.
+    """
+    if isinstance(image, torch.Tensor):
+        batch = image.unsqueeze(0) if image.ndim == 3 else image  # noqa: PLR2004 - [3, H, W]
+        if batch.ndim != 4 or batch.shape[1] != 3:  # noqa: PLR2004 - [B, 3, H, W]
+            message = f"{name} is a tensor of shape {tuple(image.shape)}; give [B, 3, H, W]."
+            raise ValueError(message)
+        return batch
+    if isinstance(image, str | Path | Image.Image):
+        return [read_image(image)]
+    if isinstance(image, np.ndarray):
+        pictures = image[None] if image.ndim == 3 else image  # noqa: PLR2004 - [H, W, 3]
+        return [read_image(picture) for picture in pictures]
+    if isinstance(image, Sequence) and image:
+        return [as_images(item, name)[0] for item in image]
+    message = (
+        f"{name} is {type(image).__name__}; give a path, a PIL image, a uint8 array [H, W, 3], "
+        "a tensor [B, 3, H, W], or a list of images."
+    )
+    raise TypeError(message)
+
+
+def as_prompts(prompt: str | Sequence[str] | None) -> list[str] | None:
+    """One prompt or several, as a list."""
+    if prompt is None:
+        return None
+    return [prompt] if isinstance(prompt, str) else list(prompt)
+
+
+def batch_of(images: int, prompts: int, num_videos_per_prompt: int) -> Batch:
+    """Pair images with prompts; a single one of either serves all of the other.
+
+    Raises:
+        ValueError: If their counts do not match.
+    """
+    if num_videos_per_prompt < 1:
+        message = f"num_videos_per_prompt={num_videos_per_prompt}; it must be 1 or more."
+        raise ValueError(message)
+    if images != prompts and 1 not in {images, prompts}:
+        message = (
+            f"There are {images} images and {prompts} prompts. Give as many of one as of the "
+            "other, or a single one for all."
+        )
+        raise ValueError(message)
+    return Batch(max(images, prompts), num_videos_per_prompt)
+
+
+def as_clips(
+    reference_videos: ClipLike | Sequence[ClipLike],
+    reference_prompts: str | Sequence[str] | None,
+    *,
+    num_frames: int,
+    frame_selection: FrameSelection,
+    generator: torch.Generator | None,
+) -> list[ReferenceClip]:
+    """Read the references and take the frames that the model will see.
+
+    Args:
+        reference_videos: Clips; a single one may stand alone.
+        reference_prompts: Their captions; empty by default.
+        num_frames: Frames wanted of each, whatever its own length.
+        frame_selection: ``evenly``, ``first`` or ``random``.
+        generator: Draws the window of ``random``.
+
+    Raises:
+        ValueError: If there is no clip, or not one caption for each.
+    """
+    clips = _clip_list(reference_videos)
+    captions = as_prompts(reference_prompts)
+    if captions is None:
+        captions = [""] * len(clips)
+    if not clips or len(captions) != len(clips):
+        message = (
+            f"There are {len(clips)} reference videos and {len(captions)} reference prompts. "
+            "Give at least one video, and one prompt for each (or none at all)."
+        )
+        raise ValueError(message)
+    return [
+        _take_frames(clip, caption, num_frames, frame_selection, generator)
+        for clip, caption in zip(clips, captions, strict=True)
+    ]
+
+
+def _clip_list(reference_videos: ClipLike | Sequence[ClipLike]) -> list[ClipLike]:
+    """Tell one clip from a list of clips."""
+    if isinstance(reference_videos, str | Path):
+        return [reference_videos]
+    if isinstance(reference_videos, np.ndarray | torch.Tensor):
+        one = reference_videos.ndim == 4  # noqa: PLR2004 - [T, H, W, 3]
+        return [reference_videos] if one else list(reference_videos)
+    clips: list[Any] = list(reference_videos)
+    return [clips] if clips and isinstance(clips[0], Image.Image) else clips
+
+
+def _take_frames(
+    clip: ClipLike,
+    caption: str,
+    num_frames: int,
+    frame_selection: FrameSelection,
+    generator: torch.Generator | None,
+) -> ReferenceClip:
+    read = read_clip(clip)
+    indices = select_frames(len(read.frames), num_frames, frame_selection, generator=generator)
+    frames = [Image.fromarray(read.frames[index]) for index in indices]
+    sha256 = read.sha256 or hashlib.sha256(read.frames.tobytes()).hexdigest()
+    source = ReferenceSource(read.name, sha256, caption, float(read.fps), tuple(indices))
+    return ReferenceClip(frames, source)

@@ -1,0 +1,396 @@
+"""Wan2.1 image-to-video, prompted by reference videos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from diffusers import AutoencoderKLWan, DiffusionPipeline, WanImageToVideoPipeline
+from diffusers.utils.torch_utils import get_module_execution_device, randn_tensor
+from diffusers.video_processor import VideoProcessor
+from PIL import Image
+
+from vap.media import FrameSelection
+from vap.models.wan import WanVideoAsPromptTransformer3DModel
+from vap.pipelines.base import VideoAsPromptMixin, VideoAsPromptPipelineOutput
+from vap.pipelines.defaults import GenerationDefaults
+from vap.pipelines.denoise import Guidance, SchedulerStep, StepCallback, StepEnd, denoise
+from vap.pipelines.inputs import (
+    Batch,
+    ClipLike,
+    ImageLike,
+    ReferenceClip,
+    as_images,
+    as_prompts,
+    batch_of,
+)
+from vap.pipelines.schedules import released_sigmas
+from vap.pipelines.wan_denoiser import WanConditions, WanDenoiser, WanReference
+from vap.prompts import VideoPrompt
+from vap.shapes import PixelShape
+
+Generators = torch.Generator | list[torch.Generator] | None
+_TEXT_TOKENS = 512
+_CLIP_PIXELS = 224
+
+
+class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
+    """Animate an image with the semantics of reference videos (Wan variant).
+
+    Called without a reference it is diffusers' ``WanImageToVideoPipeline``, bit for bit.
+
+    Args:
+        tokenizer: T5 tokenizer.
+        text_encoder: UMT5 encoder.
+        vae: Wan VAE.
+        scheduler: Any flow-matching scheduler.
+        transformer: Backbone and expert.
+        image_processor: Of the image encoder.
+        image_encoder: CLIP vision model; None for backbones without image tokens.
+        generation_defaults: The model's native settings, see :class:`GenerationDefaults`.
+    """
+
+    family: ClassVar = "wan"
+    transformer_class: ClassVar = WanVideoAsPromptTransformer3DModel
+    model_cpu_offload_seq = "text_encoder->image_encoder->transformer->vae"
+    _optional_components: ClassVar = ["image_encoder", "image_processor"]
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        text_encoder: Any,
+        vae: AutoencoderKLWan,
+        scheduler: Any,
+        transformer: WanVideoAsPromptTransformer3DModel,
+        image_processor: Any = None,
+        image_encoder: Any = None,
+        generation_defaults: dict[str, Any] | None = None,
+    ) -> None:
+        # Not the parent's constructor: it would register a second transformer (Wan2.2).
+        DiffusionPipeline.__init__(self)
+        self.register_modules(
+            tokenizer=tokenizer,
+            text_encoder=text_encoder,
+            vae=vae,
+            scheduler=scheduler,
+            transformer=transformer,
+            image_processor=image_processor,
+            image_encoder=image_encoder,
+        )
+        self.register_to_config(generation_defaults=generation_defaults)
+        self.vae_scale_factor_temporal = vae.config.scale_factor_temporal
+        self.vae_scale_factor_spatial = vae.config.scale_factor_spatial
+        self.video_processor = VideoProcessor(vae_scale_factor=self.vae_scale_factor_spatial)
+        self._interrupt = False
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        image: ImageLike | Sequence[ImageLike],
+        prompt: str | Sequence[str] | None = None,
+        reference_videos: ClipLike | Sequence[ClipLike] | None = None,
+        reference_prompts: str | Sequence[str] | None = None,
+        negative_prompt: str | Sequence[str] | None = None,
+        *,
+        video_prompt: VideoPrompt | None = None,
+        reference_strength: float = 1.0,
+        height: int | None = None,
+        width: int | None = None,
+        num_frames: int | None = None,
+        num_inference_steps: int = 50,
+        guidance_scale: float = 5.0,
+        frame_selection: FrameSelection = "evenly",
+        last_image: ImageLike | Sequence[ImageLike] | None = None,
+        num_videos_per_prompt: int = 1,
+        generator: Generators = None,
+        latents: torch.Tensor | None = None,
+        prompt_embeds: torch.Tensor | None = None,
+        negative_prompt_embeds: torch.Tensor | None = None,
+        image_embeds: torch.Tensor | None = None,
+        output_type: str = "np",
+        return_dict: bool = True,
+        attention_kwargs: dict[str, Any] | None = None,
+        callback_on_step_end: StepCallback | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+        max_sequence_length: int = _TEXT_TOKENS,
+    ) -> VideoAsPromptPipelineOutput | tuple[Any]:
+        """Generate.
+
+        Args:
+            image: First frame: a path, PIL image, array or tensor; a list for a batch.
+            prompt: Caption of the video to be generated; a list for a batch.
+            reference_videos: One clip or several, of any length and size.
+            reference_prompts: Their captions.
+            negative_prompt: What to steer away from, in target and reference text.
+            video_prompt: References encoded before, in place of ``reference_videos``.
+            reference_strength: 0 … 1: how much the target reads the reference; 0 is the backbone.
+            height: Pixels, a multiple of 16; the model's own by default.
+            width: Likewise.
+            num_frames: 1 + 4k; the model's own by default.
+            num_inference_steps: Denoising steps.
+            guidance_scale: Classifier-free guidance; 1 or less turns it off.
+            frame_selection: How frames of a reference are taken.
+            last_image: Last frame; the references' own last frames then join the conditions.
+            num_videos_per_prompt: Videos of each sample.
+            generator: One for all, or one for each video.
+            latents: Initial noise ``[B, C, F, H, W]``.
+            prompt_embeds: In place of ``prompt``, ``[B, 512, D]``.
+            negative_prompt_embeds: In place of ``negative_prompt``.
+            image_embeds: In place of encoding the image, ``[B, I, D]``.
+            output_type: ``pil``, ``np``, ``pt`` or ``latent``.
+            return_dict: Whether to return an output object or a tuple.
+            attention_kwargs: ``scale`` is the LoRA scale.
+            callback_on_step_end: Called after every step as in diffusers.
+            callback_on_step_end_tensor_inputs: Tensors that it gets.
+            max_sequence_length: Text tokens; Wan's cross-attention needs 512.
+
+        Raises:
+            ValueError: If arguments contradict each other or do not fit the model.
+        """
+        self._check_output_type(output_type)
+        on_step_end = StepEnd.of(
+            callback_on_step_end, callback_on_step_end_tensor_inputs, self._callback_tensor_inputs
+        )
+        shape = self._shape(height, width, num_frames)
+        images = as_images(image)
+        last_images = None if last_image is None else as_images(last_image, "last_image")
+        prompts = as_prompts(prompt)
+        self._check_text(prompts, prompt_embeds, negative_prompt, negative_prompt_embeds)
+        count = len(prompts) if prompts is not None else len(prompt_embeds)  # type: ignore[arg-type]
+        batch = batch_of(len(images), count, num_videos_per_prompt)
+        self._guidance_scale, self._attention_kwargs = guidance_scale, attention_kwargs
+        self._current_timestep, self._interrupt = None, False
+
+        references = self._references(
+            reference_videos,
+            video_prompt,
+            reference_strength,
+            shape,
+            reference_prompts=reference_prompts,
+            frame_selection=frame_selection,
+            has_last_frame=last_images is not None,
+            generator=generator,  # type: ignore[arg-type]
+        )
+        text, negative_text = self.encode_prompt(
+            prompts,
+            negative_prompt if negative_prompt is None else _as_many(negative_prompt, count),
+            do_classifier_free_guidance=guidance_scale > 1.0,
+            prompt_embeds=prompt_embeds,
+            negative_prompt_embeds=negative_prompt_embeds,
+            max_sequence_length=max_sequence_length,
+            device=self._execution_device,
+        )
+        if image_embeds is None and self.transformer.config.image_dim is not None:
+            image_embeds = self._encode_images(images, last_images)
+        self._set_timesteps(num_inference_steps, released=references is not None)
+        self._num_timesteps = len(self.scheduler.timesteps)
+        latents = self._initial_latents(batch, shape, generator, latents)
+        condition = self._encode_condition(self._pixels(images, shape), self._pixels(last_images, shape), shape)
+
+        dtype = self.transformer.dtype
+        denoiser = WanDenoiser(
+            self.transformer,
+            WanConditions(
+                text=batch.spread(text).to(dtype),
+                negative_text=None if negative_text is None else batch.spread(negative_text).to(dtype),
+                image=None if image_embeds is None else batch.spread(image_embeds).to(dtype),
+                latents=batch.spread(condition),
+            ),
+            None if references is None else self._place_reference(references, batch),
+            Guidance(guidance_scale),
+            reference_strength,
+            attention_kwargs,
+        )
+        latents = denoise(
+            self,
+            denoiser,
+            latents,
+            SchedulerStep(self.scheduler, generator),
+            num_inference_steps=num_inference_steps,
+            latents_dtype=torch.float32,
+            on_step_end=on_step_end,
+        )
+        video = latents if output_type == "latent" else self._decode(latents, output_type)
+        return self._finish(video, return_dict=return_dict)
+
+    @property
+    def interrupt(self) -> bool:
+        """Whether the running call should stop after its current step."""
+        return self._interrupt
+
+    def _released_defaults(self) -> GenerationDefaults:
+        """480×832 as released; smaller for a model whose image encoder sees smaller pictures.
+
+        A checkpoint in the released layout does not say at what size it works. All real ones
+        have the 224-pixel CLIP; toy ones scale it, and their frames, down.
+        """
+        encoder = self.image_encoder
+        scale = 1.0 if encoder is None else min(1.0, encoder.config.image_size / _CLIP_PIXELS)
+        rows, columns = (self.vae_scale_factor_spatial * p for p in self.transformer.config.patch_size[1:])
+        return GenerationDefaults(
+            height=round(480 * scale / rows) * rows, width=round(832 * scale / columns) * columns
+        )
+
+    def _check_text(
+        self,
+        prompts: list[str] | None,
+        prompt_embeds: torch.Tensor | None,
+        negative_prompt: str | Sequence[str] | None,
+        negative_prompt_embeds: torch.Tensor | None,
+    ) -> None:
+        for name, text, embeds in (
+            ("prompt", prompts, prompt_embeds),
+            ("negative_prompt", negative_prompt, negative_prompt_embeds),
+        ):
+            if text is not None and embeds is not None:
+                message = f"Give either {name} or {name}_embeds, not both."
+                raise ValueError(message)
+        if prompts is None and prompt_embeds is None:
+            message = 'Give a prompt (an empty one, "", is allowed) or prompt_embeds.'
+            raise ValueError(message)
+
+    def _pixels(
+        self, images: list[Image.Image] | torch.Tensor | None, shape: PixelShape
+    ) -> torch.Tensor | None:
+        """Images as float32 ``[S, 3, H, W]`` in −1 … 1, or None for None."""
+        if images is None:
+            return None
+        pixels = self.video_processor.preprocess(images, height=shape.height, width=shape.width)
+        return pixels.to(self._execution_device, dtype=torch.float32)
+
+    def _encode_images(
+        self,
+        images: list[Image.Image] | torch.Tensor,
+        last_images: list[Image.Image] | torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Image tokens ``[S, I, D]``; first and last image are encoded as neighbours."""
+        if last_images is not None:
+            pairs = zip(images, last_images, strict=True)
+            images = [image for pair in pairs for image in pair]
+        return self.encode_image(images, self._execution_device)
+
+    def _set_timesteps(self, num_inference_steps: int, *, released: bool) -> None:
+        """Set the schedule: as released with a reference, as stock diffusers without."""
+        device = self._execution_device
+        sigmas = released_sigmas(self.scheduler, num_inference_steps) if released else None
+        if sigmas is None:
+            self.scheduler.set_timesteps(num_inference_steps, device=device)
+        else:
+            self.scheduler.set_timesteps(sigmas=sigmas, device=device)
+
+    def _initial_latents(
+        self, batch: Batch, shape: PixelShape, generator: Generators, latents: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Noise ``[B, C, F, H, W]`` in float32."""
+        latent = self.compression.latent(shape, self.vae.config.z_dim)
+        size = (batch.size, latent.channels, latent.frames, latent.height, latent.width)
+        if latents is not None:
+            if tuple(latents.shape) != size:
+                message = f"latents have shape {tuple(latents.shape)}; this call needs {size}."
+                raise ValueError(message)
+            return latents.to(self._execution_device, torch.float32)
+        if isinstance(generator, list) and len(generator) != batch.size:
+            message = f"There are {len(generator)} generators for {batch.size} videos. Give one for each, or one for all."
+            raise ValueError(message)
+        return randn_tensor(
+            size, generator=generator, device=self._execution_device, dtype=torch.float32
+        )
+
+    def _encode_condition(
+        self, first: torch.Tensor | None, last: torch.Tensor | None, shape: PixelShape
+    ) -> torch.Tensor:
+        """Mask and latents of a clip of known frames, zeros elsewhere: ``[S, 4+C, F, H, W]``."""
+        assert first is not None
+        clip = first.new_zeros(*first.shape[:2], *(shape.frames, shape.height, shape.width))
+        clip[:, :, 0] = first
+        known = torch.zeros(shape.frames)
+        known[0] = 1
+        if last is not None:
+            clip[:, :, -1] = last
+            known[-1] = 1
+        latents = self._encode_latents(clip)
+        # The mask has a slot for each pixel frame of a latent frame; the first latent frame
+        # holds one pixel frame, whose slot is repeated.
+        slots = torch.cat([known[:1].expand(self.vae_scale_factor_temporal - 1), known])
+        mask = slots.view(1, -1, self.vae_scale_factor_temporal, 1, 1).transpose(1, 2)
+        mask = mask.to(latents).expand(len(latents), -1, -1, *latents.shape[3:])
+        return torch.cat([mask, latents], dim=1)
+
+    def _encode_latents(self, clips: torch.Tensor) -> torch.Tensor:
+        """Normalised posterior modes of pixel clips ``[S, 3, T, H, W]``: ``[S, C, F, H, W]``."""
+        device = get_module_execution_device(self.vae)
+        clips = clips.to(device, self.vae.dtype)
+        modes = [self.vae.encode(clip[None]).latent_dist.mode() for clip in clips]
+        latents = torch.cat(modes).to(self._execution_device, torch.float32)
+        mean, reciprocal_std = self._latent_statistics(latents)
+        return (latents - mean) * reciprocal_std
+
+    def _latent_statistics(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and reciprocal standard deviation by channel, ``[1, C, 1, 1, 1]``."""
+        config = self.vae.config
+        mean, std = (
+            torch.tensor(values).view(1, config.z_dim, 1, 1, 1).to(like.device, like.dtype)
+            for values in (config.latents_mean, config.latents_std)
+        )
+        return mean, 1.0 / std
+
+    def _decode(self, latents: torch.Tensor, output_type: str) -> Any:
+        """Videos of clean latents."""
+        latents = latents.to(get_module_execution_device(self.vae), self.vae.dtype)
+        mean, reciprocal_std = self._latent_statistics(latents)
+        video = self.vae.decode(latents / reciprocal_std + mean, return_dict=False)[0]
+        return self.video_processor.postprocess_video(video, output_type=output_type)
+
+    def _encode_references(
+        self, clips: Sequence[ReferenceClip], shape: PixelShape, *, has_last_frame: bool
+    ) -> VideoPrompt:
+        """Latents, condition, text and image tokens of every reference."""
+        text, _ = self.encode_prompt(
+            [clip.source.caption for clip in clips],
+            do_classifier_free_guidance=False,
+            max_sequence_length=_TEXT_TOKENS,
+            device=self._execution_device,
+        )
+        tensors: dict[str, list[torch.Tensor]] = {"latents": [], "condition": [], "image": []}
+        for clip in clips:
+            first, last = clip.frames[:1], clip.frames[-1:] if has_last_frame else None
+            pixels = self.video_processor.preprocess_video(
+                clip.frames, height=shape.height, width=shape.width
+            )
+            tensors["latents"].append(self._encode_latents(pixels.to(torch.float32)))
+            tensors["condition"].append(
+                self._encode_condition(self._pixels(first, shape), self._pixels(last, shape), shape)
+            )
+            if self.transformer.config.image_dim is not None:
+                tokens = self._encode_images(first, last)
+                tensors["image"].append(tokens.flatten(0, 1).unsqueeze(0))
+        encoded = {name: torch.cat(parts) for name, parts in tensors.items() if parts}
+        return VideoPrompt(
+            family=self.family,
+            fingerprint=self.encoder_fingerprint,
+            shape=shape,
+            has_last_frame=has_last_frame,
+            references=tuple(clip.source for clip in clips),
+            tensors={**encoded, "text": text},
+        )
+
+    def _place_reference(self, prompt: VideoPrompt, batch: Batch) -> WanReference:
+        """Give every video of the batch the same references."""
+        dtype, device = self.transformer.dtype, self._execution_device
+
+        def for_batch(tensor: torch.Tensor) -> torch.Tensor:
+            placed = tensor.to(device, dtype)
+            return placed.unsqueeze(0).expand(batch.size, *placed.shape)
+
+        tensors = prompt.tensors
+        return WanReference(
+            latents=for_batch(torch.cat([tensors["latents"], tensors["condition"]], dim=1)),
+            text=for_batch(tensors["text"]),
+            image=for_batch(tensors["image"]) if "image" in tensors else None,
+        )
+
+
+def _as_many(text: str | Sequence[str], count: int) -> list[str]:
+    """One text for each of ``count`` samples."""
+    return [text] * count if isinstance(text, str) else list(text)

@@ -1,0 +1,181 @@
+"""Video prompts: reference videos with their captions, encoded once and reused.
+
+A :class:`VideoPrompt` holds all that a pipeline needs of its references — latents, text and image
+embeddings — for any number of images and seeds. Using it gives exactly what the raw videos give.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Literal, Self, TypeAlias
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from vap.files import replacing
+from vap.shapes import PixelShape
+
+Family: TypeAlias = Literal["wan", "cogvideox"]
+
+_FORMAT = "vap-video-prompt"
+_FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceSource:
+    """Where one reference came from.
+
+    Attributes:
+        name: File name, or a word for frames given in memory.
+        sha256: Hash of the file's bytes, or of the frames.
+        caption: Its reference prompt.
+        fps: Frames a second of the source.
+        frames: Indices of the source's frames that were taken.
+    """
+
+    name: str
+    sha256: str
+    caption: str
+    fps: float
+    frames: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class VideoPrompt:
+    """One or more reference videos, encoded for one model at one size.
+
+    Attributes:
+        family: Variant that it was encoded for.
+        fingerprint: Identifies the encoders; a prompt fits only models with the same.
+        shape: Pixel size that the references were brought to.
+        has_last_frame: Whether the last frame joins the conditions (Wan's ``last_image``).
+        references: Where the references came from, in order.
+        tensors: Encodings by name, the first axis R. Wan: ``latents`` and ``condition``
+            ``[R, C, F, H, W]``, ``text`` ``[R, L, D]``, ``image`` ``[R, I, D]``. CogVideoX:
+            ``video_moments`` ``[R, 2C, F, H, W]``, ``frame_moments`` ``[R, 2C, 1, H, W]``
+            (posteriors are sampled at use), ``text``.
+    """
+
+    family: Family
+    fingerprint: str
+    shape: PixelShape
+    has_last_frame: bool
+    references: tuple[ReferenceSource, ...]
+    tensors: Mapping[str, torch.Tensor]
+
+    def __len__(self) -> int:
+        """Number of references R."""
+        return len(self.references)
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """Reference prompts, in order."""
+        return tuple(source.caption for source in self.references)
+
+    def joined(self, *others: VideoPrompt) -> VideoPrompt:
+        """One prompt with the references of several, in order.
+
+        Raises:
+            ValueError: If they were encoded by different models or at different sizes.
+        """
+        for other in others:
+            self._check_same("fingerprint", self.fingerprint, other.fingerprint)
+            self._check_same("size", self.shape, other.shape)
+            self._check_same("last-frame setting", self.has_last_frame, other.has_last_frame)
+        parts = (self, *others)
+        return VideoPrompt(
+            self.family,
+            self.fingerprint,
+            self.shape,
+            self.has_last_frame,
+            tuple(source for part in parts for source in part.references),
+            {name: torch.cat([part.tensors[name] for part in parts]) for name in self.tensors},
+        )
+
+    def check_fits(
+        self, family: Family, fingerprint: str, shape: PixelShape, *, has_last_frame: bool
+    ) -> None:
+        """Refuse to be used with another model, size or setting than it was encoded for.
+
+        Raises:
+            ValueError: Saying what differs.
+        """
+        self._check_same("model family", self.family, family)
+        self._check_same("encoders", self.fingerprint, fingerprint)
+        self._check_same("size", self.shape, shape)
+        self._check_same("last-frame setting", self.has_last_frame, has_last_frame)
+
+    @staticmethod
+    def _check_same(what: str, mine: object, other: object) -> None:
+        if mine != other:
+            message = (
+                f"This video prompt does not fit: its {what} is {mine}, and {other} is wanted. "
+                "Encode the reference again with encode_video_prompt (or `vap prompt encode`)."
+            )
+            raise ValueError(message)
+
+    def save(self, path: str | Path) -> Path:
+        """Write one safetensors file, atomically."""
+        header = {
+            "format": _FORMAT,
+            "format_version": str(_FORMAT_VERSION),
+            "family": self.family,
+            "fingerprint": self.fingerprint,
+            "shape": json.dumps(asdict(self.shape)),
+            "has_last_frame": json.dumps(self.has_last_frame),
+            "references": json.dumps([asdict(source) for source in self.references]),
+        }
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in self.tensors.items()}
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, metadata=header)
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a file written by :meth:`save`.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it is damaged, no video prompt, or of a later format.
+        """
+        file = Path(path)
+        if not file.is_file():
+            message = f"There is no video prompt at {file}. Make one with `vap prompt encode`."
+            raise FileNotFoundError(message)
+        try:
+            with safe_open(file, framework="pt") as stored:
+                header = _check_header(stored.metadata() or {}, file)
+                tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a dict
+            return cls(
+                family=header["family"],
+                fingerprint=header["fingerprint"],
+                shape=PixelShape(**json.loads(header["shape"])),
+                has_last_frame=json.loads(header["has_last_frame"]),
+                references=tuple(map(_source, json.loads(header["references"]))),
+                tensors=tensors,
+            )
+        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+            message = f"{file} is damaged or not a video prompt ({error}). Encode it again."
+            raise ValueError(message) from error
+
+
+def _check_header(header: Mapping[str, str], file: Path) -> Mapping[str, str]:
+    if header.get("format") != _FORMAT:
+        message = f"{file} is not a video prompt. Make one with `vap prompt encode`."
+        raise ValueError(message)
+    if int(header["format_version"]) > _FORMAT_VERSION:
+        message = (
+            f"{file} has video-prompt format {header['format_version']}; this version reads up "
+            f"to {_FORMAT_VERSION}. Update video-as-prompt, or encode it again."
+        )
+        raise ValueError(message)
+    return header
+
+
+def _source(stored: Mapping[str, object]) -> ReferenceSource:
+    known = {field.name: stored[field.name] for field in fields(ReferenceSource)}
+    return ReferenceSource(**{**known, "frames": tuple(known["frames"])})  # type: ignore[arg-type]
