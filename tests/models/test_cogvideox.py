@@ -1,3 +1,5 @@
+import copy
+import inspect
 import json
 
 import pytest
@@ -40,7 +42,9 @@ def stock(model: CogVideoXVideoAsPromptTransformer3DModel) -> CogVideoXTransform
 
 
 def stock_twin(model: CogVideoXVideoAsPromptTransformer3DModel) -> CogVideoXTransformer3DModel:
-    twin = CogVideoXTransformer3DModel.from_config(model.config)
+    known = inspect.signature(CogVideoXTransformer3DModel.__init__).parameters
+    config = {name: value for name, value in model.config.items() if name in known}
+    twin = CogVideoXTransformer3DModel(**config)
     twin.load_state_dict({k: v for k, v in model.state_dict().items() if "_mot_ref" not in k})
     return twin.eval()
 
@@ -150,6 +154,39 @@ def test_expert_copied_from_the_backbone_sees_the_target_twice() -> None:
     assert relative_error(doubled, predict(model, arguments)) < 1e-5
 
 
+def test_expert_file_turns_a_stock_backbone_into_the_released_model(tmp_path, stock) -> None:
+    file = golden_model().save_expert(tmp_path / "expert.safetensors")
+    stock.save_pretrained(tmp_path / "backbone")
+    model = CogVideoXVideoAsPromptTransformer3DModel.from_pretrained(tmp_path / "backbone")
+    assert model.expert_depths == ()
+    arguments, expected = golden_case(2)
+    assert relative_error(predict(model.load_expert(file), arguments), expected) < 1e-5
+
+
+def test_a_copied_model_uses_its_own_expert() -> None:
+    model = golden_model()
+    twin = copy.deepcopy(model)
+    for _, parameter in model.expert_parameters():
+        parameter.data.fill_(float("nan"))
+    arguments, expected = golden_case(1)
+    assert relative_error(predict(twin, arguments), expected) < 1e-5
+
+
+def test_half_precision_keeps_the_stock_bits_and_stays_close() -> None:
+    arguments, expected = golden_case(1)
+    half = {
+        name: value.bfloat16() if name.endswith("hidden_states") else value
+        for name, value in arguments.items()
+    }
+    model = golden_model().to(torch.bfloat16)
+    output = predict(model, half)
+    assert output.dtype == torch.bfloat16
+    assert relative_error(output.float(), expected) < 0.05
+    alone = without_reference(half)
+    twin = stock_twin(model).to(torch.bfloat16)
+    assert torch.equal(predict(model, alone), predict(twin, alone))
+
+
 def test_order_of_references_is_told_by_their_positions_alone(model) -> None:
     arguments, expected = golden_case(2)
     swapped = {
@@ -202,11 +239,13 @@ def test_strength_moves_the_output_from_backbone_to_reference(model) -> None:
 def test_nothing_is_computed_for_the_reference_after_its_last_reader() -> None:
     model = golden_model()
     last = model.transformer_blocks[model.expert_depths[-1]]
-    for unread in (last.norm2_mot_ref, last.ff_mot_ref, last.attn1_mot_ref.to_out):
-        for parameter in unread.parameters():
-            parameter.data.fill_(float("nan"))
+    unread = last.norm2_mot_ref, last.ff_mot_ref, last.attn1_mot_ref.to_out[0]
+    calls: list[torch.nn.Module] = []
+    for module in unread:
+        module.register_forward_hook(lambda module, *_: calls.append(module))
     arguments, expected = golden_case(2)
     assert relative_error(predict(model, arguments), expected) < 1e-5
+    assert not calls
 
 
 def test_reference_passes_a_block_without_expert_unchanged(model) -> None:

@@ -5,10 +5,12 @@ import torch
 from cogvideox_tiny import golden_case, golden_model, predict, relative_error
 from diffusers import (
     FirstBlockCacheConfig,
+    LayerSkipConfig,
     MagCacheConfig,
     PyramidAttentionBroadcastConfig,
     TaylorSeerCacheConfig,
 )
+from diffusers.hooks import apply_layer_skip
 from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
@@ -16,18 +18,18 @@ from peft.utils import get_peft_model_state_dict
 EXACT = 1e-5
 
 
-@pytest.fixture
-def default_backend():
-    # Choosing a backend for one model also changes diffusers' process-wide default.
-    yield
+def use_native_by_default() -> None:
+    """Choosing a backend for one model also changes diffusers' process-wide default."""
     _AttentionBackendRegistry.set_active_backend(AttentionBackendName.NATIVE)
 
 
-@pytest.mark.parametrize("backend", ["native", "_native_math", "flex"])
-def test_attention_backend_reaches_joint_attention(backend, default_backend, monkeypatch) -> None:
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize("backend", ["_native_math", "flex"])
+def test_attention_backend_reaches_joint_attention(backend: str, monkeypatch) -> None:
     arguments, expected = golden_case(2)
     model = golden_model()
     model.set_attention_backend(backend)
+    use_native_by_default()
     name = AttentionBackendName(backend)
     attend, tokens = _AttentionBackendRegistry._backends[name], []
 
@@ -182,6 +184,20 @@ def test_mag_cache_skips_every_block() -> None:
     assert len(calls) == 1
     assert relative_error(outputs[0], expected[0]) < EXACT
     assert relative_error(outputs[1], expected[1]) < 0.1
+
+
+def test_skipping_one_block_leaves_the_reference_to_the_next() -> None:
+    arguments, _ = golden_case(2)
+    model = golden_model()
+    block = model.transformer_blocks[1]
+    # A block whose gates are all zero changes nothing.
+    for norm in (block.norm1, block.norm2, block.norm1_mot_ref, block.norm2_mot_ref):
+        norm.linear.weight.data.zero_()
+        norm.linear.bias.data.zero_()
+    expected = predict(model, arguments)
+    skipping = golden_model()
+    apply_layer_skip(skipping, LayerSkipConfig(indices=[1], fqn="transformer_blocks"))
+    assert relative_error(predict(skipping, arguments), expected) < EXACT
 
 
 def test_taylorseer_predicts_joint_attention() -> None:

@@ -297,11 +297,12 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
             reference_temb = self._embed_time(
                 self.time_embedding_mot_ref, reference_time, timestep_cond, ofs, dtype
             )
-            target_table, reference_table = self.rotary_tables(
-                (size[1], *size[3:]), reference_hidden_states.shape[1], hidden_states.device
-            )
-            image_rotary_emb = image_rotary_emb or target_table
-            reference_rotary_emb = reference_rotary_emb or reference_table
+            if image_rotary_emb is None or reference_rotary_emb is None:
+                target_table, reference_table = self.rotary_tables(
+                    (size[1], *size[3:]), reference_hidden_states.shape[1], hidden_states.device
+                )
+                image_rotary_emb = image_rotary_emb or target_table
+                reference_rotary_emb = reference_rotary_emb or reference_table
 
         checkpointing = torch.is_grad_enabled() and self.gradient_checkpointing
         conditions = temb, image_rotary_emb, attention_kwargs
