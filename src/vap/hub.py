@@ -66,7 +66,9 @@ def known_models() -> list[ModelEntry]:
     ]
     released = [
         ModelEntry(RELEASED["wan"], "wan", "hub", "20.7B parameters, 480×832, 49 frames"),
-        ModelEntry(RELEASED["cogvideox"], "cogvideox", "hub", "11.1B parameters, 480×720, 49 frames"),
+        ModelEntry(
+            RELEASED["cogvideox"], "cogvideox", "hub", "11.1B parameters, 480×720, 49 frames"
+        ),
     ]
     return bundled + released
 
@@ -186,7 +188,9 @@ def _place(pipeline: Any, device: torch.device, offload: Offload | None) -> Any:
     if offload is None:
         return pipeline.to(device)
     if device.type == "cpu":
-        message = f"offload={offload!r} needs an accelerator, and the device is the CPU. Leave it out."
+        message = (
+            f"offload={offload!r} needs an accelerator, and the device is the CPU. Leave it out."
+        )
         raise ValueError(message)
     if offload == "model":
         pipeline.enable_model_cpu_offload(device=device)
@@ -194,7 +198,10 @@ def _place(pipeline: Any, device: torch.device, offload: Offload | None) -> Any:
         pipeline.enable_sequential_cpu_offload(device=device)
     elif offload == "group":
         pipeline.enable_group_offload(
-            onload_device=device, offload_type="block_level", num_blocks_per_group=1, use_stream=True
+            onload_device=device,
+            offload_type="block_level",
+            num_blocks_per_group=1,
+            use_stream=True,
         )
     else:
         message = f"offload={offload!r} is unknown. Use 'model', 'group' or 'sequential'."
@@ -231,7 +238,9 @@ def _download(hub_id: str) -> Path:
 
     try:
         return Path(
-            snapshot_download(hub_id, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt"])
+            snapshot_download(
+                hub_id, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt"]
+            )
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         message = (

@@ -18,7 +18,7 @@ from PIL import Image
 from vap.media import FrameSelection
 from vap.models.attention import check_strength
 from vap.pipelines.defaults import GenerationDefaults
-from vap.pipelines.inputs import ClipLike, ReferenceClip, as_clips
+from vap.pipelines.inputs import ClipLike, Generators, ReferenceClip, as_clips
 from vap.prompts import Family, VideoPrompt
 from vap.shapes import Compression, PixelShape
 
@@ -43,7 +43,11 @@ class VideoAsPromptMixin:
 
     family: ClassVar[Family]
     transformer_class: ClassVar[type]
-    interrupt_requested: bool
+
+    @property
+    def interrupt(self) -> bool:
+        """Whether the running call should stop after its current step."""
+        return self._interrupt  # type: ignore[attr-defined]
 
     @property
     def defaults(self) -> GenerationDefaults:
@@ -122,7 +126,7 @@ class VideoAsPromptMixin:
         num_frames: int | None = None,
         frame_selection: FrameSelection = "evenly",
         has_last_frame: bool = False,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
     ) -> VideoPrompt:
         """Encode references once, for any number of images and seeds.
 
@@ -146,7 +150,7 @@ class VideoAsPromptMixin:
             reference_prompts,
             num_frames=shape.frames,
             frame_selection=frame_selection,
-            generator=generator[0] if isinstance(generator, list) else generator,
+            generator=generator,
         )
         prompt = self._encode_references(clips, shape, has_last_frame=has_last_frame)
         self.maybe_free_model_hooks()  # type: ignore[attr-defined]
@@ -162,7 +166,7 @@ class VideoAsPromptMixin:
         reference_prompts: str | Sequence[str] | None,
         frame_selection: FrameSelection,
         has_last_frame: bool,
-        generator: torch.Generator | None,
+        generator: Generators,
     ) -> VideoPrompt | None:
         """The references of a call as a video prompt, or None to run the backbone alone."""
         check_strength(strength)
@@ -181,7 +185,7 @@ class VideoAsPromptMixin:
                 reference_prompts,
                 num_frames=shape.frames,
                 frame_selection=frame_selection,
-                generator=generator[0] if isinstance(generator, list) else generator,
+                generator=generator,
             )
             return self._encode_references(clips, shape, has_last_frame=has_last_frame)
         video_prompt.check_fits(
@@ -203,9 +207,7 @@ class VideoAsPromptMixin:
             message = f"output_type={output_type!r} is unknown. Use one of: {OUTPUT_TYPES}."
             raise ValueError(message)
 
-    def _finish(
-        self, video: Any, *, return_dict: bool
-    ) -> VideoAsPromptPipelineOutput | tuple[Any]:
+    def _finish(self, video: Any, *, return_dict: bool) -> VideoAsPromptPipelineOutput | tuple[Any]:
         """Offload what was in use, and wrap the result."""
         self.maybe_free_model_hooks()  # type: ignore[attr-defined]
         return VideoAsPromptPipelineOutput(frames=video) if return_dict else (video,)

@@ -16,6 +16,7 @@ from vap.media import FrameSelection, read_clip, read_image, select_frames
 from vap.prompts import ReferenceSource
 
 ClipLike: TypeAlias = str | Path | Sequence[Image.Image] | np.ndarray | torch.Tensor
+Generators: TypeAlias = torch.Generator | list[torch.Generator] | None
 ImageLike: TypeAlias = str | Path | Image.Image | np.ndarray | torch.Tensor
 
 
@@ -43,6 +44,19 @@ class Batch:
     def size(self) -> int:
         """Videos in all; those of one sample stand together."""
         return self.samples * self.videos
+
+    def check_generators(self, generator: object) -> None:
+        """Refuse a list of generators that is not one for each video.
+
+        Raises:
+            ValueError: Saying how many there should be.
+        """
+        if isinstance(generator, list) and len(generator) != self.size:
+            message = (
+                f"There are {len(generator)} generators for {self.size} videos. "
+                "Give one for each, or a single one for all."
+            )
+            raise ValueError(message)
 
     def spread(self, tensor: torch.Tensor) -> torch.Tensor:
         """Repeat per-sample rows ``[samples or 1, …]`` to ``[size, …]``."""
@@ -80,11 +94,27 @@ def as_images(
     raise TypeError(message)
 
 
-def as_prompts(prompt: str | Sequence[str] | None) -> list[str] | None:
-    """One prompt or several, as a list."""
+def as_prompts(prompt: str | Sequence[str] | None, count: int = 1) -> list[str] | None:
+    """One prompt or several, as a list; a single one is repeated ``count`` times."""
     if prompt is None:
         return None
-    return [prompt] if isinstance(prompt, str) else list(prompt)
+    return [prompt] * count if isinstance(prompt, str) else list(prompt)
+
+
+def check_given(
+    name: str, text: object | None, embeds: torch.Tensor | None, *, needed: bool = True
+) -> None:
+    """Refuse a text given twice, or not at all.
+
+    Raises:
+        ValueError: Saying which of the two arguments to use.
+    """
+    if text is not None and embeds is not None:
+        message = f"Give either {name} or {name}_embeds, not both."
+        raise ValueError(message)
+    if needed and text is None and embeds is None:
+        message = f'Give a {name} (an empty one, "", is allowed) or {name}_embeds.'
+        raise ValueError(message)
 
 
 def batch_of(images: int, prompts: int, num_videos_per_prompt: int) -> Batch:
@@ -111,7 +141,7 @@ def as_clips(
     *,
     num_frames: int,
     frame_selection: FrameSelection,
-    generator: torch.Generator | None,
+    generator: Generators,
 ) -> list[ReferenceClip]:
     """Read the references and take the frames that the model will see.
 
@@ -120,7 +150,7 @@ def as_clips(
         reference_prompts: Their captions; empty by default.
         num_frames: Frames wanted of each, whatever its own length.
         frame_selection: ``evenly``, ``first`` or ``random``.
-        generator: Draws the window of ``random``.
+        generator: Draws the window of ``random``; the first one of a list.
 
     Raises:
         ValueError: If there is no clip, or not one caption for each.
@@ -135,6 +165,8 @@ def as_clips(
             "Give at least one video, and one prompt for each (or none at all)."
         )
         raise ValueError(message)
+    if isinstance(generator, list):
+        generator = generator[0]
     return [
         _take_frames(clip, caption, num_frames, frame_selection, generator)
         for clip, caption in zip(clips, captions, strict=True)

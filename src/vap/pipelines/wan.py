@@ -19,18 +19,19 @@ from vap.pipelines.denoise import Guidance, SchedulerStep, StepCallback, StepEnd
 from vap.pipelines.inputs import (
     Batch,
     ClipLike,
+    Generators,
     ImageLike,
     ReferenceClip,
     as_images,
     as_prompts,
     batch_of,
+    check_given,
 )
 from vap.pipelines.schedules import released_sigmas
 from vap.pipelines.wan_denoiser import WanConditions, WanDenoiser, WanReference
 from vap.prompts import VideoPrompt
 from vap.shapes import PixelShape
 
-Generators = torch.Generator | list[torch.Generator] | None
 _TEXT_TOKENS = 512
 _CLIP_PIXELS = 224
 
@@ -156,9 +157,11 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         images = as_images(image)
         last_images = None if last_image is None else as_images(last_image, "last_image")
         prompts = as_prompts(prompt)
-        self._check_text(prompts, prompt_embeds, negative_prompt, negative_prompt_embeds)
+        check_given("prompt", prompts, prompt_embeds)
+        check_given("negative_prompt", negative_prompt, negative_prompt_embeds, needed=False)
         count = len(prompts) if prompts is not None else len(prompt_embeds)  # type: ignore[arg-type]
         batch = batch_of(len(images), count, num_videos_per_prompt)
+        batch.check_generators(generator)
         self._guidance_scale, self._attention_kwargs = guidance_scale, attention_kwargs
         self._current_timestep, self._interrupt = None, False
 
@@ -170,11 +173,11 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
             reference_prompts=reference_prompts,
             frame_selection=frame_selection,
             has_last_frame=last_images is not None,
-            generator=generator,  # type: ignore[arg-type]
+            generator=generator,
         )
         text, negative_text = self.encode_prompt(
             prompts,
-            negative_prompt if negative_prompt is None else _as_many(negative_prompt, count),
+            as_prompts(negative_prompt, count),
             do_classifier_free_guidance=guidance_scale > 1.0,
             prompt_embeds=prompt_embeds,
             negative_prompt_embeds=negative_prompt_embeds,
@@ -186,14 +189,18 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         self._set_timesteps(num_inference_steps, released=references is not None)
         self._num_timesteps = len(self.scheduler.timesteps)
         latents = self._initial_latents(batch, shape, generator, latents)
-        condition = self._encode_condition(self._pixels(images, shape), self._pixels(last_images, shape), shape)
+        condition = self._encode_condition(
+            self._pixels(images, shape), self._pixels(last_images, shape), shape
+        )
 
         dtype = self.transformer.dtype
         denoiser = WanDenoiser(
             self.transformer,
             WanConditions(
                 text=batch.spread(text).to(dtype),
-                negative_text=None if negative_text is None else batch.spread(negative_text).to(dtype),
+                negative_text=None
+                if negative_text is None
+                else batch.spread(negative_text).to(dtype),
                 image=None if image_embeds is None else batch.spread(image_embeds).to(dtype),
                 latents=batch.spread(condition),
             ),
@@ -214,11 +221,6 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         video = latents if output_type == "latent" else self._decode(latents, output_type)
         return self._finish(video, return_dict=return_dict)
 
-    @property
-    def interrupt(self) -> bool:
-        """Whether the running call should stop after its current step."""
-        return self._interrupt
-
     def _released_defaults(self) -> GenerationDefaults:
         """480×832 as released; smaller for a model whose image encoder sees smaller pictures.
 
@@ -227,28 +229,12 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         """
         encoder = self.image_encoder
         scale = 1.0 if encoder is None else min(1.0, encoder.config.image_size / _CLIP_PIXELS)
-        rows, columns = (self.vae_scale_factor_spatial * p for p in self.transformer.config.patch_size[1:])
+        rows, columns = (
+            self.vae_scale_factor_spatial * p for p in self.transformer.config.patch_size[1:]
+        )
         return GenerationDefaults(
             height=round(480 * scale / rows) * rows, width=round(832 * scale / columns) * columns
         )
-
-    def _check_text(
-        self,
-        prompts: list[str] | None,
-        prompt_embeds: torch.Tensor | None,
-        negative_prompt: str | Sequence[str] | None,
-        negative_prompt_embeds: torch.Tensor | None,
-    ) -> None:
-        for name, text, embeds in (
-            ("prompt", prompts, prompt_embeds),
-            ("negative_prompt", negative_prompt, negative_prompt_embeds),
-        ):
-            if text is not None and embeds is not None:
-                message = f"Give either {name} or {name}_embeds, not both."
-                raise ValueError(message)
-        if prompts is None and prompt_embeds is None:
-            message = 'Give a prompt (an empty one, "", is allowed) or prompt_embeds.'
-            raise ValueError(message)
 
     def _pixels(
         self, images: list[Image.Image] | torch.Tensor | None, shape: PixelShape
@@ -290,9 +276,6 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
                 message = f"latents have shape {tuple(latents.shape)}; this call needs {size}."
                 raise ValueError(message)
             return latents.to(self._execution_device, torch.float32)
-        if isinstance(generator, list) and len(generator) != batch.size:
-            message = f"There are {len(generator)} generators for {batch.size} videos. Give one for each, or one for all."
-            raise ValueError(message)
         return randn_tensor(
             size, generator=generator, device=self._execution_device, dtype=torch.float32
         )
@@ -389,8 +372,3 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
             text=for_batch(tensors["text"]),
             image=for_batch(tensors["image"]) if "image" in tensors else None,
         )
-
-
-def _as_many(text: str | Sequence[str], count: int) -> list[str]:
-    """One text for each of ``count`` samples."""
-    return [text] * count if isinstance(text, str) else list(text)

@@ -118,7 +118,9 @@ class WanDenoiser:
                 encoder_hidden_states_image=self.conditions.image,
                 reference_hidden_states=None if reference is None else reference.latents,
                 reference_encoder_hidden_states=reference_text,
-                reference_encoder_hidden_states_image=None if reference is None else reference.image,
+                reference_encoder_hidden_states_image=None
+                if reference is None
+                else reference.image,
                 reference_strength=self.strength,
                 attention_kwargs=self.attention_kwargs,
                 return_dict=False,

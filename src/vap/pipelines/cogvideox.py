@@ -1,0 +1,387 @@
+"""CogVideoX image-to-video, prompted by reference videos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from diffusers import CogVideoXImageToVideoPipeline
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from diffusers.utils.torch_utils import randn_tensor
+
+from vap.media import FrameSelection
+from vap.models.cogvideox import CogVideoXVideoAsPromptTransformer3DModel
+from vap.pipelines.base import VideoAsPromptMixin, VideoAsPromptPipelineOutput
+from vap.pipelines.cogvideox_denoiser import (
+    CogVideoXConditions,
+    CogVideoXDenoiser,
+    CogVideoXReference,
+)
+from vap.pipelines.defaults import GenerationDefaults
+from vap.pipelines.denoise import Guidance, SchedulerStep, StepCallback, StepEnd, denoise
+from vap.pipelines.inputs import (
+    Batch,
+    ClipLike,
+    Generators,
+    ImageLike,
+    ReferenceClip,
+    as_images,
+    as_prompts,
+    batch_of,
+    check_given,
+)
+from vap.prompts import VideoPrompt
+from vap.shapes import LatentShape, PixelShape
+
+_TEXT_TOKENS = 226
+# The offset that 1.5 image-to-video checkpoints were trained with.
+_OFS = 2.0
+
+
+class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPipeline):
+    """Animate an image with the semantics of reference videos (CogVideoX variant).
+
+    Called without a reference it is diffusers' ``CogVideoXImageToVideoPipeline``, bit for bit.
+
+    Args:
+        tokenizer: T5 tokenizer.
+        text_encoder: T5 encoder.
+        vae: CogVideoX VAE.
+        transformer: Backbone and expert.
+        scheduler: DDIM or DPM scheduler of CogVideoX.
+        generation_defaults: The model's native settings, see :class:`GenerationDefaults`.
+    """
+
+    family: ClassVar = "cogvideox"
+    transformer_class: ClassVar = CogVideoXVideoAsPromptTransformer3DModel
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        text_encoder: Any,
+        vae: Any,
+        transformer: CogVideoXVideoAsPromptTransformer3DModel,
+        scheduler: Any,
+        generation_defaults: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(tokenizer, text_encoder, vae, transformer, scheduler)
+        self.register_to_config(generation_defaults=generation_defaults)
+        self._interrupt = False
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        image: ImageLike | Sequence[ImageLike],
+        prompt: str | Sequence[str] | None = None,
+        reference_videos: ClipLike | Sequence[ClipLike] | None = None,
+        reference_prompts: str | Sequence[str] | None = None,
+        negative_prompt: str | Sequence[str] | None = None,
+        *,
+        video_prompt: VideoPrompt | None = None,
+        reference_strength: float = 1.0,
+        height: int | None = None,
+        width: int | None = None,
+        num_frames: int | None = None,
+        num_inference_steps: int = 50,
+        guidance_scale: float = 6.0,
+        use_dynamic_cfg: bool = False,
+        frame_selection: FrameSelection = "evenly",
+        num_videos_per_prompt: int = 1,
+        eta: float = 0.0,
+        generator: Generators = None,
+        latents: torch.Tensor | None = None,
+        prompt_embeds: torch.Tensor | None = None,
+        negative_prompt_embeds: torch.Tensor | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        attention_kwargs: dict[str, Any] | None = None,
+        callback_on_step_end: StepCallback | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+        max_sequence_length: int = _TEXT_TOKENS,
+    ) -> VideoAsPromptPipelineOutput | tuple[Any]:
+        """Generate.
+
+        Args:
+            image: First frame: a path, PIL image, array or tensor; a list for a batch.
+            prompt: Caption of the video to be generated; a list for a batch.
+            reference_videos: One clip or several, of any length and size.
+            reference_prompts: Their captions.
+            negative_prompt: What to steer away from, in target and reference text.
+            video_prompt: References encoded before, in place of ``reference_videos``.
+            reference_strength: 0 … 1: how much the target reads the reference; 0 is the backbone.
+            height: Pixels; the model's own by default.
+            width: Likewise.
+            num_frames: 1 + 4k; the model's own by default.
+            num_inference_steps: Denoising steps.
+            guidance_scale: Classifier-free guidance; 1 or less turns it off.
+            use_dynamic_cfg: Let the scale rise over the steps.
+            frame_selection: How frames of a reference are taken.
+            num_videos_per_prompt: Videos of each sample.
+            eta: DDIM's η.
+            generator: One for all, or one for each video. It also samples the VAE's posteriors:
+                image first, then the initial noise, the references, their first frames.
+            latents: Initial noise ``[B, F, C, H, W]``.
+            prompt_embeds: In place of ``prompt``, ``[B, 226, D]``.
+            negative_prompt_embeds: In place of ``negative_prompt``.
+            output_type: ``pil``, ``np``, ``pt`` or ``latent``.
+            return_dict: Whether to return an output object or a tuple.
+            attention_kwargs: ``scale`` is the LoRA scale.
+            callback_on_step_end: Called after every step as in diffusers.
+            callback_on_step_end_tensor_inputs: Tensors that it gets.
+            max_sequence_length: Text tokens.
+
+        Raises:
+            ValueError: If arguments contradict each other or do not fit the model.
+        """
+        self._check_output_type(output_type)
+        on_step_end = StepEnd.of(
+            callback_on_step_end, callback_on_step_end_tensor_inputs, self._callback_tensor_inputs
+        )
+        shape = self._shape(height, width, num_frames)
+        images = as_images(image)
+        prompts = as_prompts(prompt)
+        check_given("prompt", prompts, prompt_embeds)
+        check_given("negative_prompt", negative_prompt, negative_prompt_embeds, needed=False)
+        count = len(prompts) if prompts is not None else len(prompt_embeds)  # type: ignore[arg-type]
+        batch = batch_of(len(images), count, num_videos_per_prompt)
+        batch.check_generators(generator)
+        self._guidance_scale, self._attention_kwargs = guidance_scale, attention_kwargs
+        self._current_timestep, self._interrupt = None, False
+
+        references = self._references(
+            reference_videos,
+            video_prompt,
+            reference_strength,
+            shape,
+            reference_prompts=reference_prompts,
+            frame_selection=frame_selection,
+            has_last_frame=False,
+            generator=generator,
+        )
+        text, negative_text = self.encode_prompt(
+            prompts,
+            as_prompts(negative_prompt, count),
+            do_classifier_free_guidance=guidance_scale > 1.0,
+            prompt_embeds=prompt_embeds,
+            negative_prompt_embeds=negative_prompt_embeds,
+            max_sequence_length=max_sequence_length,
+            device=self._execution_device,
+        )
+        self.scheduler.set_timesteps(num_inference_steps, device=self._execution_device)
+        self._num_timesteps = len(self.scheduler.timesteps)
+
+        # The order of these three decides what each draws from the generator.
+        condition = self._image_latents(
+            images, batch, shape, generator, text.dtype, released=references is not None
+        )
+        latents = self._initial_latents(batch, shape, generator, latents, text.dtype)
+        reference_latents = (
+            None if references is None else self._sample_references(references, batch, generator)
+        )
+
+        size = (latents.shape[1], *latents.shape[3:])
+        rotary, reference_rotary = self.transformer.rotary_tables(
+            size, 0 if references is None else len(references), self._execution_device
+        )
+        ofs = (
+            None if self.transformer.config.ofs_embed_dim is None else latents.new_full((1,), _OFS)
+        )
+        reference = None
+        if references is not None and reference_latents is not None:
+            reference_text = references.tensors["text"].to(latents)
+            reference = CogVideoXReference(
+                latents=reference_latents.to(latents),
+                text=reference_text.unsqueeze(0).expand(batch.size, *reference_text.shape),
+                rotary=reference_rotary,
+            )
+        denoiser = CogVideoXDenoiser(
+            self.transformer,
+            self.scheduler,
+            CogVideoXConditions(
+                batch.spread(text),
+                None if negative_text is None else batch.spread(negative_text),
+                condition,
+                rotary,
+                ofs,
+            ),
+            reference,
+            Guidance(guidance_scale, use_dynamic_cfg, num_inference_steps),
+            reference_strength,
+            attention_kwargs,
+        )
+        latents = denoise(
+            self,
+            denoiser,
+            latents,
+            SchedulerStep(self.scheduler, generator, eta),
+            num_inference_steps=num_inference_steps,
+            latents_dtype=text.dtype,
+            on_step_end=on_step_end,
+        )
+        video = latents if output_type == "latent" else self._decode(latents, shape, output_type)
+        return self._finish(video, return_dict=return_dict)
+
+    def _released_defaults(self) -> GenerationDefaults:
+        """The size that the backbone was trained at, with the release's guidance."""
+        config = self.transformer.config
+        return GenerationDefaults(
+            height=config.sample_height * self.vae_scale_factor_spatial,
+            width=config.sample_width * self.vae_scale_factor_spatial,
+            num_frames=config.sample_frames,
+            guidance_scale=6.0,
+            use_dynamic_cfg=True,
+        )
+
+    def _shape(self, height: int | None, width: int | None, num_frames: int | None) -> PixelShape:
+        """The size to generate; a backbone with learned positions has only its own."""
+        shape = super()._shape(height, width, num_frames)
+        native = self._released_defaults()
+        fixed = self.transformer.config.use_learned_positional_embeddings
+        if fixed and (shape.height, shape.width) != (native.height, native.width):
+            message = (
+                f"height={shape.height}, width={shape.width}: this backbone has learned positions "
+                f"and works at {native.height}×{native.width} only."
+            )
+            raise ValueError(message)
+        return shape
+
+    def _latent_shape(self, shape: PixelShape) -> LatentShape:
+        """Latent size; 1.5 checkpoints round the frames up to whole patches."""
+        latent = self.compression.latent(shape, self.transformer.config.in_channels // 2)
+        patch = self.transformer.config.patch_size_t or 1
+        return replace(latent, frames=-(-latent.frames // patch) * patch)
+
+    def _extra_frames(self, shape: PixelShape) -> int:
+        """Latent frames before the video that only fill up the first patch."""
+        return self._latent_shape(shape).frames - self.compression.latent(shape, 1).frames
+
+    def _image_latents(
+        self,
+        images: Any,
+        batch: Batch,
+        shape: PixelShape,
+        generator: Generators,
+        dtype: torch.dtype,
+        *,
+        released: bool,
+    ) -> torch.Tensor:
+        """Sampled latents of the images, zeros after them: ``[B, F, C, H, W]``."""
+        pixels = self.video_processor.preprocess(images, height=shape.height, width=shape.width)
+        pixels = pixels.to(self._execution_device, dtype).unsqueeze(2)
+        moments = [self._moments(picture[None]) for picture in pixels]
+        latents = torch.cat(
+            [
+                DiagonalGaussianDistribution(moments[sample % len(moments)]).sample(drawer)
+                for sample, drawer in _draws(batch, generator, len(moments))
+            ]
+        )
+        if not isinstance(generator, list):
+            latents = batch.spread(latents)
+        return self._pad(self._scaled_image(latents.to(dtype), released=released), shape)
+
+    def _scaled_image(self, latents: torch.Tensor, *, released: bool) -> torch.Tensor:
+        """Scale image latents and put frames before channels.
+
+        Where the VAE says ``invert_scale_latents`` the stock pipeline divides, and the released
+        one leaves them as they are.
+        """
+        latents = latents.permute(0, 2, 1, 3, 4)
+        if not self.vae.config.invert_scale_latents:
+            return self.vae_scaling_factor_image * latents
+        return latents if released else 1 / self.vae_scaling_factor_image * latents
+
+    def _pad(self, first: torch.Tensor, shape: PixelShape) -> torch.Tensor:
+        """Zeros after the first frame."""
+        frames = self._latent_shape(shape).frames
+        zeros = first.new_zeros(len(first), frames - 1, *first.shape[2:])
+        return torch.cat([first, zeros], dim=1)
+
+    def _initial_latents(
+        self,
+        batch: Batch,
+        shape: PixelShape,
+        generator: Generators,
+        latents: torch.Tensor | None,
+        dtype: torch.dtype,
+    ) -> torch.Tensor:
+        """Noise ``[B, F, C, H, W]``, scaled as the scheduler wants it."""
+        latent = self._latent_shape(shape)
+        size = (batch.size, latent.frames, latent.channels, latent.height, latent.width)
+        if latents is None:
+            latents = randn_tensor(
+                size, generator=generator, device=self._execution_device, dtype=dtype
+            )
+        elif tuple(latents.shape) != size:
+            message = f"latents have shape {tuple(latents.shape)}; this call needs {size}."
+            raise ValueError(message)
+        return latents.to(self._execution_device) * self.scheduler.init_noise_sigma
+
+    def _encode_references(
+        self, clips: Sequence[ReferenceClip], shape: PixelShape, *, has_last_frame: bool
+    ) -> VideoPrompt:
+        """Posterior moments and text of every reference."""
+        text, _ = self.encode_prompt(
+            [clip.source.caption for clip in clips],
+            do_classifier_free_guidance=False,
+            max_sequence_length=_TEXT_TOKENS,
+            device=self._execution_device,
+        )
+        processor, size = self.video_processor, {"height": shape.height, "width": shape.width}
+        videos = [processor.preprocess_video(clip.frames, **size) for clip in clips]
+        frames = [processor.preprocess(clip.frames[0], **size).unsqueeze(2) for clip in clips]
+        return VideoPrompt(
+            family=self.family,
+            fingerprint=self.encoder_fingerprint,
+            shape=shape,
+            has_last_frame=has_last_frame,
+            references=tuple(clip.source for clip in clips),
+            tensors={
+                "video_moments": torch.cat([self._moments(video) for video in videos]),
+                "frame_moments": torch.cat([self._moments(frame) for frame in frames]),
+                "text": text,
+            },
+        )
+
+    def _moments(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Posterior mean and log-variance of a clip ``[1, 3, T, H, W]``: ``[1, 2C, F, H, W]``."""
+        pixels = pixels.to(self._execution_device, self.vae.dtype)
+        return self.vae.encode(pixels).latent_dist.parameters
+
+    def _sample_references(
+        self, prompt: VideoPrompt, batch: Batch, generator: Generators
+    ) -> torch.Tensor:
+        """Draw latents of the references: ``[B, R, F, 2C, H, W]``, first all videos."""
+        drawn = []
+        for _, drawer in _draws(batch, generator, samples=1):
+            videos = self._sample(prompt.tensors["video_moments"], drawer)
+            videos = self.vae_scaling_factor_image * videos.permute(0, 2, 1, 3, 4)
+            extra = self._extra_frames(prompt.shape)
+            videos = torch.cat([videos[:, :1].expand(-1, extra, -1, -1, -1), videos], dim=1)
+            frames = self._sample(prompt.tensors["frame_moments"], drawer)
+            frames = self._pad(self._scaled_image(frames, released=True), prompt.shape)
+            drawn.append(torch.cat([videos, frames], dim=2))
+        references = torch.stack(drawn)
+        return references.expand(batch.size, *references.shape[1:])
+
+    def _sample(self, moments: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+        """Sample posteriors one after the other."""
+        moments = moments.to(self._execution_device, self.vae.dtype)
+        samples = [DiagonalGaussianDistribution(row[None]).sample(generator) for row in moments]
+        return torch.cat(samples)
+
+    def _decode(self, latents: torch.Tensor, shape: PixelShape, output_type: str) -> Any:
+        """Videos of clean latents."""
+        video = self.decode_latents(latents[:, self._extra_frames(shape) :])
+        return self.video_processor.postprocess_video(video=video, output_type=output_type)
+
+
+def _draws(
+    batch: Batch, generator: Generators, samples: int
+) -> Iterator[tuple[int, torch.Generator | None]]:
+    """Which sample each draw is of, and its generator: one a video, or one for all samples."""
+    if isinstance(generator, list):
+        yield from ((index // batch.videos, drawer) for index, drawer in enumerate(generator))
+    else:
+        yield from ((index, generator) for index in range(samples))
