@@ -176,7 +176,7 @@ def denoise(
         for index, timestep in enumerate(timesteps):
             if pipeline.interrupt:
                 break
-            pipeline._current_timestep = timestep  # noqa: SLF001 - diffusers' protocol
+            pipeline._current_timestep = timestep
             prediction = denoiser.predict(latents, timestep)
             latents = step(prediction, timestep, latents).to(latents_dtype)
             if on_step_end.function is not None:
@@ -184,7 +184,7 @@ def denoise(
             last = index == len(timesteps) - 1
             if last or ((index + 1) > warmup and (index + 1) % scheduler.order == 0):
                 progress.update()
-    pipeline._current_timestep = None  # noqa: SLF001 - diffusers' protocol
+    pipeline._current_timestep = None
     return latents
 
 
