@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vap.data.atomic import replacing
 from vap.data.schema import TableError
 from vap.extras import require
+from vap.media.atomic import atomic_file
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -66,7 +66,7 @@ def write_records(
         ValueError: If the name ends otherwise, or a text cannot be written as UTF-8.
     """
     suffix = table_suffix(path)
-    with replacing(path) as partial:
+    with atomic_file(path) as partial:
         if suffix == ".csv":
             _write_csv(partial, columns, rows)
         else:

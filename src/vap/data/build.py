@@ -1,0 +1,198 @@
+"""From a folder of clips, a subfolder a condition, to a dataset table."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from vap.data.captions import Captioner
+from vap.data.clips import (
+    DroppedClip,
+    FoundClip,
+    InspectedClip,
+    Progress,
+    find_clips,
+    inspect_clips,
+    no_progress,
+)
+from vap.data.duplicates import DEFAULT_DISTANCE, find_duplicates
+from vap.data.judge import Judge
+from vap.data.pairing import COGVIDEOX_THRESHOLD, seeded
+from vap.data.schema import MAX_REFERENCES, TRAIN, ClipRow
+from vap.data.table import Table
+
+ReferenceChoice = Literal["random", "best"]
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRules:
+    """How a table is made.
+
+    Attributes:
+        duplicates: Bits of 512 in which a near-duplicate may differ, 0 to 41; None keeps them.
+        references: References listed for a row at most.
+        choice: ``"random"`` lists a row's references at random, ``"best"`` the best scored.
+        reference_above: Only clips scored above this are listed as references.
+        split: Split of every row.
+        seed: Seed of the random choice.
+        workers: Clips decoded at a time.
+    """
+
+    duplicates: int | None = DEFAULT_DISTANCE
+    references: int = MAX_REFERENCES
+    choice: ReferenceChoice = "random"
+    reference_above: float = COGVIDEOX_THRESHOLD
+    split: str = TRAIN
+    seed: int = 0
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.references <= MAX_REFERENCES:
+            message = f"references={self.references}: list 0 to {MAX_REFERENCES}."
+            raise ValueError(message)
+        if self.workers < 1:
+            message = f"workers={self.workers}: at least 1 clip must be decoded at a time."
+            raise ValueError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A table made of clips, and the clips that are not in it."""
+
+    table: Table
+    dropped: tuple[DroppedClip, ...]
+
+
+def build_table(
+    folder: str | Path,
+    captioner: Captioner,
+    judge: Judge,
+    rules: BuildRules,
+    *,
+    root: str | Path | None = None,
+    progress: Progress = no_progress,
+) -> Build:
+    """Make a dataset table of the clips in a folder.
+
+    Broken clips and near-duplicates are dropped, the others captioned and scored, and for each up
+    to ten references of its condition are chosen.
+
+    Args:
+        folder: Folder with a subfolder a condition.
+        captioner: Writes the captions.
+        judge: Gives the scores.
+        rules: The rest.
+        root: Folder that the table's paths start from; ``folder`` itself by default.
+        progress: Told how far each step is.
+
+    Returns:
+        The table, its rows ordered by path, and the dropped clips with their reasons.
+
+    Raises:
+        FileNotFoundError: If there is no such folder or no clip in its subfolders.
+        ValueError: If ``folder`` is outside ``root``.
+    """
+    folder = Path(folder)
+    found = find_clips(folder, folder if root is None else Path(root))
+    dropped: list[DroppedClip] = []
+    clips = _drop_duplicates(_inspect_all(found, rules, progress, dropped), rules, dropped)
+    captions = _each(clips, captioner.caption, "captioning", progress, dropped)
+    clips = [clip for clip in clips if clip.video in captions]
+    conditions = _by_condition(clips)
+
+    def judged(clip: InspectedClip) -> float:
+        return judge.score(clip, conditions[clip.condition])
+
+    scores = _each(clips, judged, "scoring", progress, dropped)
+    rows = [
+        ClipRow(
+            clip.video, (), captions[clip.video], clip.condition, rules.split, scores[clip.video]
+        )
+        for clip in clips
+        if clip.video in scores
+    ]
+    dropped.sort(key=lambda drop: drop.video)
+    return Build(Table(choose_references(rows, rules)), tuple(dropped))
+
+
+def choose_references(rows: Sequence[ClipRow], rules: BuildRules) -> tuple[ClipRow, ...]:
+    """List references for every row, from the well scored other clips of its condition.
+
+    Args:
+        rows: The rows; references that they already list are forgotten.
+        rules: How many, above which score, and by which choice.
+    """
+    candidates: dict[str, list[ClipRow]] = defaultdict(list)
+    for row in rows:
+        if row.score > rules.reference_above:
+            candidates[row.condition].append(row)
+    for pool in candidates.values():
+        pool.sort(key=lambda row: (-row.score, row.video))
+
+    def chosen(row: ClipRow) -> tuple[str, ...]:
+        pool = candidates[row.condition]
+        if rules.choice == "random":
+            # One more than asked for, in case the row itself is drawn.
+            rng = seeded(rules.seed, "list", row.video)
+            pool = rng.sample(pool, min(len(pool), rules.references + 1))
+        others = [other.video for other in pool[: rules.references + 1] if other is not row]
+        return tuple(others[: rules.references])
+
+    return tuple(replace(row, references=chosen(row)) for row in rows)
+
+
+def _inspect_all(
+    found: tuple[FoundClip, ...],
+    rules: BuildRules,
+    progress: Progress,
+    dropped: list[DroppedClip],
+) -> list[InspectedClip]:
+    clips = []
+    for result in inspect_clips(found, workers=rules.workers, progress=progress):
+        if isinstance(result, DroppedClip):
+            dropped.append(result)
+        else:
+            clips.append(result)
+    return clips
+
+
+def _drop_duplicates(
+    clips: list[InspectedClip], rules: BuildRules, dropped: list[DroppedClip]
+) -> list[InspectedClip]:
+    if rules.duplicates is None:
+        return clips
+    repeats = find_duplicates([clip.signature for clip in clips], distance=rules.duplicates)
+    for index, first in repeats.items():
+        clip, kept = clips[index], clips[first]
+        what = "the same file as" if clip.sha256 == kept.sha256 else "looks the same as"
+        dropped.append(DroppedClip(clip.video, f"duplicate: {what} {kept.video}"))
+    return [clip for index, clip in enumerate(clips) if index not in repeats]
+
+
+def _each(
+    clips: list[InspectedClip],
+    work: Callable[[InspectedClip], _Value],
+    what: str,
+    progress: Progress,
+    dropped: list[DroppedClip],
+) -> dict[str, _Value]:
+    """Do the work for each clip, by path; a clip for which it cannot be done is dropped."""
+    results: dict[str, _Value] = {}
+    for done, clip in enumerate(clips, start=1):
+        try:
+            results[clip.video] = work(clip)
+        except ValueError as error:
+            dropped.append(DroppedClip(clip.video, f"{what}: {error}"))
+        progress(what, done, len(clips))
+    return results
+
+
+def _by_condition(clips: Sequence[InspectedClip]) -> dict[str, list[InspectedClip]]:
+    conditions: dict[str, list[InspectedClip]] = defaultdict(list)
+    for clip in clips:
+        conditions[clip.condition].append(clip)
+    return conditions

@@ -1,0 +1,92 @@
+"""Captions for clips: from files beside them, or from their names. For a model's, see ``vlm``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from string import Formatter
+from typing import Protocol
+
+from vap.data.clips import InspectedClip
+
+_FIELDS = frozenset({"condition", "name"})
+
+
+class Captioner(Protocol):
+    """Writes the caption of a clip."""
+
+    def caption(self, clip: InspectedClip) -> str:
+        """Describe scene, subject and effect.
+
+        Raises:
+            ValueError: If this clip cannot be captioned; it is then dropped for that reason.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SidecarCaptioner:
+    """Reads the caption of ``clip.mp4`` from ``clip.txt`` beside it."""
+
+    def caption(self, clip: InspectedClip) -> str:
+        """The text of the file, on one line.
+
+        Raises:
+            ValueError: If the file is missing, empty or not UTF-8.
+        """
+        text = " ".join(read_sidecar(clip.path, ".txt", "its caption").split())
+        if not text:
+            message = f"the caption {clip.path.with_suffix('.txt').name} is empty"
+            raise ValueError(message)
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateCaptioner:
+    """Makes captions of names: ``red_car.mp4`` in ``melt/`` becomes, for example, "red car, melt".
+
+    Attributes:
+        template: Text with ``{name}`` and ``{condition}``, in which ``_`` and ``-`` become spaces.
+    """
+
+    template: str = "{name}, {condition}"
+
+    def __post_init__(self) -> None:
+        try:
+            fields = {field for _, field, _, _ in Formatter().parse(self.template) if field}
+            self.template.format(**dict.fromkeys(_FIELDS, ""))
+        except (ValueError, LookupError, AttributeError) as error:
+            raise self._refusal() from error
+        if not fields <= _FIELDS:
+            raise self._refusal()
+
+    def caption(self, clip: InspectedClip) -> str:
+        """The template with the clip's names in it."""
+        return self.template.format(name=_words(clip.path.stem), condition=_words(clip.condition))
+
+    def _refusal(self) -> ValueError:
+        return ValueError(
+            f"The caption template {self.template!r} is not usable: it may hold {{name}} and "
+            "{condition} and no other fields. Write {{ and }} for braces."
+        )
+
+
+def read_sidecar(path: Path, suffix: str, what: str) -> str:
+    """Text of the file beside a clip that has the same name but for its suffix.
+
+    Raises:
+        ValueError: If it cannot be read.
+    """
+    sidecar = path.with_suffix(suffix)
+    try:
+        return sidecar.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        message = f"the file {sidecar.name} with {what} is missing beside it"
+        raise ValueError(message) from error
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"the file {sidecar.name} with {what} cannot be read: {error}"
+        raise ValueError(message) from error
+
+
+def _words(name: str) -> str:
+    return " ".join(name.replace("_", " ").replace("-", " ").split())

@@ -1,0 +1,145 @@
+"""The clips of a folder: found by condition, opened once, reduced to a signature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from vap.data.schema import VIDEO
+from vap.data.signature import FRAMES, SIDE, ClipSignature, sign
+from vap.data.table import CellError, parse_path
+from vap.media import ClipInfo, MediaError, read_clip, select_frames
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif"})
+
+Progress = Callable[[str, int, int], None]
+"""Told (what is done, how many are done, how many there are)."""
+
+
+def no_progress(_what: str, _done: int, _total: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundClip:
+    """A video file under the folder of its condition.
+
+    Attributes:
+        path: Where it lies.
+        video: Its path in the table.
+        condition: The folder's name.
+    """
+
+    path: Path
+    video: str
+    condition: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InspectedClip:
+    """A clip that could be decoded from first to last frame.
+
+    Attributes:
+        path: Where it lies.
+        video: Its path in the table.
+        condition: Its condition.
+        info: Size, rate and length.
+        sha256: Digest of the file, in hexadecimal.
+        signature: What it looks like and how it changes.
+    """
+
+    path: Path
+    video: str
+    condition: str
+    info: ClipInfo
+    sha256: str
+    signature: ClipSignature
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedClip:
+    """A clip left out of a dataset, and why."""
+
+    video: str
+    reason: str
+
+
+def find_clips(folder: Path, root: Path) -> tuple[FoundClip, ...]:
+    """Find the videos in the subfolders of a folder; each subfolder is a condition.
+
+    Hidden files and folders are left aside.
+
+    Args:
+        folder: Its subfolders, to any depth, hold the clips.
+        root: Folder that the table's paths start from; ``folder`` lies in it.
+
+    Returns:
+        The clips, ordered by path.
+
+    Raises:
+        FileNotFoundError: If ``folder`` is none, or no clip is in its subfolders.
+        ValueError: If ``folder`` is outside ``root``.
+    """
+    if not folder.is_dir():
+        message = f"There is no folder {folder}. Give a folder with a subfolder a condition."
+        raise FileNotFoundError(message)
+    if not folder.resolve().is_relative_to(root.resolve()):
+        message = f"{folder} is not inside the root {root}: choose a root that contains the clips."
+        raise ValueError(message)
+    prefix = folder.resolve().relative_to(root.resolve())
+    found = []
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        hidden = any(part.startswith(".") for part in parts)
+        if len(parts) > 1 and not hidden and path.suffix.lower() in VIDEO_SUFFIXES:
+            found.append(FoundClip(path, prefix.joinpath(*parts).as_posix(), parts[0]))
+    if not found:
+        message = (
+            f"No clip is in a subfolder of {folder}. Put videos into a subfolder named after their "
+            f"condition; known suffixes are {', '.join(sorted(VIDEO_SUFFIXES))}."
+        )
+        raise FileNotFoundError(message)
+    return tuple(found)
+
+
+def inspect_clips(
+    clips: tuple[FoundClip, ...], *, workers: int, progress: Progress
+) -> Iterator[InspectedClip | DroppedClip]:
+    """Decode each clip once, several at a time; one that cannot be used is dropped with its reason.
+
+    Args:
+        clips: The clips.
+        workers: Clips decoded at a time.
+        progress: Told after each clip.
+
+    Yields:
+        What became of each clip, in their order.
+    """
+    pool = ThreadPoolExecutor(max_workers=workers)
+    try:
+        work = pool.map(partial(_inspect, {}), clips)
+        for done, result in enumerate(work, start=1):
+            progress("decoding", done, len(clips))
+            yield result
+    finally:
+        # Ctrl-C must not wait for thousands of clips that nobody wants any more.
+        pool.shutdown(cancel_futures=True)
+
+
+def _inspect(known: dict[str, str], clip: FoundClip) -> InspectedClip | DroppedClip:
+    try:
+        video = parse_path(clip.video, VIDEO, known)
+        read = read_clip(
+            clip.path,
+            size=(SIDE, SIDE),
+            fit="stretch",
+            frame_indices=lambda count: select_frames(count, FRAMES),
+        )
+    except (MediaError, CellError) as error:
+        return DroppedClip(clip.video, f"broken: {error}")
+    return InspectedClip(
+        clip.path, video, clip.condition, read.info, read.sha256, sign(read.frames)
+    )

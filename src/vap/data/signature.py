@@ -1,0 +1,99 @@
+"""A clip in a kilobyte of numbers: what it looks like, and how it changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+FRAMES = 8  # frames a signature looks at, evenly over the clip
+SIDE = 32  # pixels along each side that they are reduced to
+HASH_BITS = FRAMES * 64
+_GRID = 4  # cells along each side in which change is measured
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipSignature:
+    """What is kept of a clip's frames.
+
+    Attributes:
+        bits: uint8 [64], the 512 bits of its perceptual hash: 64 for each of 8 frames.
+        colours: uint8 [8, 4, 4, 3], mean colour of each frame in a 4 × 4 grid.
+        change: float32 [D], how far and where the clip moves away from its first frame.
+    """
+
+    bits: npt.NDArray[np.uint8]
+    colours: npt.NDArray[np.uint8]
+    change: npt.NDArray[np.float32]
+
+
+def sign(frames: npt.NDArray[np.uint8]) -> ClipSignature:
+    """Make the signature of a clip.
+
+    Args:
+        frames: uint8 [8, 32, 32, 3], RGB, evenly over the clip.
+
+    Raises:
+        ValueError: If the frames have another shape.
+    """
+    if frames.shape != (FRAMES, SIDE, SIDE, 3):
+        message = f"frames have the shape {frames.shape}; a signature needs (8, 32, 32, 3)."
+        raise ValueError(message)
+    colours = frames.astype(np.float32) / np.float32(255)
+    return ClipSignature(
+        bits=_perceptual_hash(colours.mean(axis=-1)),
+        colours=np.rint(_cells(colours) * 255).astype(np.uint8),
+        change=_change(colours),
+    )
+
+
+def _perceptual_hash(grey: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Which of each frame's 8 × 8 lowest frequencies are above their median ("pHash").
+
+    Frequency 0 is left out along both axes, so brightness and gradients of light do not count.
+
+    Args:
+        grey: float32 [T, H, W].
+
+    Returns:
+        uint8 [T * 8], one bit a frequency.
+    """
+    basis = _cosines(SIDE)[1:9]
+    spectrum = (basis @ grey @ basis.T).reshape(len(grey), 64)
+    return np.packbits(spectrum > np.median(spectrum, axis=1, keepdims=True), axis=1).reshape(-1)
+
+
+@cache
+def _cosines(size: int) -> npt.NDArray[np.float32]:
+    """The basis of the discrete cosine transform (type II), a row a frequency."""
+    frequency, position = np.arange(size)[:, None], np.arange(size)[None, :]
+    return np.cos(np.pi * frequency * (position + 0.5) / size).astype(np.float32)
+
+
+def _change(colours: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Change against the first frame and against the frame before, in a 4 × 4 grid and in colour.
+
+    Differences leave out what the clip shows and keep what happens to it, so clips of different
+    subjects under one effect come close.
+
+    Args:
+        colours: float32 [T, H, W, 3] in 0..1.
+
+    Returns:
+        float32 [D]: for each later frame, 16 cells against the first frame, 16 against the frame
+        before, and the shift of the mean colour (3).
+    """
+    since_first = np.abs(colours[1:] - colours[:1]).mean(axis=-1)
+    since_last = np.abs(np.diff(colours, axis=0)).mean(axis=-1)
+    shift = colours[1:].mean(axis=(1, 2)) - colours[:1].mean(axis=(1, 2))
+    parts = (_cells(since_first), _cells(since_last), shift)
+    return np.concatenate([part.reshape(-1) for part in parts]).astype(np.float32)
+
+
+def _cells(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Mean of [T, H, W, ...] in each cell of the grid: [T, 4, 4, ...]."""
+    cell = SIDE // _GRID
+    frames, channels = len(pixels), pixels.shape[3:]
+    return pixels.reshape(frames, _GRID, cell, _GRID, cell, *channels).mean(axis=(2, 4))

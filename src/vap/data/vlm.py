@@ -1,0 +1,101 @@
+"""Captions by a vision-language model of the transformers library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from vap.data.clips import InspectedClip
+from vap.media import read_clip, select_frames
+
+DEFAULT_PROMPT = (
+    "These are frames of one video, in order of time. Describe the video in one paragraph: the "
+    "scene, the subject, and above all what happens to the subject and how the camera moves."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VlmCaptioner:
+    """Shows frames of a clip to a chat model and takes its answer as the caption.
+
+    Attributes:
+        model: A transformers model for "image-text-to-text".
+        processor: Its processor, with a chat template.
+        prompt: What is asked after the frames.
+        frames: Frames shown, evenly over the clip.
+        side: Longest side of a frame in pixels; a long caption needs no more than the gist.
+        max_new_tokens: Length at which an answer is cut.
+    """
+
+    model: Any
+    processor: Any
+    prompt: str = DEFAULT_PROMPT
+    frames: int = 8
+    side: int = 448
+    max_new_tokens: int = 256
+
+    @classmethod
+    def load(
+        cls, name: str, *, device: str = "auto", prompt: str = DEFAULT_PROMPT, frames: int = 8
+    ) -> VlmCaptioner:
+        """Load a model from a folder, or from the Hub by its id.
+
+        Only safetensors weights are read and no code of the model's repository is run.
+
+        Args:
+            name: Folder or Hub id, such as ``"Qwen/Qwen2.5-VL-7B-Instruct"``.
+            device: ``"auto"`` takes a GPU if there is one.
+            prompt: What is asked after the frames.
+            frames: Frames shown, 1 or more.
+
+        Raises:
+            OSError: If there is no such model.
+            ValueError: If the model cannot answer questions about images, or ``frames`` < 1.
+        """
+        # transformers takes seconds to import, which only this captioner should cost.
+        import torch  # noqa: PLC0415
+        from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: PLC0415
+
+        if frames < 1:
+            message = f"frames={frames}: the model must see at least 1 frame."
+            raise ValueError(message)
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        processor = AutoProcessor.from_pretrained(name)
+        model = AutoModelForImageTextToText.from_pretrained(
+            name, dtype="auto", use_safetensors=True
+        )
+        return cls(model.to(device).eval(), processor, prompt, frames)
+
+    def caption(self, clip: InspectedClip) -> str:
+        """The model's answer, on one line.
+
+        Raises:
+            ValueError: If the model says nothing.
+        """
+        inputs = self.processor.apply_chat_template(
+            [{"role": "user", "content": self._content(clip)}],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+        ).to(self.model.device, dtype=self.model.dtype)
+        answer = self.model.generate(**inputs, do_sample=False, max_new_tokens=self.max_new_tokens)
+        asked = inputs["input_ids"].shape[1]
+        text = self.processor.batch_decode(answer[:, asked:], skip_special_tokens=True)[0]
+        caption = " ".join(text.split())
+        if not caption:
+            message = "the model answered with an empty caption"
+            raise ValueError(message)
+        return caption
+
+    def _content(self, clip: InspectedClip) -> list[dict[str, Any]]:
+        scale = min(1.0, self.side / max(clip.info.height, clip.info.width))
+        size = (max(1, round(clip.info.height * scale)), max(1, round(clip.info.width * scale)))
+        read = read_clip(
+            clip.path, size=size, frame_indices=lambda n: select_frames(n, self.frames)
+        )
+        images = [{"type": "image", "image": Image.fromarray(frame)} for frame in read.frames]
+        return [*images, {"type": "text", "text": self.prompt}]
