@@ -16,6 +16,7 @@ from diffusers.utils import BaseOutput
 from PIL import Image
 
 from vap.media import FrameSelection
+from vap.media.pixels import Fit
 from vap.models.attention import check_strength
 from vap.pipelines.defaults import GenerationDefaults
 from vap.pipelines.inputs import ClipLike, Generators, ReferenceClip, as_clips
@@ -125,6 +126,7 @@ class VideoAsPromptMixin:
         width: int | None = None,
         num_frames: int | None = None,
         frame_selection: FrameSelection = "evenly",
+        fit: Fit = "stretch",
         has_last_frame: bool = False,
         generator: Generators = None,
     ) -> VideoPrompt:
@@ -138,6 +140,7 @@ class VideoAsPromptMixin:
             width: Likewise.
             num_frames: Likewise.
             frame_selection: How frames are taken: ``evenly``, ``first`` or ``random``.
+            fit: ``stretch`` to the size, as released, or ``cover`` it and crop the rest.
             has_last_frame: Whether it will be used together with ``last_image`` (Wan).
             generator: Draws the window of ``random``.
 
@@ -150,6 +153,7 @@ class VideoAsPromptMixin:
             reference_prompts,
             num_frames=shape.frames,
             frame_selection=frame_selection,
+            size=None if fit == "stretch" else (shape.height, shape.width),
             generator=generator,
         )
         prompt = self._encode_references(clips, shape, has_last_frame=has_last_frame)
@@ -165,6 +169,7 @@ class VideoAsPromptMixin:
         *,
         reference_prompts: str | Sequence[str] | None,
         frame_selection: FrameSelection,
+        fit: Fit,
         has_last_frame: bool,
         generator: Generators,
     ) -> VideoPrompt | None:
@@ -185,6 +190,7 @@ class VideoAsPromptMixin:
                 reference_prompts,
                 num_frames=shape.frames,
                 frame_selection=frame_selection,
+                size=None if fit == "stretch" else (shape.height, shape.width),
                 generator=generator,
             )
             return self._encode_references(clips, shape, has_last_frame=has_last_frame)

@@ -12,6 +12,7 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.utils.torch_utils import randn_tensor
 
 from vap.media import FrameSelection
+from vap.media.pixels import Fit
 from vap.models.cogvideox import CogVideoXVideoAsPromptTransformer3DModel
 from vap.pipelines.base import VideoAsPromptMixin, VideoAsPromptPipelineOutput
 from vap.pipelines.cogvideox_denoiser import (
@@ -31,6 +32,7 @@ from vap.pipelines.inputs import (
     as_prompts,
     batch_of,
     check_given,
+    fitted,
 )
 from vap.prompts import VideoPrompt
 from vap.shapes import LatentShape, PixelShape
@@ -88,6 +90,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         guidance_scale: float = 6.0,
         use_dynamic_cfg: bool = False,
         frame_selection: FrameSelection = "evenly",
+        fit: Fit = "stretch",
         num_videos_per_prompt: int = 1,
         eta: float = 0.0,
         generator: Generators = None,
@@ -118,6 +121,8 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
             guidance_scale: Classifier-free guidance; 1 or less turns it off.
             use_dynamic_cfg: Let the scale rise over the steps.
             frame_selection: How frames of a reference are taken.
+            fit: ``stretch`` images and references to the size, as released, or ``cover`` it and
+                crop the rest.
             num_videos_per_prompt: Videos of each sample.
             eta: DDIM's η.
             generator: One for all, or one for each video. It also samples the VAE's posteriors:
@@ -140,7 +145,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
             callback_on_step_end, callback_on_step_end_tensor_inputs, self._callback_tensor_inputs
         )
         shape = self._shape(height, width, num_frames)
-        images = as_images(image)
+        images = fitted(as_images(image), shape, fit)
         prompts = as_prompts(prompt)
         check_given("prompt", prompts, prompt_embeds)
         check_given("negative_prompt", negative_prompt, negative_prompt_embeds, needed=False)
@@ -157,6 +162,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
             shape,
             reference_prompts=reference_prompts,
             frame_selection=frame_selection,
+            fit=fit,
             has_last_frame=False,
             generator=generator,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,9 @@ import torch
 from PIL import Image
 
 from vap.media import FrameSelection, read_clip, read_image, select_frames
+from vap.media.pixels import Fit, resize
 from vap.prompts import ReferenceSource
+from vap.shapes import PixelShape
 
 ClipLike: TypeAlias = str | Path | Sequence[Image.Image] | np.ndarray | torch.Tensor
 Generators: TypeAlias = torch.Generator | list[torch.Generator] | None
@@ -94,6 +95,16 @@ def as_images(
     raise TypeError(message)
 
 
+def fitted(
+    images: list[Image.Image] | torch.Tensor, shape: PixelShape, fit: Fit
+) -> list[Image.Image] | torch.Tensor:
+    """Crop images to the proportions of the video; as they are for ``stretch`` and for tensors."""
+    if fit == "stretch" or isinstance(images, torch.Tensor):
+        return images
+    size = (shape.height, shape.width)
+    return [Image.fromarray(resize(np.asarray(image), size, fit)) for image in images]
+
+
 def as_prompts(prompt: str | Sequence[str] | None, count: int = 1) -> list[str] | None:
     """One prompt or several, as a list; a single one is repeated ``count`` times."""
     if prompt is None:
@@ -141,6 +152,7 @@ def as_clips(
     *,
     num_frames: int,
     frame_selection: FrameSelection,
+    size: tuple[int, int] | None,
     generator: Generators,
 ) -> list[ReferenceClip]:
     """Read the references and take the frames that the model will see.
@@ -150,6 +162,7 @@ def as_clips(
         reference_prompts: Their captions; empty by default.
         num_frames: Frames wanted of each, whatever its own length.
         frame_selection: ``evenly``, ``first`` or ``random``.
+        size: Height and width to scale to, the rest cropped; None to keep the clip's own.
         generator: Draws the window of ``random``; the first one of a list.
 
     Raises:
@@ -168,7 +181,7 @@ def as_clips(
     if isinstance(generator, list):
         generator = generator[0]
     return [
-        _take_frames(clip, caption, num_frames, frame_selection, generator)
+        _take_frames(clip, caption, num_frames, frame_selection, size, generator)
         for clip, caption in zip(clips, captions, strict=True)
     ]
 
@@ -189,11 +202,17 @@ def _take_frames(
     caption: str,
     num_frames: int,
     frame_selection: FrameSelection,
+    size: tuple[int, int] | None,
     generator: torch.Generator | None,
 ) -> ReferenceClip:
-    read = read_clip(clip)
-    indices = select_frames(len(read.frames), num_frames, frame_selection, generator=generator)
-    frames = [Image.fromarray(read.frames[index]) for index in indices]
-    sha256 = read.sha256 or hashlib.sha256(read.frames.tobytes()).hexdigest()
-    source = ReferenceSource(read.name, sha256, caption, float(read.fps), tuple(indices))
-    return ReferenceClip(frames, source)
+    chosen: list[int] = []
+
+    def choose(available: int) -> list[int]:
+        chosen[:] = select_frames(available, num_frames, frame_selection, generator=generator)
+        return chosen
+
+    read = read_clip(clip, frame_indices=choose, size=size, fit="cover")
+    frames = [Image.fromarray(frame) for frame in read.frames]
+    return ReferenceClip(
+        frames, ReferenceSource(read.name, read.sha256, caption, read.fps, tuple(chosen))
+    )

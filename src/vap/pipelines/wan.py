@@ -12,6 +12,7 @@ from diffusers.video_processor import VideoProcessor
 from PIL import Image
 
 from vap.media import FrameSelection
+from vap.media.pixels import Fit
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.pipelines.base import VideoAsPromptMixin, VideoAsPromptPipelineOutput
 from vap.pipelines.defaults import GenerationDefaults
@@ -26,6 +27,7 @@ from vap.pipelines.inputs import (
     as_prompts,
     batch_of,
     check_given,
+    fitted,
 )
 from vap.pipelines.schedules import released_sigmas
 from vap.pipelines.wan_denoiser import WanConditions, WanDenoiser, WanReference
@@ -102,6 +104,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         num_inference_steps: int = 50,
         guidance_scale: float = 5.0,
         frame_selection: FrameSelection = "evenly",
+        fit: Fit = "stretch",
         last_image: ImageLike | Sequence[ImageLike] | None = None,
         num_videos_per_prompt: int = 1,
         generator: Generators = None,
@@ -132,6 +135,8 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
             num_inference_steps: Denoising steps.
             guidance_scale: Classifier-free guidance; 1 or less turns it off.
             frame_selection: How frames of a reference are taken.
+            fit: ``stretch`` images and references to the size, as released, or ``cover`` it and
+                crop the rest.
             last_image: Last frame; the references' own last frames then join the conditions.
             num_videos_per_prompt: Videos of each sample.
             generator: One for all, or one for each video.
@@ -154,8 +159,10 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
             callback_on_step_end, callback_on_step_end_tensor_inputs, self._callback_tensor_inputs
         )
         shape = self._shape(height, width, num_frames)
-        images = as_images(image)
-        last_images = None if last_image is None else as_images(last_image, "last_image")
+        images = fitted(as_images(image), shape, fit)
+        last_images = (
+            None if last_image is None else fitted(as_images(last_image, "last_image"), shape, fit)
+        )
         prompts = as_prompts(prompt)
         check_given("prompt", prompts, prompt_embeds)
         check_given("negative_prompt", negative_prompt, negative_prompt_embeds, needed=False)
@@ -172,6 +179,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
             shape,
             reference_prompts=reference_prompts,
             frame_selection=frame_selection,
+            fit=fit,
             has_last_frame=last_images is not None,
             generator=generator,
         )
