@@ -1,0 +1,115 @@
+"""Files and folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from vap.media.errors import refusal
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Write a file under a temporary name beside it and move it into place at the end.
+
+    Args:
+        path: The file to make or replace; its folder is created if missing.
+
+    Yields:
+        The temporary file, empty, with the suffix of ``path``. If the block raises, also by
+        ``KeyboardInterrupt``, it is removed and ``path`` stays as it was.
+
+    Raises:
+        MediaError: If ``path`` is a folder or the place cannot be written to.
+    """
+    if path.is_dir():
+        raise refusal(path, "it is a folder, not a file", "Name the file to write in it.")
+    temporary = _beside(path, path.suffix)
+    try:
+        with _placing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.touch(exist_ok=False)
+        yield temporary
+        with _placing(path):
+            _flush(temporary)
+            temporary.replace(path)
+            _flush_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path, is_ours: Callable[[Path], bool]) -> Iterator[Path]:
+    """Fill a folder under a temporary name beside it and move it into place at the end.
+
+    Args:
+        path: The folder to make or replace; its parents are created if missing.
+        is_ours: Says of an entry of an existing folder whether it may be replaced.
+
+    Yields:
+        The temporary folder. If the block raises it is removed and ``path`` stays as it was.
+
+    Raises:
+        MediaError: If ``path`` is a file, holds anything else, or cannot be written to.
+    """
+    if path.exists() and not path.is_dir():
+        raise refusal(path, "it is a file, not a folder", "Choose another name for the folder.")
+    foreign = next((item for item in _entries(path) if not is_ours(item)), None)
+    if foreign is not None:
+        problem = f"this folder holds something else than frames ({foreign.name})"
+        raise refusal(path, problem, "Choose a new or empty folder: it is replaced as a whole.")
+    temporary, old = _beside(path, ".new"), _beside(path, ".old")
+    try:
+        with _placing(path):
+            temporary.mkdir(parents=True)
+        yield temporary
+        with _placing(path):
+            for item in temporary.iterdir():
+                _flush(item)
+            if path.exists():
+                path.rename(old)
+            temporary.rename(path)
+            _flush_folder(path.parent)
+    finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        for leftover in (temporary, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+@contextmanager
+def _placing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        problem = f"it cannot be written ({error.strerror or error})"
+        fix = "Check the folder's permissions and free space, or choose another place."
+        raise refusal(path, problem, fix) from error
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    path = path.absolute()
+    return path.with_name(f".{path.stem}-{secrets.token_hex(4)}{suffix}")
+
+
+def _entries(path: Path) -> list[Path]:
+    return list(path.iterdir()) if path.exists() else []
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_folder(path: Path) -> None:
+    # Makes the new name durable too; some systems do not open folders.
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,227 @@
+"""Reading of clips: any source in, RGB frames at a constant rate out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vap.media import sniff
+from vap.media.errors import refusal
+from vap.media.files import check_file, mislabelled
+from vap.media.limits import MediaLimits
+from vap.media.pixels import RGB, Fit, resize
+from vap.media.source import Source, sample
+from vap.media.stills import FrameStack, open_folder, open_frames
+from vap.media.timing import exact_rate
+from vap.media.video import open_video
+from vap.media.webp import open_webp
+
+if TYPE_CHECKING:
+    import torch
+
+    ClipSource = str | Path | FrameStack | torch.Tensor
+
+FrameIndices = Sequence[int] | Callable[[int], Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class ClipInfo:
+    """What a clip is, known without decoding it.
+
+    Attributes:
+        kind: Container or form: ``"mov"`` (also MP4), ``"matroska"`` (also WebM), ``"avi"``,
+            ``"gif"``, ``"apng"``, ``"webp"``, ``"folder"``, ``"list of images"``, ``"array"`` or
+            ``"tensor"``.
+        frames: Frames at the constant rate ``fps``.
+        fps: Frames per second.
+        width: Width in pixels as displayed.
+        height: Height in pixels as displayed.
+        variable_rate: Whether the source's own timing is uneven.
+    """
+
+    kind: str
+    frames: int
+    fps: float
+    width: int
+    height: int
+    variable_rate: bool
+
+    @property
+    def seconds(self) -> float:
+        """Length of the clip."""
+        return self.frames / self.fps
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Frames of a video.
+
+    Attributes:
+        frames: uint8 [T, H, W, 3], RGB in 0..255.
+        fps: Frames per second of the source's constant rate, whichever frames were picked.
+        name: File name, or a word for frames without a file.
+        sha256: Digest of the source's bytes (of its pixels, where it has no file), in hexadecimal.
+        info: The source before selection and resizing.
+        path: The source's path, if it has one.
+    """
+
+    frames: RGB
+    fps: float
+    name: str
+    sha256: str
+    info: ClipInfo
+    path: Path | None = None
+
+
+def read_clip(
+    source: ClipSource,
+    *,
+    limits: MediaLimits | None = None,
+    fps: float | None = None,
+    size: tuple[int, int] | None = None,
+    fit: Fit = "cover",
+    frame_indices: FrameIndices | None = None,
+    max_frames: int | None = None,
+) -> Clip:
+    """Read a clip as RGB frames at a constant rate.
+
+    Frames come out upright (rotation and mirroring of the container applied), with square pixels
+    and on white where they were transparent. A clip of variable frame rate is resampled: frame k
+    is what is on the screen at (k + ½) / fps. Frames are resized while decoding and those not
+    asked for are not kept, so memory holds little more than the result. High dynamic range is not
+    tone-mapped, and interlaced video is not deinterlaced.
+
+    Args:
+        source: Path of a video (MP4, MOV, WebM, MKV, AVI), of an animated GIF, PNG or WebP, or of
+            a folder of images; or a list of images; or an array or tensor [T, H, W, 3] or
+            [T, 3, H, W] of uint8, or of floating point in 0..1.
+        limits: Bounds on what is accepted.
+        fps: Rate to read at. By default a video's own; 16 for frames without one. For a video,
+            another rate resamples; for stills, it states their rate.
+        size: Height and width to resize to; by default the source's own.
+        fit: ``"cover"`` keeps the proportions and crops the centre, ``"stretch"`` distorts.
+        frame_indices: Which frames to return, in any order; or a function that chooses them from
+            the number there are, such as ``lambda n: select_frames(n, 49)``.
+        max_frames: Return at most this many frames, from the start of the selection.
+
+    Returns:
+        The clip.
+
+    Raises:
+        MediaError: Naming the source, the problem and the remedy.
+        ValueError: If an argument is out of its range.
+    """
+    limits = limits or MediaLimits()
+    opened = _open(source, fps, limits)
+    rate = exact_rate(fps) if fps is not None else opened.timeline.rate
+    info = _info(opened, rate)
+    limits.check_length(opened.name, info.frames, info.seconds)
+    indices = _choose(opened.name, info.frames, frame_indices, max_frames)
+    height, width = _checked_size(size) or (info.height, info.width)
+    limits.check_size(opened.name, width, height)
+    limits.check_total(opened.name, len(indices), width, height)
+    return Clip(
+        frames=_collect(opened, rate, indices, (height, width), fit),
+        fps=float(rate),
+        name=opened.name,
+        sha256=opened.digest(),
+        info=info,
+        path=Path(source) if isinstance(source, str | Path) else None,
+    )
+
+
+def probe_clip(
+    source: ClipSource, *, limits: MediaLimits | None = None, fps: float | None = None
+) -> ClipInfo:
+    """Say what ``read_clip`` would read, without decoding it.
+
+    Args:
+        source: As for ``read_clip``.
+        limits: Bounds on what is accepted.
+        fps: As for ``read_clip``.
+
+    Returns:
+        Kind, size, rate and number of frames.
+
+    Raises:
+        MediaError: If the source cannot be a clip.
+    """
+    opened = _open(source, fps, limits or MediaLimits())
+    return _info(opened, exact_rate(fps) if fps is not None else opened.timeline.rate)
+
+
+def _open(source: ClipSource, fps: float | None, limits: MediaLimits) -> Source:
+    if not isinstance(source, str | Path):
+        return open_frames(source, fps, limits)
+    path = Path(source)
+    if path.is_dir():
+        return open_folder(path, fps, limits)
+    file = check_file(path, limits)
+    if file.kind == sniff.ANIMATED_WEBP:
+        return open_webp(file, limits)
+    if file.kind.demuxer is None:
+        fix = "Give a video (MP4, MOV, WebM, MKV, AVI, GIF) or a folder of frames."
+        if file.kind.role == "image":
+            fix = "A still shows no motion to follow. " + fix
+        raise mislabelled(file, "a video", fix)
+    return open_video(file, limits)
+
+
+def _info(source: Source, rate: Fraction) -> ClipInfo:
+    timeline = source.timeline
+    return ClipInfo(
+        kind=source.kind,
+        frames=timeline.count(rate),
+        fps=float(rate),
+        width=source.width,
+        height=source.height,
+        variable_rate=timeline.constant_rate is None,
+    )
+
+
+def _choose(
+    name: str, available: int, wanted: FrameIndices | None, max_frames: int | None
+) -> list[int]:
+    if max_frames is not None and max_frames < 1:
+        message = f"max_frames={max_frames} must be at least 1."
+        raise ValueError(message)
+    chosen = wanted(available) if callable(wanted) else wanted
+    indices = list(range(available) if chosen is None else chosen)[:max_frames]
+    outside = next((index for index in indices if not 0 <= index < available), None)
+    if outside is not None or not indices:
+        what = "no frames were asked for" if outside is None else f"it has no frame {outside}"
+        raise refusal(name, what, f"Its frames are 0 to {available - 1}.")
+    return indices
+
+
+def _checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:
+    if size is not None and min(size) < 1:
+        message = f"size={size} must be a height and a width of at least 1 pixel."
+        raise ValueError(message)
+    return size
+
+
+def _collect(
+    source: Source, rate: Fraction, indices: Sequence[int], size: tuple[int, int], fit: Fit
+) -> RGB:
+    """Decode the chosen frames into one array [T, H, W, 3]."""
+    frames = np.empty((len(indices), *size, 3), np.uint8)
+    # Decoding runs forward in time, whatever the order in which the frames are wanted.
+    order = sorted(range(len(indices)), key=indices.__getitem__)
+    targets = source.timeline.targets((indices[place] for place in order), rate)
+    filled, last = -1, None
+    for position, shot in sample(source, targets):
+        place = order[position]
+        if shot is last:
+            frames[place] = frames[filled]
+        else:
+            frames[place] = resize(shot.load(), size, fit)
+        filled, last = place, shot
+    if last is None:
+        raise refusal(source.name, "none of its frames can be decoded", "Export it again.")
+    return frames

@@ -1,0 +1,78 @@
+"""Opening files from outside: is it there, is it a file, what is it, is it whole."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from vap.media.errors import MediaError, refusal
+from vap.media.limits import MediaLimits
+from vap.media.sniff import HEAD_BYTES, FileKind, identify
+from vap.media.structure import find_damage
+
+_COPY_AGAIN = "Copy, download or export it again."
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedFile:
+    """A file that exists, is readable and, as far as its structure tells, whole."""
+
+    path: Path
+    kind: FileKind
+
+
+def check_file(path: Path, limits: MediaLimits) -> CheckedFile:
+    """Recognise a file and refuse it if it is missing, unreadable, too large or cut off.
+
+    Raises:
+        MediaError: Naming the file, the problem and the remedy.
+    """
+    if not path.exists():
+        problem = "there is no such file"
+        if str(path).startswith(("http:", "https:")):
+            raise refusal(path, problem, "Web addresses are not read: download the file first.")
+        raise refusal(path, problem, "Check the path and the current directory.")
+    if not path.is_file():
+        raise refusal(path, "it is not a regular file", "Give a media file or a folder of frames.")
+    try:
+        limits.check_bytes(path, path.stat().st_size)
+        with path.open("rb") as file:
+            kind = identify(file.read(HEAD_BYTES))
+            damage = find_damage(file, kind)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if damage is not None:
+        raise refusal(path, f"{damage} (it is {kind.title})", _COPY_AGAIN)
+    return CheckedFile(path, kind)
+
+
+def mislabelled(file: CheckedFile, wanted: str, fix: str) -> MediaError:
+    """Build the error for a file that is something else than what is wanted.
+
+    Args:
+        file: The file.
+        wanted: What was asked for, for example ``"a video"``.
+        fix: What to do about it.
+    """
+    return refusal(file.path, f"its content is {file.kind.title}, not {wanted}", fix)
+
+
+def unreadable(path: Path, error: OSError) -> MediaError:
+    """Build the error for a file that the operating system does not let us read."""
+    if isinstance(error, PermissionError):
+        return refusal(path, "permission denied", "Make it readable for this user, or copy it.")
+    return refusal(path, f"it cannot be read ({error.strerror or error})", _COPY_AGAIN)
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits.
+
+    Raises:
+        MediaError: If the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise unreadable(path, error) from error

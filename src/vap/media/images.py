@@ -1,0 +1,95 @@
+"""Reading of still images."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vap.media.errors import refusal
+from vap.media.files import check_file, mislabelled
+from vap.media.limits import MediaLimits
+from vap.media.pixels import image_to_rgb, to_channels_last, to_uint8
+
+ImageSource = str | Path | Image.Image | NDArray[Any]
+
+# Only what is named is ever tried: Pillow's list includes formats that run other programs.
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+# What Pillow's decoders raise on damaged files, by its own documentation and by trial.
+_DECODER_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    ZeroDivisionError,
+    MemoryError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+
+
+def read_image(source: ImageSource, *, limits: MediaLimits | None = None) -> Image.Image:
+    """Read a still image as upright 8-bit RGB.
+
+    EXIF orientation is applied, transparency is laid on white, 16-bit values keep their high 8
+    bits. Of an animation, the first frame is read.
+
+    Args:
+        source: Path of a PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF file; or an image; or an array
+            [H, W, 3] of uint8 or of floating point in 0..1.
+        limits: Bounds on what is accepted.
+
+    Returns:
+        A new image in mode ``RGB``.
+
+    Raises:
+        MediaError: Naming the file, the problem and the remedy.
+    """
+    limits = limits or MediaLimits()
+    if isinstance(source, Image.Image):
+        limits.check_size("image", *source.size)
+        return image_to_rgb(source)
+    if isinstance(source, np.ndarray):
+        array = to_channels_last("array", source[np.newaxis])[0]
+        limits.check_size("array", array.shape[1], array.shape[0])
+        return Image.fromarray(to_uint8("array", array))
+    path = Path(source)
+    if path.is_dir():
+        raise refusal(path, "it is a folder, not an image", "Name one of the files in it.")
+    file = check_file(path, limits)
+    if file.kind.role == "video":
+        fix = "Give an image, or take a frame of the video: read_clip(path, max_frames=1)."
+        raise mislabelled(file, "an image", fix)
+    if file.kind.role == "other":
+        raise mislabelled(file, "an image", "Give a PNG, JPEG or WebP image.")
+    with opened(path, limits) as image:
+        return image_to_rgb(image)
+
+
+@contextmanager
+def opened(path: Path, limits: MediaLimits) -> Iterator[Image.Image]:
+    """Open an image whose size is within the limits; nothing is decoded yet.
+
+    Raises:
+        MediaError: If the file cannot be opened, claims too many pixels, or fails to decode
+            inside the ``with`` block.
+    """
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            limits.check_size(path, *image.size)
+            yield image
+    except _DECODER_ERRORS as error:
+        if type(error).__module__.startswith("vap."):
+            raise
+        reason = str(error).replace(str(path), path.name).rstrip(".")
+        raise refusal(path, f"it cannot be decoded ({reason})", "Export it again.") from error

@@ -1,0 +1,93 @@
+"""How large media may be before it is refused, checked before anything is decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vap.media.errors import refusal
+
+
+@dataclass(frozen=True, slots=True)
+class MediaLimits:
+    """Upper bounds for media from outside; the defaults suit any clip a video model can use.
+
+    Attributes:
+        seconds: Longest clip, in seconds.
+        frames: Most frames of a clip.
+        min_frames: Fewest frames of a clip: one frame shows no motion to follow.
+        pixels: Most pixels of one frame or image (8192 × 4320, "8K").
+        total_pixels: Most pixels returned by one read, after selection and resizing; 3 bytes each.
+        file_bytes: Largest file.
+    """
+
+    seconds: float = 600.0
+    frames: int = 20_000
+    min_frames: int = 2
+    pixels: int = 8192 * 4320
+    total_pixels: int = 1_000_000_000
+    file_bytes: int = 4 * 1024**3
+
+    def check_bytes(self, name: object, size: int) -> None:
+        """Refuse an empty or too large file.
+
+        Raises:
+            MediaError: If ``size`` bytes are none or too many.
+        """
+        if size == 0:
+            raise refusal(name, "the file is empty (0 bytes)", "Copy or download it again.")
+        if size > self.file_bytes:
+            problem = f"the file has {size:,} bytes, more than the {self.file_bytes:,} allowed"
+            raise refusal(name, problem, "Cut or compress it, or raise MediaLimits.file_bytes.")
+
+    def check_size(self, name: object, width: int, height: int) -> None:
+        """Refuse a frame size that is not positive or too large.
+
+        Raises:
+            MediaError: If ``width`` × ``height`` pixels are none or too many.
+        """
+        if width < 1 or height < 1:
+            problem = f"it claims frames of {width}x{height} pixels"
+            raise refusal(name, problem, "The file is damaged; export it again.")
+        if width * height > self.pixels:
+            problem = (
+                f"its frames claim {width}x{height} = {width * height:,} pixels, more than the "
+                f"{self.pixels:,} allowed"
+            )
+            raise refusal(name, problem, "Scale it down, or raise MediaLimits.pixels.")
+
+    def check_length(self, name: object, frames: int, seconds: float) -> None:
+        """Refuse a clip that is too short or too long.
+
+        Raises:
+            MediaError: If the clip has too few or too many frames, or lasts too long.
+        """
+        if frames == 0:
+            raise refusal(name, "it holds no frames", "Export it again from its original.")
+        if frames < self.min_frames:
+            problem = f"it has {frames} frame{'s' * (frames > 1)}, and a clip needs at least "
+            fix = (
+                "A still shows no motion to follow: give a video, or read stills with read_image. "
+                "MediaLimits(min_frames=1) allows clips of one frame."
+            )
+            raise refusal(name, problem + str(self.min_frames), fix)
+        if frames > self.frames:
+            problem = f"it has {frames:,} frames or more, and {self.frames:,} are allowed"
+            raise refusal(name, problem, "Cut it shorter, or raise MediaLimits.frames.")
+        if seconds > self.seconds:
+            problem = f"it lasts {seconds:,.1f} s, longer than the {self.seconds:,.1f} s allowed"
+            raise refusal(name, problem, "Cut it shorter, or raise MediaLimits.seconds.")
+
+    def check_total(self, name: object, frames: int, width: int, height: int) -> None:
+        """Refuse a read whose result would take too much memory.
+
+        Raises:
+            MediaError: If the frames to return hold too many pixels together.
+        """
+        total = frames * width * height
+        if total > self.total_pixels:
+            problem = (
+                f"{frames} frames of {width}x{height} are {total:,} pixels, more than the "
+                f"{self.total_pixels:,} allowed at once"
+            )
+            fix = "Read fewer (max_frames, frame_indices) or smaller (size) frames, or raise "
+            raise refusal(name, problem, fix + "MediaLimits.total_pixels.")

@@ -1,0 +1,72 @@
+"""Metadata inside media files: one JSON object in the comment of every container."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import av
+
+from vap.media import sniff
+from vap.media.errors import refusal
+from vap.media.files import check_file
+from vap.media.images import opened
+from vap.media.limits import MediaLimits
+
+COMMENT = "comment"
+FIRST_FRAME = "frame_00000.png"  # of a folder of frames; it carries the folder's metadata
+
+
+def dump_metadata(metadata: Mapping[str, Any] | None) -> str | None:
+    """Write metadata as ASCII JSON with sorted keys: the same bytes for the same content.
+
+    Raises:
+        ValueError: If it is not made of JSON's types, or holds NaN or infinity.
+    """
+    if metadata is None:
+        return None
+    try:
+        return json.dumps(metadata, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        message = f"Metadata must be JSON (text, numbers, lists, objects with text keys): {error}."
+        raise ValueError(message) from error
+
+
+def read_metadata(path: str | Path) -> dict[str, Any] | None:
+    """Read the metadata that ``write_video`` put into a file.
+
+    Args:
+        path: A video, GIF or PNG, or a folder of frames.
+
+    Returns:
+        The JSON object in its comment; None if there is no comment or it is something else.
+
+    Raises:
+        MediaError: If the file is missing or cannot be opened.
+    """
+    path = Path(path)
+    comment = _comment(path / FIRST_FRAME if path.is_dir() else path)
+    try:
+        found = json.loads(comment) if comment else None
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _comment(path: Path) -> str | bytes | None:
+    limits = MediaLimits()
+    kind = check_file(path, limits).kind
+    if kind in (sniff.GIF, sniff.PNG):
+        with opened(path, limits) as image:
+            return image.info.get(COMMENT)
+    if kind.role != "video":
+        return None
+    try:
+        with av.open(str(path.absolute()), format=kind.demuxer, metadata_errors="replace") as file:
+            # Matroska shouts its keys.
+            return {key.lower(): value for key, value in file.metadata.items()}.get(COMMENT)
+    except av.FFmpegError as error:
+        problem = f"it cannot be opened as {kind.title} ({error.strerror})"
+        raise refusal(path, problem, "Export or download it again.") from error

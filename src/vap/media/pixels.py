@@ -1,0 +1,136 @@
+"""Pixels of any kind as 8-bit RGB: images, arrays and tensors; orientation, alpha, resizing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from vap.media.errors import refusal
+
+if TYPE_CHECKING:
+    import torch
+
+RGB = NDArray[np.uint8]  # [H, W, 3] or [T, H, W, 3], 0..255
+Fit = Literal["cover", "stretch"]
+
+_CHANNELS = 3
+_SLACK = 1e-3  # float rounding beyond 0..1 that is clipped in silence
+
+
+def image_to_rgb(image: Image.Image) -> Image.Image:
+    """Convert any image to upright 8-bit RGB; transparency is laid on white.
+
+    Args:
+        image: Any mode: palettes, grey, alpha, CMYK; 16-bit integers keep their 8 high bits and
+            float images are taken as 0..1.
+
+    Returns:
+        A new image in mode ``RGB``, turned as its EXIF orientation says.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # "I" is how 16-bit grey comes out of some decoders
+        image = Image.fromarray((np.asarray(image).clip(0, 0xFFFF) >> 8).astype(np.uint8))
+    elif image.mode == "F":
+        image = Image.fromarray(np.rint(np.asarray(image).clip(0, 1) * 255).astype(np.uint8))
+    if image.has_transparency_data:
+        return Image.fromarray(on_white(np.asarray(image.convert("RGBA"))))
+    return image.convert("RGB")
+
+
+def on_white(rgba: NDArray[np.uint8]) -> RGB:
+    """Lay transparent pixels on white.
+
+    Args:
+        rgba: [..., 4] with straight alpha.
+
+    Returns:
+        RGB [..., 3].
+    """
+    alpha = rgba[..., 3:].astype(np.uint16)
+    mixed = rgba[..., :3] * alpha + 255 * (255 - alpha)
+    return ((mixed + 127) // 255).astype(np.uint8)
+
+
+def resize(frame: RGB, size: tuple[int, int], fit: Fit = "cover") -> RGB:
+    """Resize one frame with an antialiasing (Lanczos) filter.
+
+    Args:
+        frame: [H, W, 3].
+        size: Height and width to make.
+        fit: ``"cover"`` keeps the proportions and crops the centre; ``"stretch"`` crops nothing.
+
+    Returns:
+        [size[0], size[1], 3]
+    """
+    height, width = size
+    rows, columns = frame.shape[:2]
+    if (rows, columns) == size:
+        return frame
+    box = (0.0, 0.0, float(columns), float(rows))
+    if fit == "cover":
+        scale = min(columns / width, rows / height)
+        left, top = (columns - width * scale) / 2, (rows - height * scale) / 2
+        box = (max(0.0, left), max(0.0, top), columns - max(0.0, left), rows - max(0.0, top))
+    image = Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS, box=box)
+    return np.asarray(image)
+
+
+def to_channels_last(name: str, frames: NDArray[Any] | torch.Tensor) -> NDArray[Any]:
+    """View an array or tensor of frames as [T, H, W, 3].
+
+    Args:
+        name: What to call it in errors.
+        frames: [T, H, W, 3] or [T, 3, H, W]. Where both fit, an array is channels-last and a
+            tensor channels-first, as is usual for each.
+
+    Returns:
+        uint8 0..255 or floating point, as given; nothing is copied but bfloat16 and GPU tensors.
+
+    Raises:
+        MediaError: If the shape or the type is none of these.
+    """
+    channels_first = not isinstance(frames, np.ndarray)
+    array = frames if isinstance(frames, np.ndarray) else _to_array(frames)
+    shape = array.shape
+    axes = [axis for axis in ((1, 3) if channels_first else (3, 1)) if array.ndim == 4]  # noqa: PLR2004
+    axis = next((axis for axis in axes if shape[axis] == _CHANNELS), None)
+    if axis is None or 0 in shape[1:]:
+        fix = "Give [T, H, W, 3] or [T, 3, H, W]: frames, RGB channels, height, width."
+        raise refusal(name, f"its shape is {list(shape)}", fix)
+    if array.dtype != np.uint8 and array.dtype.kind != "f":
+        fix = "Give uint8 in 0..255, or floating point in 0..1."
+        raise refusal(name, f"its values are {array.dtype}", fix)
+    return np.moveaxis(array, axis, 3)
+
+
+def to_uint8(name: str, frame: NDArray[Any]) -> RGB:
+    """Convert one frame to uint8.
+
+    Args:
+        name: What to call it in errors.
+        frame: [H, W, 3]; uint8, or floating point in 0..1.
+
+    Returns:
+        [H, W, 3] in 0..255.
+
+    Raises:
+        MediaError: If a floating point value is not finite or outside 0..1.
+    """
+    if frame.dtype == np.uint8:
+        return np.ascontiguousarray(frame)
+    low, high = float(frame.min()), float(frame.max())
+    if not (low >= -_SLACK and high <= 1 + _SLACK):  # also catches NaN
+        fix = "Floating point frames are 0..1: "
+        fix += "divide by 255." if high > 2 else "map -1..1 with (x + 1) / 2."  # noqa: PLR2004
+        raise refusal(name, f"its values run from {low:.4g} to {high:.4g}", fix)
+    return np.rint(np.clip(frame, 0, 1) * np.float32(255)).astype(np.uint8, order="C")
+
+
+def _to_array(tensor: torch.Tensor) -> NDArray[Any]:
+    tensor = tensor.detach().cpu()
+    # NumPy has no bfloat16.
+    array: NDArray[Any] = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    return array

@@ -1,0 +1,203 @@
+"""Run records: all that is needed to make a video again, as JSON beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib.metadata
+import json
+from dataclasses import field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as validated
+
+from vap.media.atomic import atomic_file
+from vap.media.errors import refusal
+from vap.media.files import unreadable
+
+FORMAT = 1
+_FORMAT_KEY = "format"
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+_BESIDE = ".json"
+_LOCAL = ("created", "model_path")  # differ between runs or machines that make the same video
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of the software that decides how a video comes out, by distribution."""
+    found = {}
+    for name in ("video-as-prompt", "torch", "diffusers", "transformers"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@validated(frozen=True, config=_STRICT)
+class InputFile:
+    """An image or video that went into a run.
+
+    Attributes:
+        role: What it was used as: ``"reference"``, ``"image"``, ...
+        name: File name without folders.
+        sha256: Digest of its bytes, as in ``Clip.sha256``.
+        path: Where it was, if it was a file.
+    """
+
+    role: str
+    name: str
+    sha256: str
+    path: str | None = None
+
+
+@validated(frozen=True, config=_STRICT)
+class RunRecord:
+    """How a video was made.
+
+    Attributes:
+        model: Name of the model, as given by the user.
+        prompt: What the video is to show.
+        seed: Seed of its noise.
+        fps: Frames per second it was written at.
+        model_path: Folder the model was loaded from, if local.
+        model_id: Hub id of the model, if it has one.
+        reference_prompts: Captions of the reference videos, in their order.
+        negative_prompt: What the video is to avoid.
+        arguments: All other arguments of the call, by name.
+        versions: Versions of the software, by distribution.
+        inputs: The files that went in.
+        created: When, as an ISO 8601 time in UTC.
+    """
+
+    model: str
+    prompt: str
+    seed: int
+    fps: float
+    model_path: str | None = None
+    model_id: str | None = None
+    reference_prompts: tuple[str, ...] = ()
+    negative_prompt: str | None = None
+    arguments: dict[str, JsonValue] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=installed_versions)
+    inputs: tuple[InputFile, ...] = ()
+    created: str = field(default_factory=_now)
+
+    def to_json(self) -> str:
+        """Write as indented JSON that ``from_json`` reads back as an equal record."""
+        content = {_FORMAT_KEY: FORMAT, **dataclasses.asdict(self)}
+        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, name: object = "run record") -> RunRecord:
+        """Read what ``to_json`` wrote.
+
+        Args:
+            text: The JSON.
+            name: What to call it in errors, such as the file it is from.
+
+        Raises:
+            MediaError: If it is not JSON, of another format, or a key or value is not valid.
+        """
+        content = _parse(text, name)
+        found = content.pop(_FORMAT_KEY, None)
+        if found != FORMAT:
+            fix = f"This version reads format {FORMAT}: update vap, or make the video again."
+            raise refusal(name, f"its record format is {found!r}", fix)
+        _check_keys(content, cls, name)
+        inputs = content.get("inputs")
+        for item in inputs if isinstance(inputs, list) else []:
+            if isinstance(item, dict):
+                _check_keys(item, InputFile, name)
+        try:
+            # As JSON, where a tuple is a list; otherwise strict, so that "7" is no number.
+            return TypeAdapter(cls).validate_json(json.dumps(content), strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            fix = "Correct the file, or make the video again."
+            raise refusal(name, f"{where}: {first['msg']}", fix) from error
+
+    def embedded(self) -> dict[str, Any]:
+        """The record for inside the video: without times and folders, which would change its bytes.
+
+        Returns:
+            A JSON object for ``write_video(..., metadata=...)``.
+        """
+        content: dict[str, Any] = json.loads(self.to_json())
+        for key in _LOCAL:
+            del content[key]
+        for item in content["inputs"]:
+            del item["path"]
+        return content
+
+
+def write_run(path: str | Path, record: RunRecord) -> Path:
+    """Write a record beside a video: ``out.mp4.json`` for ``out.mp4``.
+
+    Args:
+        path: The video (or folder of frames).
+        record: How it was made.
+
+    Returns:
+        The path of the JSON.
+
+    Raises:
+        MediaError: If the place cannot be written to.
+    """
+    target = _record_path(Path(path))
+    with atomic_file(target) as temporary:
+        temporary.write_text(record.to_json(), encoding="utf-8")
+    return target
+
+
+def read_run(path: str | Path) -> RunRecord:
+    """Read the record of a video.
+
+    Args:
+        path: The video, or the JSON itself.
+
+    Raises:
+        MediaError: If there is no record or it is not valid.
+    """
+    target = Path(path)
+    if target.suffix.lower() != _BESIDE:
+        target = _record_path(target)
+    if not target.exists():
+        fix = "Give a video made by vap with its JSON beside it, or the JSON."
+        raise refusal(target, "there is no such run record", fix)
+    try:
+        return RunRecord.from_json(target.read_text(encoding="utf-8"), target)
+    except OSError as error:
+        raise unreadable(target, error) from error
+    except UnicodeDecodeError as error:
+        raise refusal(target, "it is not UTF-8 text", "Give a run record.") from error
+
+
+def _record_path(video: Path) -> Path:
+    return video.with_name(video.name + _BESIDE)
+
+
+def _parse(text: str, name: object) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise refusal(name, f"it is not valid JSON ({error})", "Give a run record.") from error
+    if not isinstance(content, dict):
+        problem = f"it holds a JSON {type(content).__name__}, not an object"
+        raise refusal(name, problem, "Give a run record.")
+    return content
+
+
+def _check_keys(content: dict[str, Any], kind: type, name: object) -> None:
+    names = [each.name for each in dataclasses.fields(kind)]
+    unknown = next((key for key in content if key not in names), None)
+    if unknown is not None:
+        nearest = difflib.get_close_matches(unknown, names, n=1, cutoff=0.0)[0]
+        raise refusal(name, f"unknown key {unknown!r}", f"Did you mean {nearest!r}?")

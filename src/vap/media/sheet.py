@@ -1,0 +1,148 @@
+"""Contact sheets: rows of evenly spaced frames as one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageDraw, ImageFont
+
+from vap.media.atomic import atomic_file
+from vap.media.errors import refusal
+from vap.media.pixels import RGB
+from vap.media.selection import select_frames
+from vap.media.stills import FrameStack, as_frames
+
+if TYPE_CHECKING:
+    import torch
+
+_WIDTH = 1680  # of all columns together, in pixels, for large frames
+_ENLARGE = 3  # most that small frames grow
+_TALLEST = 420
+_MARGIN, _GAP, _ROW_GAP, _TITLE_GAP = 28, 6, 26, 10
+_TEXT, _RADIUS, _SMOOTH = 19, 5, 4
+_PAPER, _INK, _FAINT = (250, 250, 247), (38, 40, 44), (140, 143, 148)
+
+
+@dataclass(frozen=True, slots=True)
+class SheetRow:
+    """A row of a contact sheet.
+
+    Attributes:
+        title: A word or two: "reference", "image", "result".
+        frames: A clip, as for ``write_video``; a still is a clip of one frame and shown once.
+        note: Fainter text after the title, such as a prompt; cut to the row's width.
+    """
+
+    title: str
+    frames: FrameStack | torch.Tensor
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Strip:
+    """A row ready to be pasted: equally large thumbnails under a title."""
+
+    row: SheetRow
+    thumbnails: tuple[Image.Image, ...]
+
+    @property
+    def width(self) -> int:
+        """Pixels from the first thumbnail to the last."""
+        return sum(image.width + _GAP for image in self.thumbnails) - _GAP
+
+    @property
+    def height(self) -> int:
+        """Pixels from the title to the bottom."""
+        return _TEXT + _TITLE_GAP + self.thumbnails[0].height
+
+
+def write_sheet(path: str | Path, rows: Sequence[SheetRow], columns: int = 8) -> Path:
+    """Draw rows of frames, spread evenly over each clip, as one PNG.
+
+    Args:
+        path: The PNG to write; it appears whole or not at all.
+        rows: From top to bottom.
+        columns: Most frames of a row.
+
+    Returns:
+        The path written.
+
+    Raises:
+        MediaError: If a row has no frames, or the place cannot be written to.
+        ValueError: If there are no rows or columns.
+    """
+    if not rows or columns < 1:
+        message = f"A sheet needs rows and columns: {len(rows)} and {columns} were given."
+        raise ValueError(message)
+    target = Path(path)
+    if target.suffix.lower() != ".png":
+        raise refusal(target, "contact sheets are PNG", "Use a name that ends with .png.")
+    strips = [_strip(row, columns) for row in rows]
+    width = max(_text_width(strips), *(strip.width for strip in strips)) + 2 * _MARGIN
+    height = sum(strip.height + _ROW_GAP for strip in strips) - _ROW_GAP + 2 * _MARGIN
+    sheet = Image.new("RGB", (width, height), _PAPER)
+    top = _MARGIN
+    for strip in strips:
+        _draw(sheet, strip, top)
+        top += strip.height + _ROW_GAP
+    with atomic_file(target) as temporary:
+        sheet.save(temporary, format="PNG", optimize=True)
+    return target
+
+
+def _strip(row: SheetRow, columns: int) -> _Strip:
+    frames = as_frames(row.frames)
+    if frames.count == 0:
+        raise refusal(f"row {row.title!r}", "it has no frames", "Give at least one.")
+    cell = (_WIDTH - (columns - 1) * _GAP) / columns
+    scale = min(cell / frames.width, _TALLEST / frames.height, _ENLARGE)
+    size = (max(1, round(frames.width * scale)), max(1, round(frames.height * scale)))
+    chosen = select_frames(frames.count, min(columns, frames.count))
+    return _Strip(row, tuple(_thumbnail(frames.load(index), size) for index in chosen))
+
+
+def _thumbnail(pixels: RGB, size: tuple[int, int]) -> Image.Image:
+    return Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS)
+
+
+def _draw(sheet: Image.Image, strip: _Strip, top: int) -> None:
+    pen, font = ImageDraw.Draw(sheet), _font()
+    pen.text((_MARGIN, top), strip.row.title, _INK, font)
+    left = _MARGIN + round(pen.textlength(strip.row.title + "   ", font))
+    room = sheet.width - _MARGIN - left
+    pen.text((left, top), _shorten(strip.row.note, room, pen), _FAINT, font)
+    mask = _rounded(strip.thumbnails[0].size)
+    left = _MARGIN
+    for image in strip.thumbnails:
+        sheet.paste(image, (left, top + _TEXT + _TITLE_GAP), mask)
+        left += image.width + _GAP
+
+
+def _rounded(size: tuple[int, int]) -> Image.Image:
+    """A mask with softly rounded corners, drawn large and reduced to smooth its edge."""
+    width, height = size
+    large = Image.new("L", (width * _SMOOTH, height * _SMOOTH), 0)
+    box = (0, 0, large.width - 1, large.height - 1)
+    ImageDraw.Draw(large).rounded_rectangle(box, _RADIUS * _SMOOTH, fill=255)
+    return large.resize(size, Image.Resampling.BOX)
+
+
+def _shorten(text: str, room: int, pen: ImageDraw.ImageDraw) -> str:
+    text, font = " ".join(text.split()), _font()
+    if pen.textlength(text, font) <= room:
+        return text
+    while text and pen.textlength(text + "...", font) > room:
+        text = text[:-1]
+    return text.rstrip() + "..." if text else ""
+
+
+def _text_width(strips: Sequence[_Strip]) -> int:
+    pen = ImageDraw.Draw(Image.new("L", (1, 1)))
+    return max(round(pen.textlength(strip.row.title, _font())) for strip in strips)
+
+
+def _font() -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size=_TEXT)

@@ -1,0 +1,128 @@
+"""What a file really is, from its first bytes: names and extensions lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+HEAD_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """A recognised kind of file.
+
+    Attributes:
+        title: What it is, as the end of "its content is ...".
+        role: Whether it can be read as a clip (``"video"``, or ``"animation"`` that may also be a
+            still), as an image, or not at all.
+        demuxer: FFmpeg demuxer that reads it, if one does.
+    """
+
+    title: str
+    role: Literal["video", "animation", "image", "other"]
+    demuxer: str | None = None
+
+
+MP4 = FileKind("an MP4 or QuickTime video", "video", "mov")
+MATROSKA = FileKind("a WebM or Matroska video", "video", "matroska")
+AVI = FileKind("an AVI video", "video", "avi")
+GIF = FileKind("a GIF", "animation", "gif")
+ANIMATED_PNG = FileKind("an animated PNG", "animation", "apng")
+ANIMATED_WEBP = FileKind("an animated WebP", "animation")
+PNG = FileKind("a PNG image", "image")
+JPEG = FileKind("a JPEG image", "image")
+WEBP = FileKind("a WebP image", "image")
+BMP = FileKind("a BMP image", "image")
+TIFF = FileKind("a TIFF image", "image")
+AVIF = FileKind("an AVIF image", "image")
+HEIC = FileKind("a HEIC image", "other")
+TEXT = FileKind("a text file", "other")
+UNKNOWN = FileKind("unrecognised data", "other")
+
+_MAGIC: tuple[tuple[bytes, FileKind], ...] = (
+    (b"\x1aE\xdf\xa3", MATROSKA),
+    (b"GIF87a", GIF),
+    (b"GIF89a", GIF),
+    (b"\xff\xd8\xff", JPEG),
+    (b"BM", BMP),
+    (b"II*\x00", TIFF),
+    (b"MM\x00*", TIFF),
+    (b"%PDF", FileKind("a PDF document", "other")),
+    (b"PK\x03\x04", FileKind("a ZIP archive", "other")),
+    (b"\x1f\x8b", FileKind("a gzip archive", "other")),
+    (b"7z\xbc\xaf", FileKind("a 7-Zip archive", "other")),
+    (b"Rar!", FileKind("a RAR archive", "other")),
+    (b"ID3", FileKind("MP3 audio", "other")),
+    (b"fLaC", FileKind("FLAC audio", "other")),
+    (b"OggS", FileKind("an Ogg file", "other")),
+    (b"FLV", FileKind("a Flash video", "other")),
+    (b"\x00\x00\x01\xba", FileKind("an MPEG program stream", "other")),
+    (b"\x7fELF", FileKind("a program", "other")),
+    (b"version https://git-lfs", FileKind("a Git LFS pointer without its content", "other")),
+)
+_MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+_HEIF_BRANDS = {b"avif": AVIF, b"avis": AVIF, b"heic": HEIC, b"heix": HEIC, b"mif1": HEIC}
+_MARKUP = (b"<!doctype html", b"<html", b"<?xml", b"<svg")
+
+
+def identify(head: bytes) -> FileKind:
+    """Recognise a file by its first bytes.
+
+    Args:
+        head: The first ``HEAD_BYTES`` bytes, or all of a smaller file.
+
+    Returns:
+        The kind; ``UNKNOWN`` if nothing fits.
+    """
+    for magic, kind in _MAGIC:
+        if head.startswith(magic):
+            return kind
+    for recognise in (_riff, _png, _iso_media, _text):
+        found = recognise(head)
+        if found is not None:
+            return found
+    return UNKNOWN
+
+
+def _riff(head: bytes) -> FileKind | None:
+    if head[:4] != b"RIFF":
+        return None
+    match head[8:12]:
+        case b"AVI ":
+            return AVI
+        case b"WEBP":
+            # VP8X is the extended header; bit 1 of its flags says "animation".
+            animated = head[12:16] == b"VP8X" and len(head) > 20 and bool(head[20] & 2)  # noqa: PLR2004
+            return ANIMATED_WEBP if animated else WEBP
+        case b"WAVE":
+            return FileKind("WAV audio", "other")
+    return None
+
+
+def _png(head: bytes) -> FileKind | None:
+    if not head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return None
+    before_pixels = head.split(b"IDAT", 1)[0]
+    return ANIMATED_PNG if b"acTL" in before_pixels else PNG
+
+
+def _iso_media(head: bytes) -> FileKind | None:
+    if head[4:8] not in _MP4_BOXES:
+        return None
+    return _HEIF_BRANDS.get(head[8:12], MP4) if head[4:8] == b"ftyp" else MP4
+
+
+def _text(head: bytes) -> FileKind | None:
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith(_MARKUP):
+        return FileKind("a web page or XML document", "other")
+    # The head may end inside a character: up to three bytes of it are cut off.
+    text = head[:-3] if len(head) == HEAD_BYTES else head
+    try:
+        decoded = text.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return (
+        TEXT if decoded and all(char.isprintable() or char.isspace() for char in decoded) else None
+    )

@@ -1,0 +1,185 @@
+"""Clips made of still frames: a folder of images, a list of images, an array or a tensor."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vap.media.errors import refusal
+from vap.media.files import hash_file, unreadable
+from vap.media.images import opened, read_image
+from vap.media.limits import MediaLimits
+from vap.media.pixels import RGB, image_to_rgb, to_channels_last, to_uint8
+from vap.media.source import Shot, Source
+from vap.media.timing import Timeline, exact_rate
+
+if TYPE_CHECKING:
+    import torch
+
+FrameStack = Sequence[Image.Image] | NDArray[Any]
+"""Frames in memory: images, or [T, H, W, 3] of uint8 or of floating point in 0..1."""
+
+DEFAULT_FPS = 16.0
+RATE_KEY = "fps"  # PNG text that write_video leaves in the first frame of a folder
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Equally large frames, converted one at a time.
+
+    Attributes:
+        name: What to call them in errors.
+        count: How many there are, T.
+        height: Height in pixels, H.
+        width: Width in pixels, W.
+        load: Gives frame t as uint8 [H, W, 3].
+    """
+
+    name: str
+    count: int
+    height: int
+    width: int
+    load: Callable[[int], RGB]
+
+    def __iter__(self) -> Iterator[RGB]:
+        return (self.load(index) for index in range(self.count))
+
+
+def as_frames(frames: FrameStack | torch.Tensor) -> Frames:
+    """See images, an array or a tensor as frames.
+
+    Args:
+        frames: A list of images of one size; or [T, H, W, 3] or [T, 3, H, W], uint8 or floating
+            point in 0..1.
+
+    Raises:
+        MediaError: If these are no frames, or not of one size.
+    """
+    if isinstance(frames, Sequence):
+        return _of_images(frames)
+    if not isinstance(frames, np.ndarray) and not hasattr(frames, "detach"):
+        fix = "Give a list of PIL images, a NumPy array or a torch tensor."
+        raise refusal("frames", f"{type(frames).__name__} is no kind of frames", fix)
+    name = "array" if isinstance(frames, np.ndarray) else "tensor"
+    array = to_channels_last(name, frames)
+    count, height, width, _ = array.shape
+    return Frames(name, count, height, width, lambda index: to_uint8(name, array[index]))
+
+
+def open_frames(
+    frames: FrameStack | torch.Tensor, fps: float | None, limits: MediaLimits
+) -> Source:
+    """See frames in memory as a clip.
+
+    Raises:
+        MediaError: If these are no frames, not of one size, or exceed a limit.
+    """
+    stack = as_frames(frames)
+    timeline = Timeline.regular(stack.count, exact_rate(fps or DEFAULT_FPS))
+    limits.check_length(stack.name, stack.count, float(timeline.seconds))
+    limits.check_size(stack.name, stack.width, stack.height)
+    return _source(stack, stack.name, timeline, partial(_pixel_digest, stack))
+
+
+def open_folder(path: Path, fps: float | None, limits: MediaLimits) -> Source:
+    """See a folder of images, in natural order (2 before 10), as a clip.
+
+    Args:
+        path: The folder; files that are no images by their suffix are passed over.
+        fps: Rate of the frames; by default the one that ``write_video`` noted, else 16.
+        limits: Bounds on what is accepted.
+
+    Raises:
+        MediaError: If there are no images, they differ in size, or exceed a limit.
+    """
+    try:
+        names = [entry for entry in path.iterdir() if entry.suffix.lower() in _SUFFIXES]
+    except OSError as error:
+        raise unreadable(path, error) from error
+    files = sorted(names, key=_natural)
+    if not files:
+        fix = f"Give a folder of numbered frames ({', '.join(sorted(_SUFFIXES))})."
+        raise refusal(path, "there are no images in this folder", fix)
+    with opened(files[0], limits) as first:
+        width, height = image_to_rgb(first).size
+        noted = first.info.get(RATE_KEY)
+    timeline = Timeline.regular(len(files), exact_rate(fps or _noted_rate(path, noted)))
+    limits.check_length(path, len(files), float(timeline.seconds))
+
+    def load(index: int) -> RGB:
+        frame = np.asarray(read_image(files[index], limits=limits))
+        return _checked(files[index], frame, width, height)
+
+    stack = Frames(path.name, len(files), height, width, load)
+    return _source(stack, "folder", timeline, partial(_folder_digest, files))
+
+
+def _of_images(images: Sequence[Image.Image]) -> Frames:
+    name = "list of images"
+    if not images:
+        raise refusal(name, "it holds no frames", "Give at least one image.")
+    for index, image in enumerate(images):
+        if not isinstance(image, Image.Image):
+            problem = f"item {index} is {type(image).__name__}, not a PIL image"
+            raise refusal(name, problem, "Read files with read_image, or give the folder itself.")
+    width, height = image_to_rgb(images[0]).size
+
+    def load(index: int) -> RGB:
+        frame = np.asarray(image_to_rgb(images[index]))
+        return _checked(f"image {index} of the list", frame, width, height)
+
+    return Frames(name, len(images), height, width, load)
+
+
+def _checked(name: object, frame: RGB, width: int, height: int) -> RGB:
+    """Pass a frame on if it has the size of the first."""
+    if frame.shape[:2] == (height, width):
+        return frame
+    problem = f"it is {frame.shape[1]}x{frame.shape[0]}, but the first frame is {width}x{height}"
+    raise refusal(name, problem, "All frames of a clip must have one size: resize them.")
+
+
+def _natural(path: Path) -> tuple[list[str | int], str]:
+    """Sort key in which numbers count as numbers; ties ("1", "01") fall back to the text."""
+    parts = re.split(r"(\d+)", path.name)
+    return [int(part) if index % 2 else part.lower() for index, part in enumerate(parts)], path.name
+
+
+def _noted_rate(path: Path, noted: object) -> Fraction | float:
+    if not isinstance(noted, str):
+        return DEFAULT_FPS
+    try:
+        return exact_rate(Fraction(noted))
+    except (ValueError, ZeroDivisionError) as error:
+        problem = f"its first frame notes the frame rate {noted!r}"
+        raise refusal(path, problem, "Pass fps=... to override it.") from error
+
+
+def _source(stack: Frames, kind: str, timeline: Timeline, digest: Callable[[], str]) -> Source:
+    def shots() -> Iterator[Shot]:
+        return (Shot(index, partial(stack.load, index)) for index in range(stack.count))
+
+    return Source(stack.name, kind, stack.width, stack.height, timeline, shots, digest)
+
+
+def _pixel_digest(stack: Frames) -> str:
+    digest = hashlib.sha256(f"{stack.count}x{stack.height}x{stack.width}".encode())
+    for frame in stack:
+        digest.update(frame.tobytes())
+    return digest.hexdigest()
+
+
+def _folder_digest(files: Sequence[Path]) -> str:
+    """SHA-256 over the digests of the frames, in order; names do not count."""
+    return hashlib.sha256("".join(map(hash_file, files)).encode()).hexdigest()

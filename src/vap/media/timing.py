@@ -1,0 +1,131 @@
+"""Frame rates and presentation times: exact rates, and constant rate from variable timing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from statistics import median_low
+
+MAX_FPS = 1000
+_NTSC = Fraction(1000, 1001)
+_NTSC_BASES = (24, 30, 48, 60, 120)
+_JITTER = Fraction(2, 100)  # recorders miss their rate by this share; 33 ms ticks make 30 fps 30.3
+_NTSC_ROUNDING = 0.006  # 29.97 and 23.98 are what people write for 30000/1001 and 24000/1001
+
+
+def exact_rate(fps: float | Fraction) -> Fraction:
+    """Turn a frame rate as people write it into the exact rate that is meant.
+
+    Args:
+        fps: Frames per second, above 0 and at most 1000; 23.976, 29.97 and their like mean the
+            NTSC rates 24000/1001, 30000/1001, ...
+
+    Returns:
+        The exact rate.
+
+    Raises:
+        ValueError: If ``fps`` is not a number in the allowed range.
+    """
+    if not math.isfinite(fps) or not 0 < fps <= MAX_FPS:
+        message = f"fps={fps} is not a frame rate. Use a number above 0 and at most {MAX_FPS}."
+        raise ValueError(message)
+    if isinstance(fps, Fraction):
+        return fps
+    for base in _NTSC_BASES:
+        if abs(fps - base * _NTSC) < _NTSC_ROUNDING:
+            return base * _NTSC
+    rate = Fraction(fps).limit_denominator(1001)
+    return rate if rate > 0 else Fraction(fps)
+
+
+def _common_rates(near: Fraction) -> list[Fraction]:
+    """Whole and NTSC rates, the nearest first."""
+    whole = Fraction(max(1, round(near)))
+    rates = [whole, *(base * _NTSC for base in _NTSC_BASES)]
+    return sorted(rates, key=lambda rate: abs(rate - near))
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """When the frames of a source are shown.
+
+    Attributes:
+        starts: Presentation times in ticks, ascending.
+        end: Time in ticks at which the last frame ends.
+        tick: Length of a tick in seconds.
+        nominal: Rate that the container states, if any.
+    """
+
+    starts: tuple[int, ...]
+    end: int
+    tick: Fraction
+    nominal: Fraction | None = None
+
+    @classmethod
+    def regular(cls, count: int, rate: Fraction) -> Timeline:
+        """Frames without times of their own, shown at a constant rate."""
+        return cls(tuple(range(count)), count, 1 / rate, rate)
+
+    @property
+    def seconds(self) -> Fraction:
+        """Length of the clip."""
+        return (self.end - self.starts[0]) * self.tick if self.starts else Fraction(0)
+
+    @cached_property
+    def constant_rate(self) -> Fraction | None:
+        """The rate that explains every time stamp, or None if the timing is variable.
+
+        Containers round times to ticks (1 ms in WebM, 10 ms in GIF), so the frames at a constant
+        rate may each be less than a tick off, and the average rate may be near the true one only.
+        """
+        count = len(self.starts)
+        if count < 2 or self.seconds <= 0:  # noqa: PLR2004  (a rate needs two frames)
+            return self.nominal
+        average = count / self.seconds
+        common = _common_rates(average)[:2]
+        # A stated rate is exact in MP4 and WebM, but a mere average of rounded delays in GIF.
+        stated = [self.nominal] if self.nominal in common else []
+        candidates = [*stated, *common, self.nominal, average]
+        return next((rate for rate in candidates if rate and self._explains(rate)), None)
+
+    @property
+    def rate(self) -> Fraction:
+        """The constant rate; for variable timing, the common rate nearest the median frame's."""
+        if self.constant_rate is not None:
+            return self.constant_rate
+        gaps = [after - before for before, after in zip(self.starts, self._stops, strict=True)]
+        step = median_low([gap for gap in gaps if gap > 0] or [1]) * self.tick
+        rate = min(1 / step, Fraction(MAX_FPS))
+        common = _common_rates(rate)[0]
+        return common if abs(common - rate) <= _JITTER * rate else rate
+
+    def count(self, rate: Fraction) -> int:
+        """Frames of the clip at a constant rate, at least one."""
+        if rate == self.constant_rate:
+            return len(self.starts)
+        return max(1, round(self.seconds * rate))
+
+    def targets(self, indices: Iterable[int], rate: Fraction) -> list[Fraction]:
+        """Times in ticks at which frames of a constant rate are sampled.
+
+        Frame k shows what is on the screen in the middle of its slot, at (k + ½) / rate, so
+        rounded time stamps do not move it to a neighbour.
+        """
+        first = self.starts[0] if self.starts else 0
+        slot = 1 / (rate * self.tick)
+        return [first + (index + Fraction(1, 2)) * slot for index in indices]
+
+    @property
+    def _stops(self) -> tuple[int, ...]:
+        return (*self.starts[1:], self.end)
+
+    def _explains(self, rate: Fraction) -> bool:
+        slot = 1 / (rate * self.tick)
+        first = self.starts[0]
+        # The end is a sum of two rounded numbers; only a last frame that is held counts against.
+        return abs(self.end - first - len(self.starts) * slot) < max(slot / 2, Fraction(2)) and all(
+            abs(start - first - index * slot) < 1 for index, start in enumerate(self.starts)
+        )

@@ -1,0 +1,197 @@
+"""Reading of video containers, GIF and animated PNG through FFmpeg."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.stream import Disposition
+
+from vap.media.errors import refusal
+from vap.media.files import CheckedFile, hash_file
+from vap.media.limits import MediaLimits
+from vap.media.pixels import RGB, on_white, resize
+from vap.media.sniff import AVI
+from vap.media.source import Shot, Source
+from vap.media.timing import Timeline
+
+# FFmpeg's flags BILINEAR, FULL_CHR_H_INT, ACCURATE_RND, BITEXACT: chroma interpolated at full
+# resolution and rounded exactly, so that every processor makes the same pixels.
+SCALER = 0x2 | 0x2000 | 0x40000 | 0x80000
+_REPAIR = "Export or download it again, or repair it: ffmpeg -i INPUT -c:v libx264 fixed.mp4"
+_TAIL = 3  # packets at the end of which one must be decoded; some codecs have invisible ones
+_UNIT = 1 << 16  # fixed-point one of a display matrix
+
+
+@dataclass(frozen=True, slots=True)
+class _Geometry:
+    """How stored pixels become displayed ones: size in pixels, then an orthogonal turn."""
+
+    width: int
+    height: int
+    turn: tuple[int, int, int, int]
+
+    @property
+    def displayed(self) -> tuple[int, int]:
+        """Height and width after the turn."""
+        sideways = self.turn[0] == 0
+        return (self.width, self.height) if sideways else (self.height, self.width)
+
+
+def open_video(file: CheckedFile, limits: MediaLimits) -> Source:
+    """Look at a video without decoding it: its frames' times, its size.
+
+    Args:
+        file: A whole file that FFmpeg reads.
+        limits: Refused before decoding when exceeded.
+
+    Raises:
+        MediaError: If it has no video, is damaged or exceeds a limit.
+    """
+    path = file.path
+    with _container(file, limits) as container:
+        stream = _video_stream(path, container)
+        codec = stream.codec_context
+        limits.check_size(path, codec.width, codec.height)
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        starts, end = _packet_times(path, container, stream, limits)
+        timeline = Timeline(starts, end, stream.time_base, stream.average_rate)
+        limits.check_length(path, len(starts), float(timeline.seconds))
+    # The display matrix is only known from a frame, so the first one is decoded here.
+    with _container(file, limits) as container:
+        stream = _video_stream(path, container)
+        first = next(_decode(path, stream, limits), None)
+        if first is None:
+            raise refusal(path, "none of its frames can be decoded", _REPAIR)
+        geometry = _geometry(first, aspect)
+    height, width = geometry.displayed
+    limits.check_size(path, width, height)
+    return Source(
+        name=path.name,
+        kind=file.kind.demuxer or "video",
+        width=width,
+        height=height,
+        timeline=timeline,
+        open=partial(_shots, file, limits, geometry, starts),
+        digest=partial(hash_file, path),
+    )
+
+
+@contextmanager
+def _container(file: CheckedFile, limits: MediaLimits) -> Iterator[Any]:
+    """Open a file with the demuxer of its recognised kind; nothing else is ever tried."""
+    try:
+        # max_pixels makes FFmpeg itself refuse before it allocates a frame that is too large.
+        options = {"max_pixels": str(limits.pixels)}
+        with av.open(
+            str(file.path.absolute()),
+            format=file.kind.demuxer,
+            options=options,
+            metadata_errors="replace",
+        ) as container:
+            yield container
+    except (av.FFmpegError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        problem = f"it cannot be decoded as {file.kind.title} ({reason})"
+        raise refusal(file.path, problem, _REPAIR) from error
+
+
+def _video_stream(path: Path, container: Any) -> Any:
+    """The first stream of moving pictures; the cover of an audio file is not one."""
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            stream.thread_type = "AUTO"
+            return stream
+    others = sorted({stream.type for stream in container.streams} - {"video"})
+    problem = f"it has no video stream, only {' and '.join(others)}" if others else "it is empty"
+    raise refusal(path, problem, "Give a file with pictures, or export it with its video track.")
+
+
+def _packet_times(
+    path: Path, container: Any, stream: Any, limits: MediaLimits
+) -> tuple[tuple[int, ...], int]:
+    """Times of all frames and of the end, in ticks, without decoding."""
+    ends: dict[int, int] = {}
+    for packet in container.demux(stream):
+        time = packet.pts if packet.pts is not None else packet.dts
+        if time is None or packet.is_discard:
+            continue
+        if packet.is_corrupt:
+            raise refusal(path, f"its data is cut off after frame {len(ends)}", _REPAIR)
+        ends[time] = time + (packet.duration or 0)
+        if len(ends) > limits.frames:
+            break
+    starts = tuple(sorted(ends))
+    if container.format.name == "gif" and stream.frames:
+        # Its demuxer hands out a comment after the last frame as one more frame.
+        starts = starts[: stream.frames]
+    if not starts:
+        raise refusal(path, "it holds no frames", _REPAIR)
+    end = ends[starts[-1]]
+    if end <= starts[-1]:  # the last frame has no duration: it stays as long as the one before
+        end = starts[-1] + (starts[-1] - starts[-2] if len(starts) > 1 else 1)
+    return starts, end
+
+
+def _decode(path: Path, stream: Any, limits: MediaLimits) -> Iterator[Any]:
+    stream.codec_context.options = {"max_pixels": str(limits.pixels)}
+    for number, frame in enumerate(stream.container.decode(stream)):
+        if frame.is_corrupt:
+            raise refusal(path, f"frame {number} is damaged", _REPAIR)
+        yield frame
+
+
+def _geometry(frame: Any, aspect: Fraction) -> _Geometry:
+    """Displayed size and turn; non-square pixels are widened or heightened, never squeezed."""
+    width = round(frame.width * max(aspect, Fraction(1)))
+    height = round(frame.height / min(aspect, Fraction(1)))
+    matrix = next((data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
+    turn = (1, 0, 0, 1)
+    if matrix is not None:
+        cells = np.frombuffer(bytes(matrix), np.int32)[[0, 1, 3, 4]] / _UNIT
+        a, b, c, d = (round(float(np.sign(cell))) if abs(cell) > 0.5 else 0 for cell in cells)  # noqa: PLR2004
+        if abs(a * d - b * c) == 1:
+            turn = (a, b, c, d)
+    return _Geometry(width, height, turn)
+
+
+def _shots(
+    file: CheckedFile, limits: MediaLimits, geometry: _Geometry, starts: tuple[int, ...]
+) -> Iterator[Shot]:
+    path = file.path
+    """Decode all frames; their conversion to RGB waits until they are loaded."""
+    with _container(file, limits) as container:
+        stream = _video_stream(path, container)
+        size, start = None, None
+        for number, frame in enumerate(_decode(path, stream, limits)):
+            if size not in (None, (frame.width, frame.height)):
+                problem = f"frame {number} is {frame.width}x{frame.height}, the first {size}"
+                raise refusal(path, problem, "All frames must have one size: export it again.")
+            size = (frame.width, frame.height)
+            # AVI has no presentation times and those made up for reordered frames are wrong.
+            in_order = frame.pts is None or file.kind == AVI
+            start = starts[min(number, len(starts) - 1)] if in_order else frame.pts
+            yield Shot(start, partial(_to_rgb, frame, geometry))
+        if start is None or start < starts[-_TAIL:][0]:
+            raise refusal(path, "its last frames cannot be decoded", _REPAIR)
+
+
+def _to_rgb(frame: Any, geometry: _Geometry) -> RGB:
+    """Displayed pixels of a decoded frame; transparency is laid on white."""
+    if any(component.is_alpha for component in frame.format.components):
+        pixels = on_white(frame.to_ndarray(format="rgba"))
+    else:
+        pixels = frame.to_ndarray(format="rgb24", interpolation=SCALER)
+    pixels = resize(pixels, (geometry.height, geometry.width), "stretch")
+    a, b, c, d = geometry.turn
+    # The matrix sends (x, y) to (a x + c y, b x + d y); rows are y and columns are x.
+    if a == 0:
+        pixels, a, d = pixels.transpose(1, 0, 2), c, b
+    return pixels[:: d or 1, :: a or 1]

@@ -1,0 +1,77 @@
+"""Reading of animated WebP, which FFmpeg does not decode, through Pillow."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vap.media.files import CheckedFile, hash_file
+from vap.media.images import opened
+from vap.media.limits import MediaLimits
+from vap.media.pixels import RGB, image_to_rgb
+from vap.media.source import Shot, Source
+from vap.media.timing import Timeline
+
+_MILLISECOND = Fraction(1, 1000)
+_SHORTEST = 10  # browsers show frames of less than 11 ms for 100 ms
+_INSTEAD = 100
+_CHUNK_HEADER = 8
+_DURATION_AT = 12  # within the content of an ANMF chunk; 24 bits, milliseconds
+
+
+def open_webp(file: CheckedFile, limits: MediaLimits) -> Source:
+    """Look at an animated WebP without decoding it.
+
+    Raises:
+        MediaError: If it is damaged or exceeds a limit.
+    """
+    path = file.path
+    starts = [0]
+    for duration in _durations(path, limits.frames):
+        starts.append(starts[-1] + duration)
+    *starts, end = starts
+    timeline = Timeline(tuple(starts), end, _MILLISECOND)
+    limits.check_length(path, len(starts), float(timeline.seconds))
+    with opened(path, limits) as image:
+        width, height = image.size
+    return Source(
+        name=path.name,
+        kind="webp",
+        width=width,
+        height=height,
+        timeline=timeline,
+        open=partial(_shots, path, limits, timeline),
+        digest=partial(hash_file, path),
+    )
+
+
+def _durations(path: Path, most: int) -> list[int]:
+    """Milliseconds of each frame, from the chunk headers; stops after ``most`` + 1 frames."""
+    found: list[int] = []
+    with path.open("rb") as file:
+        file.seek(12)
+        while len(found) <= most and len(header := file.read(_CHUNK_HEADER)) == _CHUNK_HEADER:
+            kind, length = struct.unpack("<4sI", header)
+            if kind == b"ANMF":
+                duration = int.from_bytes(file.read(16)[_DURATION_AT:15], "little")
+                found.append(duration if duration > _SHORTEST else _INSTEAD)
+                length -= 16
+            file.seek(length + length % 2, 1)
+    return found
+
+
+def _shots(path: Path, limits: MediaLimits, timeline: Timeline) -> Iterator[Shot]:
+    with opened(path, limits) as image:
+        for index, start in enumerate(timeline.starts):
+            yield Shot(start, partial(_load, image, index))
+
+
+def _load(image: Image.Image, index: int) -> RGB:
+    image.seek(index)
+    return np.asarray(image_to_rgb(image))
