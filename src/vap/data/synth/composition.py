@@ -6,11 +6,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vap.data.synth.backgrounds import BACKGROUNDS, UNSEEN_BACKGROUNDS
-from vap.data.synth.palette import COLOURS, rgb
-from vap.data.synth.pen import Pen
+from vap.data.synth.backgrounds.catalogue import (
+    BACKGROUNDS,
+    UNSEEN_BACKGROUNDS,
+    draw_background,
+    place,
+)
+from vap.data.synth.opencv import cv2
+from vap.data.synth.palette import COLOURS
 from vap.data.synth.scene import Layer, Scene
-from vap.data.synth.subjects import SUBJECTS, UNSEEN_SUBJECTS
+from vap.data.synth.subjects.catalogue import (
+    SUBJECTS,
+    UNSEEN_SUBJECTS,
+    draw_subject,
+    has_colour,
+)
+
+_SMALLEST_PATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,66 +31,76 @@ class Composition:
 
     Attributes:
         subject: Name of the subject.
-        subject_colour: Name of its main colour.
+        colour: Name of its main colour.
+        accent: Name of its second colour.
         background: Name of the background.
         background_colour: Name of its main colour.
+        background_accent: Name of its second colour.
         background_seed: Which one of its kind.
         x: Middle of the subject, share of the width.
         y: Middle of the subject, share of the height.
-        size: Side of the subject's square, share of the height.
+        size: Height of the subject's patch, share of the frame's height.
+        aspect: Width of the patch over its height.
         flipped: Whether the subject is mirrored.
     """
 
     subject: str
-    subject_colour: str
+    colour: str
+    accent: str
     background: str
     background_colour: str
+    background_accent: str
     background_seed: int
     x: float
     y: float
     size: float
+    aspect: float
     flipped: bool
 
     @property
     def caption(self) -> str:
-        """Subject and place in words."""
-        article = "an" if self.subject_colour[0] in "aeiou" else "a"
-        place = BACKGROUNDS[self.background][0].format(colour=self.background_colour)
-        return f"{article} {self.subject_colour} {self.subject} {place}"
+        """Subject and place in words: "a red owl on a beach under a yellow sky"."""
+        thing = f"{self.colour} {self.subject}" if has_colour(self.subject) else self.subject
+        article = "an" if thing[0] in "aeiou" else "a"
+        return f"{article} {thing} {place(self.background, self.background_colour)}"
 
     def render(self, height: int, width: int) -> Scene:
         """Draw the layers at a size in pixels."""
-        drawn, nearness = BACKGROUNDS[self.background][1](
-            height, width, self.background_seed, rgb(self.background_colour)
+        picture, nearness = draw_background(
+            self.background,
+            height,
+            width,
+            seed=self.background_seed,
+            colour=self.background_colour,
+            accent=self.background_accent,
         )
-        side = max(8, round(self.size * height))
-        pen = Pen(side)
-        SUBJECTS[self.subject](pen, rgb(self.subject_colour))
-        patch, alpha = pen.finish()
-        if self.flipped:
-            patch, alpha = patch[:, ::-1], alpha[:, ::-1]
-        centre = (self.x * width, self.y * height)
-        canvas = Layer(
-            np.zeros((height, width, 3), np.float32), np.zeros((height, width, 1), np.float32)
-        )
-        left, top = round(centre[0] - side / 2), round(centre[1] - side / 2)
-        top_cut, left_cut = max(0, -top), max(0, -left)
-        rows = slice(top + top_cut, min(top + side, height))
-        columns = slice(left + left_cut, min(left + side, width))
-        inner = (
-            slice(top_cut, top_cut + rows.stop - rows.start),
-            slice(left_cut, left_cut + columns.stop - columns.start),
-        )
-        canvas.rgb[rows, columns] = patch[inner]
-        canvas.alpha[rows, columns] = alpha[inner]
+        subject = self._place_subject(height, width)
+        columns = np.flatnonzero(subject.alpha[..., 0].max(axis=0) > 0.5)
+        rows = np.flatnonzero(subject.alpha[..., 0].max(axis=1) > 0.5)
+        half = ((columns[-1] - columns[0] + 1) / 2, (rows[-1] - rows[0] + 1) / 2)
         return Scene(
-            background=np.clip(drawn, 0, 1).astype(np.float32),
-            subject=canvas,
+            background=np.clip(picture, 0, 1).astype(np.float32),
+            subject=subject,
             nearness=nearness.astype(np.float32),
-            centre=centre,
-            radius=side / 2,
-            extent=(side / 2, side / 2),
+            centre=(float(columns[0] + half[0] - 0.5), float(rows[0] + half[1] - 0.5)),
+            extent=(float(half[0]), float(half[1])),
         )
+
+    def _place_subject(self, height: int, width: int) -> Layer:
+        """Draw the subject's patch and put it on a transparent canvas of the frame's size."""
+        tall = max(_SMALLEST_PATCH, round(self.size * height))
+        wide = max(_SMALLEST_PATCH, round(self.size * height * self.aspect))
+        rgb, alpha = draw_subject(self.subject, max(tall, wide), self.colour, self.accent)
+        patch = np.concatenate([rgb, alpha], axis=2)
+        patch = cv2().resize(patch, (wide, tall), interpolation=cv2().INTER_AREA)
+        if self.flipped:
+            patch = patch[:, ::-1]
+        canvas = np.zeros((height, width, 4), np.float32)
+        top = round(min(max(self.y * height - tall / 2, 0), max(height - tall, 0)))
+        left = round(min(max(self.x * width - wide / 2, 0), max(width - wide, 0)))
+        inside = patch[: height - top, : width - left]
+        canvas[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+        return Layer(canvas[..., :3], canvas[..., 3:])
 
 
 def compose(rng: np.random.Generator, *, unseen: bool) -> Composition:
@@ -86,22 +108,25 @@ def compose(rng: np.random.Generator, *, unseen: bool) -> Composition:
 
     Args:
         rng: Source of chance.
-        unseen: Whether from what training never shows, or only from what it may show.
+        unseen: Whether from what training never shows (half of the backgrounds may then be
+            known ones), or only from what it may show.
     """
     subjects = [name for name in SUBJECTS if (name in UNSEEN_SUBJECTS) == unseen]
-    backgrounds = [name for name in BACKGROUNDS if unseen or name not in UNSEEN_BACKGROUNDS]
-    colours = list(COLOURS)
-    subject_colour = colours[int(rng.integers(len(colours)))]
-    others = [name for name in colours if name != subject_colour]
-    size = float(rng.uniform(0.45, 0.7))
+    novel = unseen and bool(rng.integers(2))
+    backgrounds = [name for name in BACKGROUNDS if (name in UNSEEN_BACKGROUNDS) == novel]
+    # Four different colours keep the subject apart from what is behind it.
+    colours = rng.permutation(list(COLOURS))[:4]
     return Composition(
         subject=subjects[int(rng.integers(len(subjects)))],
-        subject_colour=subject_colour,
+        colour=str(colours[0]),
+        accent=str(colours[1]),
         background=backgrounds[int(rng.integers(len(backgrounds)))],
-        background_colour=others[int(rng.integers(len(others)))],
+        background_colour=str(colours[2]),
+        background_accent=str(colours[3]),
         background_seed=int(rng.integers(1 << 20)),
         x=float(rng.uniform(0.3, 0.7)),
-        y=float(rng.uniform(0.48, 0.60)),
-        size=size,
-        flipped=bool(rng.random() < 0.5),
+        y=float(rng.uniform(0.48, 0.6)),
+        size=float(rng.uniform(0.5, 0.72)),
+        aspect=float(rng.uniform(0.88, 1.12)),
+        flipped=bool(rng.integers(2)),
     )

@@ -44,26 +44,44 @@ def smooth_noise(height: int, width: int, cells: int, pattern: int = 0) -> Image
     return uniform
 
 
-@lru_cache(maxsize=32)
-def cells(height: int, width: int, count: int, pattern: int = 0) -> tuple[Image, Image]:
+@lru_cache(maxsize=64)
+def draws(count: int, columns: int, pattern: int = 0) -> Image:
+    """Fixed uniform numbers ``[count, columns]`` on 0 to 1, for particles."""
+    numbers = generator(13, pattern, count, columns).random((count, columns), dtype=np.float32)
+    numbers.setflags(write=False)
+    return numbers
+
+
+@lru_cache(maxsize=16)
+def cells(height: int, width: int, count: int, pattern: int = 0) -> tuple[Image, Image, Image]:
     """Voronoi cells of jittered seeds.
 
+    Args:
+        height: Rows.
+        width: Columns.
+        count: Cells along the height.
+        pattern: Which field.
+
     Returns:
-        The index of each pixel's cell ``[H, W]`` and the centres ``[cells, 2]`` as x, y pixels.
+        The number of each pixel's cell ``[H, W]``, the distance to its border in pixels
+        ``[H, W]`` (approximate), and the centres ``[cells, 2]`` as x, y in pixels.
     """
     columns = max(2, round(count * width / height))
-    rng = generator(12, pattern, count)
-    jitter = rng.uniform(0.15, 0.85, (count, columns, 2))
+    jitter = generator(12, pattern, count).uniform(0.15, 0.85, (count, columns, 2))
     grid_y, grid_x = np.mgrid[0:count, 0:columns]
-    centres = np.stack(
-        [(grid_x + jitter[..., 0]) * width / columns, (grid_y + jitter[..., 1]) * height / count], 2
-    ).reshape(-1, 2)
-    y, x = np.mgrid[0:height, 0:width]
+    x = ((grid_x + jitter[..., 0]) * width / columns).ravel()
+    y = ((grid_y + jitter[..., 1]) * height / count).ravel()
+    rows, row_of = np.mgrid[0:height, 0:width]
     nearest = np.zeros((height, width), np.float32)
-    best = np.full((height, width), np.inf)
-    for number, (centre_x, centre_y) in enumerate(centres):
-        distance = (x - centre_x) ** 2 + (y - centre_y) ** 2
+    best = np.full((height, width), np.inf, np.float32)
+    second = best.copy()
+    for number, (centre_x, centre_y) in enumerate(zip(x, y, strict=True)):
+        distance = np.hypot(row_of - centre_x, rows - centre_y).astype(np.float32)
         closer = distance < best
+        second = np.where(closer, best, np.minimum(second, distance))
         nearest[closer] = number
-        best[closer] = distance[closer]
-    return nearest, centres.astype(np.float32)
+        best = np.minimum(best, distance)
+    border = (second - best) / 2
+    for field in (nearest, border):
+        field.setflags(write=False)
+    return nearest, border, np.stack([x, y], axis=1).astype(np.float32)

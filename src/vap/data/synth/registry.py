@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from vap.data.synth.camera import CAMERA
-from vap.data.synth.concept import CONCEPT
+from vap.data.synth.effects.camera import POSITION
+from vap.data.synth.effects.camera_lens import LENS
+from vap.data.synth.effects.concept_events import EVENTS
+from vap.data.synth.effects.concept_matter import MATTER
+from vap.data.synth.effects.concept_shape import SHAPE
+from vap.data.synth.effects.motion import IN_PLACE
+from vap.data.synth.effects.motion_travel import TRAVEL
+from vap.data.synth.effects.style import LIGHT
+from vap.data.synth.effects.style_drawing import DRAWING
 from vap.data.synth.exposure import HELD_OUT, UNKNOWN
-from vap.data.synth.motion import MOTION
 from vap.data.synth.schema import TIMING, Condition, Exposure
-from vap.data.synth.style import STYLE
+
+_CATALOGUES = (MATTER, SHAPE, EVENTS, LIGHT, DRAWING, IN_PLACE, TRAVEL, POSITION, LENS)
 
 
 def _exposure(name: str) -> Exposure:
@@ -24,7 +31,7 @@ CONDITIONS: Mapping[str, Condition] = MappingProxyType(
         name: Condition(
             name, catalogue.category, phrase, {**TIMING, **parameters}, _exposure(name), render
         )
-        for catalogue in (CONCEPT, STYLE, MOTION, CAMERA)
+        for catalogue in _CATALOGUES
         for name, (phrase, parameters, render) in catalogue.effects.items()
     }
 )

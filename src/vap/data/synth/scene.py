@@ -51,7 +51,6 @@ class Scene:
         subject: The subject, as large as the frame.
         nearness: ``[H, W]`` of the background, 0 far away to 1 as near as the subject.
         centre: Middle of the subject's box, ``(x, y)`` in pixels.
-        radius: Half of the larger side of the subject's box, in pixels.
         extent: Half width and half height of the subject's box, in pixels.
     """
 
@@ -59,7 +58,6 @@ class Scene:
     subject: Layer
     nearness: Image
     centre: tuple[float, float]
-    radius: float
     extent: tuple[float, float]
 
     @property
@@ -71,6 +69,11 @@ class Scene:
     def width(self) -> int:
         """Width in pixels."""
         return int(self.background.shape[1])
+
+    @property
+    def radius(self) -> float:
+        """Half of the larger side of the subject's box, in pixels."""
+        return max(self.extent)
 
     @property
     def feet(self) -> tuple[float, float]:

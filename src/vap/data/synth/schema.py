@@ -34,7 +34,7 @@ class Range:
     def draw(self, rng: np.random.Generator) -> float:
         """One value."""
         value = float(rng.uniform(self.low, self.high))
-        sign = -1.0 if rng.random() < 0.5 else 1.0
+        sign = 1.0 if rng.integers(2) else -1.0
         return value * sign if self.signed else value
 
     def allows(self, value: Value) -> bool:
@@ -60,6 +60,9 @@ class Choice:
 
 
 Parameter = Range | Choice
+
+# Which of four fixed random fields an effect grows along; an effect reads it as an integer.
+PATTERN = Choice(("0", "1", "2", "3"))
 
 # Every condition is timed by these two: the share of the clip at which it begins and is complete.
 TIMING: Mapping[str, Parameter] = MappingProxyType(

@@ -30,7 +30,7 @@ def moved(
     degrees: float = 0.0,
     shear: float = 0.0,
 ) -> Matrix:
-    """Forward 2×3 matrix: shear, scale and turn about a point, then shift.
+    """Forward affine matrix ``[2, 3]``: shear, scale and turn about a point, then shift.
 
     Args:
         centre: The fixed point ``(x, y)`` in pixels.

@@ -1,0 +1,1 @@
+"""Backgrounds: landscapes, textures and photographs, with how near each pixel is."""

@@ -1,0 +1,46 @@
+"""All backgrounds by name, and which of them training never sees."""
+
+from __future__ import annotations
+
+from vap.data.synth.backgrounds.landscapes import LANDSCAPES
+from vap.data.synth.backgrounds.photographs import PHOTOGRAPHS
+from vap.data.synth.backgrounds.textures import TEXTURES
+from vap.data.synth.palette import rgb
+from vap.data.synth.scene import Image
+
+_DRAWN = {**LANDSCAPES, **TEXTURES}
+BACKGROUNDS: tuple[str, ...] = (*_DRAWN, *PHOTOGRAPHS)
+
+UNSEEN_BACKGROUNDS: frozenset[str] = frozenset(
+    {*("dunes", "starry hill", "hexagons", "fractal"), *("galaxies", "launch pad", "park")}
+)
+
+
+def place(background: str, colour: str) -> str:
+    """Where a subject is, in words: "on a beach under a red sky"."""
+    phrase = _DRAWN[background][0] if background in _DRAWN else PHOTOGRAPHS[background][0]
+    return phrase.format(colour=colour)
+
+
+def draw_background(
+    background: str, height: int, width: int, *, seed: int, colour: str, accent: str
+) -> tuple[Image, Image]:
+    """Draw a background.
+
+    Args:
+        background: A name of :data:`BACKGROUNDS`.
+        height: In pixels.
+        width: In pixels.
+        seed: Which one of its kind.
+        colour: Name of the main colour.
+        accent: Name of the second colour.
+
+    Returns:
+        The picture ``[H, W, 3]`` and how near each pixel is ``[H, W]``: 0 at infinity, 1 beside
+        the subject.
+    """
+    if background in _DRAWN:
+        draw = _DRAWN[background][1]
+    else:
+        draw = PHOTOGRAPHS[background][1].draw
+    return draw(height, width, seed, rgb(colour), rgb(accent))

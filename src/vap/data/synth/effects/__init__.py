@@ -1,0 +1,1 @@
+"""The effects of all conditions, a file or two for each category."""
