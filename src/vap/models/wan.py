@@ -148,7 +148,8 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
             reference_train_mode=reference_train_mode,
         )
         check_reference_positions(reference_positions)
-        super().__init__(**stock)
+        # No stock blocks: at full size, making them only to replace them takes minutes.
+        super().__init__(**{**stock, "num_layers": 0})
         # The parent registered its own arguments only; this registers them with ours.
         self.register_to_config(
             **stock,
@@ -216,7 +217,8 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
             hidden_states: Target latents, mask and condition, ``[B, C, F, H, W]``.
             timestep: ``[B]``.
             encoder_hidden_states: Target text, ``[B, 512, D]``.
-            encoder_hidden_states_image: Target image tokens, ``[B, I, D]``.
+            encoder_hidden_states_image: Target image tokens, ``[B, I, D]``; of a first-last-frame
+                backbone those of both images, or as stock ``[2·B, I/2, D]``.
             reference_hidden_states: Clean latents, mask and condition of R references,
                 ``[B, R, C, F, H, W]``; None for the stock model.
             reference_encoder_hidden_states: Their texts, ``[B, R, 512, D]``.
@@ -230,7 +232,8 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
             Prediction ``[B, C_out, F, H, W]``.
 
         Raises:
-            ValueError: If a reference is given to a model without an expert.
+            ValueError: If a reference is given to a model without an expert, or without its own
+                text and image tokens, or if the strength is out of range.
         """
         check_strength(reference_strength)
         if reference_strength == 0.0:
@@ -277,6 +280,9 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
         image: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Time embedding ``[B, D]``, modulation ``[B, 6, D]``, image and text tokens."""
+        if image is not None and self.config.pos_embed_seq_len is not None:
+            # The stock embedder wants first and last image as neighbours in the batch.
+            image = image.reshape(-1, self.config.pos_embed_seq_len // 2, image.shape[-1])
         temb, modulation, text, image = embedder(timestep, text, image)
         context = text if image is None else torch.cat([image, text], dim=1)
         return temb, modulation.unflatten(1, (6, -1)), context
@@ -298,9 +304,7 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
         if latents is None:
             return like[:0], None, None, None
         self.require_expert()
-        if text is None:
-            message = "reference_encoder_hidden_states is missing: each reference needs its text."
-            raise ValueError(message)
+        text, image = self._check_reference(latents, text, image)
         count = latents.shape[1]
         if timestep is None:
             timestep = latents.new_ones(latents.shape[0], dtype=torch.int64)
@@ -313,6 +317,35 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
         rotary = self.reference_rope(latents, self.config.reference_positions)
         tokens = _tokens(self.patch_embedding_mot_ref, latents.flatten(0, 1))
         return tokens, context, modulation, rotary
+
+    def _check_reference(
+        self, latents: torch.Tensor, text: torch.Tensor | None, image: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Text and image tokens of the references, found to be one set for each."""
+        if latents.ndim != 6:  # noqa: PLR2004 - [B, R, C, F, H, W]
+            message = (
+                f"reference_hidden_states has shape {list(latents.shape)}; it must be "
+                "[B, R, C, F, H, W]. A single reference has R = 1."
+            )
+            raise ValueError(message)
+        references = latents.shape[:2]
+        if text is None or text.shape[:2] != references:
+            given = "missing" if text is None else f"of shape {list(text.shape)}"
+            message = (
+                f"reference_encoder_hidden_states is {given}: each reference needs its text, "
+                f"[B, R, L, D] with B, R = {list(references)}."
+            )
+            raise ValueError(message)
+        if self.config.image_dim is None:
+            return text, None
+        if image is None or image.shape[:2] != references:
+            given = "missing" if image is None else f"of shape {list(image.shape)}"
+            message = (
+                f"reference_encoder_hidden_states_image is {given}: each reference needs its "
+                f"image tokens, [B, R, I, D] with B, R = {list(references)}."
+            )
+            raise ValueError(message)
+        return text, image
 
     def _head(
         self, hidden_states: torch.Tensor, temb: torch.Tensor, size: torch.Size
