@@ -4,9 +4,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from predictions import predict, relative_error, without_reference
 from safetensors.torch import load_file
 
 from vap.models.cogvideox import CogVideoXVideoAsPromptTransformer3DModel
+
+__all__ = [
+    "FOLDER",
+    "SIZE",
+    "golden_case",
+    "golden_model",
+    "golden_tensors",
+    "predict",
+    "relative_error",
+    "without_reference",
+]
 
 FOLDER = Path(__file__).parents[1] / "golden" / "cogvideox"
 SIZE = (3, 6, 8)
@@ -38,16 +50,3 @@ def golden_case(references: int) -> tuple[dict[str, Any], torch.Tensor]:
 
 def golden_tensors() -> dict[str, torch.Tensor]:
     return load_file(FOLDER / "expected.safetensors")
-
-
-def without_reference(arguments: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in arguments.items() if not name.startswith("reference_")}
-
-
-@torch.no_grad()
-def predict(model: torch.nn.Module, arguments: dict[str, Any], **changes: Any) -> torch.Tensor:
-    return model(**{**arguments, **changes}).sample
-
-
-def relative_error(actual: torch.Tensor, expected: torch.Tensor) -> float:
-    return float((actual - expected).norm() / expected.norm())
