@@ -168,13 +168,21 @@ def load_pipeline(
     return _place(pipeline, device, offload)
 
 
+def load_transformer(name_or_path: str | Path, *, dtype: torch.dtype | None = None) -> Any:
+    """Load the transformer of a model alone, in the precision that it is stored in by default."""
+    folder = resolve_folder(name_or_path)
+    model_class = pipeline_class(_family_of(folder)).transformer_class
+    options = {} if dtype is None else {"torch_dtype": dtype}
+    return model_class.from_pretrained(folder, subfolder="transformer", **options)
+
+
 def pipeline_class(family: Family) -> Any:
     """The pipeline class of a variant."""
     if family == "wan":
-        from vap.pipelines.wan import WanVideoAsPromptPipeline  # noqa: PLC0415 - one variant at a time
+        from vap.pipelines.wan import WanVideoAsPromptPipeline
 
         return WanVideoAsPromptPipeline
-    from vap.pipelines.cogvideox import CogVideoXVideoAsPromptPipeline  # noqa: PLC0415
+    from vap.pipelines.cogvideox import CogVideoXVideoAsPromptPipeline
 
     return CogVideoXVideoAsPromptPipeline
 
@@ -233,8 +241,8 @@ def _family_of(folder: Path) -> Family:
 
 
 def _download(hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download  # noqa: PLC0415 - only when a Hub id was named
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
         return Path(

@@ -1,0 +1,10 @@
+"""The command line: one module per command."""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Run ``vap``."""
+    from vap.cli.app import app
+
+    app()

@@ -104,7 +104,7 @@ class VideoAsPromptMixin:
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:
         """Load a pipeline folder or Hub id, as diffusers does; see :func:`vap.load_pipeline`."""
-        from vap.hub import resolve_folder  # noqa: PLC0415 - hub builds on the pipelines
+        from vap.hub import resolve_folder
 
         folder = resolve_folder(pretrained_model_name_or_path)
         if "transformer" not in kwargs:

@@ -1,0 +1,5 @@
+"""``python -m vap``."""
+
+from vap.cli import main
+
+main()

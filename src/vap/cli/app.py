@@ -1,0 +1,40 @@
+"""Assembles ``vap`` from its commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vap import __version__
+from vap.cli import data, doctor, expert, generate, models, prompt, train
+
+app = typer.Typer(
+    name="vap",
+    help="Show a video, get its meaning: animate an image with the semantics of a reference video.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("generate")(generate.generate)
+app.command("models")(models.models)
+app.command("doctor")(doctor.doctor)
+app.command("train")(train.train)
+app.add_typer(prompt.app, name="prompt")
+app.add_typer(expert.app, name="expert")
+app.add_typer(data.app, name="data")
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"vap {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Animate an image with the semantics of a reference video."""

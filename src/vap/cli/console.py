@@ -1,0 +1,99 @@
+"""What all commands share: messages, progress, JSON output and exit codes.
+
+Exit codes: 0 done; 1 something failed that the user could not know; 2 the input or an option is
+not usable, and the message says why; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
+
+# What bad input raises throughout the package; anything else is a fault of ours.
+_USER_ERRORS = (ValueError, TypeError, OSError, ImportError)
+
+messages = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def reporting(*, as_json: bool = False) -> Iterator[None]:
+    """Turn errors into one message and an exit code."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        _report("interrupted", "Interrupted; nothing was left half-written.", as_json=as_json)
+        raise typer.Exit(INTERRUPTED) from error
+    except _USER_ERRORS as error:
+        _report(type(error).__name__, str(error), as_json=as_json)
+        raise typer.Exit(UNUSABLE) from error
+    except (RuntimeError, MemoryError) as error:
+        if "out of memory" not in str(error).lower() and not isinstance(error, MemoryError):
+            raise
+        advice = (
+            "The memory is not enough. Lower --height, --width or --frames, use --dtype bfloat16, "
+            "or on an accelerator --offload model (or group)."
+        )
+        _report("OutOfMemory", advice, as_json=as_json)
+        raise typer.Exit(FAILED) from error
+
+
+def show_json(value: Any) -> None:
+    """Print a result for machines."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def quiet_libraries() -> None:
+    """Keep the libraries' own bars and notices off the terminal; errors still show."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    for library in (diffusers_logging, transformers_logging):
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+    warnings.simplefilter("ignore")
+    logging.getLogger("torchao").setLevel(logging.ERROR)
+
+
+@contextmanager
+def progress_bar(*, shown: bool = True) -> Iterator[Progress]:
+    """A bar with elapsed and remaining time, on standard error."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=messages, disable=not shown, transient=True) as progress:
+        yield progress
+
+
+def _report(kind: str, message: str, *, as_json: bool) -> None:
+    if as_json:
+        show_json({"error": {"type": kind, "message": message}})
+    else:
+        messages.print(f"[bold red]error:[/] {_escaped(message)}", soft_wrap=True)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")

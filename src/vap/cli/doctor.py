@@ -1,0 +1,192 @@
+"""``vap doctor``: what this machine can run, how long it takes and how much memory it needs."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from vap.cli.console import messages, quiet_libraries, reporting, show_json
+
+_GIB = 1 << 30
+_MATRIX = {"cpu": 1024}
+_LARGE_MATRIX = 8192
+_ENCODERS = {"mp4 (H.264)": "libx264", "webm (VP9)": "libvpx-vp9", "gif": "gif"}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """What a model needs here.
+
+    Attributes:
+        name: Of the model.
+        size: Video that it makes.
+        tokens: Of the target stream.
+        parameters: Of all components.
+        memory_gib: With everything resident.
+        offloaded_gib: With one component at a time resident (``--offload model``).
+        seconds: Predicted denoising time on this machine.
+        fits: How it can be run here.
+    """
+
+    name: str
+    size: str
+    tokens: int
+    parameters: int
+    memory_gib: float
+    offloaded_gib: float
+    seconds: float
+    fits: str
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Say what this machine can run, and how long and how much memory each model would take."""
+    with reporting(as_json=as_json):
+        quiet_libraries()
+        machine = _machine()
+        reports = _model_reports(machine)
+        if as_json:
+            from dataclasses import asdict
+
+            show_json({"machine": machine, "models": [asdict(report) for report in reports]})
+            return
+        table = Table(show_header=False, title="this machine")
+        for key, value in machine.items():
+            table.add_row(key.replace("_", " "), _say(value))
+        messages.print(table)
+        table = Table("model", "video", "parameters", "memory", "offloaded", "time", "here")
+        for report in reports:
+            table.add_row(
+                report.name,
+                report.size,
+                f"{report.parameters / 1e9:.3g} B",
+                f"{report.memory_gib:.1f} GiB",
+                f"{report.offloaded_gib:.1f} GiB",
+                _duration(report.seconds),
+                report.fits,
+            )
+        messages.print(table)
+        messages.print(
+            "Times are predicted for denoising from the measured matrix-product rate above."
+        )
+
+
+def _machine() -> dict[str, Any]:
+    import torch
+
+    from vap.hub import default_device
+
+    device = default_device()
+    dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+    free, total = _memory(device)
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": device.type if device.type == "cpu" else torch.cuda.get_device_name(device),
+        "cores": os.cpu_count(),
+        "memory_gib": round(total / _GIB, 1),
+        "free_memory_gib": round(free / _GIB, 1),
+        "dtype": str(dtype).removeprefix("torch."),
+        "teraflop_per_second": round(_matrix_rate(device, dtype) / 1e12, 3),
+        "video_encoders": {name: _has_encoder(codec) for name, codec in _ENCODERS.items()},
+    }
+
+
+def _model_reports(machine: dict[str, Any]) -> list[ModelReport]:
+    from vap.cost import generation_cost, stored_parameters
+    from vap.cost_released import RELEASED_MODELS, PlannedModel
+    from vap.hub import BUNDLED_FOLDER, known_models
+
+    reports = []
+    for entry in known_models():
+        if entry.where == "bundled":
+            folder = BUNDLED_FOLDER / entry.name
+            planned = PlannedModel.from_folder(folder, entry.family, stored_parameters(folder))
+        else:
+            planned = RELEASED_MODELS[entry.name]
+        cost = generation_cost(
+            planned.size,
+            planned.shape,
+            planned.compression,
+            steps=planned.steps,
+            guidance=planned.guidance,
+        )
+        width = 4 if machine["dtype"] == "float32" else 2
+        working = planned.working_bytes(width)
+        resident = sum(planned.parameters.values()) * width + working
+        offloaded = max(planned.parameters.values()) * width + working
+        reports.append(
+            ModelReport(
+                entry.name,
+                f"{planned.shape.frames}×{planned.shape.height}×{planned.shape.width}",
+                cost.tokens,
+                sum(planned.parameters.values()),
+                resident / _GIB,
+                offloaded / _GIB,
+                cost.seconds(machine["teraflop_per_second"] * 1e12),
+                _fits(machine, resident / _GIB, offloaded / _GIB),
+            )
+        )
+    return reports
+
+
+def _fits(machine: dict[str, Any], resident: float, offloaded: float) -> str:
+    free = machine["free_memory_gib"]
+    if resident <= free:
+        return "fits"
+    if machine["device"] == "cpu":
+        return "not enough memory"
+    return "with --offload model" if offloaded <= free else "with --offload group"
+
+
+def _matrix_rate(device: Any, dtype: Any) -> float:
+    """Operations a second of a plain matrix product, best of a few."""
+    import torch
+
+    extent = _MATRIX.get(device.type, _LARGE_MATRIX)
+    left = torch.randn(extent, extent, device=device, dtype=dtype)
+    best = float("inf")
+    for _ in range(4):
+        start = time.perf_counter()
+        product = left @ left
+        product[0, 0].item()
+        best = min(best, time.perf_counter() - start)
+    return 2 * extent**3 / best
+
+
+def _memory(device: Any) -> tuple[int, int]:
+    """Free and total bytes where the model would live."""
+    import psutil
+    import torch
+
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return free, total
+    memory = psutil.virtual_memory()
+    return memory.available, memory.total
+
+
+def _has_encoder(codec: str) -> bool:
+    import av
+
+    return codec in av.codecs_available
+
+
+def _say(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {'yes' if held else 'no'}" for key, held in value.items())
+    return str(value)
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"

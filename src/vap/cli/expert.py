@@ -1,0 +1,61 @@
+"""``vap expert``: the expert as a file of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from vap.cli.console import messages, quiet_libraries, reporting, show_json
+
+app = typer.Typer(help="Take the expert out of a model, or look at one.", no_args_is_help=True)
+
+
+@app.command("extract")
+def extract(
+    model: Annotated[str, typer.Argument(help="Bundled name, pipeline folder or Hub id.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write, .safetensors.")],
+    description: Annotated[str, typer.Option(help="Kept in the file's header.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Save the expert of a model as one file, for use with the same backbone anywhere."""
+    with reporting(as_json=as_json):
+        from vap.hub import load_transformer
+        from vap.models.expert_file import read_expert_info
+
+        quiet_libraries()
+        load_transformer(model).save_expert(output, description=description)
+        _show(read_expert_info(output), as_json=as_json)
+
+
+@app.command("info")
+def info(
+    file: Annotated[Path, typer.Argument(help="Expert file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Say what an expert file holds."""
+    with reporting(as_json=as_json):
+        from vap.models.expert_file import read_expert_info
+
+        _show(read_expert_info(file), as_json=as_json)
+
+
+def _show(found: Any, *, as_json: bool) -> None:
+    summary = {
+        "file": str(found.path),
+        "transformer": found.transformer,
+        "depths": list(found.depths),
+        "reference_positions": found.reference_positions,
+        "tensors": len(found.shapes),
+        "parameters": found.parameters,
+        "description": found.description,
+    }
+    if as_json:
+        show_json(summary)
+        return
+    table = Table(show_header=False)
+    for key, value in summary.items():
+        table.add_row(key, f"{value:,}" if isinstance(value, int) else str(value))
+    messages.print(table)

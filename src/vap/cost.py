@@ -1,0 +1,155 @@
+"""What a generation costs: arithmetic and memory, predicted from the model's sizes.
+
+The counts follow the released models' structure (linear layers and attention of both streams);
+they leave out normalisation and embeddings, which are under one percent.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vap.prompts import Family
+from vap.shapes import Compression, PixelShape
+
+# Share of the plain matrix-product rate that a whole generation reaches.
+EFFICIENCY = 0.6
+_FLOP_PER_MULTIPLY = 2
+_WAN_TEXT_TOKENS, _COGVIDEOX_TEXT_TOKENS = 512, 226
+
+
+@dataclass(frozen=True, slots=True)
+class TransformerSize:
+    """What of a transformer decides its cost.
+
+    Attributes:
+        family: Which variant.
+        blocks: Blocks of the backbone.
+        coupled: Blocks that have an expert.
+        width: Token width D.
+        feed_forward: Hidden width of the feed-forward layers.
+        image_tokens: Tokens of the image in Wan's cross-attention.
+    """
+
+    family: Family
+    blocks: int
+    coupled: int
+    width: int
+    feed_forward: int
+    image_tokens: int = 0
+
+    @classmethod
+    def of(cls, config: Any, family: Family) -> TransformerSize:
+        """Read the size off a transformer's configuration (a mapping)."""
+        width = config["num_attention_heads"] * config["attention_head_dim"]
+        depths = config.get("block_idx_with_mot_ref") or ()
+        if family == "wan":
+            image_tokens = 257 if config.get("image_dim") else 0
+            return cls(
+                family, config["num_layers"], len(depths), width, config["ffn_dim"], image_tokens
+            )
+        return cls(family, config["num_layers"], len(depths), width, 4 * width)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationCost:
+    """Predicted cost of one generation.
+
+    Attributes:
+        tokens: Tokens of the target stream.
+        flop_per_forward: Operations of one pass of the transformer.
+        flop: Operations of all denoising steps.
+    """
+
+    tokens: int
+    flop_per_forward: float
+    flop: float
+
+    def seconds(self, flop_per_second: float, efficiency: float = EFFICIENCY) -> float:
+        """Denoising time on a device with a measured matrix-product rate."""
+        return self.flop / (flop_per_second * efficiency)
+
+
+def generation_cost(
+    size: TransformerSize,
+    shape: PixelShape,
+    compression: Compression,
+    *,
+    steps: int,
+    guidance: bool = True,
+    references: int = 1,
+) -> GenerationCost:
+    """Count the arithmetic of one generation.
+
+    Args:
+        size: The transformer.
+        shape: Video in pixels.
+        compression: Of VAE and patches.
+        steps: Denoising steps.
+        guidance: Whether there are two passes a step.
+        references: Reference videos.
+    """
+    tokens = compression.tokens(shape)
+    text = _COGVIDEOX_TEXT_TOKENS if size.family == "cogvideox" else 0
+    stream = tokens + text
+    linear = stream * _linear_flop_per_token(size)
+    linear_all = linear * (size.blocks + references * size.coupled)
+    alone = _attention_flop(stream, size.width) * (size.blocks - size.coupled)
+    joint = _attention_flop(stream * (1 + references), size.width) * size.coupled
+    context = _context_flop(size, tokens) * (size.blocks + references * size.coupled)
+    forward = linear_all + alone + joint + context
+    return GenerationCost(tokens, forward, forward * steps * (2 if guidance else 1))
+
+
+def stored_parameters(folder: Path) -> dict[str, int]:
+    """Parameters of each component of a pipeline folder, read from the files' headers."""
+    counts: dict[str, int] = {}
+    for component in sorted(path for path in folder.iterdir() if path.is_dir()):
+        total = sum(_parameters_in(file) for file in component.glob("*.safetensors"))
+        if total:
+            counts[component.name] = total
+    return counts
+
+
+def _linear_flop_per_token(size: TransformerSize) -> float:
+    """Linear layers of one block that see every video token."""
+    square = size.width**2
+    # Wan: q, k, v, out of self-attention, q and out of cross-attention.
+    attention = 6 * square if size.family == "wan" else 4 * square
+    return _FLOP_PER_MULTIPLY * (attention + 2 * size.width * size.feed_forward)
+
+
+def _attention_flop(tokens: int, width: int) -> float:
+    """Scores and weighted sum of one full self-attention."""
+    return 2 * _FLOP_PER_MULTIPLY * float(tokens) ** 2 * width
+
+
+def _context_flop(size: TransformerSize, tokens: int) -> float:
+    """Wan's cross-attention of one stream in one block: keys, values, scores, sums."""
+    if size.family != "wan":
+        return 0.0
+    context = _WAN_TEXT_TOKENS + size.image_tokens
+    projections = 2 * _FLOP_PER_MULTIPLY * context * size.width**2
+    return projections + 2 * _FLOP_PER_MULTIPLY * tokens * context * size.width
+
+
+def _parameters_in(file: Path) -> int:
+    with file.open("rb") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        header: dict[str, Any] = json.loads(stream.read(length))
+    return sum(_size(shape) for shape in _shapes(header))
+
+
+def _shapes(header: dict[str, Any]) -> Iterator[list[int]]:
+    yield from (entry["shape"] for name, entry in header.items() if name != "__metadata__")
+
+
+def _size(shape: list[int]) -> int:
+    count = 1
+    for extent in shape:
+        count *= extent
+    return count
