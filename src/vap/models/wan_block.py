@@ -50,8 +50,8 @@ class WanJointAttnProcessor(WanAttnProcessor):
             reference_output: Whether the reference stream is read again later.
 
         Returns:
-            Target output ``[B, N, D]``; with a reference, a tuple with the reference's output
-            ``[B·R, N, D]`` or None.
+            Target output ``[B, N, D]``; where a reference is read again later, a tuple of it and
+            the reference's output ``[B·R, N, D]``. Never None: caches keep what is returned.
         """
         if reference_hidden_states is None:
             return super().__call__(
@@ -76,7 +76,7 @@ class WanJointAttnProcessor(WanAttnProcessor):
         )
         target = _output(attn, target_output)
         if reference_attended is None:
-            return target, None
+            return target
         folded = reference_attended.reshape(
             *reference_hidden_states.shape[:2], *target_output.shape[2:]
         )
@@ -186,7 +186,7 @@ class WanVideoAsPromptBlock(WanTransformerBlock):
         modulation = _modulation(self.scale_shift_table, temb)
         reference_modulation = _modulation(self.scale_shift_table_mot_ref, reference_temb)
 
-        attended, reference_attended = self.attn1(
+        attended = self.attn1(
             _modulate(self.norm1, hidden_states, modulation.shift, modulation.scale),
             None,
             None,
@@ -201,6 +201,7 @@ class WanVideoAsPromptBlock(WanTransformerBlock):
             reference_strength=reference_strength,
             reference_output=not self.is_last_expert,
         )
+        attended, reference_attended = (attended, None) if self.is_last_expert else attended
         hidden_states = _gated(hidden_states, attended, modulation.gate)
         hidden_states = self._cross_attend_and_feed_forward(
             hidden_states, encoder_hidden_states, modulation, self.norm2, self.attn2, self.ffn
