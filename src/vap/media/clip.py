@@ -12,7 +12,7 @@ import numpy as np
 
 from vap.media import sniff
 from vap.media.errors import refusal
-from vap.media.files import check_file, mislabelled
+from vap.media.files import check_file, is_folder, mislabelled
 from vap.media.limits import MediaLimits
 from vap.media.pixels import RGB, Fit, resize
 from vap.media.source import Source, sample
@@ -159,7 +159,7 @@ def _open(source: ClipSource, fps: float | None, limits: MediaLimits) -> Source:
     if not isinstance(source, str | Path):
         return open_frames(source, fps, limits)
     path = Path(source)
-    if path.is_dir():
+    if is_folder(path):
         return open_folder(path, fps, limits)
     file = check_file(path, limits)
     if file.kind == sniff.ANIMATED_WEBP:

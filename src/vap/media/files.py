@@ -28,14 +28,12 @@ def check_file(path: Path, limits: MediaLimits) -> CheckedFile:
     Raises:
         MediaError: Naming the file, the problem and the remedy.
     """
-    if not path.exists():
-        problem = "there is no such file"
-        if str(path).startswith(("http:", "https:")):
-            raise refusal(path, problem, "Web addresses are not read: download the file first.")
-        raise refusal(path, problem, "Check the path and the current directory.")
-    if not path.is_file():
-        raise refusal(path, "it is not a regular file", "Give a media file or a folder of frames.")
     try:
+        if not path.exists():
+            raise _missing(path)
+        if not path.is_file():
+            fix = "Give a media file or a folder of frames."
+            raise refusal(path, "it is not a regular file", fix)
         limits.check_bytes(path, path.stat().st_size)
         with path.open("rb") as file:
             kind = identify(file.read(HEAD_BYTES))
@@ -45,6 +43,18 @@ def check_file(path: Path, limits: MediaLimits) -> CheckedFile:
     if damage is not None:
         raise refusal(path, f"{damage} (it is {kind.title})", _COPY_AGAIN)
     return CheckedFile(path, kind)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder of this name.
+
+    Raises:
+        MediaError: If the system does not let us look, or the name is impossible.
+    """
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def mislabelled(file: CheckedFile, wanted: str, fix: str) -> MediaError:
@@ -63,6 +73,14 @@ def unreadable(path: Path, error: OSError) -> MediaError:
     if isinstance(error, PermissionError):
         return refusal(path, "permission denied", "Make it readable for this user, or copy it.")
     return refusal(path, f"it cannot be read ({error.strerror or error})", _COPY_AGAIN)
+
+
+def _missing(path: Path) -> MediaError:
+    if str(path).startswith(("http:", "https:")):
+        fix = "Web addresses are not read: download the file first."
+    else:
+        fix = "Check the path and the current directory."
+    return refusal(path, "there is no such file", fix)
 
 
 def hash_file(path: Path) -> str:

@@ -66,11 +66,11 @@ def _palette(frames: Frames) -> Any:
 
 
 def _dithered(frames: Frames, palette: Any) -> Iterator[Any]:
-    """Map frames to the palette; ordered dithering stands still where the picture does."""
+    """Map frames to the palette; what does not change is not dithered anew, so it stands still."""
     graph = av.filter.Graph()
     source = _buffer(graph, frames.width, frames.height, "rgb24")
     colours = _buffer(graph, palette.width, palette.height, palette.format.name)
-    mapper = graph.add("paletteuse", "dither=bayer:bayer_scale=3")
+    mapper = graph.add("paletteuse", "dither=sierra2_4a:diff_mode=rectangle")
     source.link_to(mapper, 0, 0)
     colours.link_to(mapper, 0, 1)
     mapper.link_to(graph.add("buffersink"))

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vap.media.errors import refusal
-from vap.media.files import check_file, mislabelled
+from vap.media.errors import MediaError, refusal
+from vap.media.files import check_file, is_folder, mislabelled
 from vap.media.limits import MediaLimits
 from vap.media.pixels import image_to_rgb, to_channels_last, to_uint8
 
@@ -34,7 +34,6 @@ _DECODER_ERRORS = (
     ZeroDivisionError,
     MemoryError,
     struct.error,
-    Image.DecompressionBombError,
 )
 
 
@@ -64,7 +63,7 @@ def read_image(source: ImageSource, *, limits: MediaLimits | None = None) -> Ima
         limits.check_size("array", array.shape[1], array.shape[0])
         return Image.fromarray(to_uint8("array", array))
     path = Path(source)
-    if path.is_dir():
+    if is_folder(path):
         raise refusal(path, "it is a folder, not an image", "Name one of the files in it.")
     file = check_file(path, limits)
     if file.kind.role == "video":
@@ -88,8 +87,11 @@ def opened(path: Path, limits: MediaLimits) -> Iterator[Image.Image]:
         with Image.open(path, formats=_FORMATS) as image:
             limits.check_size(path, *image.size)
             yield image
+    except Image.DecompressionBombError as error:
+        problem = f"it claims more pixels than the {limits.pixels:,} allowed ({error})"
+        raise refusal(path, problem, "Scale it down.") from error
     except _DECODER_ERRORS as error:
-        if type(error).__module__.startswith("vap."):
+        if isinstance(error, MediaError):
             raise
         reason = str(error).replace(str(path), path.name).rstrip(".")
         raise refusal(path, f"it cannot be decoded ({reason})", "Export it again.") from error

@@ -58,6 +58,6 @@ def select_frames(
 
 def _uniform(bound: int, generator: torch.Generator | None) -> int:
     """Draw an integer from 0 to ``bound - 1``."""
-    import torch  # noqa: PLC0415  (slow to import, and only this mode needs it)
+    import torch
 
     return int(torch.randint(bound, (1,), generator=generator))

@@ -86,7 +86,7 @@ def open_frames(
         MediaError: If these are no frames, not of one size, or exceed a limit.
     """
     stack = as_frames(frames)
-    timeline = Timeline.regular(stack.count, exact_rate(fps or DEFAULT_FPS))
+    timeline = Timeline.regular(stack.count, exact_rate(DEFAULT_FPS if fps is None else fps))
     limits.check_length(stack.name, stack.count, float(timeline.seconds))
     limits.check_size(stack.name, stack.width, stack.height)
     return _source(stack, stack.name, timeline, partial(_pixel_digest, stack))
@@ -114,7 +114,9 @@ def open_folder(path: Path, fps: float | None, limits: MediaLimits) -> Source:
     with opened(files[0], limits) as first:
         width, height = image_to_rgb(first).size
         noted = first.info.get(RATE_KEY)
-    timeline = Timeline.regular(len(files), exact_rate(fps or _noted_rate(path, noted)))
+    timeline = Timeline.regular(
+        len(files), exact_rate(_noted_rate(path, noted) if fps is None else fps)
+    )
     limits.check_length(path, len(files), float(timeline.seconds))
 
     def load(index: int) -> RGB:

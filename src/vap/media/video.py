@@ -59,6 +59,9 @@ def open_video(file: CheckedFile, limits: MediaLimits) -> Source:
     with _container(file, limits) as container:
         stream = _video_stream(path, container)
         codec = stream.codec_context
+        if not codec.width:  # FFmpeg leaves out what max_pixels forbids
+            problem = f"its frame size is missing or above the {limits.pixels:,} pixels allowed"
+            raise refusal(path, problem, "Scale it down, or raise MediaLimits.pixels.")
         limits.check_size(path, codec.width, codec.height)
         aspect = stream.sample_aspect_ratio or Fraction(1)
         starts, end = _packet_times(path, container, stream, limits)
@@ -135,8 +138,9 @@ def _packet_times(
     if not starts:
         raise refusal(path, "it holds no frames", _REPAIR)
     end = ends[starts[-1]]
-    if end <= starts[-1]:  # the last frame has no duration: it stays as long as the one before
-        end = starts[-1] + (starts[-1] - starts[-2] if len(starts) > 1 else 1)
+    if end - starts[-1] <= 1 and len(starts) > 1:
+        # Recorders leave the last duration out or write one tick: take that of the frame before.
+        end = starts[-1] + starts[-1] - starts[-2]
     return starts, end
 
 

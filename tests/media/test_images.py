@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.media.making import flat, moving
+from vap.media import MediaError, MediaLimits, read_image
+
+PICTURE = Image.fromarray(moving(1)[0])
+
+
+def test_orientation_of_photographs_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored turned; show it turned clockwise
+    PICTURE.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "a.png", exif=exif)
+    assert (np.asarray(read_image(tmp_path / "a.png")) == np.asarray(PICTURE)).all()
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (Image.new("RGBA", (4, 4), (255, 0, 0, 0)), (255, 255, 255)),
+        (Image.new("RGBA", (4, 4), (0, 0, 0, 128)), (127, 127, 127)),
+        (Image.new("LA", (4, 4), (0, 255)), (0, 0, 0)),
+        (Image.new("L", (4, 4), 77), (77, 77, 77)),
+        (Image.new("1", (4, 4), 1), (255, 255, 255)),
+        (Image.new("P", (4, 4), 0), (0, 0, 0)),
+        (Image.fromarray(np.full((4, 4), 0x4D12, np.uint16)), (0x4D, 0x4D, 0x4D)),
+    ],
+    ids=["transparent", "half", "grey alpha", "grey", "bits", "palette", "16 bit"],
+)
+def test_every_mode_becomes_rgb(tmp_path, image, expected):
+    image.save(tmp_path / "a.png")
+    for source in (image, tmp_path / "a.png", str(tmp_path / "a.png")):
+        found = read_image(source)
+        assert found.mode == "RGB"
+        assert found.getpixel((1, 1)) == expected
+
+
+def test_transparent_palette_entry_is_laid_on_white(tmp_path):
+    image = Image.new("P", (4, 4), 3)
+    image.putpalette([9] * 768)
+    image.save(tmp_path / "a.png", transparency=3)
+    assert read_image(tmp_path / "a.png").getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_float_images_and_arrays_are_zero_to_one():
+    assert read_image(Image.new("F", (2, 2), 0.2)).getpixel((0, 0)) == (51, 51, 51)
+    assert read_image(np.full((2, 3, 3), 0.2)).getpixel((0, 0)) == (51, 51, 51)
+    assert read_image(flat(7)[0]).size == (32, 32)
+
+
+def test_first_frame_of_an_animation_is_read(tmp_path):
+    first, second = (Image.fromarray(frame) for frame in flat(10, 200))
+    first.save(tmp_path / "a.gif", save_all=True, append_images=[second])
+    assert read_image(tmp_path / "a.gif").getpixel((0, 0)) == (10, 10, 10)
+
+
+def test_result_is_a_copy():
+    read_image(PICTURE).putpixel((0, 0), (1, 2, 3))
+    assert PICTURE.getpixel((0, 0)) != (1, 2, 3)
+
+
+@pytest.mark.parametrize("source", [PICTURE, np.asarray(PICTURE)], ids=["image", "array"])
+def test_images_in_memory_obey_the_limits(source):
+    with pytest.raises(MediaError, match="64x48"):
+        read_image(source, limits=MediaLimits(pixels=100))
