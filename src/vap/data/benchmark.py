@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from vap.data.check import existing_folder
 from vap.data.records import read_records, write_records
 from vap.data.schema import (
     BENCHMARK_COLUMNS,
@@ -17,6 +18,7 @@ from vap.data.schema import (
     BenchmarkRow,
     OnError,
     Problem,
+    ProblemKind,
     refuse,
 )
 from vap.data.table import parse_path, parse_records, parse_text
@@ -49,6 +51,25 @@ def read_benchmark(path: str | Path, *, on_error: OnError = "refuse") -> Benchma
     if problems and on_error == "refuse":
         raise refuse(str(path), problems)
     return Benchmark(cases, problems)
+
+
+def check_benchmark(benchmark: Benchmark, root: str | Path) -> Benchmark:
+    """Leave out the cases whose target or reference is missing, and say which.
+
+    Raises:
+        FileNotFoundError: If ``root`` is not a folder.
+    """
+    folder = existing_folder(root)
+    cases: list[BenchmarkRow] = []
+    problems = list(benchmark.problems)
+    for case in benchmark.cases:
+        missing = [path for path in (case.video, case.reference) if not (folder / path).is_file()]
+        if missing:
+            message = f"{missing} not in {folder}. Fetch the clips or drop the case."
+            problems.append(Problem(case.number, ProblemKind.MISSING_FILE, message))
+        else:
+            cases.append(case)
+    return Benchmark(tuple(cases), tuple(sorted(problems, key=lambda problem: problem.row)))
 
 
 def write_benchmark(cases: Sequence[BenchmarkRow], path: str | Path) -> None:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from vap.data.clips import InspectedClip
 
+DEFAULT_TEMPLATE = "{name}, {condition}"
 _FIELDS = frozenset({"condition", "name"})
 
 
@@ -49,7 +50,7 @@ class TemplateCaptioner:
         template: Text with ``{name}`` and ``{condition}``, in which ``_`` and ``-`` become spaces.
     """
 
-    template: str = "{name}, {condition}"
+    template: str = DEFAULT_TEMPLATE
 
     def __post_init__(self) -> None:
         try:

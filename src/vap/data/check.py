@@ -14,7 +14,7 @@ def load_table(
     path: str | Path,
     *,
     root: str | Path | None = None,
-    splits: Collection[str] = KNOWN_SPLITS,
+    splits: Collection[str] | None = KNOWN_SPLITS,
     on_error: OnError = "refuse",
 ) -> Table:
     """Read a dataset table and check it: ``read_table``, then ``check_table``.
@@ -22,7 +22,7 @@ def load_table(
     Args:
         path: A ``.csv`` or ``.parquet`` file.
         root: Folder that the paths are relative to; None leaves the files unchecked.
-        splits: Allowed values of ``split``.
+        splits: Allowed values of ``split``; None allows any.
         on_error: ``"refuse"`` raises at any fault; ``"skip"`` leaves out what is faulty.
 
     Raises:
@@ -39,7 +39,7 @@ def check_table(
     table: Table,
     *,
     root: str | Path | None = None,
-    splits: Collection[str] = KNOWN_SPLITS,
+    splits: Collection[str] | None = KNOWN_SPLITS,
 ) -> Table:
     """Leave out what is faulty, and say what and why.
 
@@ -50,7 +50,7 @@ def check_table(
     Args:
         table: The rows read.
         root: Folder that the paths are relative to; None leaves the files unchecked.
-        splits: Allowed values of ``split``.
+        splits: Allowed values of ``split``; None allows any.
 
     Returns:
         The sound rows with their sound references; ``problems`` holds the earlier faults of
@@ -59,7 +59,8 @@ def check_table(
     Raises:
         FileNotFoundError: If ``root`` is not a folder.
     """
-    checker = _Checker(_existing_folder(root), frozenset(splits), {})
+    folder = None if root is None else existing_folder(root)
+    checker = _Checker(folder, None if splits is None else frozenset(splits), {})
     problems = list(table.problems)
     for row in table.rows:
         problem = checker.row_problem(row)
@@ -77,9 +78,12 @@ def check_table(
     return Table(tuple(rows), table.extra_columns, tuple(problems))
 
 
-def _existing_folder(root: str | Path | None) -> Path | None:
-    if root is None:
-        return None
+def existing_folder(root: str | Path) -> Path:
+    """The folder that a table's paths start from.
+
+    Raises:
+        FileNotFoundError: If it is none.
+    """
     folder = Path(root)
     if not folder.is_dir():
         message = f"There is no folder {folder}. Give the folder that the table's paths start from."
@@ -90,7 +94,7 @@ def _existing_folder(root: str | Path | None) -> Path | None:
 @dataclass(frozen=True, slots=True)
 class _Checker:
     root: Path | None
-    splits: frozenset[str]
+    splits: frozenset[str] | None
     sound: dict[str, ClipRow]
 
     def row_problem(self, row: ClipRow) -> Problem | None:
@@ -98,7 +102,7 @@ class _Checker:
         if (first := self.sound.get(row.video)) is not None:
             message = f"{row.video!r} is already row {first.number}. Keep one of the two."
             return Problem(row.number, ProblemKind.DUPLICATE_PATH, message)
-        if row.split not in self.splits:
+        if self.splits is not None and row.split not in self.splits:
             message = f"split={row.split!r} is none of {sorted(self.splits)}. Correct or allow it."
             return Problem(row.number, ProblemKind.UNKNOWN_SPLIT, message)
         if self.root is not None and not (self.root / row.video).is_file():

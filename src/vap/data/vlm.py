@@ -55,8 +55,8 @@ class VlmCaptioner:
             ValueError: If the model cannot answer questions about images, or ``frames`` < 1.
         """
         # transformers takes seconds to import, which only this captioner should cost.
-        import torch  # noqa: PLC0415
-        from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: PLC0415
+        import torch
+        from transformers import AutoModelForImageTextToText, AutoProcessor
 
         if frames < 1:
             message = f"frames={frames}: the model must see at least 1 frame."

@@ -1,0 +1,354 @@
+"""``vap data``: check, filter, split, pair, summarise, convert, build and show datasets.
+
+Exit codes: 0 when all is well, 1 when a table has faults or is refused, 2 for wrong usage.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from vap.cli.data_console import (
+    exit_codes,
+    print_counts,
+    print_problems,
+    print_result,
+    progress_bars,
+)
+from vap.data.benchmark import check_benchmark, read_benchmark
+from vap.data.build import BuildRules, ReferenceChoice, build_table
+from vap.data.captions import DEFAULT_TEMPLATE, Captioner, SidecarCaptioner, TemplateCaptioner
+from vap.data.check import check_table, load_table
+from vap.data.duplicates import DEFAULT_DISTANCE
+from vap.data.exports import write_preferences, write_samples
+from vap.data.judge import AgreementJudge, ConstantJudge, Judge, SidecarJudge
+from vap.data.page import write_page
+from vap.data.pairing import COGVIDEOX_THRESHOLD, PairingRules, pair_clips
+from vap.data.preferences import PreferenceRules, mine_preferences
+from vap.data.records import table_suffix
+from vap.data.schema import KNOWN_SPLITS, MAX_REFERENCES, OnError, TableError
+from vap.data.selection import SelectionRules, filter_table
+from vap.data.split import SplitBy, split_rows
+from vap.data.summary import summarise
+from vap.data.table import Table, read_table, write_table
+
+app = typer.Typer(
+    name="data",
+    help="Check, filter, split, pair, summarise, convert, build and show datasets.",
+    epilog="Exit codes: 0 all is well, 1 faults found or table refused, 2 wrong usage.",
+    no_args_is_help=True,
+)
+
+TableFile = Annotated[Path, typer.Argument(metavar="TABLE", help="A .csv or .parquet table.")]
+OutTable = Annotated[Path, typer.Argument(metavar="OUT", help="The .csv or .parquet to write.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Root = Annotated[Path | None, typer.Option(help="Folder that the paths start from.")]
+Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
+Faulty = Annotated[
+    OnError, typer.Option("--on-error", help="Refuse a table with faults, or skip what is faulty.")
+]
+Splits = Annotated[
+    list[str] | None, typer.Option("--split", help="Take rows of this split. Repeatable.")
+]
+
+
+@app.command()
+def check(
+    table: TableFile,
+    root: Root = None,
+    allow_split: Annotated[
+        list[str] | None, typer.Option(help="Allow this split as well. Repeatable.")
+    ] = None,
+    benchmark: Annotated[bool, typer.Option(help="The table is a benchmark.")] = False,
+    limit: Annotated[int, typer.Option(help="Faults to print; JSON has all.", min=0)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List the faults of a table by row; with --root, look for its files too."""
+    with exit_codes(as_json):
+        if benchmark:
+            cases = read_benchmark(table, on_error="skip")
+            checked = cases if root is None else check_benchmark(cases, root)
+            sound, problems = len(checked.cases), checked.problems
+        else:
+            splits = KNOWN_SPLITS.union(allow_split or ())
+            clips = check_table(read_table(table, on_error="skip"), root=root, splits=splits)
+            sound, problems = len(clips.rows), clips.problems
+        kinds = Counter(str(problem.kind) for problem in problems)
+        result = {
+            "sound_rows": sound,
+            "faults": dict(kinds.most_common()),
+            "problems": [asdict(problem) for problem in problems],
+        }
+        print_result(
+            result, as_json, lambda out: print_problems(out, sound, kinds, problems[:limit])
+        )
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command("filter")
+def filter_command(
+    table: TableFile,
+    out: OutTable,
+    above: Annotated[
+        float | None, typer.Option(help="Keep scores above this: 5 for CogVideoX, 10 for Wan.")
+    ] = None,
+    split: Splits = None,
+    condition: Annotated[
+        list[str] | None, typer.Option(help="Keep this condition. Repeatable.")
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Drop this condition. Repeatable.")
+    ] = None,
+    at_most: Annotated[
+        int | None, typer.Option(help="Keep this many of each condition, best first.")
+    ] = None,
+    unusable: Annotated[bool, typer.Option(help="Keep rows with _valid ≤ 0.")] = False,
+    root: Root = None,
+    on_error: Faulty = "refuse",
+    as_json: AsJson = False,
+) -> None:
+    """Write the rows that pass; references to rows that went are dropped."""
+    with exit_codes(as_json):
+        rules = SelectionRules(
+            above=above,
+            splits=frozenset(split) if split else None,
+            conditions=frozenset(condition) if condition else None,
+            without=frozenset(without or ()),
+            at_most=at_most,
+            unusable=unusable,
+        )
+        kept, gone = filter_table(_load(table, root, on_error), rules)
+        write_table(kept, out)
+        print_counts({"rows": len(kept.rows), "gone": gone, "written": str(out)}, as_json)
+
+
+@app.command()
+def split(
+    table: TableFile,
+    out: OutTable,
+    share: Annotated[
+        list[str], typer.Option(help="Share of a split, such as test=0.1; train takes the rest.")
+    ],
+    by: Annotated[
+        SplitBy, typer.Option(help="Take clips of every condition, or hold out whole conditions.")
+    ] = "clip",
+    seed: Seed = 0,
+    on_error: Faulty = "refuse",
+    as_json: AsJson = False,
+) -> None:
+    """Give every row a split, by the hash of its path or of its condition."""
+    with exit_codes(as_json):
+        loaded = _load(table, None, on_error)
+        rows = split_rows(loaded.rows, _shares(share), by=by, seed=seed)
+        write_table(replace(loaded, rows=rows), out)
+        counts = dict(sorted(Counter(row.split for row in rows).items()))
+        print_counts({"rows": len(rows), "splits": counts, "written": str(out)}, as_json)
+
+
+@app.command()
+def pair(
+    table: TableFile,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The .jsonl file to write.")],
+    preferences: Annotated[
+        bool, typer.Option(help="Mine winners and losers for DPO instead.")
+    ] = False,
+    threshold: Annotated[
+        float, typer.Option(help="Take scores above this: 5 for CogVideoX, 10 for Wan.")
+    ] = COGVIDEOX_THRESHOLD,
+    split: Splits = None,
+    references: Annotated[int, typer.Option(help="References of a sample at most.")] = 1,
+    reference_drop: Annotated[
+        float, typer.Option(help="Probability of dropping each reference after the first.")
+    ] = 0.0,
+    caption_drop: Annotated[
+        float, typer.Option(help="Probability of emptying a sample's captions.")
+    ] = 0.0,
+    epoch: Annotated[int, typer.Option(help="Pass over the data.", min=0)] = 0,
+    seed: Seed = 0,
+    root: Root = None,
+    on_error: Faulty = "skip",
+    as_json: AsJson = False,
+) -> None:
+    """Write what a trainer would see in one epoch: targets with references, or preference pairs."""
+    with exit_codes(as_json):
+        rows = _load(table, root, on_error).rows
+        splits = frozenset(split or ("train",))
+        if preferences:
+            pairs = mine_preferences(rows, PreferenceRules(splits=splits, seed=seed), epoch=epoch)
+            result: dict[str, Any] = {"pairs": write_preferences(pairs, out)}
+        else:
+            rules = PairingRules(threshold, splits, references, reference_drop, caption_drop, seed)
+            pairing = pair_clips(rows, rules)
+            drawn = (pairing.draw(index, epoch) for index in range(len(pairing)))
+            result = {
+                "samples": write_samples(drawn, out),
+                "borrowed_references": pairing.borrowed,
+                "gone": pairing.gone,
+            }
+        print_counts({**result, "written": str(out)}, as_json)
+
+
+@app.command()
+def summary(table: TableFile, on_error: Faulty = "skip", as_json: AsJson = False) -> None:
+    """Count clips, splits, scores and references, of the whole and of each condition."""
+    with exit_codes(as_json):
+        loaded = _load(table, None, on_error)
+        counted = summarise(loaded.rows)
+        whole = {name: value for name, value in asdict(counted).items() if name != "conditions"}
+        whole["faults"] = len(loaded.problems)
+
+        def show_grid(out: Console) -> None:
+            print_counts(whole, as_json=False)
+            grid = Grid("condition", "clips", "mean score", "without reference", "splits")
+            for one in counted.conditions:
+                splits = ", ".join(f"{name} {count}" for name, count in one.splits.items())
+                cells = (one.name, str(one.clips), f"{one.mean_score:.1f}")
+                grid.add_row(*map(escape, (*cells, str(one.without_reference), splits)))
+            out.print(grid)
+
+        print_result({**asdict(counted), "faults": len(loaded.problems)}, as_json, show_grid)
+
+
+@app.command()
+def convert(
+    table: TableFile, out: OutTable, on_error: Faulty = "refuse", as_json: AsJson = False
+) -> None:
+    """Rewrite a table as CSV or Parquet, by the new name; only unreadable rows are faults here."""
+    with exit_codes(as_json):
+        read = read_table(table, on_error=on_error)
+        write_table(read, out)
+        skipped = len(read.problems)
+        print_counts({"rows": len(read.rows), "skipped": skipped, "written": str(out)}, as_json)
+
+
+@app.command()
+def build(
+    folder: Annotated[Path, typer.Argument(help="Folder with a subfolder a condition.")],
+    out: OutTable,
+    captions: Annotated[
+        Literal["sidecar", "template", "model"],
+        typer.Option(help="Captions: clip.txt beside clip.mp4, a template, or a model."),
+    ] = "sidecar",
+    template: Annotated[
+        str, typer.Option(help="Caption template with {name} and {condition}.")
+    ] = DEFAULT_TEMPLATE,
+    model: Annotated[
+        str | None, typer.Option(help="Folder or Hub id of a vision-language chat model.")
+    ] = None,
+    judge: Annotated[
+        Literal["agreement", "sidecar", "constant"],
+        typer.Option(help="Scores: agreement with the condition, clip.score, or one for all."),
+    ] = "agreement",
+    score: Annotated[float, typer.Option(help="The constant score.")] = 100.0,
+    root: Annotated[
+        Path | None, typer.Option(help="Folder that the table's paths start from; FOLDER if none.")
+    ] = None,
+    references: Annotated[int, typer.Option(help="References of a row at most.")] = MAX_REFERENCES,
+    choice: Annotated[
+        ReferenceChoice, typer.Option(help="References at random, or the best scored.")
+    ] = "random",
+    duplicates: Annotated[
+        int, typer.Option(help="Bits of 512 in which a near-duplicate may differ; -1 keeps all.")
+    ] = DEFAULT_DISTANCE,
+    workers: Annotated[int, typer.Option(help="Clips decoded at a time.")] = 2,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Make a table of the clips in a folder; broken clips and near-duplicates are left out."""
+    with exit_codes(as_json):
+        table_suffix(out)
+        rules = BuildRules(
+            duplicates=None if duplicates < 0 else duplicates,
+            references=references,
+            choice=choice,
+            seed=seed,
+            workers=workers,
+        )
+        captioner = _captioner(captions, template, model)
+        with progress_bars() as progress:
+            made = build_table(
+                folder, captioner, _judge(judge, score), rules, root=root, progress=progress
+            )
+        dropped = [asdict(drop) for drop in made.dropped]
+        if not made.table.rows:
+            listed = "\n".join(f"  {drop['video']}: {drop['reason']}" for drop in dropped[:5])
+            raise TableError(f"No clip of {folder} can be used:\n{listed}")
+        write_table(made.table, out)
+        result = {"rows": len(made.table.rows), "dropped": dropped, "written": str(out)}
+        print_counts(result, as_json)
+
+
+@app.command()
+def show(
+    table: TableFile,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The .html page to write.")],
+    root: Annotated[
+        Path | None, typer.Option(help="Folder that the paths start from; TABLE's if none.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Heading; TABLE's name if none.")] = None,
+    per_condition: Annotated[int, typer.Option(help="Clips shown of each condition.", min=1)] = 5,
+    embed: Annotated[
+        bool, typer.Option(help="Put small previews into the page instead of linking the clips.")
+    ] = False,
+    on_error: Faulty = "skip",
+    as_json: AsJson = False,
+) -> None:
+    """Write one HTML page of a dataset: conditions, scores and playing samples."""
+    with exit_codes(as_json):
+        rows = _load(table, None, on_error).rows
+        with progress_bars() as progress:
+            write_page(
+                rows,
+                out,
+                root=table.parent if root is None else root,
+                title=table.stem if title is None else title,
+                per_condition=per_condition,
+                samples="embedded" if embed else "linked",
+                progress=progress,
+            )
+        print_counts({"rows": len(rows), "written": str(out)}, as_json)
+
+
+def _load(table: Path, root: Path | None, on_error: OnError) -> Table:
+    """A checked table; its splits are the command's own affair."""
+    return load_table(table, root=root, splits=None, on_error=on_error)
+
+
+def _captioner(captions: str, template: str, model: str | None) -> Captioner:
+    if captions == "sidecar":
+        return SidecarCaptioner()
+    if captions == "template":
+        return TemplateCaptioner(template)
+    if model is None:
+        message = "--captions model needs --model: a folder or Hub id of a vision-language model."
+        raise ValueError(message)
+    from vap.data.vlm import VlmCaptioner
+
+    return VlmCaptioner.load(model)
+
+
+def _judge(judge: str, score: float) -> Judge:
+    if judge == "constant":
+        return ConstantJudge(score)
+    return SidecarJudge() if judge == "sidecar" else AgreementJudge()
+
+
+def _shares(texts: Sequence[str]) -> dict[str, float]:
+    shares: dict[str, float] = {}
+    for text in texts:
+        name, _, share = text.partition("=")
+        try:
+            shares[name] = float(share)
+        except ValueError as error:
+            message = f"--share {text!r} is not a name and a number: write, for example, test=0.1."
+            raise ValueError(message) from error
+    return shares

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.data.clips_on_disk import made_clip
+from tests.data.rows import clip
+from vap.cli.data import app
+from vap.data.benchmark import write_benchmark
+from vap.data.schema import BenchmarkRow
+from vap.data.table import Table, read_table, write_table
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def run_json(*arguments, code=0):
+    return json.loads(run(*arguments, "--json", code=code).stdout)
+
+
+@pytest.fixture
+def sound(tmp_path):
+    path = tmp_path / "sound.csv"
+    rows = [clip(f"{i}.mp4", score=float(i), references=("9.mp4",)) for i in range(9)]
+    write_table(Table((*rows, clip("9.mp4", score=95.0))), path)
+    return path
+
+
+@pytest.fixture
+def faulty(tmp_path):
+    path = tmp_path / "faulty.csv"
+    write_table(Table((clip("a", references=("a",)), clip("a"), clip("b", split="odd"))), path)
+    return path
+
+
+def test_check_lists_faults_by_row_and_ends_with_1(faulty, sound):
+    found = run_json("check", faulty, code=1)
+    assert [(fault["row"], fault["kind"]) for fault in found["problems"]] == [
+        (1, "self-reference"),
+        (2, "duplicate-path"),
+        (3, "unknown-split"),
+    ]
+    assert found["sound_rows"] == 1
+    shown = run("check", faulty, "--limit", "1", "--allow-split", "odd", code=1).stdout
+    assert "2 sound rows, 2 faults" in shown
+    assert "and 1 more" in shown
+    run("check", sound)
+
+
+def test_check_looks_for_files_and_reads_benchmarks(sound, tmp_path):
+    assert run_json("check", sound, "--root", tmp_path, code=1)["faults"] == {"missing-file": 10}
+    benchmark = tmp_path / "benchmark.csv"
+    write_benchmark([BenchmarkRow("a", "b", "", ""), BenchmarkRow("a", "a", "", "")], benchmark)
+    (tmp_path / "a").touch()
+    found = run_json("check", benchmark, "--benchmark", "--root", tmp_path, code=1)
+    assert [(fault["row"], fault["kind"]) for fault in found["problems"]] == [(1, "missing-file")]
+    run("check", benchmark, "--benchmark")
+
+
+def test_filter_split_and_convert_write_tables(sound, tmp_path):
+    run("filter", sound, tmp_path / "good.parquet", "--above", "5", "--at-most", "3")
+    assert [row.video for row in read_table(tmp_path / "good.parquet").rows] == [
+        "7.mp4",
+        "8.mp4",
+        "9.mp4",
+    ]
+    counts = run_json("split", sound, tmp_path / "split.csv", "--share", "test=0.2")
+    assert counts["splits"] == {"test": 2, "train": 8}
+    run("convert", sound, tmp_path / "same.parquet")
+    assert read_table(tmp_path / "same.parquet") == read_table(sound)
+
+
+def test_pair_writes_samples_or_preferences(sound, tmp_path):
+    out = tmp_path / "pairs.jsonl"
+    result = run_json("pair", sound, out, "--threshold", "5", "--references", "2")
+    lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert result["samples"] == len(lines) == 4
+    assert (lines[0]["video"], lines[0]["references"]) == ("6.mp4", ["9.mp4"])
+    assert lines[0]["reference_captions"] == ["caption of 9.mp4"]
+    write_table(Table((clip("w", score=90.0), clip("r", score=100.0), clip("l", score=5.0))), sound)
+    assert run_json("pair", sound, out, "--preferences")["pairs"] == 2
+    pair = json.loads(out.read_text(encoding="utf-8").splitlines()[0])
+    assert (pair["winner"], pair["loser"], pair["reference"]) == ("w", "l", "r")
+    assert pair["weight"] == pytest.approx(85 * 0.02 / (2 / 3 * 1 / 3) ** 0.5)
+
+
+def test_summary_counts_in_text_and_json(sound):
+    assert run_json("summary", sound)["conditions"][0]["clips"] == 10
+    assert "mean score: 13.1" in run("summary", sound).stdout
+
+
+def test_build_and_show_make_a_table_and_a_page(tmp_path):
+    for name in ("a", "b"):
+        made_clip(tmp_path / "clips" / "melt" / f"{name}.mp4", seed=ord(name))
+    (tmp_path / "clips" / "melt" / "broken.mp4").write_bytes(b"no video")
+    table, page = tmp_path / "table.csv", tmp_path / "page.html"
+    built = run_json("build", tmp_path / "clips", table, "--captions", "template")
+    assert built["rows"] == 2
+    assert [drop["video"] for drop in built["dropped"]] == ["melt/broken.mp4"]
+    run("show", table, page, "--root", tmp_path / "clips")
+    assert 'src="clips/melt/a.mp4"' in page.read_text(encoding="utf-8")
+
+
+def test_refused_tables_end_with_1_and_write_nothing(faulty, tmp_path):
+    out = tmp_path / "out.csv"
+    refused = run_json("filter", faulty, out, code=1)
+    assert len(refused["problems"]) == 2
+    assert not out.exists()
+    run("filter", faulty, out, "--on-error", "skip")
+    assert len(read_table(out).rows) == 2
+    made_clip(tmp_path / "clips" / "melt" / "a.mp4")
+    no_caption = run("build", tmp_path / "clips", tmp_path / "new.csv", code=1)
+    assert "a.txt with its caption is missing" in no_caption.stderr
+    assert not (tmp_path / "new.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check", "missing.csv"),
+        ("check",),
+        ("convert", "{sound}", "out.json"),
+        ("split", "{sound}", "out.csv", "--share", "test"),
+        ("split", "{sound}", "out.csv", "--share", "test=2"),
+        ("pair", "{sound}", "out.jsonl", "--caption-drop", "2"),
+        ("filter", "{sound}", "out.csv", "--on-error", "ignore"),
+        ("build", ".", "out.csv", "--captions", "model"),
+        ("build", ".", "out.csv", "--duplicates", "100"),
+    ],
+)
+def test_wrong_usage_ends_with_2(sound, arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made_clip(tmp_path / "melt" / "a.mp4")
+    result = run(*(argument.format(sound=sound) for argument in arguments), code=2)
+    assert result.stderr
+    assert not list(tmp_path.glob("out.*"))
