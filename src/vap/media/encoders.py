@@ -115,5 +115,6 @@ def _frame(pixels: np.ndarray[Any, np.dtype[np.uint8]], stream: Any, index: int)
     )
     _tag_colours(frame)
     frame.pts = index
-    frame.time_base = stream.time_base
+    # Not the stream's: the muxer changes that once it has written its header.
+    frame.time_base = stream.codec_context.time_base
     return frame
