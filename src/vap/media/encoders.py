@@ -93,7 +93,7 @@ def encode(
         stream.time_base = 1 / rate
         _tag_colours(stream.codec_context)
         for index, pixels in enumerate(frames):
-            container.mux(stream.encode(_frame(pixels, stream, index)))
+            container.mux(stream.encode(_frame(pixels, stream, index, 1 / rate)))
         container.mux(stream.encode())
 
 
@@ -102,7 +102,9 @@ def _tag_colours(target: Any) -> None:
     target.color_range = _LIMITED_RANGE
 
 
-def _frame(pixels: np.ndarray[Any, np.dtype[np.uint8]], stream: Any, index: int) -> Any:
+def _frame(
+    pixels: np.ndarray[Any, np.dtype[np.uint8]], stream: Any, index: int, tick: Fraction
+) -> Any:
     """Convert RGB [H, W, 3] to a BT.709 frame of the stream."""
     height, width = pixels.shape[:2]
     extra = ((0, stream.height - height), (0, stream.width - width), (0, 0))
@@ -115,6 +117,6 @@ def _frame(pixels: np.ndarray[Any, np.dtype[np.uint8]], stream: Any, index: int)
     )
     _tag_colours(frame)
     frame.pts = index
-    # Not the stream's: the muxer changes that once it has written its header.
-    frame.time_base = stream.codec_context.time_base
+    # Not the stream's time base: the muxer changes that once it has written its header.
+    frame.time_base = tick
     return frame
