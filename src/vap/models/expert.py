@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from vap.models.expert_file import read_expert, read_expert_info, write_expert
+from vap.models.rope import ReferencePositions, check_reference_positions
 
 EXPERT_SUFFIX = "_mot_ref"
 
@@ -52,13 +53,51 @@ class ExpertMixin:
     _blocks_name: ClassVar[str]
     _expert_modules: ClassVar[tuple[str, ...]]
 
+    @classmethod
+    def from_backbone(
+        cls,
+        backbone: str | Path,
+        *,
+        expert: str | Path | None = None,
+        depths: Sequence[int] | None = None,
+        reference_positions: ReferencePositions = "before",
+        subfolder: str | None = "transformer",
+        **options: Any,
+    ) -> Self:
+        """Load a stock image-to-video transformer and give it an expert.
+
+        Args:
+            backbone: Pipeline folder or Hub id of the stock model.
+            expert: An expert file; without one, a new expert starts as a copy of the backbone.
+            depths: Blocks of a new expert; the released choice by default.
+            reference_positions: Placement of references that a new expert will be trained with.
+            subfolder: Where the transformer is in the folder.
+            **options: Passed to ``from_pretrained``, for example ``dtype``.
+
+        Raises:
+            FileNotFoundError: If there is no such expert file.
+            ValueError: If the expert does not fit, or depths are given for an expert file.
+        """
+        if expert is not None and depths is not None:
+            message = "An expert file knows its own depths. Give either expert or depths, not both."
+            raise ValueError(message)
+        check_reference_positions(reference_positions)
+        model = cls.from_pretrained(backbone, subfolder=subfolder, **options)  # type: ignore[attr-defined]
+        if expert is not None:
+            return model.load_expert(expert)
+        # Made without weights: those of the backbone follow, in its precision and place.
+        with torch.device("meta"):
+            model.add_expert(depths)
+        model.register_to_config(reference_positions=reference_positions)
+        return model.initialise_expert()
+
     @property
     def expert_depths(self) -> tuple[int, ...]:
         """Depths that have an expert block; empty without an expert."""
         return tuple(self.config.block_idx_with_mot_ref or ())  # type: ignore[attr-defined]
 
     @property
-    def expert_blocks(self) -> nn.ModuleList:
+    def expert_blocks(self) -> Sequence[Any]:
         """The backbone's blocks, coupled or not."""
         return getattr(self, self._blocks_name)
 
@@ -131,6 +170,7 @@ class ExpertMixin:
                 raise ValueError(message)
             copies[name] = twin.detach().clone()
         self.load_state_dict(copies, strict=False, assign=True)  # type: ignore[attr-defined]
+        self._copy_fixed_tables()
         return self
 
     def freeze_backbone(self) -> Self:
@@ -178,7 +218,12 @@ class ExpertMixin:
         if info.transformer != type(self).__name__:
             message = f"{path} is an expert for {info.transformer}, not for {type(self).__name__}."
             raise ValueError(message)
-        info.check_shapes(self._expert_shapes(info.depths))
+        try:
+            expected = self._expert_shapes(info.depths)
+        except ValueError as error:
+            message = f"{path} does not fit this backbone. {error}"
+            raise ValueError(message) from error
+        info.check_shapes(expected)
         self.install_expert(
             read_expert(path), depths=info.depths, reference_positions=info.reference_positions
         )
@@ -205,6 +250,7 @@ class ExpertMixin:
         }
         missing = self.load_state_dict(placed, strict=False, assign=True)  # type: ignore[attr-defined]
         assert not any(is_expert_name(name) for name in missing.missing_keys)
+        self._copy_fixed_tables()
         self.register_to_config(reference_positions=reference_positions)  # type: ignore[attr-defined]
         return self
 
@@ -215,6 +261,16 @@ class ExpertMixin:
     def _new_expert_module(self, name: str) -> nn.Module:
         """A fresh expert twin of one of the backbone's embeddings."""
         raise NotImplementedError
+
+    def _copy_fixed_tables(self) -> None:
+        """Give expert modules made without weights the tables that no file holds (positions)."""
+        for name in self._expert_modules:
+            twin = getattr(self, name)
+            for table, values in twin.named_buffers():
+                if getattr(self, name + EXPERT_SUFFIX).get_buffer(table).is_meta:
+                    owner, _, leaf = table.rpartition(".")
+                    module = getattr(self, name + EXPERT_SUFFIX).get_submodule(owner)
+                    setattr(module, leaf, values.detach().clone())
 
     def _expert_shapes(self, depths: Sequence[int]) -> dict[str, torch.Size]:
         """Names and shapes of an expert at these depths."""

@@ -8,13 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import BaseModel, Json, NonNegativeInt, PositiveInt, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from vap.files import replacing
+from vap.models.rope import ReferencePositions
 
 _FORMAT = "vap-expert"
 _FORMAT_VERSION = 1
+
+
+class _Header(BaseModel):
+    """The header as it stands in the file, where every value is text."""
+
+    format_version: PositiveInt
+    transformer: str
+    depths: Json[tuple[NonNegativeInt, ...]]
+    reference_positions: ReferencePositions
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +45,7 @@ class ExpertInfo:
     path: Path
     transformer: str
     depths: tuple[int, ...]
-    reference_positions: str
+    reference_positions: ReferencePositions
     description: str
     shapes: dict[str, tuple[int, ...]]
 
@@ -105,19 +117,13 @@ def read_expert_info(path: str | Path) -> ExpertInfo:
     if header.get("format") != _FORMAT:
         message = f"{file} is a safetensors file, but not an expert saved by save_expert."
         raise ValueError(message)
-    version = int(header["format_version"])
-    if version > _FORMAT_VERSION:
-        message = (
-            f"{file} has expert format {version}; this version reads up to {_FORMAT_VERSION}. "
-            "Update video-as-prompt."
-        )
-        raise ValueError(message)
+    parsed = _parse_header(header, file)
     return ExpertInfo(
         path=file,
-        transformer=header["transformer"],
-        depths=tuple(json.loads(header["depths"])),
-        reference_positions=header["reference_positions"],
-        description=header["description"],
+        transformer=parsed.transformer,
+        depths=parsed.depths,
+        reference_positions=parsed.reference_positions,
+        description=parsed.description,
         shapes=shapes,
     )
 
@@ -125,6 +131,21 @@ def read_expert_info(path: str | Path) -> ExpertInfo:
 def read_expert(path: str | Path) -> dict[str, torch.Tensor]:
     """Load the tensors of an expert file."""
     return load_file(path)
+
+
+def _parse_header(header: Mapping[str, str], file: Path) -> _Header:
+    try:
+        parsed = _Header.model_validate(header)
+    except ValidationError as error:
+        message = f"The header of {file} is damaged ({error}). Save the expert again."
+        raise ValueError(message) from error
+    if parsed.format_version > _FORMAT_VERSION:
+        message = (
+            f"{file} has expert format {parsed.format_version}; this version reads up to "
+            f"{_FORMAT_VERSION}. Update video-as-prompt."
+        )
+        raise ValueError(message)
+    return parsed
 
 
 def _say(shape: Sequence[int] | None) -> str:
