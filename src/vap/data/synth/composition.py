@@ -23,6 +23,7 @@ from vap.data.synth.subjects.catalogue import (
 )
 
 _SMALLEST_PATCH = 8
+_SOLID = 0.5  # alpha from which a pixel counts as part of the subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,8 @@ class Composition:
             accent=self.background_accent,
         )
         subject = self._place_subject(height, width)
-        columns = np.flatnonzero(subject.alpha[..., 0].max(axis=0) > 0.5)
-        rows = np.flatnonzero(subject.alpha[..., 0].max(axis=1) > 0.5)
+        columns = np.flatnonzero(subject.alpha[..., 0].max(axis=0) > _SOLID)
+        rows = np.flatnonzero(subject.alpha[..., 0].max(axis=1) > _SOLID)
         half = ((columns[-1] - columns[0] + 1) / 2, (rows[-1] - rows[0] + 1) / 2)
         return Scene(
             background=np.clip(picture, 0, 1).astype(np.float32),

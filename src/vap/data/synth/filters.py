@@ -7,12 +7,27 @@ import numpy as np
 from vap.data.synth.opencv import cv2
 from vap.data.synth.scene import Image, Layer
 
+_INVISIBLE = 0.2  # a blur of so few pixels leaves no trace in its neighbours
+_WIDE = 8.0
+
 
 def blur(picture: Image, sigma: float) -> Image:
     """Gaussian blur, mirrored at the borders; keeps a last axis of one."""
-    if sigma < 0.2:  # less than a tap's weight: nothing to see
+    if sigma < _INVISIBLE:
         return picture
-    blurred: Image = cv2().GaussianBlur(picture, (0, 0), sigma, borderType=cv2().BORDER_REFLECT_101)
+    lib = cv2()
+    height, width = picture.shape[:2]
+    small, factor = picture, 1
+    while sigma / factor > _WIDE:
+        # A wide blur leaves nothing that half of the resolution could not hold.
+        factor *= 2
+        size = (max(1, width // factor), max(1, height // factor))
+        small = lib.resize(small, size, interpolation=lib.INTER_AREA)
+    blurred: Image = lib.GaussianBlur(
+        small, (0, 0), sigma / factor, borderType=lib.BORDER_REFLECT_101
+    )
+    if factor > 1:
+        blurred = lib.resize(blurred, (width, height), interpolation=lib.INTER_CUBIC)
     return blurred.reshape(picture.shape)
 
 
@@ -25,7 +40,7 @@ def smear(picture: Image, dx: float, dy: float) -> Image:
     """Motion blur along a displacement in pixels."""
     length = max(abs(dx), abs(dy))
     taps = int(length) | 1
-    if taps < 3:
+    if taps == 1:
         return picture
     lib = cv2()
     kernel = np.zeros((taps, taps), np.float32)
@@ -54,6 +69,12 @@ def edges(picture: Image, sigma: float) -> Image:
     return strength
 
 
+def slopes(field: Image) -> tuple[Image, Image]:
+    """Change of a field ``[H, W]`` per pixel along x and along y, each ``[H, W]``."""
+    slope_y, slope_x = np.gradient(field)
+    return np.asarray(slope_x), np.asarray(slope_y)
+
+
 def grow_mask(mask: Image, pixels: float) -> Image:
     """Widen (or with negative ``pixels`` narrow) a mask ``[H, W, 1]``."""
     size = 2 * max(1, round(abs(pixels))) + 1
@@ -77,7 +98,7 @@ def hue_wheel(turns: Image) -> Image:
     return wheel.astype(np.float32)
 
 
-def mixed(first: Image, second: Image, share: float | Image) -> Image:
-    """Blend two pictures: 0 gives the first, 1 the second."""
+def mixed(first: Image, second: Image | float, share: float | Image) -> Image:
+    """Blend a picture with another or a grey: 0 gives the first, 1 the second."""
     blend: Image = first + (second - first) * np.asarray(share, np.float32)
     return blend

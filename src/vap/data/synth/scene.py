@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.float32]
+Image = NDArray[np.floating[Any]]
+"""Pictures, masks and maps: stored as float32; arithmetic in between may be wider."""
+
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,14 @@ class Scene:
     nearness: Image
     centre: tuple[float, float]
     extent: tuple[float, float]
+    _kept: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, key: Hashable, make: Callable[[], _T]) -> _T:
+        """What ``make`` returns, computed for the first of a clip's frames only."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        kept: _T = self._kept[key]
+        return kept
 
     @property
     def height(self) -> int:

@@ -98,3 +98,35 @@ def remap_layer(layer: Layer, x: Image, y: Image) -> Layer:
         borderValue=0,
     )
     return Layer(rgba[..., :3], rgba[..., 3:])
+
+
+def paste(picture: Image, piece: Layer, corner: tuple[int, int], matrix: Matrix) -> None:
+    """Put a small moved layer onto a picture, in place, touching only the pixels it covers.
+
+    Args:
+        picture: ``[H, W, 3]``, changed.
+        piece: A layer smaller than the picture.
+        corner: Where its upper left pixel lies before the move, x and y.
+        matrix: The move in the picture's coordinates.
+    """
+    height, width = picture.shape[:2]
+    tall, wide = piece.alpha.shape[:2]
+    left, top = corner
+    box = np.array([[left, top], [left + wide, top], [left + wide, top + tall], [left, top + tall]])
+    reached = box @ matrix[:, :2].T + matrix[:, 2]
+    low = np.maximum(np.floor(reached.min(axis=0)).astype(int), 0)
+    high = np.minimum(np.ceil(reached.max(axis=0)).astype(int) + 1, (width, height))
+    if (high <= low).any():
+        return
+    own = matrix.copy()
+    own[:, 2] += matrix[:, :2] @ np.array(corner) - low
+    lib = cv2()
+    rgba = lib.warpAffine(
+        np.concatenate([piece.rgb, piece.alpha], axis=2),
+        own,
+        (int(high[0] - low[0]), int(high[1] - low[1])),
+        flags=lib.INTER_LINEAR,
+    )
+    region = picture[low[1] : high[1], low[0] : high[0]]
+    region *= 1 - rgba[..., 3:]
+    region += rgba[..., :3]

@@ -39,8 +39,7 @@ def draw_background(
         The picture ``[H, W, 3]`` and how near each pixel is ``[H, W]``: 0 at infinity, 1 beside
         the subject.
     """
+    colours = rgb(colour), rgb(accent)
     if background in _DRAWN:
-        draw = _DRAWN[background][1]
-    else:
-        draw = PHOTOGRAPHS[background][1].draw
-    return draw(height, width, seed, rgb(colour), rgb(accent))
+        return _DRAWN[background][1](height, width, seed, *colours)
+    return PHOTOGRAPHS[background][1].draw(height, width, seed, *colours)

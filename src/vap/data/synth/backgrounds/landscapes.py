@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from vap.data.synth.curves import ramp
 from vap.data.synth.fields import generator, smooth_noise
 from vap.data.synth.opencv import cv2
 from vap.data.synth.palette import rgb, shade
@@ -15,6 +16,7 @@ from vap.data.synth.scene import Image
 from vap.data.synth.warp import pixel_grid
 
 Drawn = tuple[Image, Image]
+_LIT_WINDOWS = 0.55
 
 
 def sky(height: int, width: int, top: Image, bottom: Image) -> Image:
@@ -142,7 +144,7 @@ def city(height: int, width: int, seed: int, colour: Image, accent: Image) -> Dr
             lib.rectangle(nearness, (*box, *size), 0.3 + 0.2 * depth, -1)
             for row in np.arange(0.8 - tall + 0.04, 0.76, 0.07):
                 for column in np.arange(left + 0.02, left + wide - 0.02, 0.03):
-                    if rng.random() < 0.55:
+                    if rng.random() < _LIT_WINDOWS:
                         spot = (round(column * width), round(row * height))
                         pane = (max(1, width // 70), max(1, height // 36))
                         lib.rectangle(picture, (*spot, *pane), (1.0, 0.88, 0.5), -1)
@@ -186,7 +188,7 @@ def room(height: int, width: int, seed: int, colour: Image, accent: Image) -> Dr
     lib.rectangle(picture, pane, shade(accent, 0.6).tolist(), -1)
     floor = ridge(height, width, np.full(width, 0.74 * height, np.float32))
     fan = (x - width / 2) / (y - 0.45 * height).clip(0.1 * height)
-    boards = 1 - 0.18 * (np.sin(fan * 22) > 0.9)[..., None]
+    boards = 1 - 0.18 * ramp(np.sin(fan * 22), 0.85, 0.95)[..., None]
     wood = shade(rgb("brown"), 0.25) * boards * texture(height, width, 12, seed, 0.2)
     picture = picture * (1 - floor) + wood * floor
     return picture, 0.4 + 0.45 * floor[..., 0]

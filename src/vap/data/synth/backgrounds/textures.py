@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from vap.data.synth.curves import ramp
 from vap.data.synth.fields import generator, smooth_noise
 from vap.data.synth.opencv import cv2
 from vap.data.synth.palette import shade
@@ -12,6 +13,7 @@ from vap.data.synth.warp import pixel_grid
 
 Drawn = tuple[Image, Image]
 _NEARNESS = 0.5
+_JULIA_STEPS, _JULIA_ESCAPE = 14, 2.0
 
 
 def _backdrop(picture: Image) -> Drawn:
@@ -31,7 +33,7 @@ def leaves(height: int, width: int, seed: int, colour: Image, accent: Image) -> 
     lib = cv2()
     for radius in np.sort(rng.pareto(1.5, 160) * 0.03 + 0.03)[::-1]:
         x, y = rng.uniform(0, width), rng.uniform(0, height)
-        base = colour if rng.random() < 0.75 else accent
+        base = accent if rng.integers(4) == 0 else colour
         tint = np.clip(base + rng.normal(0, 0.13, 3), 0, 1)
         size = round(min(float(radius), 0.35) * height * 8)
         lib.circle(picture, (round(x * 8), round(y * 8)), size, tint.tolist(), -1, lib.LINE_8, 3)
@@ -97,7 +99,7 @@ def bokeh(height: int, width: int, seed: int, colour: Image, accent: Image) -> D
     for _ in range(30):
         layer = np.zeros((height, width, 3), np.float32)
         where = (round(rng.uniform(0, width) * 8), round(rng.uniform(0, height) * 8))
-        tint = (colour if rng.random() < 0.5 else accent) * rng.uniform(0.25, 0.6)
+        tint = (colour if rng.integers(2) else accent) * rng.uniform(0.25, 0.6)
         size = round(rng.uniform(0.04, 0.13) * height * 8)
         lib.circle(layer, where, size, tint.tolist(), -1, lib.LINE_8, 3)
         picture += layer
@@ -111,9 +113,9 @@ def hexagons(height: int, width: int, seed: int, colour: Image, accent: Image) -
     first = _lattice(x, y, side, 0.0)
     second = _lattice(x, y, side, 0.5)
     nearer = np.where(first[0] < second[0], first[1], second[1])
-    border = np.abs(first[0] - second[0]) < 0.06
+    inner = ramp(np.abs(first[0] - second[0]), 0.03, 0.09)
     tone = 0.5 + 0.5 * np.sin(nearer * 12.9898 + seed % 97)
-    return _mix(shade(accent, -0.4), shade(colour, 0.3), np.where(border, 0.0, 0.35 + 0.65 * tone))
+    return _mix(shade(accent, -0.4), shade(colour, 0.3), inner * (0.35 + 0.65 * tone))
 
 
 def _lattice(x: Image, y: Image, side: float, offset: float) -> tuple[Image, Image]:
@@ -131,11 +133,11 @@ def fractal(height: int, width: int, seed: int, colour: Image, accent: Image) ->
     constant = np.complex64(0.7885 * np.exp(1j * angle))
     z = ((x - width / 2) + 1j * (y - height / 2)).astype(np.complex64) / (0.42 * height)
     escape = np.zeros((height, width), np.float32)
-    for _ in range(14):
-        inside = np.abs(z) < 2
+    for _ in range(_JULIA_STEPS):
+        inside = np.abs(z) < _JULIA_ESCAPE
         escape += inside
         z = np.where(inside, z * z + constant, z)
-    return _mix(shade(colour, -0.6), shade(accent, 0.5), escape / 14)
+    return _mix(shade(colour, -0.6), shade(accent, 0.5), escape / _JULIA_STEPS)
 
 
 TEXTURES = {

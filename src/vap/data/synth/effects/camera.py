@@ -60,7 +60,7 @@ def tilt(scene: Scene, t: float, *, height: str, reach: float) -> Image:
     return whole(scene, moved(scene.centre, shift=(0.0, shift)))
 
 
-@POSITION.effect("as the camera glides past on rails", side=_SIDE, reach=Range(0.6, 0.95))
+@POSITION.effect("as the camera glides past on rails", side=_SIDE, reach=Range(0.45, 0.7))
 def truck(scene: Scene, t: float, *, side: str, reach: float) -> Image:
     """Move sideways: the near subject leaves fast, the far background hardly."""
     shift = -DIRECTIONS[side][0] * reach * scene.height * ease(t)
@@ -68,7 +68,7 @@ def truck(scene: Scene, t: float, *, side: str, reach: float) -> Image:
     return layer.over(parallax(scene, 0.4 * shift, 0.0))
 
 
-@POSITION.effect("as the camera rises on a crane", height=_HEIGHT, reach=Range(0.5, 0.8))
+@POSITION.effect("as the camera rises on a crane", height=_HEIGHT, reach=Range(0.35, 0.55))
 def crane(scene: Scene, t: float, *, height: str, reach: float) -> Image:
     """Move up or down: the subject crosses in front of a slower background, growing smaller."""
     shift = -DIRECTIONS[height][1] * reach * scene.height * ease(t)

@@ -81,7 +81,7 @@ def crash_zoom(scene: Scene, t: float, *, factor: float, when: float) -> Image:
     target = ((x - scene.centre[0]) * gone, (y - scene.centre[1]) * gone)
     frames = [
         whole(scene, moved(scene.centre, scale=scale * (1 - 0.25 * speed * share), shift=target))
-        for share in ((0.0, 1.0, 2.0) if speed > 1e-3 else (0.0,))
+        for share in ((0.0, 1.0, 2.0) if speed > 0 else (0.0,))
     ]
     return np.mean(frames, axis=0, dtype=np.float32)
 

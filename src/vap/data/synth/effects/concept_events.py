@@ -55,23 +55,23 @@ def confetti(scene: Scene, t: float, *, pattern: str, force: float) -> Image:
     flash = np.exp(-(((t - 0.15) / 0.08) ** 2)) if t > 0 else 0.0
     subject = scene.subject.paint(np.ones(3, np.float32), flash).fade(1 - ramp(t, 0.12, 0.22))
     canvas = Canvas(scene.height, scene.width)
-    age = max(0.0, t - 0.12) / 0.88
-    half = 0.028 * scene.height
-    for angle, speed, hue, spin in draws(90, 4, int(pattern)) if age > 0 else ():
-        direction = 2 * np.pi * float(angle)
-        far = force * scene.height * (0.15 + 0.6 * float(speed)) * brake(min(1.5 * age, 1))
-        x = scene.centre[0] + far * np.cos(direction)
-        y = scene.centre[1] + 0.8 * far * np.sin(direction) + 0.75 * scene.height * age * age
-        turn = 12 * age * float(spin) + float(hue) * 6
-        dx, dy = half * np.cos(turn), half * np.sin(turn)
-        flat = 0.4 + 0.6 * abs(np.cos(9 * age * float(spin) + 6 * float(speed)))
-        corners = [
-            (x + dx, y + dy),
-            (x - dy * flat, y + dx * flat),
-            (x - dx, y - dy),
-            (x + dy * flat, y - dx * flat),
-        ]
-        canvas.polygon(corners, hue_wheel(np.asarray(hue)))
+    if t > 0:
+        age = max(0.0, t - 0.12) / 0.88
+        paper = draws(64, 4, int(pattern)).T
+        far = force * scene.height * (0.15 + 0.6 * paper[1]) * brake(min(1.5 * age, 1))
+        x = scene.centre[0] + far * np.cos(2 * np.pi * paper[0])
+        y = scene.centre[1] + 0.8 * far * np.sin(2 * np.pi * paper[0])
+        y = y + 0.75 * scene.height * age * age
+        turn = 12 * age * paper[3] + 6 * paper[2]
+        side = 0.032 * scene.height * ramp(t, 0.12, 0.2)
+        flat = 0.4 + 0.6 * np.abs(np.cos(9 * age * paper[3] + 6 * paper[1]))
+        long_x, long_y = side * np.cos(turn), side * np.sin(turn)
+        corner_x = np.stack([x + long_x, x - long_y * flat, x - long_x, x + long_y * flat], 1)
+        corner_y = np.stack([y + long_y, y + long_x * flat, y - long_y, y - long_x * flat], 1)
+        for corners, hue in zip(
+            np.stack([corner_x, corner_y], 2), hue_wheel(paper[2]), strict=True
+        ):
+            canvas.polygon(corners, hue)
     return canvas.layer().over(subject.over(scene.background))
 
 
@@ -79,11 +79,11 @@ def confetti(scene: Scene, t: float, *, pattern: str, force: float) -> Image:
 def snow_over(scene: Scene, t: float, *, depth: float) -> Image:
     """Flakes fall and pile up on everything that faces upwards."""
     canvas = Canvas(scene.height, scene.width)
-    for place, start, speed in draws(70, 3):
+    for place, start, speed in draws(48, 3):
         y = (float(start) + t * (1.2 + float(speed))) % 1.2 - 0.1
         born = ramp(t * 4 - float(start) * 2, 0.0, 0.5)
         x = (float(place) + 0.03 * np.sin(9 * t + 6 * float(speed))) * scene.width
-        size = (0.008 + 0.01 * float(speed)) * scene.height * born
+        size = (0.01 + 0.012 * float(speed)) * scene.height * born
         canvas.disc(x, y * scene.height, size, np.ones(3, np.float32))
     thick = depth * 2 * scene.extent[1] * ease(t)
     above = warp_layer(scene.subject, moved(scene.centre, shift=(0.0, thick))).alpha
@@ -108,7 +108,7 @@ def bloom(scene: Scene, t: float, *, pattern: str, colour: str) -> Image:
             round(min(max(x, 0), scene.width - 1)),
         )
         opened = ramp(1.3 * t - 0.9 * float(start), 0.0, 0.3)
-        if scene.subject.alpha[row, column, 0] < 0.5 or opened == 0:
+        if scene.subject.alpha[row, column, 0] < 1 or opened == 0:
             continue
         radius = scene.radius * (0.12 + 0.08 * float(size)) * opened
         canvas.disc(x - radius, y + 0.7 * radius, 0.75 * radius, shade(rgb("green"), -0.2))

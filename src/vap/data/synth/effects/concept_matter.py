@@ -7,7 +7,7 @@ import numpy as np
 from vap.data.synth.curves import DIRECTIONS, ease, ramp, wave
 from vap.data.synth.effects.fronts import across_subject, reached
 from vap.data.synth.fields import cells, draws, smooth_noise
-from vap.data.synth.filters import blur, edges, grow_mask, hue_wheel, luminance, mixed
+from vap.data.synth.filters import blur, edges, grow_mask, hue_wheel, luminance, mixed, slopes
 from vap.data.synth.opencv import cv2
 from vap.data.synth.palette import rgb, shade
 from vap.data.synth.scene import Image, Layer, Scene
@@ -23,7 +23,7 @@ def _relief(scene: Scene) -> tuple[Image, Image]:
     """Slopes along x and y ``[H, W]`` of the subject taken for a rounded solid, about -1 to 1."""
     width = scene.radius / 3
     height = blur(scene.subject.alpha, width)[..., 0]
-    slope_y, slope_x = np.gradient(height)
+    slope_x, slope_y = slopes(height)
     return slope_x * width * 2.5, slope_y * width * 2.5
 
 
@@ -44,54 +44,73 @@ def turn_to_gold(scene: Scene, t: float, *, direction: str) -> Image:
 @MATTER.effect("turns to stone", direction=_DIRECTION, pattern=PATTERN)
 def turn_to_stone(scene: Scene, t: float, *, direction: str, pattern: str) -> Image:
     """Grey, grained and cracked."""
-    _, border, _ = cells(scene.height, scene.width, 7, int(pattern))
-    grain = smooth_noise(scene.height, scene.width, 30, int(pattern))[..., None]
+    stone = scene.once(("stone", pattern), lambda: _stone(scene, int(pattern)))
+    share = reached(across_subject(scene, direction), t)
+    return scene.subject.paint(stone, share).over(scene.background)
+
+
+def _stone(scene: Scene, pattern: int) -> Image:
+    """What the subject looks like as stone ``[H, W, 3]``."""
+    _, border, _ = cells(scene.height, scene.width, 7, pattern)
+    grain = smooth_noise(scene.height, scene.width, 30, pattern)[..., None]
     crack = ramp(border, 0.0, 0.018 * scene.height)[..., None]
-    stone = (0.2 + 0.5 * luminance(scene.colour)) * (0.7 + 0.6 * grain) * (0.35 + 0.65 * crack)
-    tint = np.array([0.98, 1.0, 1.0], np.float32)
-    return scene.subject.paint(
-        np.clip(stone * tint, 0, 1), reached(across_subject(scene, direction), t)
-    ).over(scene.background)
+    grey = (0.2 + 0.5 * luminance(scene.colour)) * (0.7 + 0.6 * grain) * (0.35 + 0.65 * crack)
+    return np.clip(grey * np.array([0.98, 1.0, 1.0], np.float32), 0, 1)
 
 
 @MATTER.effect("freezes to ice", pattern=PATTERN)
 def freeze(scene: Scene, t: float, *, pattern: str) -> Image:
-    """Ice climbs from the feet, with frost on the outline and icicles."""
-    facets, border, _ = cells(scene.height, scene.width, 9, int(pattern))
+    """Ice climbs from the feet, with frost around the outline."""
+    ice, frost = scene.once(("ice", pattern), lambda: _ice(scene, int(pattern)))
+    share = reached(across_subject(scene, "up"), t)
+    return scene.subject.paint(ice, share).over(frost.fade(share).over(scene.background))
+
+
+def _ice(scene: Scene, pattern: int) -> tuple[Image, Layer]:
+    """What the subject looks like as ice ``[H, W, 3]``, and the frost around it."""
+    facets, border, _ = cells(scene.height, scene.width, 9, pattern)
     tone = 0.75 + 0.5 * ((facets * 0.618) % 1)[..., None]
     ice = np.array([0.45, 0.78, 1.0], np.float32) * (0.45 + 0.55 * luminance(scene.colour)) * tone
     ice = ice + 0.6 * (1 - ramp(border, 0.0, 0.015 * scene.height))[..., None]
-    order = across_subject(scene, "up")
     rim = grow_mask(scene.subject.alpha, 0.03 * scene.height)
-    frost = Layer(np.repeat(rim, 3, axis=2) * np.array([0.9, 0.97, 1], np.float32), rim)
-    behind = frost.fade(reached(order, t)).over(scene.background)
-    return scene.subject.paint(np.clip(ice, 0, 1), reached(order, t)).over(behind)
+    return np.clip(ice, 0, 1), Layer(rim * np.array([0.9, 0.97, 1], np.float32), rim)
 
 
 @MATTER.effect("turns to clear glass", bend=Range(0.1, 0.2, signed=True))
 def turn_to_glass(scene: Scene, t: float, *, bend: float) -> Image:
     """The background shows through, refracted, with bright rims."""
+    glass = scene.once(("glass", bend), lambda: _glass(scene, 2 * bend * scene.height))
+    return scene.subject.paint(glass, ease(t)).over(scene.background)
+
+
+def _glass(scene: Scene, reach: float) -> Image:
+    """The background seen through the subject ``[H, W, 3]``, bent by up to ``reach`` pixels."""
     x, y = pixel_grid(scene.height, scene.width)
     slope_x, slope_y = _relief(scene)
-    reach = bend * scene.height * 2
     behind = remap_picture(scene.background, x + slope_x * reach, y + slope_y * reach)
     light = ramp(slope_x + slope_y, 0.25, 0.8)[..., None]
     rim = ramp(np.hypot(slope_x, slope_y), 0.35, 0.9)[..., None]
-    glass = behind * (1 - 0.35 * rim) * np.array([0.92, 1.0, 0.98], np.float32) + 0.7 * light
-    return scene.subject.paint(np.clip(glass, 0, 1), ease(t)).over(scene.background)
+    tint = np.array([0.92, 1.0, 0.98], np.float32)
+    return np.clip(behind * (1 - 0.35 * rim) * tint + 0.7 * light, 0, 1)
 
 
 @MATTER.effect("turns to polished chrome", direction=_DIRECTION)
 def turn_to_chrome(scene: Scene, t: float, *, direction: str) -> Image:
     """A mirror of a bright sky above a dark horizon."""
+    chrome = scene.once("chrome", lambda: _chrome(scene))
+    share = reached(across_subject(scene, direction), t)
+    return scene.subject.paint(chrome, share).over(scene.background)
+
+
+def _chrome(scene: Scene) -> Image:
+    """Reflections on the subject taken for a rounded solid ``[H, W, 3]``."""
     slope_x, slope_y = _relief(scene)
-    facing = (-slope_y + 0.3 * slope_x + 0.7 * (luminance(scene.colour)[..., 0] - 0.5))[..., None]
-    upper = ramp(facing, -0.05, 0.6)
-    mirror = np.where(facing > 0, 0.95 - 0.6 * upper, 0.12 + 0.75 * ramp(-facing, 0.0, 0.6))
-    chrome = mirror * np.array([0.9, 0.97, 1.0], np.float32)
-    return scene.subject.paint(
-        chrome.astype(np.float32), reached(across_subject(scene, direction), t)
-    ).over(scene.background)
+    detail = blur(luminance(scene.colour), 0.01 * scene.height)[..., 0] - 0.5
+    facing = (-slope_y + 0.3 * slope_x + 0.5 * detail)[..., None]
+    sky = 0.95 - 0.6 * ramp(facing, -0.05, 0.6)
+    ground = 0.12 + 0.75 * ramp(-facing, 0.0, 0.6)
+    mirror = mixed(ground, sky, ramp(facing, -0.03, 0.03))
+    return mirror * np.array([0.9, 0.97, 1.0], np.float32)
 
 
 @MATTER.effect("glows in rainbow colours", direction=_DIRECTION, bands=Range(0.6, 1.4))
@@ -112,7 +131,7 @@ def hologram(scene: Scene, t: float, *, colour: str) -> Image:
     light = shade(rgb(colour), 0.35) * (0.35 + 0.9 * luminance(scene.colour)) * scan
     rows = np.floor(y / (0.09 * scene.height)).astype(int)
     tear = draws(40, 1, int(t * 12))[rows % 40, 0]
-    shift = np.where(tear > 0.8, (tear - 0.9) * 1.2 * scene.height * amount, 0)
+    shift = np.clip(tear - 0.8, 0, None) * 0.9 * scene.height * amount
     layer = scene.subject.paint(np.clip(light * 1.25, 0, 1), amount).fade(1 - 0.3 * amount)
     return remap_layer(layer, x + shift, y).over(scene.background)
 

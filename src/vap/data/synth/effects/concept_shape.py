@@ -11,7 +11,7 @@ from vap.data.synth.fields import cells, draws, smooth_noise
 from vap.data.synth.palette import rgb, shade
 from vap.data.synth.scene import Image, Layer, Scene
 from vap.data.synth.schema import PATTERN, Catalogue, Choice, Range
-from vap.data.synth.warp import moved, pixel_grid, remap_layer, warp_layer
+from vap.data.synth.warp import moved, paste, pixel_grid, remap_layer, warp_layer
 
 SHAPE = Catalogue("concept")
 
@@ -62,26 +62,40 @@ def dissolve(scene: Scene, t: float, *, pattern: str) -> Image:
 @SHAPE.effect("shatters into pieces", pattern=PATTERN, force=Range(0.5, 0.9))
 def shatter(scene: Scene, t: float, *, pattern: str, force: float) -> Image:
     """Shards fly apart, turning, and fall out of the picture."""
-    numbers, border, centres = cells(scene.height, scene.width, 5, int(pattern))
-    chance = draws(len(centres), 2, int(pattern))
-    whole = scene.subject.alpha[..., 0]
-    cut = ramp(border, 0.0, 1.5)[..., None] if t > 0 else 1.0
-    picture = scene.background
-    for number, (x, y) in enumerate(centres):
-        own = (numbers == number) & (whole > 0.02)
+    if t == 0:
+        return scene.image
+    picture = scene.background.copy()
+    shards = scene.once(("shards", pattern), lambda: _shards(scene, int(pattern)))
+    chance = draws(len(shards), 2, int(pattern))
+    for (piece, corner), (speed, turn) in zip(shards, chance, strict=True):
+        tall, wide = piece.alpha.shape[:2]
+        middle = (corner[0] + wide / 2, corner[1] + tall / 2)
+        push = force * (0.6 + 0.8 * float(speed)) * brake(t) * 1.4
+        shift = (
+            (middle[0] - scene.centre[0]) * push * 1.6,
+            (middle[1] - scene.centre[1] - 0.3 * scene.radius) * push
+            + 1.5 * scene.height * accelerate(t),
+        )
+        matrix = moved(middle, shift=shift, degrees=(float(turn) - 0.5) * 500 * t)
+        paste(picture, piece, corner, matrix)
+    return picture
+
+
+def _shards(scene: Scene, pattern: int) -> list[tuple[Layer, tuple[int, int]]]:
+    """The subject cut into cells, each cropped to its box, with the box's upper left corner."""
+    numbers, border, centres = cells(scene.height, scene.width, 5, pattern)
+    cut = scene.subject.fade(ramp(border, 0.0, 1.5)[..., None])
+    shards = []
+    for number in range(len(centres)):
+        own = (numbers == number) & (scene.subject.alpha[..., 0] > 0)
         if not own.any():
             continue
-        shard = scene.subject.fade(own[..., None] * np.float32(1) * cut)
-        away_x, away_y = x - scene.centre[0], y - scene.centre[1]
-        push = force * (0.6 + 0.8 * float(chance[number, 0])) * brake(t) * 1.4
-        fall = 1.5 * scene.height * accelerate(t)
-        matrix = moved(
-            (float(x), float(y)),
-            shift=(away_x * push * 1.6, (away_y - 0.3 * scene.radius) * push + fall),
-            degrees=(float(chance[number, 1]) - 0.5) * 500 * t,
-        )
-        picture = warp_layer(shard, matrix).over(picture)
-    return picture
+        rows, columns = np.flatnonzero(own.any(axis=1)), np.flatnonzero(own.any(axis=0))
+        box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        mask = own[box][..., None]
+        piece = Layer(cut.rgb[box] * mask, cut.alpha[box] * mask)
+        shards.append((piece, (int(columns[0]), int(rows[0]))))
+    return shards
 
 
 @SHAPE.effect("multiplies into a row of copies", copies=Choice(("2", "4")), gap=Range(0.9, 1.2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from vap.data.synth.curves import accelerate, ease, ramp, wave
@@ -19,6 +21,7 @@ from vap.data.synth.warp import (
 
 IN_PLACE = Catalogue("motion")
 _SIDE = Choice(("left", "right"))
+_EDGE_ON = 0.03  # thinnest view of a card, so that its matrix stays invertible
 
 
 def sign(side: str) -> float:
@@ -60,7 +63,7 @@ def wobble(scene: Scene, t: float, *, waves: float, speed: float) -> Image:
     """Waves run up through the body."""
     x, y = pixel_grid(scene.height, scene.width)
     up = np.clip((scene.feet[1] - y) / (2 * scene.extent[1]), 0, 1.2)
-    bend = 0.3 * scene.extent[0] * ramp(t, 0, 0.2) * up**0.6
+    bend = 0.45 * scene.extent[0] * ramp(t, 0, 0.2) * up**0.6
     source_x = x + bend * np.sin(2 * np.pi * (up * waves - t * speed))
     return remap_layer(scene.subject, source_x, y).over(scene.background)
 
@@ -104,7 +107,7 @@ def pulse(scene: Scene, t: float, *, size: float, beats: str) -> Image:
 def flip_card(scene: Scene, t: float, *, turns: str, axis: str) -> Image:
     """Rotate in depth; its back is its mirror image."""
     width = float(np.cos(2 * np.pi * int(turns) * ease(t)))
-    width = width if abs(width) > 0.03 else 0.03
+    width = math.copysign(max(abs(width), _EDGE_ON), width)
     scale = (width, 1.0) if axis == "upright" else (1.0, width)
     return warp_layer(scene.subject, moved(scene.centre, scale=scale)).over(scene.background)
 
@@ -125,7 +128,7 @@ def somersault(scene: Scene, t: float, *, side: str, height: float) -> Image:
 def fall_over(scene: Scene, t: float, *, side: str) -> Image:
     """Topple about the feet like a felled tree and rebound a little."""
     down = accelerate(min(t / 0.7, 1))
-    rebound = 0.1 * abs(wave((t - 0.7) / 0.3 / 2)) if t > 0.7 else 0.0
+    rebound = 0.1 * abs(wave(max(t - 0.7, 0.0) / 0.3 / 2))
     angle = sign(side) * 90 * (down - rebound)
     slide = -0.35 * sign(side) * scene.extent[1] * down
     matrix = moved(scene.feet, degrees=angle, shift=(slide, -0.75 * scene.extent[0] * down))

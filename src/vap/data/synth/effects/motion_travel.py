@@ -82,7 +82,7 @@ def take_off(scene: Scene, t: float, *, shake: float) -> Image:
     return layer.over(fire.over(scene.background))
 
 
-@TRAVEL.effect("flies in a figure of eight", loops=Range(1, 1.4), reach=Range(0.4, 0.55))
+@TRAVEL.effect("flies in a figure of eight", loops=Range(1, 1.4), reach=Range(0.3, 0.42))
 def figure_eight(scene: Scene, t: float, *, loops: float, reach: float) -> Image:
     """A lying eight, banking into the turns."""
     turn = t * loops

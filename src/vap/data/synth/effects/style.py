@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
+from vap.data.synth.canvas import Canvas
 from vap.data.synth.curves import ease, ramp
 from vap.data.synth.effects.fronts import across_frame, reached
 from vap.data.synth.fields import draws, smooth_noise
 from vap.data.synth.filters import blur, edges, luminance, mixed, saturate
 from vap.data.synth.palette import rgb, shade
 from vap.data.synth.scene import Image, Scene
-from vap.data.synth.schema import Catalogue, Choice, Range
+from vap.data.synth.schema import Catalogue, Choice, Parameter, Range, Render, Value
 from vap.data.synth.warp import pixel_grid, remap_picture
 
 LIGHT = Catalogue("style")
@@ -31,6 +34,28 @@ def arrive(scene: Scene, styled: Image, t: float, arrival: str) -> Image:
     return mixed(scene.image, styled, reached(across_frame(scene, arrival), t))
 
 
+def still(catalogue: Catalogue, phrase: str, **parameters: Parameter) -> Callable[[Render], Render]:
+    """Enter the decorated ``(scene, **parameters) -> picture`` as a style that does not move.
+
+    The picture is drawn once a clip and arrives over time.
+
+    Args:
+        catalogue: Where to enter it.
+        phrase: The effect in words, after a subject.
+        parameters: What each keyword argument of the function may be.
+    """
+
+    def enter(draw: Render) -> Render:
+        def render(scene: Scene, t: float, *, arrival: str, **own: Value) -> Image:
+            key = (draw.__name__, *sorted(own.items()))
+            return arrive(scene, scene.once(key, lambda: draw(scene, **own)), t, arrival)
+
+        render.__name__ = draw.__name__
+        return catalogue.effect(phrase, arrival=ARRIVAL, **parameters)(render)
+
+    return enter
+
+
 def gradient(levels: Image, stops: list[tuple[float, float, float]]) -> Image:
     """Map brightness ``[H, W, 1]`` through evenly spaced colours to ``[H, W, 3]``."""
     places = np.linspace(0, 1, len(stops))
@@ -39,19 +64,19 @@ def gradient(levels: Image, stops: list[tuple[float, float, float]]) -> Image:
     return np.stack(channels, axis=2).astype(np.float32)
 
 
-@LIGHT.effect("turns into a photographic negative", arrival=ARRIVAL)
-def invert(scene: Scene, t: float, *, arrival: str) -> Image:
+@still(LIGHT, "turns into a photographic negative")
+def invert(scene: Scene) -> Image:
     """Light becomes dark, and every colour its opposite."""
-    return arrive(scene, 1 - scene.image, t, arrival)
+    return 1 - scene.image
 
 
-@LIGHT.effect("turns into an old sepia photograph", arrival=ARRIVAL)
-def sepia(scene: Scene, t: float, *, arrival: str) -> Image:
+@still(LIGHT, "turns into an old sepia photograph")
+def sepia(scene: Scene) -> Image:
     """Brown and cream, darker at the corners."""
     toned = gradient(
         luminance(scene.image), [(0.16, 0.08, 0.03), (0.62, 0.44, 0.26), (1, 0.93, 0.78)]
     )
-    return arrive(scene, toned * _vignette(scene, 0.5), t, arrival)
+    return toned * _vignette(scene, 0.5)
 
 
 def _vignette(scene: Scene, strength: float) -> Image:
@@ -61,26 +86,26 @@ def _vignette(scene: Scene, strength: float) -> Image:
     return (1 - strength * far**2.5)[..., None]
 
 
-@LIGHT.effect("falls into night", arrival=ARRIVAL, moon=Range(0.2, 0.8))
-def night(scene: Scene, t: float, *, arrival: str, moon: float) -> Image:
+@still(LIGHT, "falls into night", moon=Range(0.2, 0.8))
+def night(scene: Scene, *, moon: float) -> Image:
     """Dark blue, with a pool of moonlight and stars above."""
-    x, y = pixel_grid(scene.height, scene.width)
+    x, _ = pixel_grid(scene.height, scene.width)
     pool = np.exp(-(((x / scene.width - moon) / 0.25) ** 2))[..., None]
     blue = np.array([0.16, 0.22, 0.5], np.float32) * (0.25 + 1.1 * luminance(scene.image))
-    dark = mixed(blue, scene.image * 0.3, 0.25) * (0.6 + 0.5 * pool)
-    for place_x, place_y, size in draws(30, 3):
-        reach = (0.006 + 0.008 * float(size)) * scene.height
-        star_x, star_y = float(place_x) * scene.width, 0.35 * float(place_y) * scene.height
-        far = (x - star_x) ** 2 + (y - star_y) ** 2
-        dark = dark + np.exp(-far / (reach**2 + 0.15))[..., None]
+    dark: Image = mixed(blue, scene.image * 0.3, 0.25) * (0.6 + 0.5 * pool)
+    stars = Canvas(scene.height, scene.width)
+    for across, down, size in draws(30, 3):
+        radius = (0.007 + 0.008 * float(size)) * scene.height
+        stars.disc(across * scene.width, 0.35 * down * scene.height, radius, rgb("white"))
+    dark = stars.layer().over(dark)
     clear = dark * (1 - scene.subject.alpha) + scene.subject.alpha * np.minimum(
         dark, 0.75 * blue + 0.1
     )
-    return arrive(scene, np.clip(clear, 0, 1).astype(np.float32), t, arrival)
+    return np.clip(clear, 0, 1).astype(np.float32)
 
 
-@LIGHT.effect("is seen by a thermal camera", arrival=ARRIVAL)
-def thermal(scene: Scene, t: float, *, arrival: str) -> Image:
+@still(LIGHT, "is seen by a thermal camera")
+def thermal(scene: Scene) -> Image:
     """The subject glows hot before a cold background."""
     warm = 0.45 * luminance(scene.image) + 0.5 * blur(scene.subject.alpha, 0.03 * scene.height)
     heat = blur(np.clip(warm, 0, 1), 0.012 * scene.height)
@@ -92,22 +117,22 @@ def thermal(scene: Scene, t: float, *, arrival: str) -> Image:
         (1, 0.95, 0.5),
         (1, 1, 1),
     ]
-    return arrive(scene, gradient(heat, stops), t, arrival)
+    return gradient(heat, stops)
 
 
-@LIGHT.effect("turns into glowing neon lines", colour=Choice(("pink", "teal", "yellow", "two")))
-def neon(scene: Scene, t: float, *, colour: str) -> Image:
+@still(LIGHT, "turns into glowing neon lines", colour=Choice(("pink", "teal", "yellow", "two")))
+def neon(scene: Scene, *, colour: str) -> Image:
     """Contours of light in the dark."""
     x, _ = pixel_grid(scene.height, scene.width)
     line = ramp(edges(scene.image, 0.01 * scene.height), 0.12, 0.6)
     glow = np.clip(line + 1.2 * blur(line, 0.03 * scene.height), 0, 1.3)
     if colour == "two":
         side = (x / scene.width)[..., None]
-        tint = rgb("pink") * (1 - side) + rgb("teal") * side
+        tint: Image = rgb("pink") * (1 - side) + rgb("teal") * side
     else:
         tint = shade(rgb(colour), 0.2)
     lit = np.clip(glow * tint + 0.35 * line + 0.06 * scene.image, 0, 1)
-    return mixed(scene.image, lit.astype(np.float32), ease(t))
+    return lit.astype(np.float32)
 
 
 @LIGHT.effect("turns into an old silent film", arrival=ARRIVAL)
@@ -119,13 +144,15 @@ def old_film(scene: Scene, t: float, *, arrival: str) -> Image:
     grey = luminance(remap_picture(scene.image, x, y + weave))
     harsh = np.clip((grey - 0.5) * 1.35 + 0.5, 0, 1) * (0.78 + 0.3 * float(chance[1, 0]))
     film = np.repeat(harsh * _vignette(scene, 0.75), 3, axis=2)
+    dirt = Canvas(scene.height, scene.width)
     for place, bright, _, _ in chance[2:5]:
-        scratch = np.clip(0.011 * scene.height - np.abs(x - float(place) * scene.width) + 0.4, 0, 1)
-        film = mixed(film, np.float32(0.9 if bright > 0.4 else 0.05), 0.8 * scratch[..., None])
-    for place_x, place_y, size, _ in chance[5:12]:
-        far = np.hypot(x - float(place_x) * scene.width, y - float(place_y) * scene.height)
-        dust = np.clip((0.01 + 0.015 * float(size)) * scene.height - far + 0.5, 0, 1)
-        film = mixed(film, np.float32(0.05), dust[..., None])
+        column = float(place) * scene.width
+        line = [(column, -2.0), (column, scene.height + 2.0)]
+        dirt.line(line, 0.015 * scene.height, np.full(3, 0.05 + 0.85 * np.round(bright)))
+    for across, down, size, _ in chance[5:12]:
+        radius = (0.01 + 0.015 * float(size)) * scene.height
+        dirt.disc(across * scene.width, down * scene.height, radius, np.full(3, 0.05))
+    film = dirt.layer().fade(0.8).over(film)
     return arrive(scene, film.astype(np.float32), t, arrival)
 
 
@@ -155,7 +182,7 @@ def glitch(scene: Scene, t: float, *, strength: float) -> Image:
     amount = strength * scene.height * ease(min(1.4 * t, 1))
     chance = draws(12, 2, int(t * 12))
     rows = np.floor(y / scene.height * 12).astype(int).clip(0, 11)
-    jump = np.where(chance[rows, 0] > 0.6, (chance[rows, 1] - 0.5) * 5 * amount, 0)
+    jump = ramp(chance[rows, 0], 0.5, 0.6) * (chance[rows, 1] - 0.5) * 5 * amount
     parts = [
         remap_picture(np.ascontiguousarray(scene.image[..., channel]), x + jump + offset, y)
         for channel, offset in enumerate((-amount, 0.0, amount))
@@ -164,8 +191,8 @@ def glitch(scene: Scene, t: float, *, strength: float) -> Image:
     return saturate(np.stack(parts, axis=2) * scan[..., None], 1 + 0.6 * ease(t)).astype(np.float32)
 
 
-@LIGHT.effect("appears on the green screen of an old handheld game", arrival=ARRIVAL)
-def game_boy(scene: Scene, t: float, *, arrival: str) -> Image:
+@still(LIGHT, "appears on the green screen of an old handheld game")
+def game_boy(scene: Scene) -> Image:
     """Four greens, ordered dither, coarse dots."""
     x, y = pixel_grid(scene.height, scene.width)
     dot = max(1.0, scene.height / 48)
@@ -176,4 +203,4 @@ def game_boy(scene: Scene, t: float, *, arrival: str) -> Image:
     dither = ((column % 2) * 2 + (row % 2) * 3) % 4 / 4 - 0.375
     level = np.clip(np.round(grey * 3 + 0.9 * dither), 0, 3) / 3
     stops = [(0.06, 0.22, 0.06), (0.19, 0.38, 0.19), (0.55, 0.67, 0.06), (0.73, 0.8, 0.2)]
-    return arrive(scene, gradient(level[..., None], stops), t, arrival)
+    return gradient(level[..., None], stops)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from vap.data.synth.curves import ease, ramp
-from vap.data.synth.effects.style import ARRIVAL, arrive, gradient
-from vap.data.synth.fields import cells, smooth_noise
-from vap.data.synth.filters import blur, edges, luminance, mixed, saturate
+from vap.data.synth.canvas import Canvas
+from vap.data.synth.curves import ramp
+from vap.data.synth.effects.style import gradient, still
+from vap.data.synth.fields import cells, draws, smooth_noise
+from vap.data.synth.filters import blur, edges, luminance, mixed, saturate, slopes
 from vap.data.synth.opencv import cv2
 from vap.data.synth.palette import rgb
 from vap.data.synth.scene import Image, Scene
@@ -15,6 +16,7 @@ from vap.data.synth.schema import PATTERN, Catalogue, Choice, Range
 from vap.data.synth.warp import pixel_grid, remap_picture
 
 DRAWING = Catalogue("style")
+_STROKES = 700
 
 
 def _cells_of(picture: Image, x: Image, y: Image) -> Image:
@@ -22,8 +24,8 @@ def _cells_of(picture: Image, x: Image, y: Image) -> Image:
     return remap_picture(blur(picture, 0.015 * picture.shape[0]), x, y)
 
 
-@DRAWING.effect("turns into a pencil sketch", arrival=ARRIVAL)
-def pencil_sketch(scene: Scene, t: float, *, arrival: str) -> Image:
+@still(DRAWING, "turns into a pencil sketch")
+def pencil_sketch(scene: Scene) -> Image:
     """Grey strokes and hatching on paper."""
     x, y = pixel_grid(scene.height, scene.width)
     grey = luminance(scene.image)[..., 0]
@@ -32,38 +34,37 @@ def pencil_sketch(scene: Scene, t: float, *, arrival: str) -> Image:
     line = ramp(edges(scene.image, 0.008 * scene.height)[..., 0], 0.1, 0.65)
     paper = 0.97 - 0.06 * smooth_noise(scene.height, scene.width, 40)
     drawn = np.clip(paper - shadow - 0.8 * line, 0.08, 1)
-    return arrive(scene, np.repeat(drawn[..., None], 3, axis=2), t, arrival)
+    return np.repeat(drawn[..., None], 3, axis=2)
 
 
-@DRAWING.effect("turns into a poster of few flat colours", levels=Choice(("2", "3")))
-def posterise(scene: Scene, t: float, *, levels: str) -> Image:
+@still(DRAWING, "turns into a poster of few flat colours", levels=Choice(("2", "3")))
+def posterise(scene: Scene, *, levels: str) -> Image:
     """Each channel keeps two or three values."""
     steps = int(levels)
     smooth = saturate(blur(scene.image, 0.012 * scene.height), 1.8)
     flat = np.floor(np.clip(smooth, 0, 0.999) * steps) / (steps - 1)
-    return mixed(scene.image, flat.astype(np.float32), ease(t))
+    return flat.astype(np.float32)
 
 
-@DRAWING.effect(
-    "turns into pop art with printed dots", arrival=ARRIVAL, ink=Choice(("blue", "red"))
-)
-def pop_art(scene: Scene, t: float, *, arrival: str, ink: str) -> Image:
-    """Halftone dots on flat yellow or pink."""
+@still(DRAWING, "turns into pop art with printed dots", ink=Choice(("blue", "red")))
+def pop_art(scene: Scene, *, ink: str) -> Image:
+    """Halftone dots on flat paper, another one for the subject."""
     x, y = pixel_grid(scene.height, scene.width)
     pitch = 0.075 * scene.height
     across, down = (x + y) / pitch / 1.414, (x - y) / pitch / 1.414
     grey = blur(luminance(scene.image), 0.02 * scene.height)[..., 0]
-    radius = 0.75 * np.sqrt(np.clip(1 - grey, 0, 1))
+    low, high = np.percentile(grey, (3, 97))
+    radius = 0.64 * np.sqrt(np.clip((high - grey) / max(high - low, 0.05), 0, 1))
     away = np.hypot(across - np.round(across), down - np.round(down))
     dots = np.clip((radius - away) * pitch + 0.5, 0, 1)[..., None]
-    paper = rgb("yellow") if ink == "blue" else np.array([1.0, 0.86, 0.9], np.float32)
-    return arrive(
-        scene, mixed(np.broadcast_to(paper, scene.image.shape), rgb(ink), dots), t, arrival
-    )
+    papers = ("yellow", "pink") if ink == "blue" else ("white", "yellow")
+    paper = scene.subject.alpha * rgb(papers[1]) + (1 - scene.subject.alpha) * rgb(papers[0])
+    contour = ramp(edges(np.repeat(scene.subject.alpha, 3, axis=2), 0.012 * scene.height), 0.3, 0.8)
+    return mixed(paper, rgb(ink), np.maximum(dots, contour))
 
 
-@DRAWING.effect("turns into a watercolour", arrival=ARRIVAL)
-def watercolour(scene: Scene, t: float, *, arrival: str) -> Image:
+@still(DRAWING, "turns into a watercolour")
+def watercolour(scene: Scene) -> Image:
     """Pale washes with dark rims on rough paper, running at the edges."""
     x, y = pixel_grid(scene.height, scene.width)
     run = 0.06 * scene.height
@@ -78,11 +79,11 @@ def watercolour(scene: Scene, t: float, *, arrival: str) -> Image:
     y_far = np.minimum(y, scene.height - 1 - y) / scene.height
     ragged = np.minimum(x_far, y_far) + 0.07 * (bend_x + bend_y)
     painted = mixed(np.full_like(pale, 0.97), pale, ramp(ragged, 0.0, 0.05)[..., None])
-    return arrive(scene, np.clip(painted, 0, 1).astype(np.float32), t, arrival)
+    return np.clip(painted, 0, 1).astype(np.float32)
 
 
-@DRAWING.effect("turns into a mosaic of tiles", arrival=ARRIVAL, rows=Range(9, 13))
-def mosaic(scene: Scene, t: float, *, arrival: str, rows: float) -> Image:
+@still(DRAWING, "turns into a mosaic of tiles", rows=Range(9, 13))
+def mosaic(scene: Scene, *, rows: float) -> Image:
     """Square stones with bevels and dark grout."""
     x, y = pixel_grid(scene.height, scene.width)
     side = scene.height / round(rows)
@@ -94,22 +95,22 @@ def mosaic(scene: Scene, t: float, *, arrival: str, rows: float) -> Image:
     rim = np.minimum(np.minimum(in_x, side - 1 - in_x), np.minimum(in_y, side - 1 - in_y))
     joint = ramp(rim, -0.6, 0.06 * side + 0.4)[..., None]
     laid = mixed(np.full_like(stones, 0.22), stones * bevel[..., None], joint)
-    return arrive(scene, np.clip(laid, 0, 1).astype(np.float32), t, arrival)
+    return np.clip(laid, 0, 1).astype(np.float32)
 
 
-@DRAWING.effect("turns into a blueprint", arrival=ARRIVAL)
-def blueprint(scene: Scene, t: float, *, arrival: str) -> Image:
+@still(DRAWING, "turns into a blueprint")
+def blueprint(scene: Scene) -> Image:
     """White lines on blue squared paper."""
     x, y = pixel_grid(scene.height, scene.width)
     pitch = scene.height / 8
     grid = np.maximum(np.cos(x / pitch * 2 * np.pi), np.cos(y / pitch * 2 * np.pi))
     line = ramp(edges(scene.image, 0.008 * scene.height), 0.08, 0.5)
     paper = np.array([0.07, 0.22, 0.55], np.float32) + 0.14 * ramp(grid, 0.85, 1.0)[..., None]
-    return arrive(scene, mixed(paper, np.float32(0.96), line).astype(np.float32), t, arrival)
+    return mixed(paper, 0.96, line).astype(np.float32)
 
 
-@DRAWING.effect("turns into a comic with ink lines", arrival=ARRIVAL)
-def comic(scene: Scene, t: float, *, arrival: str) -> Image:
+@still(DRAWING, "turns into a comic with ink lines")
+def comic(scene: Scene) -> Image:
     """Flat loud colours, thick black contours, dotted shadows."""
     x, y = pixel_grid(scene.height, scene.width)
     smooth = cv2().bilateralFilter(scene.image, 5, 0.3, 0.03 * scene.height)
@@ -119,11 +120,11 @@ def comic(scene: Scene, t: float, *, arrival: str) -> Image:
     dots = np.cos(x / pitch * 2 * np.pi) * np.cos(y / pitch * 2 * np.pi)
     shade_of = ramp(0.5 - luminance(smooth), 0.0, 0.25) * ramp(dots, 0.1, 0.5)[..., None]
     inked = (1 - 0.55 * shade_of) * (flat * 0.9 + 0.1) * (1 - line)
-    return arrive(scene, inked.astype(np.float32), t, arrival)
+    return inked.astype(np.float32)
 
 
-@DRAWING.effect("turns into a stained-glass window", arrival=ARRIVAL, pattern=PATTERN)
-def stained_glass(scene: Scene, t: float, *, arrival: str, pattern: str) -> Image:
+@still(DRAWING, "turns into a stained-glass window", pattern=PATTERN)
+def stained_glass(scene: Scene, *, pattern: str) -> Image:
     """Glowing panes between black lead."""
     numbers, border, centres = cells(scene.height, scene.width, 9, int(pattern))
     middle = centres[numbers.astype(int)]
@@ -131,32 +132,35 @@ def stained_glass(scene: Scene, t: float, *, arrival: str, pattern: str) -> Imag
     panes = np.clip(panes * (1.0 + 0.25 * np.tanh(border / (0.03 * scene.height)))[..., None], 0, 1)
     lead = ramp(border, 0.006 * scene.height, 0.024 * scene.height)[..., None]
     contour = 1 - ramp(edges(scene.subject.alpha.repeat(3, axis=2), 0.01 * scene.height), 0.3, 0.8)
-    return arrive(scene, (panes * lead * contour).astype(np.float32), t, arrival)
+    return (panes * lead * contour).astype(np.float32)
 
 
-@DRAWING.effect("turns into an oil painting", arrival=ARRIVAL, pattern=PATTERN)
-def oil_paint(scene: Scene, t: float, *, arrival: str, pattern: str) -> Image:
-    """Short thick strokes that follow a flow, with a relief of paint."""
-    x, y = pixel_grid(scene.height, scene.width)
-    flow = smooth_noise(scene.height, scene.width, 2, int(pattern)) * 2 * np.pi
-    along = (x * np.cos(flow) + y * np.sin(flow)) / (0.16 * scene.height)
-    across = (y * np.cos(flow) - x * np.sin(flow)) / (0.055 * scene.height)
-    step_along = (along + 0.5 * (np.floor(across) % 2)) % 1 - 0.5
-    step_across = across % 1 - 0.5
-    back_x = step_along * 0.16 * scene.height
-    back_y = step_across * 0.055 * scene.height
-    middle_x = x - back_x * np.cos(flow) + back_y * np.sin(flow)
-    middle_y = y - back_x * np.sin(flow) - back_y * np.cos(flow)
-    strokes = saturate(_cells_of(scene.image, middle_x, middle_y), 1.35)
-    relief = 1 + 0.45 * step_across - 0.3 * (np.abs(step_across) > 0.4)
-    return arrive(scene, np.clip(strokes * relief[..., None], 0, 1).astype(np.float32), t, arrival)
+@still(DRAWING, "turns into an oil painting", pattern=PATTERN)
+def oil_paint(scene: Scene, *, pattern: str) -> Image:
+    """Thick strokes that follow a flow, each of one colour, with a relief of paint."""
+    height, width = scene.height, scene.width
+    source = saturate(blur(scene.image, 0.02 * height), 1.4)
+    flow = 2.5 * smooth_noise(height, width, 2, int(pattern))
+    canvas = Canvas(height, width)
+    for across, down, tone, turn in draws(_STROKES, 4, int(pattern)):
+        x, y = float(across) * (width - 1), float(down) * (height - 1)
+        place = round(y), round(x)
+        angle = float(flow[place]) + 0.6 * float(turn)
+        reach_x, reach_y = 0.055 * height * np.cos(angle), 0.055 * height * np.sin(angle)
+        paint = source[place] * (0.8 + 0.4 * float(tone))
+        stroke = [(x - reach_x, y - reach_y), (x + reach_x, y + reach_y)]
+        canvas.line(stroke, 0.05 * height, paint)
+    painted = canvas.layer().over(source)
+    slope_x, slope_y = slopes(luminance(painted)[..., 0])
+    relief = 0.012 * height * np.clip(slope_x + slope_y, -0.3, 0.3)
+    return np.clip(painted + relief[..., None], 0, 1)
 
 
-@DRAWING.effect("turns into cross-stitch embroidery", arrival=ARRIVAL)
-def cross_stitch(scene: Scene, t: float, *, arrival: str) -> Image:
+@still(DRAWING, "turns into cross-stitch embroidery")
+def cross_stitch(scene: Scene) -> Image:
     """Crossed threads on dark cloth."""
     x, y = pixel_grid(scene.height, scene.width)
-    side = scene.height / 16
+    side = scene.height / 13
     column, row = np.floor(x / side), np.floor(y / side)
     yarn = saturate(_cells_of(scene.image, (column + 0.5) * side, (row + 0.5) * side), 1.3)
     in_x, in_y = (x + 0.5) / side - column - 0.5, (y + 0.5) / side - row - 0.5
@@ -165,15 +169,15 @@ def cross_stitch(scene: Scene, t: float, *, arrival: str) -> Image:
     light = 0.75 + 0.5 * (1 - ramp(np.abs(in_x - in_y), 0.0, 0.3))[..., None]
     cloth = np.array([0.13, 0.11, 0.12], np.float32)
     sewn = mixed(np.broadcast_to(cloth, yarn.shape), np.clip(yarn * light, 0, 1), thread)
-    return arrive(scene, sewn.astype(np.float32), t, arrival)
+    return sewn.astype(np.float32)
 
 
-@DRAWING.effect("is embossed in metal", arrival=ARRIVAL, metal=Choice(("silver", "copper")))
-def emboss(scene: Scene, t: float, *, arrival: str, metal: str) -> Image:
+@still(DRAWING, "is embossed in metal", metal=Choice(("silver", "copper")))
+def emboss(scene: Scene, *, metal: str) -> Image:
     """A relief of one colour, lit from the upper left."""
     grey = blur(luminance(scene.image), 0.008 * scene.height)[..., 0]
-    slope_y, slope_x = np.gradient(grey)
+    slope_x, slope_y = slopes(grey)
     light = np.clip(0.5 + (slope_x + slope_y) * 0.028 * scene.height, 0, 1)[..., None]
     silver = [(0.1, 0.11, 0.13), (0.56, 0.58, 0.61), (1.0, 1.0, 1.0)]
     copper = [(0.16, 0.05, 0.02), (0.72, 0.42, 0.26), (1.0, 0.9, 0.75)]
-    return arrive(scene, gradient(light, silver if metal == "silver" else copper), t, arrival)
+    return gradient(light, silver if metal == "silver" else copper)

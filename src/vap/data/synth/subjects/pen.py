@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vap.data.synth.filters import slopes
 from vap.data.synth.opencv import cv2
 from vap.data.synth.palette import rgb
 from vap.data.synth.scene import Image
@@ -76,7 +77,7 @@ class Pen:
         rgb = lib.resize(self._rgb * mask[..., None], size, interpolation=lib.INTER_AREA)
         alpha = lib.resize(mask, size, interpolation=lib.INTER_AREA)
         relief = lib.GaussianBlur(alpha, (0, 0), max(self._size / 12, 0.8))
-        slope_y, slope_x = np.gradient(relief)
+        slope_x, slope_y = slopes(relief)
         light = 1 + np.clip((slope_x + 1.6 * slope_y) * self._size * 0.09, -0.28, 0.28)
         lit = np.clip(rgb * light[..., None], 0, alpha[..., None])
         return lit.astype(np.float32), alpha[..., None].astype(np.float32)
