@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -108,6 +109,23 @@ class Generation:
     request: GenerationRequest
     record: RunRecord
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+def demo_request() -> GenerationRequest:
+    """The bundled demonstration: a reference and an image that the bundled model never saw.
+
+    Raises:
+        FileNotFoundError: If the package was installed without its demonstration files.
+    """
+    folder = BUNDLED_FOLDER / "demo"
+    described = json.loads((folder / "demo.json").read_text(encoding="utf-8"))
+    return GenerationRequest(
+        image=folder / described["image"],
+        references=(folder / described["reference"],),
+        prompt=described["prompt"],
+        reference_prompts=(described["reference_prompt"],),
+        seed=described["seed"],
+    )
 
 
 def load_for(request: GenerationRequest) -> Any:

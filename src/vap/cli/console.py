@@ -62,6 +62,9 @@ def show_json(value: Any) -> None:
 
 def quiet_libraries() -> None:
     """Keep the libraries' own bars and notices off the terminal; errors still show."""
+    # Before the import: these two speak while diffusers looks for optional kernels.
+    for name in ("torch.utils._pytree", "torchao"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
@@ -69,7 +72,6 @@ def quiet_libraries() -> None:
         library.set_verbosity_error()
         library.disable_progress_bar()
     warnings.simplefilter("ignore")
-    logging.getLogger("torchao").setLevel(logging.ERROR)
 
 
 @contextmanager

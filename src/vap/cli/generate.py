@@ -66,16 +66,21 @@ def generate(
     repeat: Annotated[
         Path | None, typer.Option(help="Make the video of this file (or its .json) again.")
     ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Use the bundled reference, image and captions.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Animate an image with the semantics of a reference video."""
     with reporting(as_json=as_json):
-        from vap.generation import GenerationRequest
+        from vap.generation import GenerationRequest, demo_request
 
         quiet_libraries()
         place = _output(output, repeat)
         if repeat is not None:
             request = _repeated(repeat, image, tuple(reference or ()), video_prompt)
+        elif demo:
+            request = demo_request()
         else:
             if image is None:
                 message = "--image is missing: the picture that becomes the first frame."

@@ -1,0 +1,47 @@
+# `make demo` and `make test` set up everything they need in .venv; nothing outside it is touched.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+CORE   := $(VENV)/.core
+DEV    := $(VENV)/.dev
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+OUT    := outputs/demo
+
+.PHONY: demo test check lint types clean help
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+demo: $(CORE) ## Animate the bundled image with the bundled reference video
+	@mkdir -p $(OUT)
+	@$(BIN)/vap generate --demo -o $(OUT)/demo.mp4 --sheet $(OUT)/demo.png
+
+test: $(DEV) ## Run the tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: lint types ## Lint and type-check
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(DEV)
+	$(BIN)/mypy
+
+clean: ## Remove the environment and everything generated
+	rm -rf $(VENV) outputs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name it with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# torch first: a lone requirement lets pip take the build that suits this machine.
+$(CORE): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) torch
+	$(PIP) --editable .
+	@touch $@
+
+$(DEV): $(CORE)
+	$(PIP) --editable '.[data,dev,quant,train]'
+	@touch $@
