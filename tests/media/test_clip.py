@@ -1,3 +1,4 @@
+import hashlib
 from fractions import Fraction
 
 import numpy as np
@@ -134,8 +135,6 @@ def test_bfloat16_tensor_is_read():
 
 
 def test_digest_of_a_file_is_that_of_its_bytes(video):
-    import hashlib  # noqa: PLC0415
-
     assert read_clip(video).sha256 == hashlib.sha256(video.read_bytes()).hexdigest()
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.media.making import colours, moving
-from vap.media import MediaError, read_clip, read_metadata, write_video
+from vap.media import MediaError, read_clip, read_metadata, stills, write, write_video
 
 CONTAINERS = ["a.mp4", "a.webm", "a.gif", "a"]
 METADATA = {"prompt": 'a "quoted" café, 雪', "seed": 7, "nested": [1, None, {"x": 0.5}]}
@@ -121,8 +121,6 @@ class Interrupting:
 @pytest.mark.parametrize("name", CONTAINERS)
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("boom")])
 def test_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, name, error):
-    from vap.media import stills, write  # noqa: PLC0415
-
     path = write_video(tmp_path / name, moving(2), 16)
     before = read_clip(path).sha256
     broken = stills.Frames("broken", 4, 48, 64, Interrupting(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,9 +135,9 @@ def _shorten(text: str, room: int, pen: ImageDraw.ImageDraw) -> str:
     text, font = " ".join(text.split()), _font()
     if pen.textlength(text, font) <= room:
         return text
-    while text and pen.textlength(text + "...", font) > room:
-        text = text[:-1]
-    return text.rstrip() + "..." if text else ""
+    lengths = range(len(text))
+    too_long = bisect_right(lengths, room, key=lambda n: pen.textlength(text[:n] + "...", font))
+    return text[: too_long - 1].rstrip() + "..." if too_long > 1 else ""
 
 
 def _text_width(strips: Sequence[_Strip]) -> int:

@@ -113,7 +113,9 @@ def _video_stream(path: Path, container: Any) -> Any:
             stream.thread_type = "AUTO"
             return stream
     others = sorted({stream.type for stream in container.streams} - {"video"})
-    problem = f"it has no video stream, only {' and '.join(others)}" if others else "it is empty"
+    problem = (
+        f"it has no video stream, only {' and '.join(others)}" if others else "it holds no streams"
+    )
     raise refusal(path, problem, "Give a file with pictures, or export it with its video track.")
 
 

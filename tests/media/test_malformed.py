@@ -1,0 +1,133 @@
+import contextlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.media.making import moving
+from tests.media.malformed import ABSURD, CASES, DAMAGED, Case
+from vap.media import MediaError, MediaLimits, read_clip, read_image, read_metadata, write_video
+
+SECONDS = 5
+MEGABYTES = 1000
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name[:40])
+def test_malformed_media_is_refused_by_name_and_at_once(tmp_path, case: Case):
+    path = tmp_path / case.name
+    case.make(path)
+    before = time.perf_counter()
+    with pytest.raises(MediaError, match=case.match) as caught:
+        case.read(path)
+    assert time.perf_counter() - before < SECONDS
+    message = str(caught.value)
+    assert str(path) in message
+    assert message.endswith((".", "fixed.mp4", "_pixels", "_bytes"))
+
+
+def test_damaged_and_absurd_media_take_little_memory(tmp_path):
+    cases = [*DAMAGED, *ABSURD]
+    for case in cases:
+        case.make(tmp_path / case.name)
+    code = (
+        "import resource, sys\n"
+        "from vap.media import MediaError, read_clip, read_image\n"
+        "for item in sys.argv[1:]:\n"
+        "    kind, path = item.split(':', 1)\n"
+        "    try:\n"
+        "        {'read_clip': read_clip, 'read_image': read_image}[kind](path)\n"
+        "    except MediaError:\n"
+        "        pass\n"
+        "    else:\n"
+        "        sys.exit(path + ' was read')\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
+    )
+    items = [f"{case.read.__name__}:{tmp_path / case.name}" for case in cases]
+    command = [sys.executable, "-c", code, *items]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < MEGABYTES
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sound")
+    files = [
+        write_video(folder / name, moving(3, 32, 32), 16) for name in ("a.mp4", "a.webm", "a.gif")
+    ]
+    return [path.read_bytes() for path in files]
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_any_bytes_are_read_or_refused_in_words(tmp_path, sound, data):
+    magic = data.draw(
+        st.sampled_from(
+            [b"", b"\x1aE\xdf\xa3", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"RIFF", b"\xff\xd8\xff"]
+        )
+    )
+    content = magic + data.draw(st.binary(max_size=200))
+    whole = data.draw(st.sampled_from([None, *sound]))
+    if whole is not None:
+        changed = bytearray(whole)
+        places = st.integers(0, len(changed) - 1)
+        for place, value in data.draw(
+            st.dictionaries(places, st.integers(0, 255), max_size=20)
+        ).items():
+            changed[place] = value
+        content = bytes(changed)
+    path = tmp_path / "any.mp4"
+    path.write_bytes(content)
+    for read in (read_clip, read_image, read_metadata):
+        with contextlib.suppress(MediaError):  # any other error fails the test
+            read(path)
+
+
+def test_unreadable_file_is_refused(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "a.mp4", moving(2), 16)
+
+    def denied(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", denied)  # also for the superuser, whom modes do not bind
+    with pytest.raises(MediaError, match=r"a\.mp4: permission denied\. Make it readable"):
+        read_clip(path)
+
+
+def test_cover_picture_of_a_song_is_no_video(tmp_path):
+    path = tmp_path / "song.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuvj420p"
+        stream.disposition = av.stream.Disposition.attached_pic
+        frame = av.VideoFrame.from_ndarray(moving(1, 32, 32)[0]).reformat(format="yuvj420p")
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with pytest.raises(MediaError, match="song"):
+        read_clip(path)
+
+
+@pytest.mark.parametrize(
+    ("limits", "match"),
+    [
+        (MediaLimits(frames=5), "6 frames or more, and 5 are allowed.*MediaLimits.frames"),
+        (MediaLimits(seconds=0.1), r"lasts 0\.5 s, longer than the 0\.1 s.*MediaLimits\.seconds"),
+        (MediaLimits(pixels=100), "100.* allowed.*MediaLimits.pixels"),
+        (MediaLimits(file_bytes=100), "more than the 100 allowed.*MediaLimits.file_bytes"),
+    ],
+)
+def test_each_limit_names_itself(tmp_path, limits, match):
+    path = write_video(tmp_path / "a.mp4", moving(8), 16)
+    with pytest.raises(MediaError, match=match):
+        read_clip(path, limits=limits)
+
+
+def test_stills_are_clips_where_allowed():
+    assert len(read_clip(moving(1), limits=MediaLimits(min_frames=1)).frames) == 1
