@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data.clips_on_disk import inspected, made_clip
-from vap.data.captions import SidecarCaptioner, TemplateCaptioner
+from vap.data.captions import RememberingCaptioner, SidecarCaptioner, TemplateCaptioner
 
 
 @pytest.fixture
@@ -36,6 +36,12 @@ def test_a_template_is_filled_with_the_names_as_words(clip):
         TemplateCaptioner("{name} as {condition} {{x}}").caption(clip)
         == "red car 1 as ice cube {x}"
     )
+
+
+def test_captions_once_made_are_kept_beside_the_clip(clip):
+    first = RememberingCaptioner(TemplateCaptioner("first")).caption(clip)
+    again = RememberingCaptioner(TemplateCaptioner("second")).caption(clip)
+    assert first == again == SidecarCaptioner().caption(clip) == "first"
 
 
 @pytest.mark.parametrize("template", ["{path}", "{}", "{name.__class__}", "{name", "{name:d}"])

@@ -91,6 +91,11 @@ def test_a_stage_of_ones_own_replaces_the_epochs():
     assert (pair.winner.score, pair.loser.score, pair.reference.score) == (60.0, 40.0, 85.0)
 
 
+def test_impossible_weights_are_refused():
+    with pytest.raises(ValueError, match="beta=0"):
+        PreferenceRules(beta=0.0)
+
+
 def test_a_stage_whose_winners_may_lose_is_refused():
     with pytest.raises(ValueError, match="loser_to < winner_from"):
         PreferenceStage(50.0, 50.0)

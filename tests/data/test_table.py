@@ -11,7 +11,7 @@ from vap.data.schema import CLIP_COLUMNS, ProblemKind, TableError
 from vap.data.table import Table, read_table, write_table
 
 SHARED_FOLDER = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

@@ -25,7 +25,13 @@ from vap.cli.data_console import (
 )
 from vap.data.benchmark import check_benchmark, read_benchmark
 from vap.data.build import BuildRules, ReferenceChoice, build_table
-from vap.data.captions import DEFAULT_TEMPLATE, Captioner, SidecarCaptioner, TemplateCaptioner
+from vap.data.captions import (
+    DEFAULT_TEMPLATE,
+    Captioner,
+    RememberingCaptioner,
+    SidecarCaptioner,
+    TemplateCaptioner,
+)
 from vap.data.check import check_table, load_table
 from vap.data.duplicates import DEFAULT_DISTANCE
 from vap.data.exports import write_preferences, write_samples
@@ -244,6 +250,9 @@ def build(
     model: Annotated[
         str | None, typer.Option(help="Folder or Hub id of a vision-language chat model.")
     ] = None,
+    keep_captions: Annotated[
+        bool, typer.Option(help="Keep captions as clip.txt, and use those that are there.")
+    ] = False,
     judge: Annotated[
         Literal["agreement", "sidecar", "constant"],
         typer.Option(help="Scores: agreement with the condition, clip.score, or one for all."),
@@ -274,6 +283,8 @@ def build(
             workers=workers,
         )
         captioner = _captioner(captions, template, model)
+        if keep_captions:
+            captioner = RememberingCaptioner(captioner)
         with progress_bars() as progress:
             made = build_table(
                 folder, captioner, _judge(judge, score), rules, root=root, progress=progress

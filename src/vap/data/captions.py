@@ -8,6 +8,7 @@ from string import Formatter
 from typing import Protocol
 
 from vap.data.clips import InspectedClip
+from vap.media.atomic import atomic_file
 
 DEFAULT_TEMPLATE = "{name}, {condition}"
 _FIELDS = frozenset({"condition", "name"})
@@ -40,6 +41,34 @@ class SidecarCaptioner:
             message = f"the caption {clip.path.with_suffix('.txt').name} is empty"
             raise ValueError(message)
         return text
+
+
+@dataclass(frozen=True, slots=True)
+class RememberingCaptioner:
+    """Keeps another captioner's captions as sidecars, so that work once done is not done again.
+
+    A clip that has its ``.txt`` is not captioned anew, whoever wrote it: captions may be corrected
+    by hand, and a build that was interrupted goes on where it stopped.
+
+    Attributes:
+        captioner: Asked for the captions that are missing.
+    """
+
+    captioner: Captioner
+
+    def caption(self, clip: InspectedClip) -> str:
+        """The sidecar's text, else a new caption, written beside the clip.
+
+        Raises:
+            ValueError: If the sidecar is no text, or the captioner cannot caption the clip.
+        """
+        sidecar = clip.path.with_suffix(".txt")
+        if sidecar.exists():
+            return SidecarCaptioner().caption(clip)
+        caption = self.captioner.caption(clip)
+        with atomic_file(sidecar) as partial:
+            partial.write_text(caption + "\n", encoding="utf-8")
+        return caption
 
 
 @dataclass(frozen=True, slots=True)

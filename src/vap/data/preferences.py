@@ -55,6 +55,11 @@ class PreferenceRules:
     splits: frozenset[str] | None = frozenset({TRAIN})
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if not (self.alpha >= 0 and self.beta > 0):
+            message = f"alpha={self.alpha}, beta={self.beta}: take alpha ≥ 0 and beta > 0."
+            raise ValueError(message)
+
 
 @dataclass(frozen=True, slots=True)
 class PreferencePair:
