@@ -1,3 +1,130 @@
-"""Rendered clips as network input."""
+"""Pairs encoded once: latents, conditions and image tokens in safetensors shards.
+
+A shard holds N pairs; the axis ``S`` of size 2 is the side of a pair, reference then target.
+Values are float16: latents are normalised, so nothing is near the format's limits.
+"""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+_TENSORS = ("latents", "conditions", "image_tokens")
+
+
+@dataclass(frozen=True)
+class EncodedPairs:
+    """Encoded pairs, both sides of each.
+
+    Attributes:
+        latents: Normalised VAE latents ``[N, S, C, F, H, W]``.
+        conditions: Normalised VAE latents of the first frame followed by zeros (mid-grey in
+            pixels), of the same shape: what an image-to-video model is given.
+        image_tokens: Image encoder's tokens of the first frame ``[N, S, I, D]``.
+        captions: For each pair and side, the caption without and with the effect.
+        names: The condition of each pair.
+    """
+
+    latents: Tensor
+    conditions: Tensor
+    image_tokens: Tensor
+    captions: Sequence[tuple[tuple[str, str], tuple[str, str]]]
+    names: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class ClipBatch:
+    """One side of some pairs: what a network is given of a clip.
+
+    Attributes:
+        latents: ``[B, C, F, H, W]`` in float32.
+        conditions: ``[B, C, F, H, W]`` in float32.
+        image_tokens: ``[B, I, D]`` in float32.
+        captions: Caption without and with the effect, of each clip.
+    """
+
+    latents: Tensor
+    conditions: Tensor
+    image_tokens: Tensor
+    captions: Sequence[tuple[str, str]]
+
+
+def write_shard(path: Path, pairs: EncodedPairs) -> None:
+    """Write one shard, whole or not at all."""
+    tensors = {name: getattr(pairs, name).to(torch.float16).contiguous() for name in _TENSORS}
+    metadata = {"captions": json.dumps(pairs.captions), "names": json.dumps(list(pairs.names))}
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata=metadata)
+    partial.replace(path)
+
+
+def read_shards(folder: Path) -> EncodedPairs:
+    """Read all shards of a folder into memory, in the order of their names.
+
+    Raises:
+        FileNotFoundError: If the folder holds no shard.
+        ValueError: If the shards are of different sizes of clip or encoder.
+    """
+    paths = sorted(folder.glob("*.safetensors"))
+    if not paths:
+        message = (
+            f"There is no shard (*.safetensors) in {str(folder)!r}. Run the recipe's latents "
+            "stage first, or give the folder that it wrote."
+        )
+        raise FileNotFoundError(message)
+    parts: dict[str, list[Tensor]] = {name: [] for name in _TENSORS}
+    captions: list[tuple[tuple[str, str], tuple[str, str]]] = []
+    names: list[str] = []
+    for path in paths:
+        with safe_open(path, framework="pt") as shard:
+            for name in _TENSORS:
+                parts[name].append(shard.get_tensor(name))
+            metadata = shard.metadata()
+        for reference, target in json.loads(metadata["captions"]):
+            captions.append(((reference[0], reference[1]), (target[0], target[1])))
+        names += json.loads(metadata["names"])
+    for name, tensors in parts.items():
+        shapes = {tuple(tensor.shape[1:]) for tensor in tensors}
+        if len(shapes) > 1:
+            message = f"The shards in {str(folder)!r} disagree on the shape of {name}: {shapes}."
+            raise ValueError(message)
+    latents, conditions, image_tokens = (torch.cat(parts[name]) for name in _TENSORS)
+    return EncodedPairs(latents, conditions, image_tokens, captions, names)
+
+
+def take(pairs: EncodedPairs, indices: Sequence[int], sides: Sequence[int]) -> ClipBatch:
+    """One side of some pairs.
+
+    Args:
+        pairs: Where from.
+        indices: Which pairs.
+        sides: For each, 0 for the reference, 1 for the target.
+    """
+    rows, columns = torch.as_tensor(indices), torch.as_tensor(sides)
+    return ClipBatch(
+        pairs.latents[rows, columns].float(),
+        pairs.conditions[rows, columns].float(),
+        pairs.image_tokens[rows, columns].float(),
+        [pairs.captions[i][s] for i, s in zip(indices, sides, strict=True)],
+    )
+
+
+def draw(pairs: EncodedPairs, count: int, seed: int, step: int) -> tuple[list[int], list[int]]:
+    """Pairs and sides of a training step, a function of seed and step.
+
+    A pair works in both directions, so the target's side is drawn too.
+    """
+    rng = np.random.default_rng([seed, step])
+    indices = rng.choice(len(pairs), size=count, replace=count > len(pairs))
+    return indices.tolist(), rng.integers(0, 2, size=count).tolist()

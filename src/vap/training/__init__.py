@@ -1,0 +1,1 @@
+"""Training: recipes, one loop, and the stages of a model."""

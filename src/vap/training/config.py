@@ -1,0 +1,351 @@
+"""Training recipes: one YAML file a stage, checked key by key before anything is built."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from vap.data.synth import Split
+
+
+class Section(BaseModel):
+    """A part of a recipe: immutable, and unknown keys are an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RenderConfig(Section):
+    """Which procedural clips are rendered.
+
+    Attributes:
+        conditions: Names of the conditions of ``vap.data.synth``; empty for all that train.
+        height: Pixels.
+        width: Pixels.
+        frames: Frames of a clip, 1 + 4k.
+        split: Which conditions and scenes are drawn, see ``vap.data.synth``.
+    """
+
+    conditions: tuple[str, ...] = ()
+    height: int = Field(64, gt=0)
+    width: int = Field(96, gt=0)
+    frames: int = Field(17, gt=0)
+    split: Split = "train"
+
+
+class OptimizerConfig(Section):
+    """How weights move.
+
+    Attributes:
+        name: ``adamw``, or ``muon`` for matrices with ``adamw`` for everything else.
+        learning_rate: Peak rate of AdamW.
+        muon_learning_rate: Peak rate of Muon, on AdamW's scale (its updates are matched in size).
+        betas: Decay rates of AdamW's moments.
+        epsilon: AdamW's denominator floor.
+        weight_decay: Decoupled decay of matrices; vectors are not decayed.
+        clip: Largest global gradient norm.
+        warmup: Steps of linear warm-up.
+        schedule: ``constant`` after the warm-up, or ``cosine`` decay to zero.
+        ema: Decay of the averaged weights that are saved; 0 saves the last weights.
+    """
+
+    name: Literal["adamw", "muon"] = "adamw"
+    learning_rate: float = Field(1e-5, gt=0)
+    muon_learning_rate: float = Field(1e-3, gt=0)
+    betas: tuple[float, float] = (0.9, 0.99)
+    epsilon: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    clip: float = Field(1.0, gt=0)
+    warmup: int = Field(100, ge=0)
+    schedule: Literal["constant", "cosine"] = "cosine"
+    ema: float = Field(0.0, ge=0, lt=1)
+
+
+class LoopConfig(Section):
+    """How long a stage trains, and what it leaves behind.
+
+    Attributes:
+        steps: Optimiser steps, and the length of the schedule.
+        stop: Step at which to end early, parts written as at the end; 0 for never.
+        batch_size: Samples a step (and process).
+        seed: Seed of initialisation, data order and noise.
+        precision: Arithmetic of the forward pass; weights are always float32.
+        math_attention: Plain matrix products for attention: on CPUs the fused kernel's backward
+            pass is several times slower for sequences of some hundred tokens.
+        threads: CPU threads of PyTorch; 0 leaves PyTorch's choice.
+        log_every: Steps between lines of ``metrics.jsonl``.
+        checkpoint_every: Steps between checkpoints; 0 writes only the last.
+    """
+
+    steps: int = Field(gt=0)
+    stop: int = Field(0, ge=0)
+    batch_size: int = Field(gt=0)
+    seed: int = 0
+    precision: Literal["no", "bf16"] = "no"
+    math_attention: bool = False
+    threads: int = Field(0, ge=0)
+    log_every: int = Field(20, gt=0)
+    checkpoint_every: int = Field(500, ge=0)
+
+
+class AutoencoderConfig(Section):
+    """Size of the ``AutoencoderKLWan``: 8× smaller in space (2× by patches), 4× in time."""
+
+    base_dim: int = Field(16, gt=0)
+    decoder_base_dim: int = Field(24, gt=0)
+    z_dim: int = Field(16, gt=0)
+    dim_mult: tuple[int, int, int] = (1, 2, 2)
+    num_res_blocks: int = Field(1, gt=0)
+
+
+class VAEStage(Section):
+    """Train the video autoencoder on rendered clips.
+
+    Attributes:
+        gradient_weight: Weight of the L1 distance between spatial and temporal differences.
+        kl_weight: Weight of the divergence from a standard normal, mean over latent elements.
+        statistics_clips: Clips from which the latents' mean and scale are measured at the end.
+        start: VAE folder to continue from; a fresh one when absent.
+    """
+
+    stage: Literal["vae"]
+    output: Path
+    loop: LoopConfig
+    optimizer: OptimizerConfig = OptimizerConfig()
+    render: RenderConfig = RenderConfig()
+    model: AutoencoderConfig = AutoencoderConfig()
+    gradient_weight: float = Field(0.5, ge=0)
+    kl_weight: float = Field(1e-3, ge=0)
+    statistics_clips: int = Field(64, gt=0)
+    start: Path | None = None
+
+
+class EncoderConfig(Section):
+    """Sizes of the text encoder (UMT5) and the image encoder (CLIP vision)."""
+
+    text_dim: int = Field(64, gt=0)
+    text_layers: int = Field(2, gt=0)
+    text_heads: int = Field(4, gt=0)
+    image_dim: int = Field(64, gt=0)
+    image_layers: int = Field(2, gt=1)
+    image_heads: int = Field(4, gt=0)
+    image_size: int = Field(64, gt=0)
+    image_patch: int = Field(16, gt=0)
+    seed: int = 0
+
+
+class LatentsStage(Section):
+    """Render pairs and encode each once into shards.
+
+    Attributes:
+        vae: Folder of the trained VAE.
+        pairs: Pairs to encode.
+        first: Index of the first pair, so that several runs can share the work.
+        shard_size: Pairs a file.
+        seed: Seed of the rendered pairs.
+        threads: CPU threads of PyTorch; 0 leaves PyTorch's choice.
+    """
+
+    stage: Literal["latents"]
+    output: Path
+    vae: Path
+    pairs: int = Field(gt=0)
+    first: int = Field(0, ge=0)
+    shard_size: int = Field(256, gt=0)
+    seed: int = 0
+    threads: int = Field(0, ge=0)
+    render: RenderConfig = RenderConfig()
+    encoders: EncoderConfig = EncoderConfig()
+
+
+class TransformerConfig(Section):
+    """Size of the backbone, in the words of ``WanTransformer3DModel``."""
+
+    num_layers: int = Field(6, gt=0)
+    num_attention_heads: int = Field(4, gt=0)
+    attention_head_dim: int = Field(40, gt=0)
+    ffn_dim: int = Field(480, gt=0)
+    freq_dim: int = Field(64, gt=0)
+    patch_size: tuple[int, int, int] = (1, 2, 2)
+
+
+class FlowConfig(Section):
+    """The flow-matching objective.
+
+    Attributes:
+        prediction: What the network outputs: the ``velocity`` ε - x₀, or the clean ``sample``.
+        logit_mean: Mean of the logit-normal noise levels.
+        logit_std: Standard deviation of the logit-normal noise levels.
+        shift: Flow shift of the 1000 training sigmas.
+        sigma_floor: Smallest sigma in the velocity weighting of a ``sample`` prediction.
+    """
+
+    prediction: Literal["velocity", "sample"] = "velocity"
+    logit_mean: float = 0.0
+    logit_std: float = Field(1.0, gt=0)
+    shift: float = Field(1.0, gt=0)
+    sigma_floor: float = Field(0.05, gt=0)
+
+
+class BackboneStage(Section):
+    """Train the stock image-to-video backbone (and its text encoder) from captions.
+
+    Attributes:
+        latents: Folder of shards written by the ``latents`` stage.
+        effect_in_caption: Share of captions that name the effect.
+        caption_dropout: Share of captions replaced by the empty one, for guidance.
+        text_tokens: Longest caption in tokens while training (inference always takes 512).
+    """
+
+    stage: Literal["backbone"]
+    output: Path
+    latents: Path
+    loop: LoopConfig
+    optimizer: OptimizerConfig = OptimizerConfig()
+    flow: FlowConfig = FlowConfig()
+    model: TransformerConfig = TransformerConfig()
+    encoders: EncoderConfig = EncoderConfig()
+    effect_in_caption: float = Field(0.5, ge=0, le=1)
+    caption_dropout: float = Field(0.1, ge=0, le=1)
+    text_tokens: int = Field(40, gt=0)
+    start: Path | None = None
+
+
+class ExpertStage(Section):
+    """Train the expert on pairs, the backbone frozen; captions never name the effect.
+
+    Attributes:
+        latents: Folder of shards written by the ``latents`` stage.
+        backbone: Output folder of the ``backbone`` stage.
+        expert_blocks: Depths that get an expert; empty for all.
+        text_tokens: Longest caption in tokens while training (inference always takes 512).
+    """
+
+    stage: Literal["expert"]
+    output: Path
+    latents: Path
+    backbone: Path
+    loop: LoopConfig
+    optimizer: OptimizerConfig = OptimizerConfig()
+    flow: FlowConfig = FlowConfig()
+    expert_blocks: tuple[int, ...] = ()
+    caption_dropout: float = Field(0.1, ge=0, le=1)
+    text_tokens: int = Field(40, gt=0)
+
+
+class ExportStage(Section):
+    """Gather the parts into one pipeline folder, weights in half precision."""
+
+    stage: Literal["export"]
+    output: Path
+    vae: Path
+    backbone: Path
+    expert: Path
+    flow_shift: float = Field(1.0, gt=0)
+
+
+Recipe = VAEStage | LatentsStage | BackboneStage | ExpertStage | ExportStage
+_RECIPE: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="stage")])
+
+
+class RecipeError(ValueError):
+    """A recipe cannot be used; the message lists every problem and where it is."""
+
+
+def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
+    """Read and check a recipe.
+
+    Args:
+        path: YAML file of one stage.
+        overrides: ``"loop.steps=100"``-like changes, values in YAML.
+
+    Returns:
+        The typed recipe.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        RecipeError: If the file is not a mapping, or a key or value is not allowed.
+    """
+    if not path.is_file():
+        message = f"There is no recipe {str(path)!r}. Give the path of a YAML file."
+        raise FileNotFoundError(message)
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        message = f"{path} is not a YAML file: {error}"
+        raise RecipeError(message) from error
+    if not isinstance(tree, dict):
+        message = f"{path} holds {type(tree).__name__}, not a mapping of recipe keys."
+        raise RecipeError(message)
+    for override in overrides:
+        _apply(tree, override)
+    return parse_recipe(tree, source=str(path))
+
+
+def parse_recipe(tree: dict[str, Any], source: str = "the recipe") -> Recipe:
+    """Check a tree of plain values.
+
+    Args:
+        tree: Keys and values of one stage.
+        source: What error messages call it.
+
+    Raises:
+        RecipeError: Naming each wrong key with the nearest valid one, and each wrong value.
+    """
+    try:
+        return _RECIPE.validate_python(tree)
+    except ValidationError as error:
+        problems = "\n".join(f"  {_explain(dict(entry), tree)}" for entry in error.errors())
+        message = f"{source} is not a valid recipe:\n{problems}"
+        raise RecipeError(message) from error
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        message = f"The override {override!r} is not of the form key.subkey=value."
+        raise RecipeError(message)
+    *parents, last = key.split(".")
+    node = tree
+    for parent in parents:
+        node = node.setdefault(parent, {})
+        if not isinstance(node, dict):
+            message = f"The override {override!r} goes through {parent!r}, which is not a section."
+            raise RecipeError(message)
+    try:
+        node[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        message = f"The override {override!r} has no readable value: {error}"
+        raise RecipeError(message) from error
+
+
+def _explain(entry: dict[str, Any], tree: dict[str, Any]) -> str:
+    """One problem in words; the first part of pydantic's location is the stage's tag."""
+    location = [str(part) for part in entry["loc"]]
+    stage = tree.get("stage")
+    keys = location[1:] if location and location[0] == stage else location
+    where = ".".join(keys) or "stage"
+    if entry["type"] != "extra_forbidden":
+        return f"{where}: {entry['msg']} (given {entry.get('input')!r})"
+    allowed = _allowed_keys(str(stage), keys[:-1])
+    nearest = difflib.get_close_matches(keys[-1], allowed, n=1)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"allowed: {', '.join(allowed)}"
+    return f"{where}: unknown key; {hint}"
+
+
+def _allowed_keys(stage: str, parents: list[str]) -> list[str]:
+    section: type[BaseModel] | None = next(
+        (
+            kind
+            for kind in Recipe.__args__
+            if kind.model_fields["stage"].annotation == Literal[stage]
+        ),
+        None,
+    )
+    for parent in parents:
+        annotation: Any = section.model_fields[parent].annotation if section else None
+        section = annotation if isinstance(annotation, type) else None
+    return sorted(section.model_fields) if section else []

@@ -1,0 +1,1 @@
+"""Objectives: what a network is given and what its output costs."""

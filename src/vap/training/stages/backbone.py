@@ -1,0 +1,158 @@
+"""Stage ``backbone``: the stock image-to-video model, told by the caption what happens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import WanTransformer3DModel
+from torch import Tensor, nn
+from transformers import T5Tokenizer, UMT5EncoderModel
+
+from vap.data.latents import ClipBatch, draw, read_shards, take
+from vap.training.compact_text import use_compact_text
+from vap.training.config import BackboneStage, EncoderConfig, TransformerConfig
+from vap.training.encoders import (
+    build_image_encoder,
+    build_image_processor,
+    build_text_encoder,
+    build_tokenizer,
+    encode_text,
+    save_encoders,
+    synth_captions,
+    token_ids,
+)
+from vap.training.objectives.flow_matching import (
+    add_noise,
+    draw_sigmas,
+    flow_loss,
+    with_condition,
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a step trains on: clips, and their captions as ids and mask ``[B, L]``."""
+
+    clips: ClipBatch
+    ids: Tensor
+    mask: Tensor
+
+
+def build_transformer(
+    config: TransformerConfig, encoders: EncoderConfig, channels: int
+) -> WanTransformer3DModel:
+    """A fresh stock backbone for latents of ``channels`` channels."""
+    return WanTransformer3DModel(
+        patch_size=config.patch_size,
+        num_attention_heads=config.num_attention_heads,
+        attention_head_dim=config.attention_head_dim,
+        in_channels=2 * channels + 4,
+        out_channels=channels,
+        text_dim=encoders.text_dim,
+        freq_dim=config.freq_dim,
+        ffn_dim=config.ffn_dim,
+        num_layers=config.num_layers,
+        image_dim=encoders.image_dim,
+        added_kv_proj_dim=config.num_attention_heads * config.attention_head_dim,
+    )
+
+
+def caption_batch(
+    tokenizer: T5Tokenizer, captions: list[str], text_tokens: int
+) -> tuple[Tensor, Tensor]:
+    """Ids and mask ``[B, text_tokens]``, the last column padding in every row.
+
+    Raises:
+        ValueError: If a caption does not fit.
+    """
+    ids, mask = token_ids(tokenizer, captions, text_tokens - 1)
+    return F.pad(ids, (0, 1), value=tokenizer.pad_token_id), F.pad(mask, (0, 1))
+
+
+class BackboneTask:
+    """Flow matching of single clips with the caption, the first frame and nothing else.
+
+    Attributes:
+        model: Text encoder and transformer, trained together.
+    """
+
+    model: nn.Module
+
+    def __init__(self, recipe: BackboneStage) -> None:
+        self.recipe = recipe
+        self.pairs = read_shards(recipe.latents)
+        channels = self.pairs.latents.shape[2]
+        if recipe.start:
+            self.tokenizer = T5Tokenizer.from_pretrained(recipe.start / "tokenizer")
+            text_encoder = UMT5EncoderModel.from_pretrained(recipe.start / "text_encoder")
+            transformer = WanTransformer3DModel.from_pretrained(recipe.start / "transformer")
+        else:
+            self.tokenizer = build_tokenizer(synth_captions())
+            text_encoder = build_text_encoder(recipe.encoders, len(self.tokenizer))
+            torch.manual_seed(recipe.loop.seed)
+            transformer = build_transformer(recipe.model, recipe.encoders, channels)
+        use_compact_text(transformer, recipe.text_tokens)
+        self.text_encoder, self.transformer = text_encoder, transformer
+        self.model = _CaptionedDenoiser(text_encoder, transformer)
+
+    def batch(self, step: int) -> Sample:
+        """Clips of a step with captions that name the effect, do not, or are empty."""
+        recipe = self.recipe
+        clips = take(self.pairs, *draw(self.pairs, recipe.loop.batch_size, recipe.loop.seed, step))
+        rng = np.random.default_rng([recipe.loop.seed, step, 1])
+        captions = [
+            ""
+            if rng.random() < recipe.caption_dropout
+            else effect
+            if rng.random() < recipe.effect_in_caption
+            else scene
+            for scene, effect in clips.captions
+        ]
+        return Sample(clips, *caption_batch(self.tokenizer, captions, recipe.text_tokens))
+
+    def loss(
+        self, model: nn.Module, batch: Sample, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Flow-matching loss at one random noise level per clip."""
+        clean, flow = batch.clips.latents, self.recipe.flow
+        sigma = draw_sigmas(len(clean), flow, generator)
+        noisy = add_noise(clean, sigma, torch.randn(clean.shape, generator=generator))
+        prediction = model(
+            with_condition(noisy.noisy, batch.clips.conditions),
+            noisy.timestep,
+            batch.ids,
+            batch.mask,
+            batch.clips.image_tokens,
+        )
+        return {"loss": flow_loss(prediction.float(), clean, noisy, flow).mean()}
+
+    def save(self, output: Path) -> None:
+        """Write tokenizer, encoders and transformer under their pipeline names."""
+        encoders = self.recipe.encoders
+        self.transformer.save_pretrained(output / "transformer")
+        save_encoders(
+            output,
+            self.tokenizer,
+            self.text_encoder,
+            build_image_encoder(encoders),
+            build_image_processor(encoders),
+        )
+
+
+class _CaptionedDenoiser(nn.Module):
+    """Text encoder and transformer in one forward."""
+
+    def __init__(self, text_encoder: UMT5EncoderModel, transformer: nn.Module) -> None:
+        super().__init__()
+        self.text_encoder = text_encoder
+        self.transformer = transformer
+
+    def forward(
+        self, latents: Tensor, timestep: Tensor, ids: Tensor, mask: Tensor, image_tokens: Tensor
+    ) -> Tensor:
+        text = encode_text(self.text_encoder, ids, mask)
+        return self.transformer(latents, timestep, text, image_tokens, return_dict=False)[0]

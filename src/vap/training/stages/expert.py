@@ -1,0 +1,113 @@
+"""Stage ``expert``: the reference stream learns to tell the frozen backbone what happens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import T5Tokenizer, UMT5EncoderModel
+
+from vap.data.latents import ClipBatch, draw, read_shards, take
+from vap.models.wan import WanVideoAsPromptTransformer3DModel
+from vap.training.compact_text import use_compact_text
+from vap.training.config import ExpertStage
+from vap.training.encoders import encode_text
+from vap.training.objectives.flow_matching import (
+    REFERENCE_TIMESTEP,
+    add_noise,
+    draw_sigmas,
+    flow_loss,
+    with_condition,
+)
+from vap.training.stages.backbone import caption_batch
+
+
+@dataclass(frozen=True)
+class PairSample:
+    """Both sides of some pairs, with captions as ids and mask ``[2·B, L]``, targets first."""
+
+    target: ClipBatch
+    reference: ClipBatch
+    ids: Tensor
+    mask: Tensor
+
+
+class ExpertTask:
+    """Flow matching of targets whose effect only their reference shows.
+
+    Attributes:
+        model: The transformer; only its expert requires gradients.
+    """
+
+    model: nn.Module
+
+    def __init__(self, recipe: ExpertStage) -> None:
+        self.recipe = recipe
+        self.pairs = read_shards(recipe.latents)
+        self.tokenizer = T5Tokenizer.from_pretrained(recipe.backbone / "tokenizer")
+        self.text_encoder = UMT5EncoderModel.from_pretrained(recipe.backbone / "text_encoder")
+        self.text_encoder.requires_grad_(False).eval()
+        torch.manual_seed(recipe.loop.seed)
+        self.transformer = build_expert(recipe.backbone, recipe.expert_blocks)
+        use_compact_text(self.transformer, recipe.text_tokens)
+        self.model = self.transformer
+
+    def batch(self, step: int) -> PairSample:
+        """Pairs of a step; both captions describe the scene alone."""
+        recipe = self.recipe
+        indices, sides = draw(self.pairs, recipe.loop.batch_size, recipe.loop.seed, step)
+        target = take(self.pairs, indices, sides)
+        reference = take(self.pairs, indices, [1 - side for side in sides])
+        rng = np.random.default_rng([recipe.loop.seed, step, 1])
+        kept = rng.random(len(indices)) >= recipe.caption_dropout
+        # Dropped together: guidance replaces both captions at inference.
+        captions = [
+            scene if keep else ""
+            for side in (target, reference)
+            for keep, (scene, _) in zip(kept, side.captions, strict=True)
+        ]
+        return PairSample(
+            target, reference, *caption_batch(self.tokenizer, captions, recipe.text_tokens)
+        )
+
+    def loss(
+        self, model: nn.Module, batch: PairSample, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Flow-matching loss of the targets, references clean."""
+        clean, flow = batch.target.latents, self.recipe.flow
+        sigma = draw_sigmas(len(clean), flow, generator)
+        noisy = add_noise(clean, sigma, torch.randn(clean.shape, generator=generator))
+        with torch.no_grad():
+            text, reference_text = encode_text(self.text_encoder, batch.ids, batch.mask).chunk(2)
+        reference = with_condition(batch.reference.latents, batch.reference.conditions)
+        prediction = model(
+            with_condition(noisy.noisy, batch.target.conditions),
+            noisy.timestep,
+            text,
+            batch.target.image_tokens,
+            reference_hidden_states=reference.unsqueeze(1),
+            reference_encoder_hidden_states=reference_text.unsqueeze(1),
+            reference_encoder_hidden_states_image=batch.reference.image_tokens.unsqueeze(1),
+            reference_timestep=torch.full_like(noisy.timestep, REFERENCE_TIMESTEP),
+            return_dict=False,
+        )[0]
+        return {"loss": flow_loss(prediction.float(), clean, noisy, flow).mean()}
+
+    def save(self, output: Path) -> None:
+        """Write backbone and expert together as ``output/transformer``."""
+        self.transformer.save_pretrained(output / "transformer")
+
+
+def build_expert(backbone: Path, depths: tuple[int, ...]) -> WanVideoAsPromptTransformer3DModel:
+    """A frozen backbone with an expert copied from it.
+
+    Args:
+        backbone: Output folder of the backbone stage.
+        depths: Blocks that get an expert; empty for all.
+    """
+    model = WanVideoAsPromptTransformer3DModel.from_pretrained(backbone / "transformer")
+    model.add_expert(depths or tuple(range(model.config.num_layers)))
+    return model.initialise_expert().freeze_backbone()

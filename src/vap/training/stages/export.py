@@ -1,0 +1,55 @@
+"""Stage ``export``: one pipeline folder in the released layout, weights in half precision."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLWan, UniPCMultistepScheduler
+from diffusers import __version__ as diffusers_version
+from transformers import CLIPVisionModel, UMT5EncoderModel
+
+from vap.models.wan import WanVideoAsPromptTransformer3DModel
+from vap.training.config import ExportStage
+
+_COPIED = ("tokenizer", "image_processor")
+_COMPONENTS = {
+    "image_encoder": ("transformers", "CLIPVisionModel"),
+    "image_processor": ("transformers", "CLIPImageProcessor"),
+    "scheduler": ("diffusers", "UniPCMultistepScheduler"),
+    "text_encoder": ("transformers", "UMT5EncoderModel"),
+    "tokenizer": ("transformers", "T5TokenizerFast"),
+    "transformer": ("diffusers", "WanVideoAsPromptTransformer3DModel"),
+    "vae": ("diffusers", "AutoencoderKLWan"),
+}
+
+
+def export_pipeline(recipe: ExportStage) -> Path:
+    """Gather the parts that the earlier stages wrote.
+
+    Returns:
+        The pipeline folder.
+    """
+    output = recipe.output
+    output.mkdir(parents=True, exist_ok=True)
+    models = {
+        "transformer": WanVideoAsPromptTransformer3DModel.from_pretrained(
+            recipe.expert / "transformer"
+        ),
+        "vae": AutoencoderKLWan.from_pretrained(recipe.vae),
+        "text_encoder": UMT5EncoderModel.from_pretrained(recipe.backbone / "text_encoder"),
+        "image_encoder": CLIPVisionModel.from_pretrained(recipe.backbone / "image_encoder"),
+    }
+    for name, model in models.items():
+        model.to(torch.float16).save_pretrained(output / name)
+    for name in _COPIED:
+        shutil.copytree(recipe.backbone / name, output / name, dirs_exist_ok=True)
+    UniPCMultistepScheduler(
+        prediction_type="sample", use_flow_sigmas=True, flow_shift=recipe.flow_shift
+    ).save_pretrained(output / "scheduler")
+    index = {"_class_name": "WanVideoAsPromptPipeline", "_diffusers_version": diffusers_version}
+    content = json.dumps(index | _COMPONENTS, indent=2) + "\n"
+    (output / "model_index.json").write_text(content, encoding="utf-8")
+    return output

@@ -1,0 +1,111 @@
+"""Stage ``latents``: render pairs, encode each once, write shards."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLWan
+from torch import Tensor
+
+from vap.data.latents import EncodedPairs, write_shard
+from vap.data.synth import SynthPair, sample_pair
+from vap.training.config import LatentsStage, RenderConfig
+from vap.training.encoders import build_image_encoder, build_image_processor, encode_images
+from vap.training.stages.vae import to_video
+
+_LOGGER = logging.getLogger(__name__)
+_PAIRS_AT_ONCE = 8
+
+
+class PairEncoder:
+    """The frozen encoders of the pipeline, applied to rendered pairs."""
+
+    def __init__(self, recipe: LatentsStage) -> None:
+        self.vae = AutoencoderKLWan.from_pretrained(recipe.vae).eval()
+        self.image_encoder = build_image_encoder(recipe.encoders)
+        self.image_processor = build_image_processor(recipe.encoders)
+        self.mean = torch.tensor(self.vae.config.latents_mean).view(-1, 1, 1, 1)
+        self.std = torch.tensor(self.vae.config.latents_std).view(-1, 1, 1, 1)
+
+    @torch.no_grad()
+    def encode(self, pairs: list[SynthPair]) -> EncodedPairs:
+        """Encode some pairs."""
+        clips = [clip for pair in pairs for clip in (pair.reference, pair.target)]
+        videos = torch.stack([to_video(clip.frames) for clip in clips])
+        # The pipeline's condition: the first frame, then zeros.
+        images = torch.zeros_like(videos)
+        images[:, :, 0] = videos[:, :, 0]
+        tokens = encode_images(
+            self.image_encoder,
+            self.image_processor,
+            [torch.from_numpy(clip.frames[0]) for clip in clips],
+        )
+        texts = [(clip.scene_caption, clip.caption) for clip in clips]
+        return EncodedPairs(
+            latents=self._latents(videos).unflatten(0, (-1, 2)),
+            conditions=self._latents(images).unflatten(0, (-1, 2)),
+            image_tokens=tokens.unflatten(0, (-1, 2)),
+            captions=list(zip(texts[::2], texts[1::2], strict=True)),
+            names=[pair.target.condition for pair in pairs],
+        )
+
+    def _latents(self, videos: Tensor) -> Tensor:
+        """Normalised posterior modes ``[B, C, F, H, W]``."""
+        modes = self.vae.encode(videos).latent_dist.mode()
+        return (modes - self.mean) / self.std
+
+
+def render_pairs(render: RenderConfig, seed: int, indices: range) -> list[SynthPair]:
+    """Rendered pairs whose captions tell the effect (the scene's caption does not)."""
+    return [
+        sample_pair(
+            seed,
+            index,
+            split=render.split,
+            height=render.height,
+            width=render.width,
+            frames=render.frames,
+            effect_in_caption=1.0,
+            conditions=render.conditions or None,
+        )
+        for index in indices
+    ]
+
+
+def encode_pairs(recipe: LatentsStage) -> Path:
+    """Write the shards of a recipe; those that are there already are kept.
+
+    Returns:
+        The folder of shards.
+    """
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    recipe.output.mkdir(parents=True, exist_ok=True)
+    encoder = PairEncoder(recipe)
+    end = recipe.first + recipe.pairs
+    for start in range(recipe.first, end, recipe.shard_size):
+        path = recipe.output / f"pairs-{start:08d}.safetensors"
+        if path.exists():
+            continue
+        stop = min(start + recipe.shard_size, end)
+        parts = [
+            encoder.encode(
+                render_pairs(recipe.render, recipe.seed, range(i, min(i + _PAIRS_AT_ONCE, stop)))
+            )
+            for i in range(start, stop, _PAIRS_AT_ONCE)
+        ]
+        write_shard(path, _concatenate(parts))
+        _LOGGER.info("encoded pairs %d to %d", start, stop)
+    return recipe.output
+
+
+def _concatenate(parts: list[EncodedPairs]) -> EncodedPairs:
+    return EncodedPairs(
+        latents=torch.cat([part.latents for part in parts]),
+        conditions=torch.cat([part.conditions for part in parts]),
+        image_tokens=torch.cat([part.image_tokens for part in parts]),
+        captions=[caption for part in parts for caption in part.captions],
+        names=[name for part in parts for name in part.names],
+    )
