@@ -162,7 +162,7 @@ def load_pipeline(
     dtypes: Any = dtype
     if family == "wan":
         dtypes = {"default": dtype, "vae": torch.float32, "image_encoder": torch.float32}
-    pipeline = pipeline_class(family).from_pretrained(folder, torch_dtype=dtypes, **options)
+    pipeline = pipeline_class(family).from_pretrained(folder, dtype=dtypes, **options)
     if expert is not None:
         pipeline.transformer.load_expert(expert)
     return _place(pipeline, device, offload)

@@ -44,6 +44,8 @@ class VideoAsPromptMixin:
 
     family: ClassVar[Family]
     transformer_class: ClassVar[type]
+    _fingerprinted: Any = None
+    _fingerprint: str = ""
 
     @property
     def interrupt(self) -> bool:
@@ -70,23 +72,13 @@ class VideoAsPromptMixin:
 
     @property
     def encoder_fingerprint(self) -> str:
-        """Identifies the encoders behind a video prompt: configurations and some VAE weights.
-
-        Weights are compared as bfloat16, so the precision that a model is loaded in is no part
-        of its identity.
-        """
-        digest = hashlib.sha256(self.family.encode())
-        for name in ("vae", "text_encoder", "image_encoder"):
-            component = getattr(self, name, None)
-            config = getattr(component, "config", None)
-            stored = config.to_dict() if hasattr(config, "to_dict") else dict(config or {})
-            digest.update(json.dumps(_identity(stored), sort_keys=True, default=str).encode())
-        parameters = list(self.vae.parameters())  # type: ignore[attr-defined]
-        for parameter in (parameters[0], parameters[-1]):
-            values = parameter.detach().flatten()[:_FINGERPRINT_VALUES]
-            rounded = values.to("cpu", torch.bfloat16).contiguous()
-            digest.update(rounded.view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()[:16]
+        """Identifies the encoders behind a video prompt, see :func:`fingerprint`."""
+        # Read off once: under sequential offload the weights are elsewhere most of the time.
+        if self._fingerprinted is not self.vae:  # type: ignore[attr-defined]
+            encoders = [getattr(self, n, None) for n in ("vae", "text_encoder", "image_encoder")]
+            self._fingerprint = fingerprint(self.family, encoders)
+            self._fingerprinted = self.vae  # type: ignore[attr-defined]
+        return self._fingerprint
 
     @classmethod
     def load_config(cls, *args: Any, **kwargs: Any) -> Any:
@@ -108,11 +100,11 @@ class VideoAsPromptMixin:
 
         folder = resolve_folder(pretrained_model_name_or_path)
         if "transformer" not in kwargs:
-            dtype = kwargs.get("torch_dtype", kwargs.get("dtype"))
+            dtype = kwargs.get("dtype", kwargs.get("torch_dtype"))
             if isinstance(dtype, dict):
                 dtype = dtype.get("transformer", dtype.get("default"))
             kwargs["transformer"] = cls.transformer_class.from_pretrained(  # type: ignore[attr-defined]
-                folder, subfolder="transformer", torch_dtype=dtype
+                folder, subfolder="transformer", dtype=dtype
             )
         return super().from_pretrained(folder, **kwargs)  # type: ignore[misc]
 
@@ -203,7 +195,9 @@ class VideoAsPromptMixin:
         """The size to generate, checked against the model."""
         defaults = self.defaults
         shape = PixelShape(
-            num_frames or defaults.num_frames, height or defaults.height, width or defaults.width
+            defaults.num_frames if num_frames is None else num_frames,
+            defaults.height if height is None else height,
+            defaults.width if width is None else width,
         )
         self.compression.check(shape)
         return shape
@@ -227,6 +221,25 @@ class VideoAsPromptMixin:
         self, clips: Sequence[ReferenceClip], shape: PixelShape, *, has_last_frame: bool
     ) -> VideoPrompt:
         """Encode clips whose frames have been taken."""
+
+
+def fingerprint(family: Family, encoders: Sequence[Any]) -> str:
+    """Hash of encoders: their configurations, and some weights of the first, the VAE.
+
+    Weights are compared as bfloat16, so the precision that a model is loaded in is no part of
+    its identity.
+    """
+    digest = hashlib.sha256(family.encode())
+    for encoder in encoders:
+        config = getattr(encoder, "config", None)
+        stored = config.to_dict() if hasattr(config, "to_dict") else dict(config or {})
+        digest.update(json.dumps(_identity(stored), sort_keys=True, default=str).encode())
+    parameters = list(encoders[0].parameters())
+    for parameter in (parameters[0], parameters[-1]):
+        values = parameter.detach().flatten()[:_FINGERPRINT_VALUES]
+        rounded = values.to("cpu", torch.bfloat16).contiguous()
+        digest.update(rounded.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _identity(config: dict[str, Any]) -> dict[str, Any]:

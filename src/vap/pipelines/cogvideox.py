@@ -71,6 +71,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         super().__init__(tokenizer, text_encoder, vae, transformer, scheduler)
         self.register_to_config(generation_defaults=generation_defaults)
         self._interrupt = False
+        self.encoder_fingerprint  # noqa: B018 - read off while the weights are here
 
     @torch.no_grad()
     def __call__(

@@ -73,26 +73,55 @@ def as_images(
 
     Raises:
         TypeError: If it is none of what is allowed.
-        ValueError: If it has another shape.
+        ValueError: If it has another shape or range.
     """
     if isinstance(image, torch.Tensor):
-        batch = image.unsqueeze(0) if image.ndim == 3 else image  # noqa: PLR2004 - [3, H, W]
-        if batch.ndim != 4 or batch.shape[1] != 3:  # noqa: PLR2004 - [B, 3, H, W]
-            message = f"{name} is a tensor of shape {tuple(image.shape)}; give [B, 3, H, W]."
-            raise ValueError(message)
-        return batch
+        return _as_tensor(image, name)
     if isinstance(image, str | Path | Image.Image):
         return [read_image(image)]
     if isinstance(image, np.ndarray):
         pictures = image[None] if image.ndim == 3 else image  # noqa: PLR2004 - [H, W, 3]
         return [read_image(picture) for picture in pictures]
     if isinstance(image, Sequence) and image:
-        return [as_images(item, name)[0] for item in image]
+        parts = [as_images(item, name) for item in image]
+        tensors = [part for part in parts if isinstance(part, torch.Tensor)]
+        if not tensors:
+            return [picture for part in parts for picture in part]
+        if len(tensors) == len(parts) and len({part.shape[1:] for part in tensors}) == 1:
+            return torch.cat(tensors)
+        message = f"{name} mixes tensors with other images, or tensors of several sizes."
+        raise ValueError(message)
     message = (
         f"{name} is {type(image).__name__}; give a path, a PIL image, a uint8 array [H, W, 3], "
         "a tensor [B, 3, H, W], or a list of images."
     )
     raise TypeError(message)
+
+
+def _as_tensor(image: torch.Tensor, name: str) -> torch.Tensor:
+    batch = image.unsqueeze(0) if image.ndim == 3 else image  # noqa: PLR2004 - [3, H, W]
+    if batch.ndim != 4 or batch.shape[1] != 3:  # noqa: PLR2004 - [B, 3, H, W]
+        message = f"{name} is a tensor of shape {tuple(image.shape)}; give [B, 3, H, W]."
+        raise ValueError(message)
+    if batch.dtype == torch.uint8:
+        return batch / 255
+    if not (batch.is_floating_point() and batch.min() >= -1 and batch.max() <= 1):
+        message = (
+            f"{name} is a {batch.dtype} tensor outside 0 … 1 and −1 … 1; scale it, or give uint8."
+        )
+        raise ValueError(message)
+    return batch
+
+
+def as_pictures(images: list[Image.Image] | torch.Tensor) -> list[Image.Image] | torch.Tensor:
+    """Images as an image encoder's processor takes them: PIL, or uint8 ``[B, 3, H, W]``.
+
+    Floating-point tensors, which the stock pipeline hands on, such processors divide by 255.
+    """
+    if not isinstance(images, torch.Tensor):
+        return images
+    unit = images / 2 + 0.5 if images.min() < 0 else images
+    return (unit * 255).round().to("cpu", torch.uint8)
 
 
 def fitted(

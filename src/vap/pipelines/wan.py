@@ -24,12 +24,13 @@ from vap.pipelines.inputs import (
     ImageLike,
     ReferenceClip,
     as_images,
+    as_pictures,
     as_prompts,
     batch_of,
     check_given,
     fitted,
 )
-from vap.pipelines.schedules import released_sigmas
+from vap.pipelines.schedules import set_flow_timesteps
 from vap.pipelines.wan_denoiser import WanConditions, WanDenoiser, WanReference
 from vap.prompts import VideoPrompt
 from vap.shapes import PixelShape
@@ -86,6 +87,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         self.vae_scale_factor_spatial = vae.config.scale_factor_spatial
         self.video_processor = VideoProcessor(vae_scale_factor=self.vae_scale_factor_spatial)
         self._interrupt = False
+        self.encoder_fingerprint  # noqa: B018 - read off while the weights are here
 
     @torch.no_grad()
     def __call__(
@@ -160,9 +162,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         )
         shape = self._shape(height, width, num_frames)
         images = fitted(as_images(image), shape, fit)
-        last_images = (
-            None if last_image is None else fitted(as_images(last_image, "last_image"), shape, fit)
-        )
+        last_images = self._last_images(last_image, len(images), shape, fit)
         prompts = as_prompts(prompt)
         check_given("prompt", prompts, prompt_embeds)
         check_given("negative_prompt", negative_prompt, negative_prompt_embeds, needed=False)
@@ -194,7 +194,8 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         )
         if image_embeds is None and self.transformer.config.image_dim is not None:
             image_embeds = self._encode_images(images, last_images)
-        self._set_timesteps(num_inference_steps, released=references is not None)
+        strength = 0.0 if references is None else reference_strength
+        set_flow_timesteps(self.scheduler, num_inference_steps, strength, self._execution_device)
         self._num_timesteps = len(self.scheduler.timesteps)
         latents = self._initial_latents(batch, shape, generator, latents)
         condition = self._encode_condition(
@@ -253,25 +254,37 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         pixels = self.video_processor.preprocess(images, height=shape.height, width=shape.width)
         return pixels.to(self._execution_device, dtype=torch.float32)
 
+    def _last_images(
+        self,
+        last_image: ImageLike | Sequence[ImageLike] | None,
+        images: int,
+        shape: PixelShape,
+        fit: Fit,
+    ) -> list[Image.Image] | torch.Tensor | None:
+        """Last frames, one for each image."""
+        if last_image is None:
+            if self.transformer.config.pos_embed_seq_len is not None:
+                message = "This backbone was trained on first and last frames: give a last_image."
+                raise ValueError(message)
+            return None
+        last_images = fitted(as_images(last_image, "last_image"), shape, fit)
+        if len(last_images) != images:
+            message = f"There are {images} images and {len(last_images)} last images. Give as many."
+            raise ValueError(message)
+        return last_images
+
     def _encode_images(
         self,
         images: list[Image.Image] | torch.Tensor,
         last_images: list[Image.Image] | torch.Tensor | None,
     ) -> torch.Tensor:
-        """Image tokens ``[S, I, D]``; first and last image are encoded as neighbours."""
+        """Image tokens ``[S, I, D]``; those of a first image, then those of its last."""
+        pictures = as_pictures(images)
         if last_images is not None:
-            pairs = zip(images, last_images, strict=True)
-            images = [image for pair in pairs for image in pair]
-        return self.encode_image(images, self._execution_device)
-
-    def _set_timesteps(self, num_inference_steps: int, *, released: bool) -> None:
-        """Set the schedule: as released with a reference, as stock diffusers without."""
-        device = self._execution_device
-        sigmas = released_sigmas(self.scheduler, num_inference_steps) if released else None
-        if sigmas is None:
-            self.scheduler.set_timesteps(num_inference_steps, device=device)
-        else:
-            self.scheduler.set_timesteps(sigmas=sigmas, device=device)
+            pairs = zip(pictures, as_pictures(last_images), strict=True)
+            pictures = [picture for pair in pairs for picture in pair]
+        tokens = self.encode_image(pictures, self._execution_device)
+        return tokens.reshape(len(images), -1, tokens.shape[-1])
 
     def _initial_latents(
         self, batch: Batch, shape: PixelShape, generator: Generators, latents: torch.Tensor | None
@@ -354,8 +367,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
                 self._encode_condition(self._pixels(first, shape), self._pixels(last, shape), shape)
             )
             if self.transformer.config.image_dim is not None:
-                tokens = self._encode_images(first, last)
-                tensors["image"].append(tokens.flatten(0, 1).unsqueeze(0))
+                tensors["image"].append(self._encode_images(first, last))
         encoded = {name: torch.cat(parts) for name, parts in tensors.items() if parts}
         return VideoPrompt(
             family=self.family,
