@@ -237,7 +237,15 @@ class ExpertStage(Section):
 
 
 class ExportStage(Section):
-    """Gather the parts into one pipeline folder, weights in half precision."""
+    """Gather the parts into one pipeline folder, weights in half precision.
+
+    Attributes:
+        vae: Folder of the trained VAE.
+        backbone: Output folder of the ``backbone`` stage.
+        expert: Output folder of the ``expert`` stage.
+        flow_shift: Shift of the scheduler's sigmas.
+        generation_defaults: The model's native settings, as ``vap.pipelines.defaults`` names them.
+    """
 
     stage: Literal["export"]
     output: Path
@@ -245,9 +253,33 @@ class ExportStage(Section):
     backbone: Path
     expert: Path
     flow_shift: float = Field(1.0, gt=0)
+    generation_defaults: dict[str, int | float | bool | str] = {}
 
 
-Recipe = VAEStage | LatentsStage | BackboneStage | ExpertStage | ExportStage
+class EvaluateStage(Section):
+    """Score a pipeline folder on unseen pairs.
+
+    Attributes:
+        model: Pipeline folder, or the name of a bundled model.
+        pairs: Pairs of each condition.
+        steps: Denoising steps.
+        guidance_scale: Classifier-free guidance; 1 turns it off.
+        seed: Seed of the rendered pairs.
+        threads: CPU threads of PyTorch; 0 leaves PyTorch's choice.
+    """
+
+    stage: Literal["evaluate"]
+    output: Path
+    model: str
+    pairs: int = Field(4, gt=0)
+    steps: int = Field(12, gt=0)
+    guidance_scale: float = 1.0
+    seed: int = 0
+    threads: int = Field(0, ge=0)
+    render: RenderConfig = RenderConfig(split="seen")
+
+
+Recipe = VAEStage | LatentsStage | BackboneStage | ExpertStage | ExportStage | EvaluateStage
 _RECIPE: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="stage")])
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vap.training.config import (
     BackboneStage,
+    EvaluateStage,
     ExpertStage,
     ExportStage,
     LatentsStage,
@@ -48,5 +49,9 @@ def run_recipe(recipe: Recipe) -> Path:
         from vap.training.stages.export import export_pipeline
 
         return export_pipeline(recipe)
+    if isinstance(recipe, EvaluateStage):
+        from vap.training.stages.evaluate import evaluate
+
+        return evaluate(recipe)
     message = f"No stage runs {type(recipe).__name__}."
     raise TypeError(message)

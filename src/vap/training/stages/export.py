@@ -49,7 +49,11 @@ def export_pipeline(recipe: ExportStage) -> Path:
     UniPCMultistepScheduler(
         prediction_type="sample", use_flow_sigmas=True, flow_shift=recipe.flow_shift
     ).save_pretrained(output / "scheduler")
-    index = {"_class_name": "WanVideoAsPromptPipeline", "_diffusers_version": diffusers_version}
+    index = {
+        "_class_name": "WanVideoAsPromptPipeline",
+        "_diffusers_version": diffusers_version,
+        "generation_defaults": recipe.generation_defaults,
+    }
     content = json.dumps(index | _COMPONENTS, indent=2) + "\n"
     (output / "model_index.json").write_text(content, encoding="utf-8")
     return output
