@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from inspect import signature
 
 import pytest
 from typer.testing import CliRunner
 
 from tests.data.clips_on_disk import made_clip
 from tests.data.rows import clip
-from vap.cli.data import app
+from vap.cli.data import app, build
 from vap.data.benchmark import write_benchmark
+from vap.data.build import BuildRules
+from vap.data.captions import TemplateCaptioner
 from vap.data.schema import BenchmarkRow
 from vap.data.table import Table, read_table, write_table
 
@@ -109,7 +114,7 @@ def test_build_and_show_make_a_table_and_a_page(tmp_path):
 def test_refused_tables_end_with_1_and_write_nothing(faulty, tmp_path):
     out = tmp_path / "out.csv"
     refused = run_json("filter", faulty, out, code=1)
-    assert len(refused["problems"]) == 2
+    assert len(refused["error"]["problems"]) == 2
     assert not out.exists()
     run("filter", faulty, out, "--on-error", "skip")
     assert len(read_table(out).rows) == 2
@@ -139,3 +144,26 @@ def test_wrong_usage_ends_with_2(sound, arguments, tmp_path, monkeypatch):
     result = run(*(argument.format(sound=sound) for argument in arguments), code=2)
     assert result.stderr
     assert not list(tmp_path.glob("out.*"))
+
+
+def test_defaults_of_build_are_those_of_the_library():
+    defaults = {name: option.default for name, option in signature(build).parameters.items()}
+    rules = BuildRules()
+    assert defaults["template"] == TemplateCaptioner().template
+    for name in ("duplicates", "references", "choice", "workers", "seed"):
+        assert defaults[name] == getattr(rules, name)
+
+
+def test_an_interrupted_build_ends_with_130_and_writes_nothing(tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vap.data.clips.read_clip", interrupted)
+    made_clip(tmp_path / "clips" / "melt" / "a.mp4")
+    run("build", tmp_path / "clips", tmp_path / "out.csv", code=130)
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_naming_the_commands_loads_no_video_library():
+    code = "import sys, vap.cli.data; sys.exit(bool({'numpy', 'av', 'torch'} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603  (our own code)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -24,27 +24,20 @@ from vap.cli.data_console import (
     progress_bars,
 )
 from vap.data.benchmark import check_benchmark, read_benchmark
-from vap.data.build import BuildRules, ReferenceChoice, build_table
-from vap.data.captions import (
-    DEFAULT_TEMPLATE,
-    Captioner,
-    RememberingCaptioner,
-    SidecarCaptioner,
-    TemplateCaptioner,
-)
 from vap.data.check import check_table, load_table
-from vap.data.duplicates import DEFAULT_DISTANCE
 from vap.data.exports import write_preferences, write_samples
-from vap.data.judge import AgreementJudge, ConstantJudge, Judge, SidecarJudge
-from vap.data.page import write_page
 from vap.data.pairing import COGVIDEOX_THRESHOLD, PairingRules, pair_clips
 from vap.data.preferences import PreferenceRules, mine_preferences
 from vap.data.records import table_suffix
-from vap.data.schema import KNOWN_SPLITS, MAX_REFERENCES, OnError, TableError
+from vap.data.schema import KNOWN_SPLITS, MAX_REFERENCES, OnError, ReferenceChoice, TableError
 from vap.data.selection import SelectionRules, filter_table
 from vap.data.split import SplitBy, split_rows
 from vap.data.summary import summarise
 from vap.data.table import Table, read_table, write_table
+
+if TYPE_CHECKING:
+    from vap.data.captions import Captioner
+    from vap.data.judge import Judge
 
 app = typer.Typer(
     name="data",
@@ -246,7 +239,7 @@ def build(
     ] = "sidecar",
     template: Annotated[
         str, typer.Option(help="Caption template with {name} and {condition}.")
-    ] = DEFAULT_TEMPLATE,
+    ] = "{name}, {condition}",
     model: Annotated[
         str | None, typer.Option(help="Folder or Hub id of a vision-language chat model.")
     ] = None,
@@ -267,12 +260,16 @@ def build(
     ] = "random",
     duplicates: Annotated[
         int, typer.Option(help="Bits of 512 in which a near-duplicate may differ; -1 keeps all.")
-    ] = DEFAULT_DISTANCE,
+    ] = 40,
     workers: Annotated[int, typer.Option(help="Clips decoded at a time.")] = 2,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Make a table of the clips in a folder; broken clips and near-duplicates are left out."""
+    # Decoding and signatures are imported only where they are used: `vap --help` stays quick.
+    from vap.data.build import BuildRules, build_table
+    from vap.data.captions import RememberingCaptioner
+
     with exit_codes(as_json):
         table_suffix(out)
         rules = BuildRules(
@@ -314,6 +311,8 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Write one HTML page of a dataset: conditions, scores and playing samples."""
+    from vap.data.page import write_page
+
     with exit_codes(as_json):
         rows = _load(table, None, on_error).rows
         with progress_bars() as progress:
@@ -335,6 +334,8 @@ def _load(table: Path, root: Path | None, on_error: OnError) -> Table:
 
 
 def _captioner(captions: str, template: str, model: str | None) -> Captioner:
+    from vap.data.captions import SidecarCaptioner, TemplateCaptioner
+
     if captions == "sidecar":
         return SidecarCaptioner()
     if captions == "template":
@@ -348,6 +349,8 @@ def _captioner(captions: str, template: str, model: str | None) -> Captioner:
 
 
 def _judge(judge: str, score: float) -> Judge:
+    from vap.data.judge import AgreementJudge, ConstantJudge, SidecarJudge
+
     if judge == "constant":
         return ConstantJudge(score)
     return SidecarJudge() if judge == "sidecar" else AgreementJudge()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,49 +11,39 @@ from typing import Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import TaskID
 
+from vap.cli.console import FAILED, messages, progress_bar, reporting, show_json
 from vap.data.schema import Problem, TableError
 
 
 @contextmanager
 def exit_codes(as_json: bool) -> Iterator[None]:
-    """End with 1 when a table is refused and with 2 when the command cannot work as given."""
-    try:
-        yield
-    except TableError as error:
-        _fail(error, as_json, error.problems)
-        raise typer.Exit(1) from error
-    except (OSError, ValueError, ImportError) as error:
-        _fail(error, as_json, ())
-        raise typer.Exit(2) from error
-
-
-def _fail(error: Exception, as_json: bool, problems: Sequence[Problem]) -> None:
-    if as_json:
-        _write_json({"error": str(error), "problems": [asdict(problem) for problem in problems]})
-    else:
-        Console(stderr=True).print(escape(str(error)), style="red", soft_wrap=True)
+    """As for every command, but end with 1 when it is the table that is refused."""
+    with reporting(as_json=as_json):
+        try:
+            yield
+        except TableError as error:
+            if as_json:
+                problems = [asdict(problem) for problem in error.problems]
+                found = {"type": "TableError", "message": str(error), "problems": problems}
+                show_json({"error": found})
+            else:
+                messages.print(f"[bold red]refused:[/] {escape(str(error))}", soft_wrap=True)
+            raise typer.Exit(FAILED) from error
 
 
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
     """A bar for each step of long work, on standard error and gone at the end."""
-    bars = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
     tasks: dict[str, TaskID] = {}
+    with progress_bar() as bars:
 
-    def update(what: str, done: int, total: int) -> None:
-        if what not in tasks:
-            tasks[what] = bars.add_task(what, total=total)
-        bars.update(tasks[what], completed=done)
+        def update(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done)
 
-    with bars:
         yield update
 
 
@@ -64,7 +52,7 @@ def print_result(
 ) -> None:
     """A result as JSON, or as text by the given function."""
     if as_json:
-        _write_json(result)
+        show_json(result)
     else:
         show_text(Console(soft_wrap=True))
 
@@ -99,7 +87,3 @@ def print_problems(out: Console, sound: int, kinds: Counter[str], shown: Sequenc
         out.print(escape(str(problem)), highlight=False)
     if kinds.total() > len(shown):
         out.print(f"… and {kinds.total() - len(shown)} more; --limit or --json shows them")
-
-
-def _write_json(result: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(result, ensure_ascii=False, indent=2) + "\n")

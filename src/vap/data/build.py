@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from vap.data.captions import Captioner
 from vap.data.clips import (
@@ -21,10 +21,9 @@ from vap.data.clips import (
 from vap.data.duplicates import DEFAULT_DISTANCE, find_duplicates
 from vap.data.judge import Judge
 from vap.data.pairing import COGVIDEOX_THRESHOLD, seeded
-from vap.data.schema import MAX_REFERENCES, TRAIN, ClipRow
+from vap.data.schema import MAX_REFERENCES, TRAIN, ClipRow, ReferenceChoice
 from vap.data.table import Table
 
-ReferenceChoice = Literal["random", "best"]
 _Value = TypeVar("_Value")
 
 

@@ -10,7 +10,6 @@ from typing import Protocol
 from vap.data.clips import InspectedClip
 from vap.media.atomic import atomic_file
 
-DEFAULT_TEMPLATE = "{name}, {condition}"
 _FIELDS = frozenset({"condition", "name"})
 
 
@@ -79,7 +78,7 @@ class TemplateCaptioner:
         template: Text with ``{name}`` and ``{condition}``, in which ``_`` and ``-`` become spaces.
     """
 
-    template: str = DEFAULT_TEMPLATE
+    template: str = "{name}, {condition}"
 
     def __post_init__(self) -> None:
         try:

@@ -25,6 +25,7 @@ KNOWN_SPLITS = frozenset({TRAIN, "val", "validation", "test"})
 _SHOWN = 5  # faults that a refusal spells out
 
 OnError = Literal["skip", "refuse"]
+ReferenceChoice = Literal["random", "best"]
 
 
 @dataclass(frozen=True, slots=True)
