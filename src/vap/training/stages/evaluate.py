@@ -88,17 +88,16 @@ def evaluate(recipe: EvaluateStage) -> Path:
     for condition in recipe.render.conditions:
         pairs = [_pair(recipe, condition, index) for index in range(recipe.pairs)]
         scores: dict[str, list[float]] = {variant.name: [] for variant in VARIANTS}
-        rows = []
+        rows: list[list[Frames]] = []
         for index, pair in enumerate(pairs):
             videos = {v.name: _generate(pipeline, pair, v, recipe, seed=index) for v in VARIANTS}
-            truth = pair.target.frames.astype(np.float32) / 255
+            truth = _unit(pair.target.frames)
             reconstruction = _reconstruct(pipeline, pair)
             for name, video in videos.items():
                 score = gap_closed(video, truth, reconstruction)
                 if score is not None:
                     scores[name].append(score)
-            reference = pair.reference.frames.astype(np.float32) / 255
-            rows.append([reference, truth, reconstruction, *videos.values()])
+            rows.append([_unit(pair.reference.frames), truth, reconstruction, *videos.values()])
         results[condition] = {name: _mean(values) for name, values in scores.items()}
         _LOGGER.info("%s %s", condition, results[condition])
         _sheet(rows).save(recipe.output / f"{condition}.png")
@@ -151,6 +150,10 @@ def _reconstruct(pipeline: Any, pair: SynthPair) -> Frames:
     latents = pipeline.vae.encode(video).latent_dist.mode()
     decoded = pipeline.vae.decode(latents).sample[0]
     return ((decoded + 1) / 2).permute(1, 2, 3, 0).numpy()
+
+
+def _unit(frames: NDArray[np.uint8]) -> Frames:
+    return frames.astype(np.float32) / np.float32(255)
 
 
 def _mean(values: Sequence[float]) -> float:
