@@ -61,7 +61,7 @@ def made_table(rows: int) -> Table:
 
 def arrow_csv_rows(path: Path) -> int:
     """The alternative to the standard library's reader: pyarrow's, as Python objects."""
-    from pyarrow import csv  # noqa: PLC0415  (optional)
+    from pyarrow import csv
 
     parsed = csv.read_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True))
     return len(list(zip(*(column.to_pylist() for column in parsed.columns), strict=True)))
@@ -69,7 +69,7 @@ def arrow_csv_rows(path: Path) -> int:
 
 def plain_csv_rows(path: Path) -> int:
     """The standard library's reader alone."""
-    import csv  # noqa: PLC0415  (beside its alternative)
+    import csv
 
     with path.open(encoding="utf-8-sig", newline="") as file:
         return len(list(csv.reader(file, strict=True)))
