@@ -210,6 +210,8 @@ DAMAGED = [
     Case("random.webp", holding(random_after(b"RIFF\x10\x00\x00\x00WEBP")), "decoded", read_image),
     Case("random.tif", holding(random_after(b"II*\x00")), "cannot be decoded", read_image),
     Case("middle.mp4", patched(b"mdat", 4000, bytes(3000)), r"frame \d+ is damaged|decoded"),
+    Case("codec.mp4", patched(b"stsd", 16, b"zzzz"), "codec is unknown"),
+    Case("frames.webp", patched(b"VP8 ", 8, bytes(20)), "cannot be decoded"),
     Case("noindex.mp4", patched(b"moov", 0, b"free"), "no index"),
 ]
 ABSURD = [

@@ -33,8 +33,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         with _placing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.touch(exist_ok=False)
-        yield temporary
-        with _placing(path):
+            yield temporary
             _flush(temporary)
             temporary.replace(path)
             _flush_folder(path.parent)
@@ -66,8 +65,7 @@ def atomic_folder(path: Path, is_ours: Callable[[Path], bool]) -> Iterator[Path]
     try:
         with _placing(path):
             temporary.mkdir(parents=True)
-        yield temporary
-        with _placing(path):
+            yield temporary
             for item in temporary.iterdir():
                 _flush(item)
             if path.exists():

@@ -57,7 +57,7 @@ class ClipInfo:
         return self.frames / self.fps
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # arrays have no single answer to ==
 class Clip:
     """Frames of a video.
 

@@ -83,15 +83,21 @@ def opened(path: Path, limits: MediaLimits) -> Iterator[Image.Image]:
         MediaError: If the file cannot be opened, claims too many pixels, or fails to decode
             inside the ``with`` block.
     """
+    with decoding(path), Image.open(path, formats=_FORMATS) as image:
+        limits.check_size(path, *image.size)
+        yield image
+
+
+@contextmanager
+def decoding(path: Path) -> Iterator[None]:
+    """Turn whatever Pillow's decoders raise on damaged files into a ``MediaError``."""
     try:
-        with Image.open(path, formats=_FORMATS) as image:
-            limits.check_size(path, *image.size)
-            yield image
+        yield
+    except MediaError:
+        raise
     except Image.DecompressionBombError as error:
-        problem = f"it claims more pixels than the {limits.pixels:,} allowed ({error})"
+        problem = f"it claims more pixels than Pillow's own limit ({error})"
         raise refusal(path, problem, "Scale it down.") from error
     except _DECODER_ERRORS as error:
-        if isinstance(error, MediaError):
-            raise
         reason = str(error).replace(str(path), path.name).rstrip(".")
         raise refusal(path, f"it cannot be decoded ({reason})", "Export it again.") from error

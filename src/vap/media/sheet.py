@@ -136,7 +136,9 @@ def _shorten(text: str, room: int, pen: ImageDraw.ImageDraw) -> str:
     if pen.textlength(text, font) <= room:
         return text
     lengths = range(len(text))
-    too_long = bisect_right(lengths, room, key=lambda n: pen.textlength(text[:n] + "...", font))
+    too_long = bisect_right(
+        lengths, room, key=lambda n: int(pen.textlength(text[:n] + "...", font))
+    )
     return text[: too_long - 1].rstrip() + "..." if too_long > 1 else ""
 
 

@@ -90,19 +90,25 @@ def open_video(file: CheckedFile, limits: MediaLimits) -> Source:
 @contextmanager
 def _container(file: CheckedFile, limits: MediaLimits) -> Iterator[Any]:
     """Open a file with the demuxer of its recognised kind; nothing else is ever tried."""
+    # max_pixels makes FFmpeg itself refuse before it allocates a frame that is too large.
+    options = {"max_pixels": str(limits.pixels)}
+    place = str(file.path.absolute())
+    with (
+        _decoding(file),
+        av.open(
+            place, format=file.kind.demuxer, options=options, metadata_errors="replace"
+        ) as container,
+    ):
+        yield container
+
+
+@contextmanager
+def _decoding(file: CheckedFile) -> Iterator[None]:
+    """Turn FFmpeg's errors into one that names the file."""
     try:
-        # max_pixels makes FFmpeg itself refuse before it allocates a frame that is too large.
-        options = {"max_pixels": str(limits.pixels)}
-        with av.open(
-            str(file.path.absolute()),
-            format=file.kind.demuxer,
-            options=options,
-            metadata_errors="replace",
-        ) as container:
-            yield container
-    except (av.FFmpegError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        problem = f"it cannot be decoded as {file.kind.title} ({reason})"
+        yield
+    except av.FFmpegError as error:
+        problem = f"it cannot be decoded as {file.kind.title} ({error.strerror})"
         raise refusal(file.path, problem, _REPAIR) from error
 
 
@@ -110,12 +116,12 @@ def _video_stream(path: Path, container: Any) -> Any:
     """The first stream of moving pictures; the cover of an audio file is not one."""
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise refusal(path, "its video codec is unknown", _REPAIR)
             stream.thread_type = "AUTO"
             return stream
-    others = sorted({stream.type for stream in container.streams} - {"video"})
-    problem = (
-        f"it has no video stream, only {' and '.join(others)}" if others else "it holds no streams"
-    )
+    others = " and ".join(sorted({stream.type for stream in container.streams} - {"video"}))
+    problem = f"it has no video stream, only {others}" if others else "it holds no streams"
     raise refusal(path, problem, "Give a file with pictures, or export it with its video track.")
 
 
@@ -184,17 +190,18 @@ def _shots(
             # AVI has no presentation times and those made up for reordered frames are wrong.
             in_order = frame.pts is None or file.kind == AVI
             start = starts[min(number, len(starts) - 1)] if in_order else frame.pts
-            yield Shot(start, partial(_to_rgb, frame, geometry))
+            yield Shot(start, partial(_to_rgb, file, frame, geometry))
         if start is None or start < starts[-_TAIL:][0]:
             raise refusal(path, "its last frames cannot be decoded", _REPAIR)
 
 
-def _to_rgb(frame: Any, geometry: _Geometry) -> RGB:
+def _to_rgb(file: CheckedFile, frame: Any, geometry: _Geometry) -> RGB:
     """Displayed pixels of a decoded frame; transparency is laid on white."""
-    if any(component.is_alpha for component in frame.format.components):
-        pixels = on_white(frame.to_ndarray(format="rgba"))
-    else:
-        pixels = frame.to_ndarray(format="rgb24", interpolation=SCALER)
+    with _decoding(file):
+        if any(component.is_alpha for component in frame.format.components):
+            pixels = on_white(frame.to_ndarray(format="rgba"))
+        else:
+            pixels = frame.to_ndarray(format="rgb24", interpolation=SCALER)
     pixels = resize(pixels, (geometry.height, geometry.width), "stretch")
     a, b, c, d = geometry.turn
     # The matrix sends (x, y) to (a x + c y, b x + d y); rows are y and columns are x.

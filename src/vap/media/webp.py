@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from vap.media.files import CheckedFile, hash_file
-from vap.media.images import opened
+from vap.media.images import decoding, opened
 from vap.media.limits import MediaLimits
 from vap.media.pixels import RGB, image_to_rgb
 from vap.media.source import Shot, Source
@@ -69,9 +69,10 @@ def _durations(path: Path, most: int) -> list[int]:
 def _shots(path: Path, limits: MediaLimits, timeline: Timeline) -> Iterator[Shot]:
     with opened(path, limits) as image:
         for index, start in enumerate(timeline.starts):
-            yield Shot(start, partial(_load, image, index))
+            yield Shot(start, partial(_load, path, image, index))
 
 
-def _load(image: Image.Image, index: int) -> RGB:
-    image.seek(index)
-    return np.asarray(image_to_rgb(image))
+def _load(path: Path, image: Image.Image, index: int) -> RGB:
+    with decoding(path):
+        image.seek(index)
+        return np.asarray(image_to_rgb(image))
