@@ -16,6 +16,8 @@ from rich.progress import TaskID
 from vap.cli.console import FAILED, messages, progress_bar, reporting, show_json
 from vap.data.schema import Problem, TableError
 
+_LISTED = 20  # entries of a list that text shows
+
 
 @contextmanager
 def exit_codes(as_json: bool) -> Iterator[None]:
@@ -58,7 +60,7 @@ def print_result(
 
 
 def print_counts(result: dict[str, Any], as_json: bool) -> None:
-    """A result as lines of name and value; lists and nested counts are indented below."""
+    """A result as lines of name and value; lists and nested counts are indented below, long ones cut."""
 
     def lines(out: Console) -> None:
         for name, value in result.items():
@@ -69,8 +71,10 @@ def print_counts(result: dict[str, Any], as_json: bool) -> None:
                     out.print(f"  {escape(str(key))}: {count}", highlight=False)
             elif isinstance(value, list):
                 out.print(f"{title}: {len(value)}")
-                for entry in value:
+                for entry in value[:_LISTED]:
                     out.print(f"  {escape(': '.join(map(str, entry.values())))}", highlight=False)
+                if len(value) > _LISTED:
+                    out.print(f"  … and {len(value) - _LISTED} more; --json lists them")
             else:
                 text = f"{value:.1f}" if isinstance(value, float) else str(value)
                 out.print(f"{title}: {escape(text)}", highlight=False)
