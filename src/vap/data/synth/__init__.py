@@ -1,11 +1,17 @@
-"""VAP-Synth: a procedural counterpart of VAP-Data, rendered on demand and never downloaded."""
+"""VAP-Synth: a procedural counterpart of VAP-Data, rendered on demand and never downloaded.
 
+A *clip* plays one of 100 semantic conditions, an effect over time with parameters, on a layered
+scene. A *pair* of clips shares the condition and its parameters and nothing else, so that what a
+reference shows is exactly what its target must do; the true target can always be rendered.
+"""
+
+from vap.data.synth.clips import ClipSpec, SynthClip
 from vap.data.synth.registry import CONDITIONS
 from vap.data.synth.sampling import (
     SPLITS,
     Split,
-    SynthClip,
     SynthPair,
+    conditions_of,
     pair_spec,
     sample_clip,
     sample_pair,
@@ -15,10 +21,12 @@ from vap.data.synth.schema import Condition
 __all__ = [
     "CONDITIONS",
     "SPLITS",
+    "ClipSpec",
     "Condition",
     "Split",
     "SynthClip",
     "SynthPair",
+    "conditions_of",
     "pair_spec",
     "sample_clip",
     "sample_pair",

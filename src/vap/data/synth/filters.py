@@ -28,6 +28,7 @@ def blur(picture: Image, sigma: float) -> Image:
     )
     if factor > 1:
         blurred = lib.resize(blurred, (width, height), interpolation=lib.INTER_CUBIC)
+        blurred = lib.GaussianBlur(blurred, (0, 0), factor / 2)
     return blurred.reshape(picture.shape)
 
 

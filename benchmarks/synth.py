@@ -1,0 +1,144 @@
+"""VAP-Synth: speed, variety, and how well a small classifier tells the conditions apart.
+
+Run: ``python benchmarks/synth.py speed``      milliseconds a clip and a core, by condition
+     ``python benchmarks/synth.py variety``    distinct pairs among 100,000
+     ``python benchmarks/synth.py recognise``  train the classifier, accuracy on unseen subjects
+     ``python benchmarks/synth.py sheet OUT``  start, middle and end of every condition as a JPEG
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from vap.data.synth import CONDITIONS, SPLITS, ClipSpec, pair_spec, sample_pair
+from vap.data.synth.composition import compose
+from vap.data.synth.fields import generator
+from vap.data.synth.opencv import cv2
+
+
+def speed(arguments: argparse.Namespace) -> None:
+    """Print the cost of a clip: on average and for the slowest conditions."""
+    cv2().setNumThreads(1)
+    height, width, frames = arguments.height, arguments.width, arguments.frames
+    size = {"height": height, "width": width, "frames": frames}
+    costs = defaultdict(list)
+    for index in range(-20, arguments.clips // 2):
+        # Processor time: other work on the machine does not count. The first pairs warm up.
+        start = time.process_time()
+        pair = sample_pair(0, abs(index), split="backbone", **size)
+        if index >= 0:
+            costs[pair.target.condition].append((time.process_time() - start) / 2 * 1000)
+    everything = [cost for condition in costs.values() for cost in condition]
+    print(f"{frames}x{height}x{width}: {np.mean(everything):.2f} ms a clip and core")
+    means = sorted(((np.mean(cost), name) for name, cost in costs.items()), reverse=True)
+    for cost, name in means[:8]:
+        print(f"  {name:20} {cost:6.2f} ms")
+
+
+def variety(arguments: argparse.Namespace) -> None:
+    """Count distinct pairs, and distinct captions, without rendering."""
+    for split in SPLITS:
+        start = time.perf_counter()
+        pairs, captions = set(), set()
+        for index in range(arguments.pairs):
+            specs = pair_spec(0, index, split=split)
+            captions.update(spec.composition.caption for spec in specs)
+            pairs.add(
+                tuple(
+                    (spec.condition, *spec.parameters.items(), spec.composition) for spec in specs
+                )
+            )
+        seconds = time.perf_counter() - start
+        print(
+            f"{split:9} {len(pairs):7} distinct pairs of {arguments.pairs}, "
+            f"{len(captions):6} scene captions, {seconds:5.1f} s"
+        )
+
+
+def recognise(arguments: argparse.Namespace) -> None:
+    """Train the classifier and print its accuracy on unseen subjects."""
+    import torch
+
+    from vap.data.synth.classifier import Training, confusion, save_recogniser, train_recogniser
+
+    torch.set_num_threads(1)
+    training = Training(steps=arguments.steps, batch=arguments.batch)
+    losses: list[float] = []
+
+    def note(step: int, loss: float) -> None:
+        losses.append(loss)
+        if step % 50 == 0:
+            print(f"step {step:5}  loss {np.mean(losses[-50:]):.3f}", flush=True)
+
+    start = time.process_time()
+    model = train_recogniser(training, progress=note)
+    minutes = (time.process_time() - start) / 60
+    counts = confusion(model, arguments.clips, seed=1).numpy()
+    right = np.diag(counts) / counts.sum(axis=1)
+    print(f"{minutes:.1f} CPU minutes; {right.mean():.1%} of {arguments.clips} clips recognised")
+    names = list(CONDITIONS)
+    for category in ("concept", "style", "motion", "camera"):
+        own = [right[i] for i, name in enumerate(names) if CONDITIONS[name].category == category]
+        print(f"  {category:8} {np.mean(own):.1%}")
+    for index in np.argsort(right)[:12]:
+        wrong = counts[index].copy()
+        wrong[index] = 0
+        print(f"  {names[index]:18} {right[index]:5.0%}, often taken for {names[wrong.argmax()]}")
+    if arguments.out:
+        save_recogniser(model, arguments.out)
+        print(f"written to {arguments.out}")
+
+
+def sheet(arguments: argparse.Namespace) -> None:
+    """Draw start, middle and end of all conditions with their names."""
+    tiles = []
+    for number, condition in enumerate(CONDITIONS.values()):
+        composition = compose(generator(arguments.seed, number), unseen=number % 2 == 1)
+        parameters = condition.draw(generator(arguments.seed, number, 1))
+        clip = ClipSpec(condition.name, parameters, composition).render(96, 144, 17)
+        strip = Image.new("RGB", (3 * 144 + 4, 96 + 18), "white")
+        for place, frame in enumerate((0, 9, 16)):
+            strip.paste(Image.fromarray(clip.frames[frame]), (place * 146, 16))
+        label = f"{condition.name}  ({condition.category}, {condition.exposure})"
+        ImageDraw.Draw(strip).text((2, 2), label, fill="black")
+        tiles.append(strip)
+    wide, tall = tiles[0].size
+    columns = 4
+    page = Image.new("RGB", (columns * (wide + 8), -(-len(tiles) // columns) * tall), "white")
+    for number, tile in enumerate(tiles):
+        page.paste(tile, (number % columns * (wide + 8), number // columns * tall))
+    page.save(arguments.out, quality=82)
+
+
+def main() -> None:
+    """Read the arguments and run one of the four."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+    timing = commands.add_parser("speed")
+    for name, default in (("clips", 1000), ("height", 64), ("width", 96), ("frames", 17)):
+        timing.add_argument(f"--{name}", type=int, default=default)
+    timing.set_defaults(run=speed)
+    counting = commands.add_parser("variety")
+    counting.add_argument("--pairs", type=int, default=100_000)
+    counting.set_defaults(run=variety)
+    learning = commands.add_parser("recognise")
+    for name, default in (("steps", 900), ("batch", 48), ("clips", 2000)):
+        learning.add_argument(f"--{name}", type=int, default=default)
+    learning.add_argument("--out", type=Path)
+    learning.set_defaults(run=recognise)
+    drawing = commands.add_parser("sheet")
+    drawing.add_argument("out", type=Path)
+    drawing.add_argument("--seed", type=int, default=7)
+    drawing.set_defaults(run=sheet)
+    arguments = parser.parse_args()
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    main()
