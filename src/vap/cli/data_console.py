@@ -60,7 +60,7 @@ def print_result(
 
 
 def print_counts(result: dict[str, Any], as_json: bool) -> None:
-    """A result as lines of name and value; lists and nested counts are indented below, long ones cut."""
+    """A result as lines of name and value; lists, if long cut, and counts are indented below."""
 
     def lines(out: Console) -> None:
         for name, value in result.items():
