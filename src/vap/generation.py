@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from vap.files import sha256_of
 from vap.hub import BUNDLED_FOLDER, DEFAULT_MODEL, Offload, load_pipeline, resolve_folder
 from vap.media import (
     FrameSelection,
@@ -27,6 +26,7 @@ from vap.media import (
     write_sheet,
     write_video,
 )
+from vap.media.files import hash_file
 from vap.media.pixels import Fit
 from vap.prompts import VideoPrompt
 
@@ -361,7 +361,7 @@ def _record(request: GenerationRequest, prompt: VideoPrompt | None) -> RunRecord
 
 
 def _file(role: str, path: Path) -> InputFile:
-    return InputFile(role, path.name, sha256_of(path), str(path.resolve()))
+    return InputFile(role, path.name, hash_file(path), str(path.resolve()))
 
 
 def _unchanged(entry: InputFile, path: str | Path | None) -> Path:
@@ -374,7 +374,7 @@ def _unchanged(entry: InputFile, path: str | Path | None) -> Path:
         )
         raise MediaError(message)
     file = Path(path)
-    digest = read_clip(file, max_frames=1).sha256 if file.is_dir() else sha256_of(file)
+    digest = read_clip(file, max_frames=1).sha256 if file.is_dir() else hash_file(file)
     if digest != entry.sha256:
         message = (
             f"{file} is not the {entry.role} that made this video: its contents have changed. "

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Json, NonNegativeInt, PositiveInt, ValidationErr
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from vap.files import replacing
+from vap.media.atomic import atomic_file
 from vap.models.rope import ReferencePositions
 
 _FORMAT = "vap-expert"
@@ -89,7 +89,7 @@ def write_expert(
         "description": description,
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    with replacing(path) as temporary:
+    with atomic_file(Path(path)) as temporary:
         save_file(tensors, temporary, metadata=header)
     return Path(path)
 
