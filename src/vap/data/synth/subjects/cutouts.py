@@ -82,6 +82,6 @@ CUTOUTS = {
     "old coin": CutOut("coins.png", _circle(333, 44, 29, 28), tinted=True),
     "astronaut": CutOut("astronaut.png", _ASTRONAUT),
     "tabby cat": CutOut("chelsea.png", _TABBY, border=0.025),
-    "photographer": CutOut("camera.png", _PHOTOGRAPHER),
+    "photographer": CutOut("camera.png", _PHOTOGRAPHER, border=0.02),
     "glass orb": CutOut("retina.jpg", _circle(706, 706, 660, 660), tinted=True),
 }

@@ -1,0 +1,61 @@
+"""Pairs on disk: VAP-Data's layout, continued runs, refusals."""
+
+import json
+
+import pytest
+
+from vap.data.benchmark import check_benchmark, read_benchmark
+from vap.data.check import check_table
+from vap.data.synth import pair_spec
+from vap.data.synth.writing import SynthSettings, write_pairs
+from vap.data.table import read_table
+from vap.media import read_clip
+
+TINY = SynthSettings(split="heldout", seed=4, height=32, width=48, frames=3)
+
+
+def test_tables_and_videos_fit_together(tmp_path):
+    path = write_pairs(2, tmp_path, TINY)
+    table = read_table(path)
+    assert check_table(table, root=tmp_path).problems == ()
+    cases = check_benchmark(read_benchmark(tmp_path / "benchmark/benchmark.csv"), tmp_path)
+    assert cases.problems == ()
+    assert [case.video for case in cases.cases] == [row.video for row in table.rows[1::2]]
+    reference, target = pair_spec(4, 0, split="heldout")
+    first, second = table.rows[:2]
+    assert first.references == (second.video,)
+    assert (first.condition, first.split, first.score) == (reference.condition, "test", 100)
+    assert json.loads(first.extras[0]) == target.parameters
+
+
+def test_videos_hold_the_rendered_frames(tmp_path):
+    write_pairs(1, tmp_path, TINY)
+    case = read_benchmark(tmp_path / "benchmark/benchmark.csv").cases[0]
+    _, target = pair_spec(4, 0, split="heldout")
+    frames = read_clip(tmp_path / case.video).frames.mean(axis=3)
+    # Grey, because compression halves the resolution of colour.
+    truth = target.render(32, 48, 3).frames.mean(axis=3)
+    assert frames.shape == truth.shape
+    assert abs(frames - truth).mean() < 4
+
+
+def test_a_second_run_adds_and_keeps_what_is_there(tmp_path):
+    write_pairs(1, tmp_path, TINY)
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.mp4")}
+    told = []
+    path = write_pairs(2, tmp_path, TINY, progress=lambda *step: told.append(step))
+    assert len(read_table(path).rows) == 4
+    assert told == [("pairs", 1, 2), ("pairs", 2, 2)]
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+def test_other_settings_are_refused(tmp_path):
+    write_pairs(1, tmp_path, TINY)
+    with pytest.raises(ValueError, match="other settings"):
+        write_pairs(1, tmp_path, SynthSettings(seed=5))
+
+
+def test_no_pairs_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="count=0"):
+        write_pairs(0, tmp_path)
+    assert not list(tmp_path.iterdir())
