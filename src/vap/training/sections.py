@@ -1,0 +1,87 @@
+"""Sections that every kind of recipe is made of."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A part of a recipe: immutable, and unknown keys are an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OptimizerConfig(Section):
+    """How weights move.
+
+    Attributes:
+        name: ``adamw``, or ``muon`` for matrices with ``adamw`` for everything else.
+        learning_rate: Peak rate of AdamW.
+        muon_learning_rate: Peak rate of Muon, on AdamW's scale (its updates are matched in size).
+        betas: Decay rates of AdamW's moments.
+        epsilon: AdamW's denominator floor.
+        weight_decay: Decoupled decay of matrices; vectors are not decayed.
+        clip: Largest global gradient norm.
+        warmup: Steps of linear warm-up.
+        schedule: ``constant`` after the warm-up, or ``cosine`` decay to zero.
+        ema: Decay of the averaged weights that are saved; 0 saves the last weights.
+    """
+
+    name: Literal["adamw", "muon"] = "adamw"
+    learning_rate: float = Field(1e-5, gt=0)
+    muon_learning_rate: float = Field(1e-3, gt=0)
+    betas: tuple[float, float] = (0.9, 0.99)
+    epsilon: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    clip: float = Field(1.0, gt=0)
+    warmup: int = Field(100, ge=0)
+    schedule: Literal["constant", "cosine"] = "cosine"
+    ema: float = Field(0.0, ge=0, lt=1)
+
+
+class LoopConfig(Section):
+    """How long a stage trains, and what it leaves behind.
+
+    Attributes:
+        steps: Optimiser steps, and the length of the schedule.
+        stop: Step at which to end early, parts written as at the end; 0 for never.
+        batch_size: Samples a step (and process).
+        seed: Seed of initialisation, data order and noise.
+        precision: Arithmetic of the forward pass; weights are always float32.
+        math_attention: Plain matrix products for attention: on CPUs the fused kernel's backward
+            pass is several times slower for sequences of some hundred tokens.
+        threads: CPU threads of PyTorch; 0 leaves PyTorch's choice.
+        log_every: Steps between lines of ``metrics.jsonl``.
+        checkpoint_every: Steps between checkpoints; 0 writes only the last.
+    """
+
+    steps: int = Field(gt=0)
+    stop: int = Field(0, ge=0)
+    batch_size: int = Field(gt=0)
+    seed: int = 0
+    precision: Literal["no", "bf16"] = "no"
+    math_attention: bool = False
+    threads: int = Field(0, ge=0)
+    log_every: int = Field(20, gt=0)
+    checkpoint_every: int = Field(500, ge=0)
+
+
+class FlowConfig(Section):
+    """The flow-matching objective.
+
+    Attributes:
+        prediction: What the network outputs: the ``velocity`` ε - x₀, or the clean ``sample``.
+        logit_mean: Mean of the logit-normal place in the schedule, which runs from noise to clean:
+            negative for noisier levels.
+        logit_std: Standard deviation of the logit-normal noise levels.
+        shift: Flow shift of the 1000 training sigmas.
+        sigma_floor: Smallest sigma in the velocity weighting of a ``sample`` prediction.
+    """
+
+    prediction: Literal["velocity", "sample"] = "velocity"
+    logit_mean: float = 0.0
+    logit_std: float = Field(1.0, gt=0)
+    shift: float = Field(1.0, gt=0)
+    sigma_floor: float = Field(0.05, gt=0)
