@@ -37,6 +37,17 @@ def test_equal_seed_and_index_give_equal_bytes_in_another_process():
     assert other.stdout.strip() == digest(3, 11) == digest(3, 11)
 
 
+def test_importing_needs_no_optional_dependency_and_no_torch():
+    program = (
+        "import sys, vap.data.synth as synth; synth.pair_spec(0, 0)\n"
+        "print({'cv2', 'skimage', 'torch', 'av'} & set(sys.modules))"
+    )
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"
+
+
 def test_specs_stay_what_they_are():
     # Anything measured on a seed is comparable only as long as these do not change.
     reference, target = pair_spec(0, 0, split="train")

@@ -31,12 +31,11 @@ def test_tables_and_videos_fit_together(tmp_path):
 def test_videos_hold_the_rendered_frames(tmp_path):
     write_pairs(1, tmp_path, TINY)
     case = read_benchmark(tmp_path / "benchmark/benchmark.csv").cases[0]
-    _, target = pair_spec(4, 0, split="heldout")
-    frames = read_clip(tmp_path / case.video).frames.mean(axis=3)
-    # Grey, because compression halves the resolution of colour.
-    truth = target.render(32, 48, 3).frames.mean(axis=3)
-    assert frames.shape == truth.shape
-    assert abs(frames - truth).mean() < 4
+    written = read_clip(tmp_path / case.video).frames.astype(float)
+    reference, target = (spec.render(32, 48, 3).frames for spec in pair_spec(4, 0, split="heldout"))
+    assert written.shape == target.shape
+    # Compression blurs colours; it does not turn one clip into another.
+    assert abs(written - target).mean() < 0.25 * abs(written - reference).mean()
 
 
 def test_a_second_run_adds_and_keeps_what_is_there(tmp_path):
