@@ -25,6 +25,8 @@ from vap.shapes import Compression, PixelShape
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 _FINGERPRINT_VALUES = 4096
+# Loading options that diffusers takes for a pipeline and for a model alike.
+_SHARED_OPTIONS = ("use_safetensors", "variant", "low_cpu_mem_usage", "device_map", "max_memory")
 
 
 @dataclass
@@ -73,12 +75,15 @@ class VideoAsPromptMixin:
     @property
     def encoder_fingerprint(self) -> str:
         """Identifies the encoders behind a video prompt, see :func:`fingerprint`."""
-        # Read off once: under sequential offload the weights are elsewhere most of the time.
         if self._fingerprinted is not self.vae:  # type: ignore[attr-defined]
-            encoders = [getattr(self, n, None) for n in ("vae", "text_encoder", "image_encoder")]
-            self._fingerprint = fingerprint(self.family, encoders)
-            self._fingerprinted = self.vae  # type: ignore[attr-defined]
+            self._remember_encoders()
         return self._fingerprint
+
+    def _remember_encoders(self) -> None:
+        """Take the fingerprint while the weights are here; sequential offload moves them away."""
+        encoders = [getattr(self, name, None) for name in ("vae", "text_encoder", "image_encoder")]
+        self._fingerprint = fingerprint(self.family, encoders)
+        self._fingerprinted = self.vae  # type: ignore[attr-defined]
 
     @classmethod
     def load_config(cls, *args: Any, **kwargs: Any) -> Any:
@@ -99,12 +104,10 @@ class VideoAsPromptMixin:
         from vap.hub import resolve_folder
 
         folder = resolve_folder(pretrained_model_name_or_path)
+        kwargs["use_safetensors"] = True  # nothing is unpickled
         if "transformer" not in kwargs:
-            dtype = kwargs.get("dtype", kwargs.get("torch_dtype"))
-            if isinstance(dtype, dict):
-                dtype = dtype.get("transformer", dtype.get("default"))
             kwargs["transformer"] = cls.transformer_class.from_pretrained(  # type: ignore[attr-defined]
-                folder, subfolder="transformer", dtype=dtype
+                folder, subfolder="transformer", **_transformer_options(kwargs)
             )
         return super().from_pretrained(folder, **kwargs)  # type: ignore[misc]
 
@@ -221,6 +224,21 @@ class VideoAsPromptMixin:
         self, clips: Sequence[ReferenceClip], shape: PixelShape, *, has_last_frame: bool
     ) -> VideoPrompt:
         """Encode clips whose frames have been taken."""
+
+
+def _transformer_options(options: dict[str, Any]) -> dict[str, Any]:
+    """What of a pipeline's loading options concerns its transformer."""
+    chosen = {name: options[name] for name in _SHARED_OPTIONS if name in options}
+    dtype = options.get("dtype", options.get("torch_dtype"))
+    if isinstance(dtype, dict):
+        dtype = dtype.get("transformer", dtype.get("default"))
+    chosen["dtype"] = dtype
+    quantization = options.get("quantization_config")
+    if quantization is not None:
+        chosen["quantization_config"] = quantization._resolve_quant_config(
+            is_diffusers=True, module_name="transformer"
+        )
+    return chosen
 
 
 def fingerprint(family: Family, encoders: Sequence[Any]) -> str:
