@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vap.data.benchmark import check_benchmark, read_benchmark
 from vap.data.check import check_table
@@ -58,3 +60,21 @@ def test_no_pairs_are_refused(tmp_path):
     with pytest.raises(ValueError, match="count=0"):
         write_pairs(0, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["vap_data.csv", "photo.jpg"])
+def test_a_folder_of_something_else_is_left_alone(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ValueError, match="new or empty folder"):
+        write_pairs(1, tmp_path, TINY)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@given(text=st.text(max_size=40))
+@settings(max_examples=30, deadline=None)
+def test_damaged_settings_are_refused(tmp_path_factory, text):
+    folder = tmp_path_factory.mktemp("pairs")
+    (folder / "synth.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match="other settings"):
+        write_pairs(1, folder, TINY)

@@ -60,7 +60,7 @@ def write_pairs(
     interrupted run is continued by calling again; a larger ``count`` adds to the folder.
 
     Args:
-        count: Pairs in the folder at the end, ≥ 1.
+        count: Pairs that the tables list at the end, ≥ 1.
         out_dir: The folder, new, empty or of an earlier run with the same settings.
         settings: What to draw and how large.
         progress: Told after each pair: what, how many done, how many in all.
@@ -69,7 +69,7 @@ def write_pairs(
         The path of ``vap_data.csv``.
 
     Raises:
-        ValueError: If ``count`` is not positive or the folder has other settings.
+        ValueError: If ``count`` is not positive, or the folder has other settings or other files.
         MissingExtraError: If OpenCV or scikit-image is not installed.
     """
     settings = settings or SynthSettings()
@@ -107,10 +107,18 @@ def _claim(root: Path, settings: SynthSettings) -> None:
     path = root / SETTINGS
     wanted = asdict(settings)
     if not path.exists():
+        if root.is_dir() and any(root.iterdir()):
+            message = (
+                f"{root} holds other files than pairs of VAP-Synth; use a new or empty folder."
+            )
+            raise ValueError(message)
         with atomic_file(path) as temporary:
             temporary.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
         return
-    found = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = "an unreadable file"
     if found != wanted:
         message = (
             f"{root} holds pairs with other settings: {found}, not {wanted}. Use these settings "
