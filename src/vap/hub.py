@@ -37,6 +37,7 @@ _COMPONENT_CONFIGS = {
     "image_processor": ("preprocessor_config.json",),
 }
 _WITHOUT_WEIGHTS = frozenset(_COMPONENT_CONFIGS)
+_TORCH_ALIGNMENT = 64
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -194,7 +195,7 @@ def default_device() -> torch.device:
 
 def _place(pipeline: Any, device: torch.device, offload: Offload | None) -> Any:
     if offload is None:
-        return pipeline.to(device)
+        return _settled(pipeline) if device.type == "cpu" else pipeline.to(device)
     if device.type == "cpu":
         message = (
             f"offload={offload!r} needs an accelerator, and the device is the CPU. Leave it out."
@@ -214,6 +215,22 @@ def _place(pipeline: Any, device: torch.device, offload: Offload | None) -> Any:
     else:
         message = f"offload={offload!r} is unknown. Use 'model', 'group' or 'sequential'."
         raise ValueError(message)
+    return pipeline
+
+
+def _settled(pipeline: Any) -> Any:
+    """Copy weights out of the files that they are mapped from.
+
+    How an operand lies in memory decides the last bit of a product on a CPU, and how a weight
+    lies in its file depends on the length of the file's header. So that the same weights give the
+    same bytes from whatever file they come, they go where torch would have put them.
+    """
+    for component in pipeline.components.values():
+        if isinstance(component, torch.nn.Module):
+            for tensor in (*component.parameters(), *component.buffers()):
+                plain = type(tensor) in {torch.Tensor, torch.nn.Parameter}
+                if plain and tensor.data_ptr() % _TORCH_ALIGNMENT:
+                    tensor.data = tensor.data.clone()
     return pipeline
 
 

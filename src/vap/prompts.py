@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from vap.files import replacing
+from vap.media.atomic import atomic_file
 from vap.shapes import PixelShape
 
 Family: TypeAlias = Literal["wan", "cogvideox"]
@@ -130,7 +130,7 @@ class VideoPrompt:
             "references": json.dumps([asdict(source) for source in self.references]),
         }
         tensors = {name: tensor.cpu().contiguous() for name, tensor in self.tensors.items()}
-        with replacing(path) as temporary:
+        with atomic_file(Path(path)) as temporary:
             save_file(tensors, temporary, metadata=header)
         return Path(path)
 
@@ -149,7 +149,7 @@ class VideoPrompt:
         try:
             with safe_open(file, framework="pt") as stored:
                 header = _check_header(stored.metadata() or {}, file)
-                tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a dict
+                tensors = {name: stored.get_tensor(name).clone() for name in stored.keys()}  # noqa: SIM118 - not a dict
             return cls(
                 family=header["family"],
                 fingerprint=header["fingerprint"],

@@ -244,8 +244,9 @@ class ExpertMixin:
             self.add_expert(depths)
         device, dtype = self.device, self.dtype  # type: ignore[attr-defined]
         keep = tuple(getattr(self, "_keep_in_fp32_modules", None) or ())
+        # Copies: a tensor mapped from a file has neither torch's alignment nor a life of its own.
         placed = {
-            name: tensor.to(device, _load_dtype(name, tensor, dtype, keep))
+            name: tensor.to(device, _load_dtype(name, tensor, dtype, keep), copy=True)
             for name, tensor in state.items()
         }
         missing = self.load_state_dict(placed, strict=False, assign=True)  # type: ignore[attr-defined]

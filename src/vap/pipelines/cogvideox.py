@@ -71,7 +71,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         super().__init__(tokenizer, text_encoder, vae, transformer, scheduler)
         self.register_to_config(generation_defaults=generation_defaults)
         self._interrupt = False
-        self.encoder_fingerprint  # noqa: B018 - read off while the weights are here
+        self._remember_encoders()
 
     @torch.no_grad()
     def __call__(
@@ -323,7 +323,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         elif tuple(latents.shape) != size:
             message = f"latents have shape {tuple(latents.shape)}; this call needs {size}."
             raise ValueError(message)
-        return latents.to(self._execution_device) * self.scheduler.init_noise_sigma
+        return latents.to(self._execution_device, dtype) * self.scheduler.init_noise_sigma
 
     def _encode_references(
         self, clips: Sequence[ReferenceClip], shape: PixelShape, *, has_last_frame: bool

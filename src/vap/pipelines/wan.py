@@ -87,7 +87,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         self.vae_scale_factor_spatial = vae.config.scale_factor_spatial
         self.video_processor = VideoProcessor(vae_scale_factor=self.vae_scale_factor_spatial)
         self._interrupt = False
-        self.encoder_fingerprint  # noqa: B018 - read off while the weights are here
+        self._remember_encoders()
 
     @torch.no_grad()
     def __call__(
