@@ -1,0 +1,339 @@
+"""Batches, seeds, outputs, callbacks and refusals of a call."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    CogVideoXDDIMScheduler,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FlowMatchHeunDiscreteScheduler,
+)
+from diffusers.callbacks import PipelineCallback
+from PIL import Image
+
+from tests.pipelines.golden import Golden, load, relative_error
+
+CLOSE = 1e-5
+
+
+def seeds(*values: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(value) for value in values]
+
+
+# Seeds and batches
+
+
+def test_the_same_seed_gives_the_same_bytes(case: Golden) -> None:
+    runs = [case.run(case.prompted(latents=None, output_type="pil")) for _ in range(2)]
+    first, second = ([frame.tobytes() for frame in frames] for (frames,) in runs)
+    assert first == second
+
+
+def test_each_video_of_a_batch_is_the_one_made_alone(case: Golden) -> None:
+    image = Image.fromarray(case.inputs["image"])
+    images, prompts = [image, image.rotate(90)], ["a cat on a sofa", "a balloon in the snow"]
+    together = case.run(
+        case.prompted(image=images, prompt=prompts, latents=None, generator=seeds(1, 2))
+    )
+    assert len(together) == 2
+    for row in range(2):
+        alone = case.run(
+            case.prompted(
+                image=images[row],
+                prompt=prompts[row],
+                latents=None,
+                generator=seeds(row + 1),
+            )
+        )
+        assert relative_error(together[row : row + 1], alone) < CLOSE
+
+
+@pytest.mark.parametrize("single", ["image", "prompt"])
+def test_one_image_or_one_prompt_serves_the_whole_batch(case: Golden, single: str) -> None:
+    batch = {"image": [case.inputs["image"]] * 2, "prompt": ["a cat", "a cat"]}
+    arguments = {"latents": None, "reference_prompts": "a zoom"}
+    every = case.run(case.prompted(**batch, **arguments, generator=seeds(1, 2)))
+    one = {**batch, single: batch[single][0]}
+    output = case.run(case.prompted(**one, **arguments, generator=seeds(1, 2)))
+    assert relative_error(output, every) < CLOSE
+
+
+def test_several_videos_of_one_prompt_differ_by_their_seeds(case: Golden) -> None:
+    arguments = {"num_videos_per_prompt": 2, "latents": None}
+    together = case.run(case.prompted(**arguments, generator=seeds(1, 2)))
+    for row in range(2):
+        alone = case.run(case.prompted(latents=None, generator=seeds(row + 1)))
+        assert relative_error(together[row : row + 1], alone) < CLOSE
+    assert relative_error(together[:1], together[1:]) > 0.1
+
+
+def test_several_videos_of_several_prompts_stand_sample_by_sample(case: Golden) -> None:
+    arguments = {"prompt": ["a cat", "a balloon"], "num_videos_per_prompt": 2, "latents": None}
+    together = case.run(case.prompted(**arguments, generator=seeds(1, 2, 3, 4)))
+    third = case.run(case.prompted(prompt="a balloon", latents=None, generator=seeds(3)))
+    assert relative_error(together[2:3], third) < CLOSE
+
+
+# Images
+
+
+def image_kinds(picture: np.ndarray, folder: Any) -> dict[str, Any]:
+    path = folder / "image.png"
+    Image.fromarray(picture).save(path)
+    tensor = torch.from_numpy(picture).permute(2, 0, 1)
+    return {
+        "path": path,
+        "text": str(path),
+        "PIL": Image.fromarray(picture),
+        "array": picture,
+        "list": [picture],
+        "stack of arrays": picture[None],
+        "uint8 tensor": tensor,
+        "tensor in 0…1": tensor / 255,
+        "tensor in −1…1": tensor[None] / 127.5 - 1,
+    }
+
+
+def test_every_kind_of_image_gives_the_same(case: Golden, tmp_path) -> None:
+    # Of the final size: tensors and pictures are resized by different filters.
+    picture = np.ascontiguousarray(case.inputs["reference"][0, :48, :64])
+    expected = case.run(case.prompted(image=Image.fromarray(picture)))
+    for kind, image in image_kinds(picture, tmp_path).items():
+        assert relative_error(case.run(case.prompted(image=image)), expected) < CLOSE, kind
+
+
+def test_covering_crops_the_image(case: Golden) -> None:
+    image = Image.fromarray(case.inputs["image"])
+    width, height = image.size
+    band = image.crop((0, height // 4, width, height // 4 + height // 2))
+    stretched, covered = (case.run(case.prompted(image=band, fit=f)) for f in ("stretch", "cover"))
+    assert not torch.equal(stretched, covered)
+
+
+def test_last_images_join_the_conditions_of_target_and_reference(wan: Golden) -> None:
+    last = wan.inputs["second_reference"][-1]
+    output = wan.run(wan.prompted(last_image=last))
+    assert torch.isfinite(output).all()
+    assert not torch.equal(output, wan.run(wan.prompted()))
+    clip = wan.inputs["reference"]
+    prompt = wan.pipeline.encode_video_prompt(
+        clip,
+        wan.settings["reference_prompts"],
+        height=48,
+        width=64,
+        num_frames=9,
+        has_last_frame=True,
+    )
+    assert torch.equal(wan.run(wan.alone(last_image=last, video_prompt=prompt)), output)
+    mask = prompt.tensors["condition"][0, :4]
+    assert mask[:, 0].eq(1).all()
+    assert mask[:3, -1].eq(0).all()
+    assert mask[3, -1].eq(1).all()
+
+
+# Embeddings in place of text and images
+
+
+def test_embeddings_stand_in_for_texts(case: Golden) -> None:
+    expected = case.run(case.prompted())
+    with torch.no_grad():
+        text, negative = case.pipeline.encode_prompt(
+            case.settings["prompt"],
+            case.settings["negative_prompt"],
+            do_classifier_free_guidance=True,
+            max_sequence_length=512 if case.family == "wan" else 226,
+        )
+    given = {"prompt": None, "negative_prompt": None}
+    output = case.run(case.prompted(**given, prompt_embeds=text, negative_prompt_embeds=negative))
+    assert torch.equal(output, expected)
+
+
+def test_embeddings_stand_in_for_image_tokens(wan: Golden) -> None:
+    tokens = wan.pipeline.encode_image(Image.fromarray(wan.inputs["image"]))
+    expected = wan.run(wan.prompted())
+    assert torch.equal(wan.run(wan.prompted(image_embeds=tokens)), expected)
+    assert not torch.equal(wan.run(wan.prompted(image_embeds=-tokens)), expected)
+
+
+# Outputs
+
+
+def test_output_types_hold_the_same_video(case: Golden) -> None:
+    (pictures,) = case.run(case.prompted(output_type="pil"))
+    array = case.run(case.prompted(output_type="np"))
+    tensor = case.run(case.prompted(output_type="pt"))
+    assert array.shape == (1, 9, 48, 64, 3)
+    assert tensor.shape == (1, 9, 3, 48, 64)
+    assert 0.0 <= array.min() <= array.max() <= 1.0
+    np.testing.assert_array_equal(array, tensor.permute(0, 1, 3, 4, 2).numpy())
+    np.testing.assert_array_equal((array[0] * 255).round(), np.stack(pictures))
+
+
+def test_a_tuple_in_place_of_an_output_object(case: Golden) -> None:
+    (frames,) = case.pipeline(**case.prompted(return_dict=False))
+    assert torch.equal(frames, case.run(case.prompted()))
+
+
+# Callbacks
+
+
+def test_a_callback_sees_every_step_and_the_tensors_it_asked_for(case: Golden) -> None:
+    seen = []
+
+    def watch(pipeline: Any, step: int, timestep: torch.Tensor, tensors: dict) -> dict:
+        assert pipeline.current_timestep is timestep
+        seen.append((step, int(timestep), sorted(tensors), tensors["latents"].clone()))
+        return {}
+
+    names = ["latents", "prompt_embeds"]
+    output = case.run(
+        case.prompted(callback_on_step_end=watch, callback_on_step_end_tensor_inputs=names)
+    )
+    assert torch.equal(output, case.run(case.prompted()))
+    assert [step for step, *_ in seen] == [0, 1]
+    assert seen[0][1] > seen[1][1]
+    assert all(given == names for *_, given, _ in seen)
+    assert torch.equal(seen[-1][-1], output)
+    assert case.pipeline.num_timesteps == 2
+
+
+def test_a_callback_that_returns_nothing_changes_nothing(case: Golden) -> None:
+    output = case.run(case.prompted(callback_on_step_end=lambda *_: None))
+    assert torch.equal(output, case.run(case.prompted()))
+
+
+def test_a_callback_replaces_latents(case: Golden) -> None:
+    output = case.run(
+        case.prompted(
+            callback_on_step_end=lambda _p, _s, _t, tensors: {"latents": tensors["latents"] * 0}
+        )
+    )
+    assert not output.any()
+
+
+@pytest.mark.parametrize("name", ["prompt_embeds", "negative_prompt_embeds"])
+def test_a_callback_replaces_texts_from_the_next_step_on(case: Golden, name: str) -> None:
+    latents = []
+
+    def replace(_p: Any, _s: int, _t: torch.Tensor, tensors: dict) -> dict:
+        latents.append(tensors["latents"].clone())
+        return {name: -tensors[name]}
+
+    output = case.run(
+        case.prompted(
+            callback_on_step_end=replace, callback_on_step_end_tensor_inputs=["latents", name]
+        )
+    )
+    expected = []
+    plain = case.run(
+        case.prompted(
+            callback_on_step_end=lambda _p, _s, _t, tensors: expected.append(tensors["latents"])
+        )
+    )
+    assert torch.equal(latents[0], expected[0])
+    assert not torch.equal(output, plain)
+
+
+def test_a_callback_interrupts(case: Golden) -> None:
+    steps = []
+
+    def stop(pipeline: Any, step: int, _t: torch.Tensor, tensors: dict) -> dict:
+        steps.append(tensors["latents"])
+        pipeline._interrupt = True
+        return {}
+
+    output = case.run(case.prompted(num_inference_steps=4, callback_on_step_end=stop))
+    assert len(steps) == 1
+    assert torch.equal(output, steps[0])
+    again = case.run(case.prompted())
+    assert not torch.equal(again, output)
+
+
+def test_a_pipeline_callback_names_its_own_tensors(case: Golden) -> None:
+    class Zero(PipelineCallback):
+        tensor_inputs = ["latents"]  # noqa: RUF012 - as diffusers declares it
+
+        def callback_fn(self, pipeline, step_index, timestep, callback_kwargs) -> dict:  # noqa: ARG002 - diffusers' signature
+            return {"latents": callback_kwargs["latents"] * 0}
+
+    assert not case.run(case.prompted(callback_on_step_end=Zero())).any()
+
+
+# Schedulers
+
+
+@pytest.mark.parametrize(
+    ("family", "scheduler"),
+    [
+        ("wan", FlowMatchEulerDiscreteScheduler(shift=5.0)),
+        ("wan", FlowMatchHeunDiscreteScheduler(shift=5.0)),
+        (
+            "wan",
+            DPMSolverMultistepScheduler(
+                prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0
+            ),
+        ),
+        ("cogvideox", CogVideoXDDIMScheduler(prediction_type="v_prediction")),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_other_schedulers_step_with_references(request, family: str, scheduler: Any) -> None:
+    case = request.getfixturevalue(family)
+    pipeline = load(family)
+    pipeline.scheduler = scheduler
+    output = case.run(case.prompted(num_inference_steps=3), pipeline)
+    assert torch.isfinite(output).all()
+    assert relative_error(output, case.run(case.prompted(num_inference_steps=3))) > 1e-3
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"output_type": "gif"}, "output_type='gif' is unknown"),
+        ({"num_frames": 10}, "num_frames=10 does not fit this model.*Use num_frames=9"),
+        ({"num_frames": 0}, "num_frames=0 does not fit this model"),
+        ({"height": 50}, "height=50.*multiple of 16.*Use height=48"),
+        ({"width": 0}, "width=0"),
+        ({"prompt": None}, "Give a prompt"),
+        ({"prompt_embeds": torch.zeros(1, 512, 32)}, "either prompt or prompt_embeds"),
+        ({"negative_prompt_embeds": torch.zeros(1, 512, 32)}, "either negative_prompt or"),
+        (
+            {"prompt": ["a", "b", "c"], "image": [np.zeros((8, 8, 3), np.uint8)] * 2},
+            "2 images and 3",
+        ),
+        ({"num_videos_per_prompt": 0}, "num_videos_per_prompt=0"),
+        ({"generator": [torch.Generator()] * 2}, "2 generators for 1 videos"),
+        ({"latents": torch.zeros(1, 2, 3)}, re.escape("(1, 2, 3); this call needs (1, ")),
+        ({"callback_on_step_end_tensor_inputs": ["noise"]}, "names .'noise'.*offers"),
+        ({"image": torch.zeros(1, 1, 8, 8)}, r"image is a tensor of shape"),
+        ({"image": torch.full((3, 8, 8), 200.0)}, "outside 0 … 1"),
+        ({"image": [torch.zeros(3, 8, 8), torch.zeros(3, 9, 9)]}, "several sizes"),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else None,
+)
+def test_bad_arguments_are_refused_in_words(case: Golden, changes: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        case.run(case.prompted(**changes))
+
+
+def test_an_image_of_no_known_kind_is_refused(case: Golden) -> None:
+    with pytest.raises(TypeError, match="image is int; give a path"):
+        case.run(case.prompted(image=3))
+
+
+def test_more_last_images_than_images_are_refused(wan: Golden) -> None:
+    image = wan.inputs["image"]
+    with pytest.raises(ValueError, match="1 images and 2 last images"):
+        wan.run(wan.prompted(last_image=[image, image]))
+
+
+def test_learned_positions_fix_the_size(cogvideox: Golden) -> None:
+    with pytest.raises(ValueError, match=r"learned positions.*48×64 only"):
+        cogvideox.run(cogvideox.prompted(height=64, latents=None))
