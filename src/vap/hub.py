@@ -36,6 +36,7 @@ _COMPONENT_CONFIGS = {
     "scheduler": ("scheduler_config.json",),
     "image_processor": ("preprocessor_config.json",),
 }
+_VOCABULARIES = ("tokenizer.json", "spiece.model")
 _WITHOUT_WEIGHTS = frozenset(_COMPONENT_CONFIGS)
 _TORCH_ALIGNMENT = 64
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -85,9 +86,9 @@ def resolve_folder(name_or_path: str | Path) -> Path:
         FileNotFoundError: If there is no such model, or files of it are missing.
     """
     text = str(name_or_path)
-    folder = Path(name_or_path).expanduser()
+    folder = _local_folder(name_or_path)
     bundled = BUNDLED_FOLDER / text
-    if folder.is_dir():
+    if folder is not None:
         chosen = folder
     elif re.fullmatch(r"[\w.-]+", text) and bundled.is_dir():
         chosen = bundled
@@ -123,6 +124,8 @@ def check_folder(folder: Path) -> None:
                 f"{RELEASED['wan']} and {RELEASED['cogvideox']}."
             )
             raise FileNotFoundError(message)
+        for described in sorted((folder / name).glob("*.json")):
+            _read_json(described)
         for weights in sorted((folder / name).glob("*.safetensors")):
             _check_weights(weights)
 
@@ -248,13 +251,22 @@ def _as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
 
 def _family_of(folder: Path) -> Family:
     name = _read_json(folder / "model_index.json").get("_class_name")
-    if name not in _FAMILIES:
+    if not isinstance(name, str) or name not in _FAMILIES:
         message = (
             f"{folder} holds a {name}, which is no Video-As-Prompt model or backbone. "
             f"Usable are: {', '.join(_FAMILIES)}."
         )
         raise ValueError(message)
     return _FAMILIES[name]
+
+
+def _local_folder(name_or_path: str | Path) -> Path | None:
+    """The folder of that name, or None; a name that no file can have is no folder."""
+    try:
+        folder = Path(name_or_path).expanduser()
+        return folder if folder.is_dir() else None
+    except (OSError, RuntimeError):
+        return None
 
 
 def _download(hub_id: str) -> Path:
@@ -279,15 +291,25 @@ def _missing_files(folder: Path, name: str) -> Iterator[Path]:
     for config in _COMPONENT_CONFIGS.get(name, ("config.json",)):
         if not (folder / config).is_file():
             yield folder / config
+    if name == "tokenizer" and not any((folder / file).is_file() for file in _VOCABULARIES):
+        yield folder / _VOCABULARIES[0]
     if name in _WITHOUT_WEIGHTS:
         return
     indices = sorted(folder.glob("*.safetensors.index.json"))
     for index in indices:
-        shards = set(_read_json(index)["weight_map"].values())
-        yield from (folder / shard for shard in sorted(shards) if not (folder / shard).is_file())
+        yield from (folder / shard for shard in _shards(index) if not (folder / shard).is_file())
     if not indices and not any(folder.glob("*.safetensors")):
         stem = "model" if name.endswith("encoder") else "diffusion_pytorch_model"
         yield folder / f"{stem}.safetensors"
+
+
+def _shards(index: Path) -> list[str]:
+    """File names of the shards that an index lists."""
+    places = _read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(file, str) for file in places.values()):
+        message = f"{index} lists no shards under weight_map. Copy it again."
+        raise ValueError(message)
+    return sorted(set(places.values()))
 
 
 def _check_weights(path: Path) -> None:
@@ -308,7 +330,11 @@ def _read_json(path: Path) -> dict[str, Any]:
         )
         raise FileNotFoundError(message)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         message = f"{path} is not valid JSON ({error}). Copy it again."
         raise ValueError(message) from error
+    if not isinstance(content, dict):
+        message = f"{path} holds a {type(content).__name__}, not an object. Copy it again."
+        raise ValueError(message)
+    return content

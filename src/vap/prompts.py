@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
 
 import torch
+from pydantic import BaseModel, Json, PositiveInt, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -23,6 +24,10 @@ Family: TypeAlias = Literal["wan", "cogvideox"]
 
 _FORMAT = "vap-video-prompt"
 _FORMAT_VERSION = 1
+_TENSORS: Mapping[Family, frozenset[str]] = {
+    "wan": frozenset({"latents", "condition", "text"}),
+    "cogvideox": frozenset({"video_moments", "frame_moments", "text"}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,17 @@ class ReferenceSource:
     caption: str
     fps: float
     frames: tuple[int, ...]
+
+
+class _Header(BaseModel):
+    """The header as it stands in the file, where every value is text."""
+
+    format_version: PositiveInt
+    family: Family
+    fingerprint: str
+    shape: Json[PixelShape]
+    has_last_frame: Json[bool]
+    references: Json[tuple[ReferenceSource, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,33 +165,43 @@ class VideoPrompt:
         try:
             with safe_open(file, framework="pt") as stored:
                 header = _check_header(stored.metadata() or {}, file)
+                # Copies: a mapped tensor has neither torch's alignment nor a life of its own.
                 tensors = {name: stored.get_tensor(name).clone() for name in stored.keys()}  # noqa: SIM118 - not a dict
-            return cls(
-                family=header["family"],
-                fingerprint=header["fingerprint"],
-                shape=PixelShape(**json.loads(header["shape"])),
-                has_last_frame=json.loads(header["has_last_frame"]),
-                references=tuple(map(_source, json.loads(header["references"]))),
-                tensors=tensors,
-            )
-        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        except (SafetensorError, ValidationError) as error:
             message = f"{file} is damaged or not a video prompt ({error}). Encode it again."
             raise ValueError(message) from error
+        _check_tensors(header, tensors, file)
+        return cls(
+            family=header.family,
+            fingerprint=header.fingerprint,
+            shape=header.shape,
+            has_last_frame=header.has_last_frame,
+            references=header.references,
+            tensors=tensors,
+        )
 
 
-def _check_header(header: Mapping[str, str], file: Path) -> Mapping[str, str]:
+def _check_header(header: Mapping[str, str], file: Path) -> _Header:
     if header.get("format") != _FORMAT:
         message = f"{file} is not a video prompt. Make one with `vap prompt encode`."
         raise ValueError(message)
-    if int(header["format_version"]) > _FORMAT_VERSION:
+    parsed = _Header.model_validate(header)
+    if parsed.format_version > _FORMAT_VERSION:
         message = (
-            f"{file} has video-prompt format {header['format_version']}; this version reads up "
+            f"{file} has video-prompt format {parsed.format_version}; this version reads up "
             f"to {_FORMAT_VERSION}. Update video-as-prompt, or encode it again."
         )
         raise ValueError(message)
-    return header
+    return parsed
 
 
-def _source(stored: Mapping[str, object]) -> ReferenceSource:
-    known = {field.name: stored[field.name] for field in fields(ReferenceSource)}
-    return ReferenceSource(**{**known, "frames": tuple(known["frames"])})  # type: ignore[arg-type]
+def _check_tensors(header: _Header, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
+    """See that every encoding is there, once for each reference."""
+    missing = sorted(_TENSORS[header.family] - tensors.keys())
+    lengths = {tensor.shape[:1] for tensor in tensors.values()}
+    if missing or not header.references or lengths != {(len(header.references),)}:
+        message = (
+            f"{file} is damaged: it names {len(header.references)} references and lacks "
+            f"{', '.join(missing) or 'encodings of some'}. Encode it again."
+        )
+        raise ValueError(message)
