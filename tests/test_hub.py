@@ -1,0 +1,242 @@
+"""From a model's name to its folder: found, checked, and downloaded only when asked for."""
+
+import json
+import shutil
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import vap
+from vap import hub
+
+GOLDEN = Path(__file__).parent / "golden"
+FAMILIES = ("wan", "cogvideox")
+
+
+@pytest.fixture(autouse=True)
+def downloads(monkeypatch) -> list[str]:
+    """Hub ids that were asked for; asking fails."""
+    asked: list[str] = []
+
+    def refuse(repo_id: str, **_: object) -> str:
+        asked.append(repo_id)
+        message = "no connection"
+        raise LocalEntryNotFoundError(message)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    return asked
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of a golden checkpoint that may be damaged."""
+
+    def make(family: str) -> Path:
+        return Path(shutil.copytree(GOLDEN / family, tmp_path / family))
+
+    return make
+
+
+# Names
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_released_folder_loads_as_its_variant(family: str, downloads) -> None:
+    pipeline = vap.load_pipeline(GOLDEN / family)
+    assert pipeline.family == family
+    assert type(pipeline) is hub.pipeline_class(family)
+    assert type(pipeline.transformer) is type(pipeline).transformer_class
+    assert not downloads
+
+
+def test_a_path_may_be_text_and_start_at_home(monkeypatch, copy) -> None:
+    folder = copy("wan")
+    assert hub.resolve_folder(str(folder)) == folder
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert hub.resolve_folder("~/wan") == folder
+
+
+def test_a_bundled_model_is_found_by_name(monkeypatch, copy, downloads) -> None:
+    folder = copy("wan")
+    monkeypatch.setattr(hub, "BUNDLED_FOLDER", folder.parent)
+    assert hub.resolve_folder("wan") == folder
+    entry = hub.known_models()[0]
+    assert (entry.name, entry.family, entry.where) == ("wan", "wan", "bundled")
+    assert not downloads
+
+
+def test_released_models_are_known_by_their_hub_ids() -> None:
+    released = {entry.name: entry.family for entry in hub.known_models() if entry.where == "hub"}
+    assert released == {
+        "ByteDance/Video-As-Prompt-Wan2.1-14B": "wan",
+        "ByteDance/Video-As-Prompt-CogVideoX-5B": "cogvideox",
+    }
+
+
+def test_a_hub_id_is_downloaded_without_anything_that_unpickles(monkeypatch) -> None:
+    asked = {}
+
+    def download(repo_id: str, **options: object) -> str:
+        asked.update(repo_id=repo_id, **options)
+        return str(GOLDEN / "wan")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert hub.resolve_folder("someone/a-model") == GOLDEN / "wan"
+    assert asked["repo_id"] == "someone/a-model"
+    assert not any(end in str(asked["allow_patterns"]) for end in ("bin", "pt", "ckpt", "py"))
+
+
+def test_a_hub_id_that_cannot_be_had_is_named(downloads) -> None:
+    with pytest.raises(FileNotFoundError, match=r"'someone/a-model' is no local folder.*no conn"):
+        hub.resolve_folder("someone/a-model")
+    assert downloads == ["someone/a-model"]
+
+
+@pytest.mark.parametrize(
+    "name", ["vap-giant", "a/b/c", "./wan", "../wan", "/no/where", "~nobody-1"]
+)
+def test_an_unknown_name_is_refused_with_the_known_ones(name: str, downloads) -> None:
+    with pytest.raises(FileNotFoundError, match=r"Video-As-Prompt-Wan2\.1-14B"):
+        hub.resolve_folder(name)
+    assert not downloads
+
+
+def test_a_path_is_never_taken_for_a_hub_id(downloads) -> None:
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        hub.resolve_folder(Path("someone/a-model"))
+    assert not downloads
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.text(max_size=300) | st.from_regex(r"[~./\w-]{1,8}", fullmatch=True))
+def test_any_name_is_found_or_refused(downloads, name: str) -> None:
+    downloads.clear()
+    with pytest.raises(FileNotFoundError):
+        hub.resolve_folder(name)
+    assert downloads in ([], [name])
+
+
+# Folders
+
+
+def needed_files(family: str) -> list[str]:
+    folder = GOLDEN / family
+    unneeded = {"expected.json", "expected.safetensors", "special_tokens_map.json"}
+    return sorted(
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.suffix in {".json", ".safetensors"} and path.name not in unneeded
+    )
+
+
+@pytest.mark.parametrize(
+    ("family", "file"), [(family, file) for family in FAMILIES for file in needed_files(family)]
+)
+def test_each_missing_file_is_named(copy, family: str, file: str) -> None:
+    folder = copy(family)
+    (folder / file).unlink()
+    with pytest.raises(FileNotFoundError, match=file.replace(".", r"\.")):
+        hub.resolve_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("family", "file"), [(family, file) for family in FAMILIES for file in needed_files(family)]
+)
+def test_each_file_cut_short_is_named(copy, family: str, file: str) -> None:
+    folder = copy(family)
+    contents = (folder / file).read_bytes()
+    (folder / file).write_bytes(contents[: len(contents) // 2])
+    with pytest.raises(ValueError, match=file.replace(".", r"\.")):
+        hub.resolve_folder(folder)
+
+
+def test_where_to_get_a_missing_file_is_said(copy) -> None:
+    folder = copy("wan")
+    (folder / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"ByteDance/Video-As-Prompt-Wan2\.1-14B"):
+        vap.load_pipeline(folder)
+
+
+def test_a_missing_shard_is_named(copy) -> None:
+    folder = copy("wan")
+    pipeline = vap.load_pipeline(folder)
+    pipeline.save_pretrained(folder.parent / "sharded", max_shard_size="300KB")
+    transformer = folder.parent / "sharded" / "transformer"
+    shards = sorted(transformer.glob("*-of-*.safetensors"))
+    assert len(shards) > 1
+    shards[-1].unlink()
+    with pytest.raises(FileNotFoundError, match=shards[-1].name):
+        vap.load_pipeline(folder.parent / "sharded")
+    index = next(transformer.glob("*.index.json"))
+    index.write_text("{}")
+    with pytest.raises(ValueError, match="weight_map"):
+        vap.load_pipeline(folder.parent / "sharded")
+
+
+def test_a_folder_of_another_model_is_refused(copy) -> None:
+    folder = copy("wan")
+    (folder / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
+    with pytest.raises(ValueError, match=r"holds a FluxPipeline.*WanImageToVideoMOTPipeline"):
+        hub.resolve_folder(folder)
+
+
+def test_a_folder_that_is_no_pipeline_is_refused(tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match="is no pipeline folder"):
+        hub.resolve_folder(tmp_path)
+
+
+@given(
+    content=st.binary(max_size=60)
+    | st.recursive(
+        st.none() | st.booleans() | st.text(max_size=8) | st.just("WanImageToVideoPipeline"),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["_class_name", "vae", "transformer"]), inner)
+        ),
+        max_leaves=6,
+    ).map(lambda value: json.dumps(value).encode())
+)
+@settings(deadline=None)
+def test_any_index_is_read_or_refused(tmp_path_factory, content: bytes) -> None:
+    folder = tmp_path_factory.mktemp("index")
+    (folder / "model_index.json").write_bytes(content)
+    try:
+        hub.check_folder(folder)
+    except (ValueError, FileNotFoundError) as error:
+        assert str(folder) in str(error)  # noqa: PT017 - refusing is allowed, but in words
+
+
+# Loading options
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "bfloat16", torch.bfloat16])
+def test_precision_by_name_or_value(dtype) -> None:
+    assert vap.load_pipeline(GOLDEN / "wan", dtype=dtype).transformer.dtype == torch.bfloat16
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(ValueError, match="dtype='int3' is unknown"):
+        vap.load_pipeline(GOLDEN / "wan", dtype="int3")
+
+
+def test_offloading_from_a_cpu_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs an accelerator"):
+        vap.load_pipeline(GOLDEN / "wan", device="cpu", offload="model")
+
+
+def test_an_expert_file_replaces_the_checkpoints_own(tmp_path) -> None:
+    pipeline = vap.load_pipeline(GOLDEN / "wan")
+    other = pipeline.transformer.remove_expert().add_expert([1]).initialise_expert()
+    file = other.save_expert(tmp_path / "expert.safetensors")
+    assert vap.load_pipeline(GOLDEN / "wan", expert=file).transformer.expert_depths == (1,)
+
+
+def test_loaded_weights_lie_where_torch_would_put_them() -> None:
+    pipeline = vap.load_pipeline(GOLDEN / "cogvideox", device="cpu")
+    for name in ("transformer", "vae", "text_encoder"):
+        assert not any(p.data_ptr() % 64 for p in getattr(pipeline, name).parameters()), name
