@@ -1,13 +1,16 @@
 """What all commands share: messages, progress, JSON output and exit codes.
 
 Exit codes: 0 done; 1 something failed that the user could not know; 2 the input or an option is
-not usable, and the message says why; 130 interrupted.
+not usable, and the message says why; 130 interrupted. Results go to standard output, messages to
+standard error. With VAP_DEBUG set, errors show where they come from.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,8 +32,14 @@ FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 
 # What bad input raises throughout the package; anything else is a fault of ours.
 _USER_ERRORS = (ValueError, TypeError, OSError, ImportError)
+_MEMORY_ADVICE = (
+    "The memory is not enough. Lower --height, --width or --frames, use --dtype bfloat16, or on an "
+    "accelerator --offload model (or group)."
+)
+_FAULT_ADVICE = "This is a fault of vap. Set VAP_DEBUG=1 to see where, and please report it."
 
 messages = Console(stderr=True, highlight=False)
+results = Console(highlight=False)
 
 
 @contextmanager
@@ -38,20 +47,21 @@ def reporting(*, as_json: bool = False) -> Iterator[None]:
     """Turn errors into one message and an exit code."""
     try:
         yield
+    except (typer.Exit, typer.Abort):
+        raise
     except KeyboardInterrupt as error:
         _report("interrupted", "Interrupted; nothing was left half-written.", as_json=as_json)
         raise typer.Exit(INTERRUPTED) from error
     except _USER_ERRORS as error:
         _report(type(error).__name__, str(error), as_json=as_json)
         raise typer.Exit(UNUSABLE) from error
-    except (RuntimeError, MemoryError) as error:
-        if "out of memory" not in str(error).lower() and not isinstance(error, MemoryError):
-            raise
-        advice = (
-            "The memory is not enough. Lower --height, --width or --frames, use --dtype bfloat16, "
-            "or on an accelerator --offload model (or group)."
-        )
-        _report("OutOfMemory", advice, as_json=as_json)
+    except Exception as error:
+        # The last place where an error can be put in words.
+        if _is_out_of_memory(error):
+            _report("OutOfMemory", _MEMORY_ADVICE, as_json=as_json)
+        else:
+            kind = type(error).__name__
+            _report(kind, f"{kind}: {error}. {_FAULT_ADVICE}", as_json=as_json)
         raise typer.Exit(FAILED) from error
 
 
@@ -90,7 +100,15 @@ def progress_bar(*, shown: bool = True) -> Iterator[Progress]:
         yield progress
 
 
+def _is_out_of_memory(error: Exception) -> bool:
+    # Torch raises a RuntimeError for a CPU, and a subclass of it for an accelerator.
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
+
+
 def _report(kind: str, message: str, *, as_json: bool) -> None:
+    if os.environ.get("VAP_DEBUG"):
+        messages.print(traceback.format_exc(), markup=False, soft_wrap=True)
     if as_json:
         show_json({"error": {"type": kind, "message": message}})
     else:

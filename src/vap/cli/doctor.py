@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 import platform
 import time
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import asdict, dataclass
+from typing import Any
 
-import typer
 from rich.table import Table
 
-from vap.cli.console import messages, quiet_libraries, reporting, show_json
+from vap.cli import options
+from vap.cli.console import quiet_libraries, reporting, results, show_json
 
 _GIB = 1 << 30
 _MATRIX = {"cpu": 1024}
 _LARGE_MATRIX = 8192
+_TITLES = {
+    "memory_gib": "memory (GiB)",
+    "free_memory_gib": "free (GiB)",
+    "teraflop_per_second": "TFLOP/s",
+    "video_encoders": "writes",
+}
 _ENCODERS = {"mp4 (H.264)": "libx264", "webm (VP9)": "libvpx-vp9", "gif": "gif"}
 
 
@@ -26,6 +32,7 @@ class ModelReport:
     Attributes:
         name: Of the model.
         size: Video that it makes.
+        steps: Denoising steps.
         tokens: Of the target stream.
         parameters: Of all components.
         memory_gib: With everything resident.
@@ -36,6 +43,7 @@ class ModelReport:
 
     name: str
     size: str
+    steps: int
     tokens: int
     parameters: int
     memory_gib: float
@@ -45,7 +53,7 @@ class ModelReport:
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Say what this machine can run, and how long and how much memory each model would take."""
     with reporting(as_json=as_json):
@@ -53,29 +61,35 @@ def doctor(
         machine = _machine()
         reports = _model_reports(machine)
         if as_json:
-            from dataclasses import asdict
-
             show_json({"machine": machine, "models": [asdict(report) for report in reports]})
-            return
-        table = Table(show_header=False, title="this machine")
-        for key, value in machine.items():
-            table.add_row(key.replace("_", " "), _say(value))
-        messages.print(table)
-        table = Table("model", "video", "parameters", "memory", "offloaded", "time", "here")
-        for report in reports:
-            table.add_row(
-                report.name,
-                report.size,
-                f"{report.parameters / 1e9:.3g} B",
-                f"{report.memory_gib:.1f} GiB",
-                f"{report.offloaded_gib:.1f} GiB",
-                _duration(report.seconds),
-                report.fits,
-            )
-        messages.print(table)
-        messages.print(
-            "Times are predicted for denoising from the measured matrix-product rate above."
-        )
+        else:
+            _show(machine, reports)
+
+
+def _show(machine: dict[str, Any], reports: list[ModelReport]) -> None:
+    """Blocks of name and value, which no terminal is too narrow for."""
+    results.print("[bold]This machine[/]")
+    _show_facts({_TITLES.get(key, key): _say(value) for key, value in machine.items()})
+    for report in reports:
+        results.print(f"\n[bold]{report.name}[/]")
+        facts = {
+            "makes": f"{report.size}, {report.steps} steps",
+            "parameters": f"{report.parameters / 1e9:.3g} billion",
+            "memory": f"{report.memory_gib:.1f} GiB",
+            "denoising": f"about {_duration(report.seconds)}",
+            "here": report.fits,
+        }
+        if machine["device"] != "cpu":
+            facts["memory"] += f"; {report.offloaded_gib:.1f} GiB with --offload model"
+        _show_facts(facts)
+    results.print("\nTimes and memory are predicted, times from the measured speed above.")
+
+
+def _show_facts(facts: dict[str, str]) -> None:
+    table = Table.grid(padding=(0, 2))
+    for name, value in facts.items():
+        table.add_row(f"  {name}", value)
+    results.print(table)
 
 
 def _machine() -> dict[str, Any]:
@@ -89,7 +103,7 @@ def _machine() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "device": device.type if device.type == "cpu" else torch.cuda.get_device_name(device),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "cores": os.cpu_count(),
         "memory_gib": round(total / _GIB, 1),
         "free_memory_gib": round(free / _GIB, 1),
@@ -125,7 +139,8 @@ def _model_reports(machine: dict[str, Any]) -> list[ModelReport]:
         reports.append(
             ModelReport(
                 entry.name,
-                f"{planned.shape.frames}×{planned.shape.height}×{planned.shape.width}",
+                f"{planned.shape.frames} frames of {planned.shape.height}×{planned.shape.width}",
+                planned.steps,
                 cost.tokens,
                 sum(planned.parameters.values()),
                 resident / _GIB,
@@ -181,7 +196,7 @@ def _has_encoder(codec: str) -> bool:
 
 def _say(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {'yes' if held else 'no'}" for key, held in value.items())
+        return ", ".join(key for key, held in value.items() if held) or "nothing"
     return str(value)
 
 

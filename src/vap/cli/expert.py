@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
-from vap.cli.console import messages, quiet_libraries, reporting, show_json
+from vap.cli import options
+from vap.cli.console import quiet_libraries, reporting, results, show_json
 
 app = typer.Typer(help="Take the expert out of a model, or look at one.", no_args_is_help=True)
 
@@ -18,14 +20,14 @@ def extract(
     model: Annotated[str, typer.Argument(help="Bundled name, pipeline folder or Hub id.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write, .safetensors.")],
     description: Annotated[str, typer.Option(help="Kept in the file's header.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Save the expert of a model as one file, for use with the same backbone anywhere."""
     with reporting(as_json=as_json):
+        quiet_libraries()
         from vap.hub import load_transformer
         from vap.models.expert_file import read_expert_info
 
-        quiet_libraries()
         load_transformer(model).save_expert(output, description=description)
         _show(read_expert_info(output), as_json=as_json)
 
@@ -33,7 +35,7 @@ def extract(
 @app.command("info")
 def info(
     file: Annotated[Path, typer.Argument(help="Expert file.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Say what an expert file holds."""
     with reporting(as_json=as_json):
@@ -55,7 +57,8 @@ def _show(found: Any, *, as_json: bool) -> None:
     if as_json:
         show_json(summary)
         return
-    table = Table(show_header=False)
+    table = Table.grid(padding=(0, 2))
     for key, value in summary.items():
-        table.add_row(key, f"{value:,}" if isinstance(value, int) else str(value))
-    messages.print(table)
+        said = f"{value:,}" if isinstance(value, int) else str(value)
+        table.add_row(key.replace("_", " "), escape(said))
+    results.print(table)

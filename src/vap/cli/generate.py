@@ -2,115 +2,153 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from vap.cli import options
 from vap.cli.console import messages, progress_bar, quiet_libraries, reporting, show_json
 
 if TYPE_CHECKING:
-    from vap.generation import Generation, GenerationRequest
+    from vap.generation import Generation
+    from vap.generation_request import GenerationRequest
+
+# What may be given together with --repeat: places, and what does not change the video.
+_SINGLE_INPUTS = ("image", "video_prompt", "last_image", "expert")
+_REPEATABLE = (*_SINGLE_INPUTS, "references", "model", "device", "offload")
+# What --demo brings itself.
+_OF_THE_DEMO = ("image", "references", "reference_prompts", "prompt", "video_prompt", "last_image")
+_OPTIONS = {
+    "references": "reference",
+    "reference_prompts": "reference-prompt",
+    "num_frames": "frames",
+    "num_inference_steps": "steps",
+    "guidance_scale": "guidance",
+    "use_dynamic_cfg": "dynamic-guidance",
+    "frame_selection": "selection",
+}
 
 
 def generate(
-    image: Annotated[Path | None, typer.Option(help="First frame of the video.")] = None,
-    reference: Annotated[
-        list[Path] | None, typer.Option(help="Reference video or folder of frames; repeatable.")
-    ] = None,
-    prompt: Annotated[str, typer.Option(help="Caption of the video to make.")] = "",
-    reference_prompt: Annotated[
-        list[str] | None, typer.Option(help="Caption of each reference, in order.")
-    ] = None,
-    negative_prompt: Annotated[str | None, typer.Option(help="What to steer away from.")] = None,
-    video_prompt: Annotated[
-        Path | None, typer.Option(help="References encoded before by `vap prompt encode`.")
-    ] = None,
-    last_image: Annotated[Path | None, typer.Option(help="Last frame (Wan).")] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help=".mp4, .webm, .gif, or a folder/")
-    ] = None,
-    sheet: Annotated[
-        Path | None, typer.Option(help=".png with reference, image and result side by side.")
-    ] = None,
-    model: Annotated[
-        str, typer.Option(help="Bundled name, pipeline folder or Hub id.")
-    ] = "vap-mini",
-    expert: Annotated[Path | None, typer.Option(help="Expert file to use.")] = None,
-    height: Annotated[int | None, typer.Option(help="Pixels; the model's own by default.")] = None,
-    width: Annotated[int | None, typer.Option(help="Pixels; the model's own by default.")] = None,
-    frames: Annotated[int | None, typer.Option(help="1 + 4k; the model's own by default.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
-    guidance: Annotated[float | None, typer.Option(help="Guidance scale; 1 turns it off.")] = None,
-    dynamic_guidance: Annotated[
-        bool | None, typer.Option(help="Let guidance rise over the steps (CogVideoX).")
-    ] = None,
-    strength: Annotated[
-        float, typer.Option(help="0 ignores the reference, 1 is the trained model.")
-    ] = 1.0,
-    seed: Annotated[int, typer.Option(help="Same seed, same video.")] = 0,
-    fps: Annotated[float | None, typer.Option(help="Frames a second of the result.")] = None,
-    selection: Annotated[
-        Literal["evenly", "first", "random"], typer.Option(help="Which frames of a reference.")
-    ] = "evenly",
-    fit: Annotated[
-        Literal["cover", "stretch"], typer.Option(help="Crop or distort inputs to the size.")
-    ] = "cover",
-    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps …")] = None,
-    offload: Annotated[
-        Literal["model", "group", "sequential"] | None,
-        typer.Option(help="Save accelerator memory."),
-    ] = None,
-    repeat: Annotated[
-        Path | None, typer.Option(help="Make the video of this file (or its .json) again.")
-    ] = None,
-    demo: Annotated[
-        bool, typer.Option("--demo", help="Use the bundled reference, image and captions.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    image: options.Image = None,
+    reference: options.References = None,
+    prompt: options.Prompt = None,
+    reference_prompt: options.ReferencePrompts = None,
+    negative_prompt: options.NegativePrompt = None,
+    video_prompt: options.VideoPromptFile = None,
+    last_image: options.LastImage = None,
+    selection: options.Selection = None,
+    fit: options.Fit = None,
+    demo: options.Demo = False,
+    repeat: options.Repeat = None,
+    output: options.Output = None,
+    sheet: options.Sheet = None,
+    as_json: options.AsJson = False,
+    height: options.Height = None,
+    width: options.Width = None,
+    frames: options.Frames = None,
+    fps: options.Rate = None,
+    steps: options.Steps = None,
+    guidance: options.GuidanceScale = None,
+    dynamic_guidance: options.DynamicGuidance = None,
+    strength: options.Strength = None,
+    seed: options.Seed = None,
+    model: options.Model = None,
+    expert: options.ExpertFile = None,
+    dtype: options.Dtype = None,
+    device: options.Device = None,
+    offload: options.Offload = None,
 ) -> None:
     """Animate an image with the semantics of a reference video."""
     with reporting(as_json=as_json):
-        from vap.generation import GenerationRequest, demo_request
-
         quiet_libraries()
+        from vap.generation_request import check_output
+
+        given = {
+            "image": image,
+            "references": tuple(reference or ()),
+            "prompt": prompt,
+            "reference_prompts": tuple(reference_prompt or ()),
+            "negative_prompt": negative_prompt,
+            "video_prompt": video_prompt,
+            "last_image": last_image,
+            "frame_selection": selection,
+            "fit": fit,
+            "height": height,
+            "width": width,
+            "num_frames": frames,
+            "fps": fps,
+            "num_inference_steps": steps,
+            "guidance_scale": guidance,
+            "use_dynamic_cfg": dynamic_guidance,
+            "strength": strength,
+            "seed": seed,
+            "model": model,
+            "expert": expert,
+            "dtype": dtype,
+            "device": device,
+            "offload": offload,
+        }
+        chosen = {name: value for name, value in given.items() if value not in {None, ()}}
         place = _output(output, repeat)
-        if repeat is not None:
-            request = _repeated(repeat, image, tuple(reference or ()), video_prompt)
-        elif demo:
-            request = demo_request()
-        else:
-            if image is None:
-                message = "--image is missing: the picture that becomes the first frame."
-                raise ValueError(message)
-            request = GenerationRequest(
-                image=image,
-                references=tuple(reference or ()),
-                reference_prompts=tuple(reference_prompt or ()),
-                prompt=prompt,
-                negative_prompt=negative_prompt,
-                video_prompt=video_prompt,
-                last_image=last_image,
-                model=model,
-                expert=expert,
-                height=height,
-                width=width,
-                num_frames=frames,
-                num_inference_steps=steps,
-                guidance_scale=guidance,
-                use_dynamic_cfg=dynamic_guidance,
-                strength=strength,
-                seed=seed,
-                fps=fps,
-                frame_selection=selection,
-                fit=fit,
-                dtype=dtype,
-                device=device,
-                offload=offload,
-            )
-        _run(request, place, sheet, as_json=as_json)
+        check_output(place, sheet)
+        _run(_request(chosen, repeat, demo=demo), place, sheet, as_json=as_json)
+
+
+def _output(output: Path | None, repeat: Path | None) -> Path:
+    if output is None:
+        message = "-o/--output is missing: where to write the video, for example -o out.mp4."
+        raise ValueError(message)
+    if repeat is not None and output.exists() and repeat.exists() and output.samefile(repeat):
+        message = f"-o {output} is the video to be repeated. Choose another name."
+        raise ValueError(message)
+    return output
+
+
+def _request(chosen: dict[str, Any], repeat: Path | None, *, demo: bool) -> GenerationRequest:
+    """The request that the options given describe."""
+    from dataclasses import replace
+
+    from vap.generation_request import GenerationRequest, demo_request
+
+    if repeat is not None:
+        if demo:
+            message = "--repeat and --demo exclude each other. Leave one out."
+            raise ValueError(message)
+        return _repeated(repeat, chosen)
+    if demo:
+        _refuse(chosen.keys() & _OF_THE_DEMO, "--demo brings its own inputs")
+        return replace(demo_request(), **chosen)
+    if "image" not in chosen:
+        message = "--image is missing: the picture that becomes the first frame."
+        raise ValueError(message)
+    return GenerationRequest(**chosen)
+
+
+def _repeated(repeat: Path, chosen: dict[str, Any]) -> GenerationRequest:
+    """The request behind a video; options say where things are now."""
+    from dataclasses import replace
+
+    from vap.generation_record import changed_versions, recorded_run, request_from
+
+    _refuse(chosen.keys() - _REPEATABLE, "--repeat makes the same video again")
+    record = recorded_run(repeat)
+    for name, (then, now) in changed_versions(record).items():
+        messages.print(f"note: made with {name} {then}, here is {now}: pixels may differ slightly.")
+    moved = {role: (chosen[role],) for role in _SINGLE_INPUTS if role in chosen}
+    moved["reference"] = chosen.get("references", ())
+    request = request_from(record, moved=moved, model=chosen.get("model"))
+    if "device" in chosen:
+        # How memory was saved belongs to the other device.
+        request = replace(request, device=chosen["device"], offload=None)
+    return replace(request, offload=chosen.get("offload", request.offload))
+
+
+def _refuse(names: set[str], why: str) -> None:
+    """Refuse options that would be without effect."""
+    if names:
+        idle = sorted(f"--{_OPTIONS.get(name, name).replace('_', '-')}" for name in names)
+        message = f"{why}. Leave out {', '.join(idle)}."
+        raise ValueError(message)
 
 
 def _run(request: GenerationRequest, output: Path, sheet: Path | None, *, as_json: bool) -> None:
@@ -118,13 +156,13 @@ def _run(request: GenerationRequest, output: Path, sheet: Path | None, *, as_jso
     from vap.generation import save
 
     with progress_bar(shown=not as_json and messages.is_terminal) as bar:
-        task = bar.add_task("starting", total=None)
+        task = bar.add_task("start", total=None)
         made = make(
             request,
             on_stage=lambda stage: bar.update(task, description=stage),
             on_step=lambda done, total: bar.update(task, completed=done, total=total),
         )
-        bar.update(task, description="write", completed=None)
+        bar.update(task, description="write")
         written = save(made, output, sheet)
     if as_json:
         show_json(_summary(made, written))
@@ -133,7 +171,7 @@ def _run(request: GenerationRequest, output: Path, sheet: Path | None, *, as_jso
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in made.seconds.items())
     messages.print(f"Made {len(made.frames)} frames in {total:.1f} s ({stages}).")
     for path in written:
-        messages.print(f"  {path}", soft_wrap=True)
+        messages.print(f"  {path}", soft_wrap=True, markup=False)
 
 
 def _summary(made: Generation, written: list[Path]) -> dict[str, object]:
@@ -147,34 +185,3 @@ def _summary(made: Generation, written: list[Path]) -> dict[str, object]:
         "seconds": made.seconds,
         "record": made.record.embedded(),
     }
-
-
-def _output(output: Path | None, repeat: Path | None) -> Path:
-    """Where to write, checked before anything slow happens."""
-    if output is None:
-        message = "-o/--output is missing: where to write the video, for example -o out.mp4."
-        raise ValueError(message)
-    if repeat is not None and output.exists() and output.samefile(repeat):
-        message = f"-o {output} is the video to be repeated. Choose another name."
-        raise ValueError(message)
-    if not output.absolute().parent.is_dir():
-        message = f"The folder {output.absolute().parent} does not exist. Create it first."
-        raise FileNotFoundError(message)
-    return output
-
-
-def _repeated(
-    repeat: Path, image: Path | None, references: tuple[Path, ...], video_prompt: Path | None
-) -> GenerationRequest:
-    """The request behind a video, from the JSON beside it or from inside it."""
-    from vap.generation import request_from
-    from vap.media import MediaError, RunRecord, read_metadata, read_run
-
-    try:
-        record = read_run(repeat)
-    except MediaError:
-        embedded = read_metadata(repeat)
-        if embedded is None:
-            raise
-        record = RunRecord.from_json(json.dumps(embedded), repeat)
-    return request_from(record, image=image, references=references, video_prompt=video_prompt)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
 
-import typer
-from rich.table import Table
-
-from vap.cli.console import messages, reporting, show_json
+from vap.cli import options
+from vap.cli.console import reporting, results, show_json
 
 
 def models(
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """List models that ship with the package or are published; any pipeline folder works too."""
     with reporting(as_json=as_json):
@@ -22,7 +19,6 @@ def models(
         if as_json:
             show_json([asdict(entry) for entry in entries])
             return
-        table = Table("model", "variant", "where", "what")
         for entry in entries:
-            table.add_row(entry.name, entry.family, entry.where, entry.description)
-        messages.print(table)
+            results.print(f"[bold]{entry.name}[/]")
+            results.print(f"  {entry.family} variant, {entry.where}: {entry.description}")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
-from vap.cli.console import messages, quiet_libraries, reporting, show_json
+from vap.cli import options
+from vap.cli.console import quiet_libraries, reporting, results, show_json
 
 app = typer.Typer(help="Encode reference videos once and reuse them.", no_args_is_help=True)
 
@@ -16,44 +19,46 @@ app = typer.Typer(help="Encode reference videos once and reuse them.", no_args_i
 @app.command("encode")
 def encode(
     reference: Annotated[list[Path], typer.Argument(help="Reference videos.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="File to write, .safetensors.")],
-    reference_prompt: Annotated[
-        list[str] | None, typer.Option(help="Caption of each reference, in order.")
-    ] = None,
-    model: Annotated[
-        str, typer.Option(help="Bundled name, pipeline folder or Hub id.")
-    ] = "vap-mini",
-    height: Annotated[int | None, typer.Option(help="Pixels of the videos to be made.")] = None,
-    width: Annotated[int | None, typer.Option(help="Likewise.")] = None,
-    frames: Annotated[int | None, typer.Option(help="Likewise.")] = None,
-    selection: Annotated[
-        Literal["evenly", "first", "random"], typer.Option(help="Which frames of a reference.")
-    ] = "evenly",
-    fit: Annotated[
-        Literal["cover", "stretch"], typer.Option(help="Crop or distort to the size.")
-    ] = "cover",
-    last_frame: Annotated[bool, typer.Option(help="For use with --last-image (Wan).")] = False,
-    seed: Annotated[int, typer.Option(help="Of --selection random.")] = 0,
-    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps …")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="To write, .safetensors.")
+    ],
+    reference_prompt: options.ReferencePrompts = None,
+    selection: options.Selection = None,
+    fit: options.Fit = None,
+    as_json: options.AsJson = False,
+    height: options.Height = None,
+    width: options.Width = None,
+    frames: options.Frames = None,
+    last_frame: Annotated[
+        bool, typer.Option("--last-frame", help="For use with --last-image (Wan only).")
+    ] = False,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of --selection random.")] = 0,
+    model: options.Model = None,
+    dtype: options.Dtype = None,
+    device: options.Device = None,
 ) -> None:
     """Encode references for one model at one size."""
     with reporting(as_json=as_json):
+        quiet_libraries()
         import torch
 
-        from vap.hub import load_pipeline
+        from vap.devices import check_device
+        from vap.hub import DEFAULT_MODEL, load_pipeline
+        from vap.media import probe_clip
 
-        quiet_libraries()
-        pipeline = load_pipeline(model, dtype=dtype, device=device)
+        for path in reference:
+            probe_clip(path)
+        if device is not None:
+            check_device(device)
+        pipeline = load_pipeline(model or DEFAULT_MODEL, dtype=dtype, device=device)
         prompt = pipeline.encode_video_prompt(
             list(reference),
             reference_prompt or None,
             height=height,
             width=width,
             num_frames=frames,
-            frame_selection=selection,
-            fit=fit,
+            frame_selection=selection or "evenly",
+            fit=fit or "cover",
             has_last_frame=last_frame,
             generator=torch.Generator().manual_seed(seed),
         )
@@ -64,7 +69,7 @@ def encode(
 @app.command("show")
 def show(
     file: Annotated[Path, typer.Argument(help="Video prompt written by `vap prompt encode`.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Say what a video prompt holds."""
     with reporting(as_json=as_json):
@@ -91,12 +96,14 @@ def _show(file: Path, *, as_json: bool) -> None:
         )
         return
     shape = prompt.shape
-    messages.print(
+    results.print(
         f"{file}: {len(prompt)} reference(s) for {prompt.family}, "
-        f"{shape.frames} frames of {shape.height}×{shape.width}"
+        f"{shape.frames} frames of {shape.height}×{shape.width}",
+        soft_wrap=True,
+        markup=False,
     )
-    table = Table("reference", "frames taken", "caption")
+    table = Table("reference", "frames taken", "caption", box=SIMPLE_HEAD)
     for source in prompt.references:
         taken = f"{len(source.frames)} of {source.frames[0]} … {source.frames[-1]}"
-        table.add_row(source.name, taken, source.caption)
-    messages.print(table)
+        table.add_row(escape(source.name), taken, escape(source.caption))
+    results.print(table)

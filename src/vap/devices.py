@@ -1,0 +1,35 @@
+"""Names of devices, checked against what this machine has."""
+
+from __future__ import annotations
+
+import torch
+
+
+def check_device(name: str) -> None:
+    """Refuse a device that torch does not know or that is not there.
+
+    Args:
+        name: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ``xpu`` …
+
+    Raises:
+        ValueError: Saying what this machine has.
+    """
+    here = torch.accelerator.current_accelerator(check_available=True)
+    have = "cpu" if here is None else f"cpu and {here.type}"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        message = f"device={name!r} is no device. Use one that this machine has: {have}."
+        raise ValueError(message) from error
+    if device.type == "cpu":
+        return
+    if here is None or device.type != here.type:
+        message = f"device={name!r} is not available. Use one that this machine has: {have}."
+        raise ValueError(message)
+    count = torch.accelerator.device_count()
+    if device.index is not None and device.index >= count:
+        last = count - 1
+        message = (
+            f"device={name!r} is not there. This machine has {here.type}:0 … {here.type}:{last}."
+        )
+        raise ValueError(message)

@@ -1,0 +1,179 @@
+"""From a request to the record of its run, and back to make the same video again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from vap.generation_request import GenerationRequest
+from vap.hub import BUNDLED_FOLDER, resolve_folder
+from vap.media import InputFile, MediaError, RunRecord, read_clip, read_metadata, read_run
+from vap.media.files import hash_file
+from vap.media.records import installed_versions
+from vap.prompts import VideoPrompt
+
+# What a record keeps under names of its own, or as an input file with its hash.
+_RECORDED_ELSEWHERE = frozenset({
+    "image", "last_image", "references", "video_prompt", "prompt", "reference_prompts",
+    "negative_prompt", "model", "seed", "fps", "expert",
+})  # fmt: skip
+
+
+def record_of(request: GenerationRequest, prompt: VideoPrompt | None) -> RunRecord:
+    """What is needed to make a request's video again.
+
+    Args:
+        request: With every choice filled in.
+        prompt: Its references as the model sees them.
+    """
+    folder = resolve_folder(request.model)
+    bundled = folder.parent == BUNDLED_FOLDER
+    local = Path(request.model).expanduser().is_dir()
+    settings = {k: v for k, v in asdict(request).items() if k not in _RECORDED_ELSEWHERE}
+    assert request.fps is not None
+    return RunRecord(
+        model=folder.name if local else request.model,
+        model_path=str(folder.resolve()) if local and not bundled else None,
+        model_id=None if local or bundled else request.model,
+        prompt=request.prompt,
+        seed=request.seed,
+        fps=request.fps,
+        reference_prompts=request.reference_prompts,
+        negative_prompt=request.negative_prompt,
+        arguments=settings,
+        inputs=tuple(_inputs(request, prompt)),
+    )
+
+
+def recorded_run(path: str | Path) -> RunRecord:
+    """The record of a video, from the JSON beside it or else from inside it.
+
+    Args:
+        path: The video, folder of frames, or the JSON itself.
+
+    Raises:
+        MediaError: If there is none, or it is damaged.
+    """
+    place = Path(path)
+    is_record = place.suffix.lower() == ".json"
+    if is_record or place.with_name(place.name + ".json").exists():
+        return read_run(place)
+    embedded = read_metadata(place)
+    if embedded is None:
+        message = (
+            f"{place}: it does not say how it was made. Give a video made by vap, or the JSON "
+            "that was written beside it."
+        )
+        raise MediaError(message)
+    return RunRecord.from_json(json.dumps(embedded), place)
+
+
+def request_from(
+    record: RunRecord,
+    *,
+    moved: Mapping[str, Sequence[Path]] | None = None,
+    model: str | None = None,
+) -> GenerationRequest:
+    """The request that made a recorded video, its inputs checked.
+
+    Args:
+        record: See :func:`recorded_run`.
+        moved: Where inputs are now, by role: ``image``, ``reference``, ``video_prompt``,
+            ``last_image``, ``expert``. Inputs are told apart by their contents.
+        model: Where the model is now.
+
+    Raises:
+        MediaError: If an input is missing or no longer what it was, or the record is damaged.
+    """
+    found: dict[str, list[Path]] = {}
+    for entry in record.inputs:
+        candidates = (moved or {}).get(entry.role, ())
+        found.setdefault(entry.role, []).append(_located(entry, candidates))
+    single = ("image", "last_image", "video_prompt", "expert")
+    content = {
+        "references": tuple(found.get("reference", ())),
+        "reference_prompts": record.reference_prompts,
+        "prompt": record.prompt,
+        "negative_prompt": record.negative_prompt,
+        "model": model or record.model_path or record.model,
+        "seed": record.seed,
+        "fps": record.fps,
+        **{role: found[role][0] for role in single if role in found},
+        **record.arguments,
+    }
+    return _validated(content)
+
+
+def changed_versions(record: RunRecord) -> dict[str, tuple[str, str]]:
+    """Software that is not what made a video: recorded and installed version, by name."""
+    here = installed_versions()
+    return {
+        name: (then, here.get(name, "none"))
+        for name, then in record.versions.items()
+        if here.get(name) != then
+    }
+
+
+def _inputs(request: GenerationRequest, prompt: VideoPrompt | None) -> list[InputFile]:
+    singles = {
+        "image": request.image,
+        "last_image": request.last_image,
+        "expert": request.expert,
+        "video_prompt": request.video_prompt,
+    }
+    inputs = [
+        InputFile(role, path.name, hash_file(path), str(path.resolve()))
+        for role, path in singles.items()
+        if path is not None
+    ]
+    if prompt is not None and request.video_prompt is None:
+        # Read a moment ago, so their hashes are known.
+        inputs += [
+            InputFile("reference", source.name, source.sha256, str(path.resolve()))
+            for path, source in zip(request.references, prompt.references, strict=True)
+        ]
+    return inputs
+
+
+def _located(entry: InputFile, candidates: Sequence[Path]) -> Path:
+    """The file of a recorded input, wherever it is now, if it is still the same."""
+    option = f"--{entry.role.replace('_', '-')}"
+    places = [*candidates, *([] if entry.path is None else [Path(entry.path)])]
+    existing = [place for place in places if place.exists()]
+    for place in existing:
+        if _digest(place) == entry.sha256:
+            return place
+    if existing:
+        message = (
+            f"{existing[0]} is not the {entry.role} that made this video ({entry.name}): its "
+            f"contents differ. Give the original with {option}."
+        )
+        raise MediaError(message)
+    where = f"not at {places[0]}" if places else "somewhere that is not recorded"
+    message = f"The {entry.role} of this video, {entry.name}, is {where}. Give it with {option}."
+    raise MediaError(message)
+
+
+def _digest(place: Path) -> str:
+    return read_clip(place, max_frames=1).sha256 if place.is_dir() else hash_file(place)
+
+
+def _validated(content: dict[str, Any]) -> GenerationRequest:
+    """Outside input as a request: known names, and values of their types."""
+    known = {field.name for field in fields(GenerationRequest)}
+    unknown = sorted(content.keys() - known)
+    if unknown:
+        message = f"The record has settings that this version does not know: {unknown}. Update vap."
+        raise MediaError(message)
+    try:
+        return TypeAdapter(GenerationRequest).validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        message = f"The record is damaged: {where}: {first['msg']}. Make the video again."
+        raise MediaError(message) from error
