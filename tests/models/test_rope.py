@@ -1,0 +1,121 @@
+"""Where references stand, relative to the target."""
+
+from typing import get_args
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vap.models.rope import (
+    Grid,
+    ReferencePositions,
+    check_reference_positions,
+    reference_grid,
+    rotary_table,
+)
+from vap.models.wan import WanReferenceRotaryEmbedding
+
+MODES = get_args(ReferencePositions)
+sizes = st.integers(1, 6)
+
+
+def target_grid(frames: int, height: int, width: int) -> Grid:
+    return Grid(torch.arange(frames), torch.arange(height), torch.arange(width))
+
+
+def positions(grid: Grid) -> set[tuple[float, ...]]:
+    return {
+        (float(t), float(y), float(x)) for t in grid.time for y in grid.height for x in grid.width
+    }
+
+
+def test_references_come_before_the_target_first_one_first() -> None:
+    target = target_grid(3, 2, 2)
+    first, second = (reference_grid(target, index, 2, "before") for index in (0, 1))
+    assert first.time.tolist() == [-6, -5, -4]
+    assert second.time.tolist() == [-3, -2, -1]
+    assert first.height is target.height
+    assert first.width is target.width
+
+
+def test_ablations_move_references_elsewhere() -> None:
+    target = target_grid(3, 4, 5)
+    shared = reference_grid(target, 1, 2, "shared")
+    assert positions(shared) == positions(target)
+    assert reference_grid(target, 0, 2, "height").height.tolist() == [-8, -7, -6, -5]
+    assert reference_grid(target, 1, 2, "width").width.tolist() == [-5, -4, -3, -2, -1]
+    assert reference_grid(target, 0, 2, "discrete").time.tolist() == [50, 51, 52]
+    assert reference_grid(target, 1, 2, "discrete").time.tolist() == [80, 81, 82]
+
+
+def test_rows_that_are_scaled_move_by_their_own_span() -> None:
+    target = Grid(torch.arange(2), torch.tensor([0.0, 0.5, 1.0, 1.5]), torch.arange(2))
+    moved = reference_grid(target, 0, 1, "height").height
+    assert moved.tolist() == [-2.0, -1.5, -1.0, -0.5]
+
+
+@given(st.sampled_from(MODES), sizes, sizes, sizes, st.integers(1, 3))
+def test_no_two_videos_share_a_position_unless_asked(
+    mode: ReferencePositions, frames: int, height: int, width: int, count: int
+) -> None:
+    target = target_grid(frames, height, width)
+    grids = [target, *(reference_grid(target, index, count, mode) for index in range(count))]
+    together = set().union(*map(positions, grids))
+    cells = frames * height * width
+    assert len(together) == (cells if mode == "shared" else cells * (count + 1))
+
+
+def test_an_unknown_placement_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"'after' is unknown.*before, shared, height"):
+        check_reference_positions("after")
+
+
+def test_tables_hold_pairs_of_each_axis_in_token_order() -> None:
+    grid = target_grid(2, 3, 4)
+    cosines, sines = rotary_table(grid, (4, 2, 2))
+    assert cosines.shape == sines.shape == (24, 8)
+    assert cosines.dtype == torch.float32
+    token = (1 * 3 + 2) * 4 + 3
+    angles = torch.tensor([1.0, 1.0, 0.01, 0.01, 2.0, 2.0, 3.0, 3.0])
+    torch.testing.assert_close(cosines[token], angles.cos())
+    torch.testing.assert_close(sines[token], angles.sin())
+
+
+def test_negative_positions_turn_the_other_way() -> None:
+    ahead, behind = (
+        rotary_table(Grid(torch.tensor([sign * 5]), torch.zeros(1), torch.zeros(1)), (8, 2, 2))
+        for sign in (1, -1)
+    )
+    assert torch.equal(ahead[0], behind[0])
+    assert torch.equal(ahead[1], -behind[1])
+    assert ahead[1].any()
+
+
+def turned(vector: torch.Tensor, position: float) -> torch.Tensor:
+    grid = Grid(torch.tensor([position]), torch.zeros(1), torch.zeros(1))
+    cosines, sines = rotary_table(grid, (8, 0, 0), torch.float64)
+    even, odd = vector[0::2], vector[1::2]
+    cos, sin = cosines[0, 0::2], sines[0, 0::2]
+    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten()
+
+
+@given(st.integers(-40, 40), st.integers(-40, 40), st.integers(-90, 90))
+def test_only_distances_matter_to_attention(query: int, key: int, shift: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    q, k = torch.randn(2, 8, generator=generator)
+    score = turned(q, query) @ turned(k, key)
+    moved = turned(q, query + shift) @ turned(k, key + shift)
+    torch.testing.assert_close(moved, score, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_wan_tables_stack_the_references(mode: ReferencePositions) -> None:
+    rope = WanReferenceRotaryEmbedding(32, (1, 2, 2))
+    assert rope.dims == (12, 10, 10)
+    cosines, sines = rope(torch.zeros(1, 2, 36, 3, 6, 8), mode)
+    assert cosines.shape == sines.shape == (2, 36, 1, 32)
+    grid = reference_grid(target_grid(3, 3, 4), 1, 2, mode)
+    torch.testing.assert_close(
+        cosines[1, :, 0], rotary_table(grid, rope.dims, torch.float64)[0], rtol=0, atol=1e-6
+    )
