@@ -128,7 +128,7 @@ def main() -> None:
     counting.add_argument("--pairs", type=int, default=100_000)
     counting.set_defaults(run=variety)
     learning = commands.add_parser("recognise")
-    for name, default in (("steps", 900), ("batch", 48), ("clips", 2000)):
+    for name, default in (("steps", 1100), ("batch", 48), ("clips", 2000)):
         learning.add_argument(f"--{name}", type=int, default=default)
     learning.add_argument("--out", type=Path)
     learning.set_defaults(run=recognise)

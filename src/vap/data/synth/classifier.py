@@ -95,7 +95,7 @@ class Training:
         seed: Of weights and clips.
     """
 
-    steps: int = 900
+    steps: int = 1100
     batch: int = 48
     learning_rate: float = 4e-3
     seed: int = 0

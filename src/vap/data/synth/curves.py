@@ -12,6 +12,11 @@ from vap.data.synth.scene import Image
 DIRECTIONS = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "up": (0.0, -1.0), "down": (0.0, 1.0)}
 
 
+def sign(side: str) -> float:
+    """-1 for left, 1 for right."""
+    return -1.0 if side == "left" else 1.0
+
+
 def ease(t: float) -> float:
     """Slow at both ends."""
     return t * t * (3 - 2 * t)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from vap.data.synth.effects.camera import POSITION
 from vap.data.synth.effects.camera_lens import LENS
+from vap.data.synth.effects.camera_position import POSITION
 from vap.data.synth.effects.concept_events import EVENTS
 from vap.data.synth.effects.concept_matter import MATTER
 from vap.data.synth.effects.concept_shape import SHAPE
-from vap.data.synth.effects.motion import IN_PLACE
+from vap.data.synth.effects.motion_in_place import IN_PLACE
 from vap.data.synth.effects.motion_travel import TRAVEL
-from vap.data.synth.effects.style import LIGHT
 from vap.data.synth.effects.style_drawing import DRAWING
+from vap.data.synth.effects.style_light import LIGHT
 from vap.data.synth.exposure import HELD_OUT, UNKNOWN
 from vap.data.synth.schema import TIMING, Condition, Exposure
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vap.data.synth.curves import brake, ease, ramp
-from vap.data.synth.effects.camera import middle, whole
+from vap.data.synth.effects.views import middle, whole
 from vap.data.synth.filters import blur, blur_layer, mixed, saturate
 from vap.data.synth.scene import Image, Scene
 from vap.data.synth.schema import Catalogue, Choice, Range

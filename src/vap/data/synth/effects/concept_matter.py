@@ -127,8 +127,8 @@ def hologram(scene: Scene, t: float, *, colour: str) -> Image:
     x, y = pixel_grid(scene.height, scene.width)
     amount = ease(min(1.5 * t, 1))
     line = 0.04 * scene.height
-    scan = (0.6 + 0.4 * np.sin((y / line - 6 * t) * np.pi))[..., None]
-    light = shade(rgb(colour), 0.35) * (0.35 + 0.9 * luminance(scene.colour)) * scan
+    scan = (0.75 + 0.25 * np.sin((y / line - 6 * t) * np.pi))[..., None]
+    light = shade(rgb(colour), 0.45) * (0.5 + 0.8 * luminance(scene.colour)) * scan
     rows = np.floor(y / (0.09 * scene.height)).astype(int)
     tear = draws(40, 1, int(t * 12))[rows % 40, 0]
     shift = np.clip(tear - 0.8, 0, None) * 0.9 * scene.height * amount

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vap.data.synth.canvas import Canvas
-from vap.data.synth.curves import DIRECTIONS, accelerate, brake, ease, ramp, wave
-from vap.data.synth.effects.motion import sign
+from vap.data.synth.curves import DIRECTIONS, accelerate, brake, ease, ramp, sign, wave
 from vap.data.synth.fields import draws
 from vap.data.synth.filters import blur_layer, smear
 from vap.data.synth.palette import rgb, shade

@@ -6,7 +6,7 @@ import numpy as np
 
 from vap.data.synth.canvas import Canvas
 from vap.data.synth.curves import ramp
-from vap.data.synth.effects.style import gradient, still
+from vap.data.synth.effects.styling import gradient, still
 from vap.data.synth.fields import cells, draws, smooth_noise
 from vap.data.synth.filters import blur, edges, luminance, mixed, saturate, slopes
 from vap.data.synth.opencv import cv2

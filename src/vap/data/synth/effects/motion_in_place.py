@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from vap.data.synth.curves import accelerate, ease, ramp, wave
+from vap.data.synth.curves import accelerate, ease, ramp, sign, wave
 from vap.data.synth.fields import draws
 from vap.data.synth.scene import Image, Scene
 from vap.data.synth.schema import Catalogue, Choice, Range
@@ -22,11 +22,6 @@ from vap.data.synth.warp import (
 IN_PLACE = Catalogue("motion")
 _SIDE = Choice(("left", "right"))
 _EDGE_ON = 0.03  # thinnest view of a card, so that its matrix stays invertible
-
-
-def sign(side: str) -> float:
-    """-1 for left, 1 for right."""
-    return -1.0 if side == "left" else 1.0
 
 
 @IN_PLACE.effect("jumps up and down", hops=Choice(("1", "2", "3")), height=Range(0.2, 0.35))

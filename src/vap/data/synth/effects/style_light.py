@@ -2,66 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from vap.data.synth.canvas import Canvas
 from vap.data.synth.curves import ease, ramp
-from vap.data.synth.effects.fronts import across_frame, reached
+from vap.data.synth.effects.styling import ARRIVAL, arrive, gradient, still
 from vap.data.synth.fields import draws, smooth_noise
 from vap.data.synth.filters import blur, edges, luminance, mixed, saturate
 from vap.data.synth.palette import rgb, shade
 from vap.data.synth.scene import Image, Scene
-from vap.data.synth.schema import Catalogue, Choice, Parameter, Range, Render, Value
+from vap.data.synth.schema import Catalogue, Choice, Range
 from vap.data.synth.warp import pixel_grid, remap_picture
 
 LIGHT = Catalogue("style")
-ARRIVAL = Choice(("left", "right", "up", "down", "circle", "everywhere"))
-
-
-def arrive(scene: Scene, styled: Image, t: float, arrival: str) -> Image:
-    """Bring a styled picture in: as a front, or everywhere at once.
-
-    Args:
-        scene: The untouched picture.
-        styled: The new one ``[H, W, 3]``.
-        t: Progress, 0 to 1.
-        arrival: One of :data:`ARRIVAL`.
-    """
-    if arrival == "everywhere":
-        return mixed(scene.image, styled, ease(t))
-    return mixed(scene.image, styled, reached(across_frame(scene, arrival), t))
-
-
-def still(catalogue: Catalogue, phrase: str, **parameters: Parameter) -> Callable[[Render], Render]:
-    """Enter the decorated ``(scene, **parameters) -> picture`` as a style that does not move.
-
-    The picture is drawn once a clip and arrives over time.
-
-    Args:
-        catalogue: Where to enter it.
-        phrase: The effect in words, after a subject.
-        parameters: What each keyword argument of the function may be.
-    """
-
-    def enter(draw: Render) -> Render:
-        def render(scene: Scene, t: float, *, arrival: str, **own: Value) -> Image:
-            key = (draw.__name__, *sorted(own.items()))
-            return arrive(scene, scene.once(key, lambda: draw(scene, **own)), t, arrival)
-
-        render.__name__ = draw.__name__
-        return catalogue.effect(phrase, arrival=ARRIVAL, **parameters)(render)
-
-    return enter
-
-
-def gradient(levels: Image, stops: list[tuple[float, float, float]]) -> Image:
-    """Map brightness ``[H, W, 1]`` through evenly spaced colours to ``[H, W, 3]``."""
-    places = np.linspace(0, 1, len(stops))
-    table = np.array(stops)
-    channels = [np.interp(levels[..., 0], places, table[:, channel]) for channel in range(3)]
-    return np.stack(channels, axis=2).astype(np.float32)
 
 
 @still(LIGHT, "turns into a photographic negative")

@@ -5,45 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from vap.data.synth.curves import DIRECTIONS, ease, ramp
+from vap.data.synth.effects.views import middle, parallax, whole
 from vap.data.synth.fields import draws
 from vap.data.synth.filters import smear
 from vap.data.synth.scene import Image, Layer, Scene
 from vap.data.synth.schema import Catalogue, Choice, Range
 from vap.data.synth.warp import (
-    Matrix,
     moved,
     pixel_grid,
     remap_picture,
     warp_layer,
-    warp_picture,
 )
 
 POSITION = Catalogue("camera")
 _SIDE = Choice(("left", "right"))
 _HEIGHT = Choice(("up", "down"))
-
-
-def whole(scene: Scene, matrix: Matrix) -> Image:
-    """Subject and background moved as one flat picture."""
-    return warp_layer(scene.subject, matrix).over(warp_picture(scene.background, matrix))
-
-
-def middle(scene: Scene) -> tuple[float, float]:
-    """Middle of the frame, x and y in pixels."""
-    return (scene.width - 1) / 2, (scene.height - 1) / 2
-
-
-def parallax(scene: Scene, dx: float, dy: float) -> Image:
-    """The background seen from a camera moved sideways: near parts shift by more.
-
-    Args:
-        scene: Holds the background and its nearness.
-        dx: Shift in pixels of what is beside the subject.
-        dy: The same, downwards.
-    """
-    x, y = pixel_grid(scene.height, scene.width)
-    near = 0.15 + 0.7 * scene.nearness
-    return remap_picture(scene.background, x - dx * near, y - dy * near)
 
 
 @POSITION.effect("as the camera pans", side=_SIDE, reach=Range(0.35, 0.6))
@@ -68,7 +44,7 @@ def truck(scene: Scene, t: float, *, side: str, reach: float) -> Image:
     return layer.over(parallax(scene, 0.4 * shift, 0.0))
 
 
-@POSITION.effect("as the camera rises on a crane", height=_HEIGHT, reach=Range(0.35, 0.55))
+@POSITION.effect("as the camera moves on a crane", height=_HEIGHT, reach=Range(0.35, 0.55))
 def crane(scene: Scene, t: float, *, height: str, reach: float) -> Image:
     """Move up or down: the subject crosses in front of a slower background, growing smaller."""
     shift = -DIRECTIONS[height][1] * reach * scene.height * ease(t)
@@ -79,7 +55,7 @@ def crane(scene: Scene, t: float, *, height: str, reach: float) -> Image:
 @POSITION.effect("as the camera tips to one side", degrees=Range(20, 35, signed=True))
 def roll(scene: Scene, t: float, *, degrees: float) -> Image:
     """A slanted horizon that stays."""
-    return whole(scene, moved(middle(scene), degrees=degrees * ease(t), scale=1 + 0.15 * ease(t)))
+    return whole(scene, moved(middle(scene), degrees=degrees * ease(t)))
 
 
 @POSITION.effect("as the camera turns upside down and around", turns=Choice(("1", "-1")))
