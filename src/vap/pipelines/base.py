@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -90,11 +91,21 @@ class VideoAsPromptMixin:
         """Read ``model_index.json``, mapping class names that no diffusers release has.
 
         The transformer is handed over loaded, so its entry only has to name a class that exists.
+
+        Raises:
+            ValueError: If the folder sets what this pipeline does not have.
         """
         loaded = super().load_config(*args, **kwargs)  # type: ignore[misc]
         config = loaded[0] if isinstance(loaded, tuple) else loaded
         if "transformer" in config:
             config["transformer"] = ["diffusers", "ModelMixin"]
+        known = inspect.signature(cls.__init__).parameters
+        for name in [key for key in config if not key.startswith("_") and key not in known]:
+            # What the stock pipeline has beyond ours (a second transformer), left unset.
+            value = config.pop(name)
+            if value not in (None, False, [None, None]):
+                message = f"model_index.json sets {name}={value!r}, which {cls.__name__} lacks."
+                raise ValueError(message)
         config["_class_name"] = cls.__name__
         return loaded
 
@@ -249,7 +260,7 @@ def fingerprint(family: Family, encoders: Sequence[Any]) -> str:
     """
     digest = hashlib.sha256(family.encode())
     for encoder in encoders:
-        config = getattr(encoder, "config", None)
+        config: Any = getattr(encoder, "config", None)
         stored = config.to_dict() if hasattr(config, "to_dict") else dict(config or {})
         digest.update(json.dumps(_identity(stored), sort_keys=True, default=str).encode())
     parameters = list(encoders[0].parameters())

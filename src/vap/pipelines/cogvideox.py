@@ -117,7 +117,8 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
             reference_strength: 0 … 1: how much the target reads the reference; 0 is the backbone.
             height: Pixels; the model's own by default.
             width: Likewise.
-            num_frames: 1 + 4k; the model's own by default.
+            num_frames: 1 + 8k; the model's own by default. The VAE decodes any other 1 + 4k to
+                three frames more, as in the stock pipeline.
             num_inference_steps: Denoising steps.
             guidance_scale: Classifier-free guidance; 1 or less turns it off.
             use_dynamic_cfg: Let the scale rise over the steps.
