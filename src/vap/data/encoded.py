@@ -1,0 +1,209 @@
+"""Encoded clips: VAE latents and embeddings of a dataset in safetensors shards.
+
+A shard holds consecutive clips of a table. The tensors of clip *i* are those of a
+:class:`~vap.prompts.VideoPrompt` of that clip alone, named ``"<i>.<name>"``, so that the same
+encoding serves a clip as target and as reference.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vap.media.atomic import atomic_file
+from vap.shapes import PixelShape
+
+MANIFEST = "encoding.json"
+TEXT = "text"
+_EMPTY = "empty"
+_FORMAT, _FORMAT_VERSION = "vap-encoded-clips", 1
+_OPEN_FILES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedClip:
+    """A clip as it stands in a shard.
+
+    Attributes:
+        video: Its path in the table.
+        shape: Size that it was brought to, in pixels.
+        text_tokens: Text tokens L of its caption, of which a tail of zeros is not stored.
+    """
+
+    video: str
+    shape: PixelShape
+    text_tokens: int
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Clips that are written together.
+
+    Attributes:
+        clips: The clips, in the order of the table.
+        tensors: Encodings of each, by name.
+        dropped: Clips that could not be read, and why.
+        empty_text: Encoding of the empty caption ``[L, D]``; the first shard has it.
+    """
+
+    clips: Sequence[EncodedClip]
+    tensors: Sequence[Mapping[str, Tensor]]
+    dropped: Mapping[str, str]
+    empty_text: Tensor | None = None
+
+
+def shard_name(index: int) -> str:
+    """File name of a shard."""
+    return f"shard-{index:06d}.safetensors"
+
+
+def write_shard(path: Path, shard: Shard, dtype: torch.dtype) -> None:
+    """Write a shard, whole or not at all.
+
+    Args:
+        path: The file.
+        shard: What it holds.
+        dtype: Precision to store in.
+
+    Raises:
+        ValueError: If a value does not fit that precision.
+    """
+    tensors = {
+        f"{index}.{name}": _stored(name, tensor, dtype)
+        for index, encodings in enumerate(shard.tensors)
+        for name, tensor in encodings.items()
+    }
+    if shard.empty_text is not None:
+        tensors[f"{_EMPTY}.{TEXT}"] = _stored(TEXT, shard.empty_text, dtype)
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            message = f"{path.name}: {name} is not finite in {dtype}. Encode with float32."
+            raise ValueError(message)
+    content = {
+        "version": _FORMAT_VERSION,
+        "clips": [asdict(clip) for clip in shard.clips],
+        "dropped": dict(shard.dropped),
+    }
+    with atomic_file(path) as partial:
+        # One key: safetensors writes several in random order, and equal work gives equal bytes.
+        save_file(tensors, partial, metadata={_FORMAT: json.dumps(content)})
+
+
+def _stored(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    if name == TEXT:
+        filled = tensor.abs().sum(dim=-1).nonzero()
+        tensor = tensor[: int(filled.max()) + 1 if len(filled) else 1]
+    return tensor.to(dtype).contiguous()
+
+
+class EncodedClips:
+    """Random access to the clips of a folder of shards.
+
+    Args:
+        folder: What ``vap data encode`` wrote.
+
+    Attributes:
+        clips: Every clip by its path in the table.
+        dropped: Clips that could not be read, and why.
+
+    Raises:
+        FileNotFoundError: If shards are missing.
+        ValueError: If a shard is damaged, or no shard.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clips: dict[str, EncodedClip] = {}
+        self.dropped: dict[str, str] = {}
+        self._places: dict[str, tuple[int, int]] = {}
+        self._open: OrderedDict[int, Any] = OrderedDict()
+        self.manifest = read_manifest(folder)
+        for shard in range(int(self.manifest["shards"])):
+            self._index(shard)
+
+    def __contains__(self, video: str) -> bool:
+        return video in self.clips
+
+    def read(self, video: str) -> dict[str, Tensor]:
+        """Encodings of a clip in float32, without the axis R of a video prompt.
+
+        Raises:
+            KeyError: If the clip is not in the shards.
+        """
+        shard, position = self._places[video]
+        file, prefix = self._file(shard), f"{position}."
+        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - no dict
+        tensors = {name.removeprefix(prefix): file.get_tensor(name).float() for name in names}
+        tensors[TEXT] = _padded(tensors[TEXT], self.clips[video].text_tokens)
+        return tensors
+
+    def empty_text(self) -> Tensor:
+        """Encoding of the empty caption ``[L, D]`` in float32."""
+        stored = self._file(0).get_tensor(f"{_EMPTY}.{TEXT}").float()
+        return _padded(stored, next(iter(self.clips.values())).text_tokens)
+
+    def _index(self, shard: int) -> None:
+        path = self.folder / shard_name(shard)
+        if not path.is_file():
+            message = (
+                f"{path} is missing: {self.folder} was not encoded to the end. "
+                "Run the same `vap data encode` again; it goes on where it stopped."
+            )
+            raise FileNotFoundError(message)
+        try:
+            content = json.loads((self._file(shard).metadata() or {})[_FORMAT])
+            clips = content["clips"]
+            self.dropped |= content["dropped"]
+        except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+            message = f"{path} is damaged or no shard ({error}). Remove it and encode again."
+            raise ValueError(message) from error
+        for position, clip in enumerate(clips):
+            video = clip["video"]
+            self.clips[video] = EncodedClip(
+                video, PixelShape(**clip["shape"]), int(clip["text_tokens"])
+            )
+            self._places[video] = shard, position
+
+    def _file(self, shard: int) -> Any:
+        """A shard, open; the least recently used one is closed where there are too many."""
+        if shard not in self._open:
+            self._open[shard] = safe_open(self.folder / shard_name(shard), framework="pt")
+            if len(self._open) > _OPEN_FILES:
+                self._open.popitem(last=False)
+        self._open.move_to_end(shard)
+        return self._open[shard]
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What a folder of shards says of itself.
+
+    Raises:
+        FileNotFoundError: If it is no such folder.
+        ValueError: If the manifest is damaged.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        message = f"There is no {MANIFEST} in {folder}. Give a folder that `vap data encode` wrote."
+        raise FileNotFoundError(message)
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        int(manifest["shards"])
+    except (ValueError, TypeError, KeyError) as error:
+        message = f"{path} is damaged ({error}). Remove the folder and encode again."
+        raise ValueError(message) from error
+    return manifest
+
+
+def _padded(text: Tensor, tokens: int) -> Tensor:
+    """Put back the tail of zeros."""
+    return F.pad(text, (0, 0, 0, tokens - len(text)))
