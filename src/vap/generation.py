@@ -74,7 +74,7 @@ def generate(
 
     Args:
         request: What to generate.
-        pipeline: A loaded pipeline; by default the request's model is loaded.
+        pipeline: The request's model, if it is loaded already.
         on_stage: Told the name of every stage as it starts.
         on_step: Told how many denoising steps are done, of how many.
 
@@ -194,7 +194,7 @@ def _run(
         request.prompt,
         negative_prompt=request.negative_prompt,
         video_prompt=prompt,
-        reference_strength=request.strength,
+        strength=request.strength,
         height=request.height,
         width=request.width,
         num_frames=request.num_frames,

@@ -37,15 +37,15 @@ def with_prompt(case: Golden, prompt: vap.VideoPrompt, **changes: Any) -> torch.
 
 def test_strength_zero_is_no_reference(case: Golden) -> None:
     alone = case.run(case.alone())
-    assert torch.equal(case.run(case.prompted(reference_strength=0.0)), alone)
+    assert torch.equal(case.run(case.prompted(strength=0.0)), alone)
     prompt = encode(case, case.inputs["reference"])
-    assert torch.equal(with_prompt(case, prompt, reference_strength=0.0), alone)
+    assert torch.equal(with_prompt(case, prompt, strength=0.0), alone)
 
 
 def test_strength_is_continuous_from_the_backbone_to_the_released_model(case: Golden) -> None:
     alone = case.run(case.alone())
     distances = [
-        relative_error(case.run(case.prompted(reference_strength=strength)), alone)
+        relative_error(case.run(case.prompted(strength=strength)), alone)
         for strength in (1e-6, 1e-3, 0.1, 0.5, 1.0)
     ]
     assert distances == sorted(distances)
@@ -55,14 +55,14 @@ def test_strength_is_continuous_from_the_backbone_to_the_released_model(case: Go
 
 
 def test_strength_changes_without_a_jump_near_the_released_model(case: Golden) -> None:
-    full, almost = (case.run(case.prompted(reference_strength=s)) for s in (1.0, 0.9999))
+    full, almost = (case.run(case.prompted(strength=s)) for s in (1.0, 0.9999))
     assert 0 < relative_error(almost, full) < 1e-3
 
 
 @pytest.mark.parametrize("strength", [-0.5, 1.01, float("nan")])
 def test_strength_out_of_range_is_refused(case: Golden, strength: float) -> None:
     with pytest.raises(ValueError, match="between 0"):
-        case.run(case.prompted(reference_strength=strength))
+        case.run(case.prompted(strength=strength))
 
 
 # Video prompts

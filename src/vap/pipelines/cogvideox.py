@@ -83,12 +83,12 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         negative_prompt: str | Sequence[str] | None = None,
         *,
         video_prompt: VideoPrompt | None = None,
-        reference_strength: float = 1.0,
+        strength: float = 1.0,
         height: int | None = None,
         width: int | None = None,
         num_frames: int | None = None,
-        num_inference_steps: int = 50,
-        guidance_scale: float = 6.0,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
         use_dynamic_cfg: bool = False,
         frame_selection: FrameSelection = "evenly",
         fit: Fit = "stretch",
@@ -114,13 +114,14 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
             reference_prompts: Their captions.
             negative_prompt: What to steer away from, in target and reference text.
             video_prompt: References encoded before, in place of ``reference_videos``.
-            reference_strength: 0 … 1: how much the target reads the reference; 0 is the backbone.
+            strength: 0 … 1: how much the target reads the reference; 0 is the backbone.
             height: Pixels; the model's own by default.
             width: Likewise.
             num_frames: 1 + 8k; the model's own by default. The VAE decodes any other 1 + 4k to
                 three frames more, as in the stock pipeline.
-            num_inference_steps: Denoising steps.
-            guidance_scale: Classifier-free guidance; 1 or less turns it off.
+            num_inference_steps: Denoising steps; the model's own by default.
+            guidance_scale: Classifier-free guidance; 1 or less turns it off. The model's own by
+                default.
             use_dynamic_cfg: Let the scale rise over the steps.
             frame_selection: How frames of a reference are taken.
             fit: ``stretch`` images and references to the size, as released, or ``cover`` it and
@@ -146,6 +147,9 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         on_step_end = StepEnd.of(
             callback_on_step_end, callback_on_step_end_tensor_inputs, self._callback_tensor_inputs
         )
+        num_inference_steps = num_inference_steps or self.defaults.num_inference_steps
+        if guidance_scale is None:
+            guidance_scale = self.defaults.guidance_scale
         shape = self._shape(height, width, num_frames)
         images = fitted(as_images(image), shape, fit)
         prompts = as_prompts(prompt)
@@ -160,7 +164,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         references = self._references(
             reference_videos,
             video_prompt,
-            reference_strength,
+            strength,
             shape,
             reference_prompts=reference_prompts,
             frame_selection=frame_selection,
@@ -216,7 +220,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
             ),
             reference,
             Guidance(guidance_scale, use_dynamic_cfg, num_inference_steps),
-            reference_strength,
+            strength,
             attention_kwargs,
         )
         latents = denoise(

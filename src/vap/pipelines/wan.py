@@ -99,12 +99,12 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         negative_prompt: str | Sequence[str] | None = None,
         *,
         video_prompt: VideoPrompt | None = None,
-        reference_strength: float = 1.0,
+        strength: float = 1.0,
         height: int | None = None,
         width: int | None = None,
         num_frames: int | None = None,
-        num_inference_steps: int = 50,
-        guidance_scale: float = 5.0,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
         frame_selection: FrameSelection = "evenly",
         fit: Fit = "stretch",
         last_image: ImageLike | Sequence[ImageLike] | None = None,
@@ -130,12 +130,13 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
             reference_prompts: Their captions.
             negative_prompt: What to steer away from, in target and reference text.
             video_prompt: References encoded before, in place of ``reference_videos``.
-            reference_strength: 0 … 1: how much the target reads the reference; 0 is the backbone.
+            strength: 0 … 1: how much the target reads the reference; 0 is the backbone.
             height: Pixels, a multiple of 16; the model's own by default.
             width: Likewise.
             num_frames: 1 + 4k; the model's own by default.
-            num_inference_steps: Denoising steps.
-            guidance_scale: Classifier-free guidance; 1 or less turns it off.
+            num_inference_steps: Denoising steps; the model's own by default.
+            guidance_scale: Classifier-free guidance; 1 or less turns it off. The model's own by
+                default.
             frame_selection: How frames of a reference are taken.
             fit: ``stretch`` images and references to the size, as released, or ``cover`` it and
                 crop the rest.
@@ -160,6 +161,9 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         on_step_end = StepEnd.of(
             callback_on_step_end, callback_on_step_end_tensor_inputs, self._callback_tensor_inputs
         )
+        num_inference_steps = num_inference_steps or self.defaults.num_inference_steps
+        if guidance_scale is None:
+            guidance_scale = self.defaults.guidance_scale
         shape = self._shape(height, width, num_frames)
         images = fitted(as_images(image), shape, fit)
         last_images = self._last_images(last_image, len(images), shape, fit)
@@ -175,7 +179,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         references = self._references(
             reference_videos,
             video_prompt,
-            reference_strength,
+            strength,
             shape,
             reference_prompts=reference_prompts,
             frame_selection=frame_selection,
@@ -194,7 +198,8 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         )
         if image_embeds is None and self.transformer.config.image_dim is not None:
             image_embeds = self._encode_images(images, last_images)
-        strength = 0.0 if references is None else reference_strength
+        if references is None:
+            strength = 0.0
         set_flow_timesteps(self.scheduler, num_inference_steps, strength, self._execution_device)
         self._num_timesteps = len(self.scheduler.timesteps)
         latents = self._initial_latents(batch, shape, generator, latents)
@@ -215,7 +220,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
             ),
             None if references is None else self._place_reference(references, batch),
             Guidance(guidance_scale),
-            reference_strength,
+            strength,
             attention_kwargs,
         )
         latents = denoise(
