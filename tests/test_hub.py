@@ -201,7 +201,6 @@ def test_a_folder_that_is_no_pipeline_is_refused(tmp_path) -> None:
         max_leaves=6,
     ).map(lambda value: json.dumps(value).encode())
 )
-@settings(deadline=None)
 def test_any_index_is_read_or_refused(tmp_path_factory, content: bytes) -> None:
     folder = tmp_path_factory.mktemp("index")
     (folder / "model_index.json").write_bytes(content)
