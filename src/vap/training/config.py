@@ -7,15 +7,31 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from vap.data.synth import Split
+from vap.training.sections import FlowConfig, LoopConfig, OptimizerConfig, Section
 
-
-class Section(BaseModel):
-    """A part of a recipe: immutable, and unknown keys are an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+__all__ = [
+    "AutoencoderConfig",
+    "BackboneStage",
+    "EncoderConfig",
+    "EvaluateStage",
+    "ExpertStage",
+    "ExportStage",
+    "FlowConfig",
+    "LatentsStage",
+    "LoopConfig",
+    "OptimizerConfig",
+    "Recipe",
+    "RecipeError",
+    "RenderConfig",
+    "Section",
+    "TransformerConfig",
+    "VAEStage",
+    "load_recipe",
+    "parse_recipe",
+]
 
 
 class RenderConfig(Section):
@@ -36,61 +52,6 @@ class RenderConfig(Section):
     split: Split = "train"
 
 
-class OptimizerConfig(Section):
-    """How weights move.
-
-    Attributes:
-        name: ``adamw``, or ``muon`` for matrices with ``adamw`` for everything else.
-        learning_rate: Peak rate of AdamW.
-        muon_learning_rate: Peak rate of Muon, on AdamW's scale (its updates are matched in size).
-        betas: Decay rates of AdamW's moments.
-        epsilon: AdamW's denominator floor.
-        weight_decay: Decoupled decay of matrices; vectors are not decayed.
-        clip: Largest global gradient norm.
-        warmup: Steps of linear warm-up.
-        schedule: ``constant`` after the warm-up, or ``cosine`` decay to zero.
-        ema: Decay of the averaged weights that are saved; 0 saves the last weights.
-    """
-
-    name: Literal["adamw", "muon"] = "adamw"
-    learning_rate: float = Field(1e-5, gt=0)
-    muon_learning_rate: float = Field(1e-3, gt=0)
-    betas: tuple[float, float] = (0.9, 0.99)
-    epsilon: float = Field(1e-8, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
-    clip: float = Field(1.0, gt=0)
-    warmup: int = Field(100, ge=0)
-    schedule: Literal["constant", "cosine"] = "cosine"
-    ema: float = Field(0.0, ge=0, lt=1)
-
-
-class LoopConfig(Section):
-    """How long a stage trains, and what it leaves behind.
-
-    Attributes:
-        steps: Optimiser steps, and the length of the schedule.
-        stop: Step at which to end early, parts written as at the end; 0 for never.
-        batch_size: Samples a step (and process).
-        seed: Seed of initialisation, data order and noise.
-        precision: Arithmetic of the forward pass; weights are always float32.
-        math_attention: Plain matrix products for attention: on CPUs the fused kernel's backward
-            pass is several times slower for sequences of some hundred tokens.
-        threads: CPU threads of PyTorch; 0 leaves PyTorch's choice.
-        log_every: Steps between lines of ``metrics.jsonl``.
-        checkpoint_every: Steps between checkpoints; 0 writes only the last.
-    """
-
-    steps: int = Field(gt=0)
-    stop: int = Field(0, ge=0)
-    batch_size: int = Field(gt=0)
-    seed: int = 0
-    precision: Literal["no", "bf16"] = "no"
-    math_attention: bool = False
-    threads: int = Field(0, ge=0)
-    log_every: int = Field(20, gt=0)
-    checkpoint_every: int = Field(500, ge=0)
-
-
 class AutoencoderConfig(Section):
     """Size of the ``AutoencoderKLWan``: 8× smaller in space (2× by patches), 4× in time."""
 
@@ -109,6 +70,7 @@ class VAEStage(Section):
         kl_weight: Weight of the divergence from a standard normal, mean over latent elements.
         statistics_clips: Clips from which the latents' mean and scale are measured at the end.
         start: VAE folder to continue from; a fresh one when absent.
+        freeze_encoder: Train the decoder alone, so that encoded latents stay valid.
     """
 
     stage: Literal["vae"]
@@ -121,6 +83,7 @@ class VAEStage(Section):
     kl_weight: float = Field(1e-3, ge=0)
     statistics_clips: int = Field(64, gt=0)
     start: Path | None = None
+    freeze_encoder: bool = False
 
 
 class EncoderConfig(Section):
@@ -170,24 +133,6 @@ class TransformerConfig(Section):
     ffn_dim: int = Field(480, gt=0)
     freq_dim: int = Field(64, gt=0)
     patch_size: tuple[int, int, int] = (1, 2, 2)
-
-
-class FlowConfig(Section):
-    """The flow-matching objective.
-
-    Attributes:
-        prediction: What the network outputs: the ``velocity`` ε - x₀, or the clean ``sample``.
-        logit_mean: Mean of the logit-normal noise levels.
-        logit_std: Standard deviation of the logit-normal noise levels.
-        shift: Flow shift of the 1000 training sigmas.
-        sigma_floor: Smallest sigma in the velocity weighting of a ``sample`` prediction.
-    """
-
-    prediction: Literal["velocity", "sample"] = "velocity"
-    logit_mean: float = 0.0
-    logit_std: float = Field(1.0, gt=0)
-    shift: float = Field(1.0, gt=0)
-    sigma_floor: float = Field(0.05, gt=0)
 
 
 class BackboneStage(Section):
@@ -253,7 +198,7 @@ class ExportStage(Section):
     backbone: Path
     expert: Path
     flow_shift: float = Field(1.0, gt=0)
-    generation_defaults: dict[str, int | float | bool | str] = {}
+    generation_defaults: dict[str, int | float | bool | str] = Field(default_factory=dict)
 
 
 class EvaluateStage(Section):

@@ -1,0 +1,179 @@
+"""Recipes that tune a full-size model on an encoded dataset: expert, alternatives, preferences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from vap.data.schema import TRAIN
+from vap.models.rope import ReferencePositions
+from vap.training.sections import FlowConfig, LoopConfig, OptimizerConfig, Section
+
+Method = Literal[
+    "expert",
+    "expert-lora",
+    "single-branch",
+    "single-branch-lora",
+    "cross-attention",
+    "residual",
+    "backbone-lora",
+]
+
+
+class ModelConfig(Section):
+    """What is tuned.
+
+    Attributes:
+        start: Pipeline folder, bundled model or Hub id to start from.
+        method: ``expert`` (the paper's), or ``expert-lora``: LoRA on a trained expert. The
+            alternatives: ``single-branch`` (references go through the backbone, which trains) and
+            ``single-branch-lora``; ``cross-attention`` (the reference is encoded without seeing
+            the target); ``residual`` (no joint attention, the reference stream is added to the
+            target's); ``backbone-lora`` (no reference: a LoRA for one condition).
+        expert: Expert file to continue from; else the model's own, else a copy of the backbone.
+        expert_blocks: Depths of a new expert in place of the model's own; empty keeps what the
+            model has, or takes the released depths.
+        reference_positions: Placement of references of a new expert; see ``vap.models.rope``.
+        lora_rank: Rank of the LoRA methods and of DPO.
+        weights: Precision of what trains; optimiser moments follow it. What is frozen is held
+            in the precision of the loop.
+        gradient_checkpointing: Recompute activations in the backward pass.
+    """
+
+    start: str
+    method: Method = "expert"
+    expert: Path | None = None
+    expert_blocks: tuple[int, ...] = ()
+    reference_positions: ReferencePositions = "before"
+    lora_rank: int = Field(32, gt=0)
+    weights: Literal["float32", "bfloat16"] = "float32"
+    gradient_checkpointing: bool = False
+
+
+class DataConfig(Section):
+    """Which clips are trained on, and how targets and references are put together.
+
+    Attributes:
+        table: Table of the dataset, ``.csv`` or ``.parquet``.
+        encoded: Folder that ``vap data encode`` wrote.
+        threshold: Rows with a score above this are used (release: 5 for CogVideoX, 10 for Wan).
+        splits: Splits that are trained on.
+        conditions: Conditions that are trained on; empty for all.
+        clips: Size of a random subset of the rows, a smaller one inside a larger; 0 for all.
+        references: References drawn for a sample at most (paper: up to 3).
+        reference_drop: Probability of dropping each reference after the first (paper: 0.3).
+        caption_drop: Probability of emptying all captions of a sample (release: 0.02 to 0.1).
+    """
+
+    table: Path
+    encoded: Path
+    threshold: float = 5.0
+    splits: tuple[str, ...] = (TRAIN,)
+    conditions: tuple[str, ...] = ()
+    clips: int = Field(0, ge=0)
+    references: int = Field(1, gt=0)
+    reference_drop: float = Field(0.0, ge=0, le=1)
+    caption_drop: float = Field(0.02, ge=0, le=1)
+
+
+class RunConfig(Section):
+    """How a run is spread over machines and reported; no part of what it computes.
+
+    Attributes:
+        accumulate: Batches whose gradients are averaged into one step.
+        sharding: ``none``: every process holds the model (DDP). ``fsdp``: all processes share
+            one copy (FSDP2). ``hsdp``: groups of ``shard`` processes share one copy each.
+        shard: Processes of an ``hsdp`` group.
+        context: Processes that share the tokens of one video (context parallelism).
+        trackers: Where metrics go besides ``metrics.jsonl``, by accelerate's names.
+        project: Name of the project in the trackers.
+    """
+
+    accumulate: int = Field(1, gt=0)
+    sharding: Literal["none", "fsdp", "hsdp"] = "none"
+    shard: int = Field(1, gt=0)
+    context: int = Field(1, gt=0)
+    trackers: tuple[str, ...] = ()
+    project: str = "video-as-prompt"
+
+
+class ValidationConfig(Section):
+    """Videos that are generated while training.
+
+    Attributes:
+        every: Steps between validations; 0 for none.
+        root: Folder that the paths of the table start from.
+        split: Split whose rows are generated.
+        cases: Rows generated.
+        inference_steps: Denoising steps.
+        guidance: Classifier-free guidance.
+        seed: Seed of the initial noise.
+    """
+
+    every: int = Field(0, ge=0)
+    root: Path = Path()
+    split: str = "test"
+    cases: int = Field(4, gt=0)
+    inference_steps: int = Field(30, gt=0)
+    guidance: float = Field(5.0, ge=1)
+    seed: int = 0
+
+
+class HardwareConfig(Section):
+    """What ``vap train --dry-run`` plans for.
+
+    Attributes:
+        gpus: Accelerators in all.
+        memory: Of one, in GB (10⁹ bytes).
+        tflops: Dense bfloat16 rate of one, in 10¹² operations a second.
+        efficiency: Share of that rate that training reaches.
+        height: Pixels of a training clip.
+        width: Pixels of a training clip.
+        frames: Frames of a training clip.
+    """
+
+    gpus: int = Field(8, gt=0)
+    memory: float = Field(80.0, gt=0)
+    tflops: float = Field(312.0, gt=0)
+    efficiency: float = Field(0.4, gt=0, le=1)
+    height: int = Field(480, gt=0)
+    width: int = Field(832, gt=0)
+    frames: int = Field(49, gt=0)
+
+
+class TuningStage(Section):
+    """What supervised tuning and preference tuning share.
+
+    Attributes:
+        output: Folder of checkpoints, metrics and the result.
+        flow: Objective of the Wan variant; CogVideoX has no choices.
+    """
+
+    output: Path
+    model: ModelConfig
+    data: DataConfig
+    loop: LoopConfig
+    optimizer: OptimizerConfig = OptimizerConfig()
+    flow: FlowConfig = FlowConfig()
+    run: RunConfig = RunConfig()
+    validation: ValidationConfig = ValidationConfig()
+    hardware: HardwareConfig = HardwareConfig()
+
+
+class SFTStage(TuningStage):
+    """Train the expert, or one of its alternatives, on targets with references."""
+
+    stage: Literal["sft"]
+
+
+class DPOStage(TuningStage):
+    """Tune a trained model to winners over losers, by LoRA on its attention projections.
+
+    Attributes:
+        beta: How dear it is to leave the model that tuning starts from.
+    """
+
+    stage: Literal["dpo"]
+    beta: float = Field(500.0, gt=0)

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vap.data.latents import EncodedPairs, draw, read_shards, take, write_shard
+
+
+def encoded(count, first=0, frames=2):
+    generator = torch.Generator().manual_seed(first)
+    shape = (count, 2, 4, frames, 3, 5)
+    return EncodedPairs(
+        torch.randn(shape, generator=generator),
+        torch.randn(shape, generator=generator),
+        torch.randn(count, 2, 6, 8, generator=generator),
+        [(("a cat", "a cat spins"), ("a dog", "a dog spins")) for _ in range(count)],
+        [f"spin{first + i}" for i in range(count)],
+    )
+
+
+def test_shards_come_back_in_order(tmp_path):
+    first, second = encoded(3), encoded(2, first=3)
+    write_shard(tmp_path / "pairs-1.safetensors", second)
+    write_shard(tmp_path / "pairs-0.safetensors", first)
+
+    pairs = read_shards(tmp_path)
+
+    assert len(pairs) == 5
+    assert list(pairs.names) == ["spin0", "spin1", "spin2", "spin3", "spin4"]
+    assert torch.allclose(pairs.latents[3:].float(), second.latents, atol=2e-3)
+    assert pairs.captions[4] == (("a cat", "a cat spins"), ("a dog", "a dog spins"))
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_folder_without_shards_is_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="latents stage"):
+        read_shards(tmp_path)
+
+
+def test_shards_of_different_sizes_are_refused(tmp_path):
+    write_shard(tmp_path / "a.safetensors", encoded(1))
+    write_shard(tmp_path / "b.safetensors", encoded(1, frames=3))
+
+    with pytest.raises(ValueError, match="disagree"):
+        read_shards(tmp_path)
+
+
+def test_a_side_of_a_pair_is_taken_whole():
+    pairs = encoded(3)
+
+    batch = take(pairs, [2, 0], [1, 0])
+
+    assert torch.equal(batch.latents[0], pairs.latents[2, 1])
+    assert torch.equal(batch.image_tokens[1], pairs.image_tokens[0, 0])
+    assert list(batch.captions) == [("a dog", "a dog spins"), ("a cat", "a cat spins")]
+
+
+def test_draws_depend_on_seed_and_step_alone():
+    pairs = encoded(9)
+
+    assert draw(pairs, 6, seed=1, step=4) == draw(pairs, 6, seed=1, step=4)
+    assert draw(pairs, 6, seed=1, step=4) != draw(pairs, 6, seed=1, step=5)
+    assert len(set(draw(pairs, 6, seed=1, step=4)[0])) == 6
+
+
+def test_more_draws_than_pairs_repeat_pairs():
+    indices, sides = draw(encoded(2), 50, seed=0, step=0)
+
+    assert set(indices) == {0, 1}
+    assert set(sides) == {0, 1}

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vap.training import config
+from vap.training.config import (
+    BackboneStage,
+    ExpertStage,
+    Recipe,
+    RecipeError,
+    VAEStage,
+    load_recipe,
+    parse_recipe,
+)
+
+CONFIGS = Path(config.__file__).parent / "configs"
+
+
+def backbone(**changes):
+    tree = {
+        "stage": "backbone",
+        "output": "out",
+        "latents": "latents",
+        "loop": {"steps": 2, "batch_size": 1},
+    }
+    return tree | changes
+
+
+def test_a_recipe_becomes_its_stage():
+    recipe = parse_recipe(backbone())
+
+    assert isinstance(recipe, BackboneStage)
+    assert recipe.loop.steps == 2
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_valid_one():
+    with pytest.raises(
+        RecipeError, match=r"effect_in_captions: .*did you mean 'effect_in_caption'"
+    ):
+        parse_recipe(backbone(effect_in_captions=0.5))
+
+
+def test_an_unknown_key_of_a_section_is_refused_with_the_nearest_valid_one():
+    with pytest.raises(RecipeError, match=r"loop\.stps: .*did you mean 'steps'"):
+        parse_recipe(backbone(loop={"steps": 2, "stps": 3, "batch_size": 1}))
+
+
+def test_a_key_like_no_other_is_answered_with_all_valid_ones():
+    with pytest.raises(RecipeError, match=r"loop\.zzzz: unknown key; allowed: batch_size"):
+        parse_recipe(backbone(loop={"steps": 2, "zzzz": 3, "batch_size": 1}))
+
+
+def test_every_problem_is_named_at_once():
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(backbone(loop={"steps": -1, "batch_size": 0}))
+
+    assert "loop.steps" in str(caught.value)
+    assert "loop.batch_size" in str(caught.value)
+
+
+def test_an_unknown_stage_is_refused_with_the_known_ones():
+    with pytest.raises(RecipeError, match="expert"):
+        parse_recipe({"stage": "finetune"})
+
+
+def test_overrides_reach_into_sections(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(backbone()), encoding="utf-8")
+
+    recipe = load_recipe(path, ("loop.steps=7", "flow.prediction=sample"))
+
+    assert isinstance(recipe, BackboneStage)
+    assert recipe.loop.steps == 7
+    assert recipe.flow.prediction == "sample"
+
+
+@pytest.mark.parametrize("override", ["loop.steps", "=3", "stage.loop=3", "loop.steps=[1"])
+def test_a_malformed_override_is_refused(tmp_path, override):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(backbone()), encoding="utf-8")
+
+    with pytest.raises(RecipeError, match="override"):
+        load_recipe(path, (override,))
+
+
+def test_a_missing_recipe_is_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.yaml"):
+        load_recipe(tmp_path / "nothing.yaml")
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_recipe_or_a_recipe_error(tmp_path_factory, text):
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    with pytest.raises(RecipeError):
+        load_recipe(path)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["stage", "output", "latents", "loop", "flow", "render", "oops"]),
+        st.one_of(st.none(), st.integers(), st.text(max_size=5), st.just({"steps": 1})),
+    )
+)
+def test_any_tree_is_a_recipe_or_a_recipe_error(tree):
+    with pytest.raises(RecipeError):
+        parse_recipe(tree)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_packaged_recipes_are_valid(path):
+    assert load_recipe(path).output.parts[0] == "runs"
+
+
+def test_packaged_stages_feed_each_other():
+    recipes = {path.stem: load_recipe(path) for path in CONFIGS.glob("*.yaml")}
+
+    expert = recipes["vap-mini-4-expert"]
+    assert isinstance(expert, ExpertStage)
+    assert expert.backbone == recipes["vap-mini-3-backbone"].output
+    assert expert.latents == recipes["vap-mini-2-latents"].output
+    start = recipes["vap-mini-1b-vae"]
+    assert isinstance(start, VAEStage)
+    assert start.start == recipes["vap-mini-1a-vae"].output / "vae"
+
+
+def test_every_stage_can_be_named_in_yaml():
+    stages = {kind.model_fields["stage"].annotation for kind in Recipe.__args__}
+
+    assert len(stages) == len(Recipe.__args__)

@@ -1,0 +1,234 @@
+"""Every stage on a network of a few thousand weights, each fed by the one before."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from vap.cli.app import app
+from vap.hub import load_pipeline
+from vap.models.expert import is_expert_name
+from vap.training import trainer
+from vap.training.config import parse_recipe
+from vap.training.stages import run_recipe
+from vap.training.stages.vae import VAETask
+
+RENDER = {"height": 16, "width": 32, "frames": 5, "conditions": ["sepia", "pan"]}
+ENCODERS = {
+    "text_dim": 8, "text_layers": 1, "text_heads": 2,
+    "image_dim": 8, "image_heads": 2, "image_size": 16, "image_patch": 8,
+}  # fmt: skip
+MODEL = {
+    "num_layers": 2, "num_attention_heads": 2, "attention_head_dim": 12,
+    "ffn_dim": 16, "freq_dim": 8,
+}  # fmt: skip
+LOOP = {"steps": 2, "batch_size": 2, "log_every": 1}
+OPTIMIZER = {"name": "muon", "learning_rate": 1e-2, "warmup": 0, "ema": 0.5}
+
+
+def vae_recipe(folder, **changes):
+    return {
+        "stage": "vae",
+        "output": str(folder / "vae"),
+        "loop": LOOP,
+        "optimizer": OPTIMIZER,
+        "render": RENDER,
+        "model": {"base_dim": 4, "decoder_base_dim": 4, "z_dim": 4},
+        "statistics_clips": 2,
+        **changes,
+    }
+
+
+def backbone_recipe(folder, **changes):
+    return {
+        "stage": "backbone",
+        "output": str(folder / "backbone"),
+        "latents": str(folder / "latents"),
+        "loop": LOOP,
+        "optimizer": OPTIMIZER,
+        "model": MODEL,
+        "encoders": ENCODERS,
+        "flow": {"prediction": "sample"},
+        **changes,
+    }
+
+
+def expert_recipe(folder, **changes):
+    return {
+        "stage": "expert",
+        "output": str(folder / "expert"),
+        "latents": str(folder / "latents"),
+        "backbone": str(folder / "backbone"),
+        "loop": LOOP,
+        "optimizer": OPTIMIZER,
+        "flow": {"prediction": "sample"},
+        **changes,
+    }
+
+
+def recipes(folder):
+    """The stages in order."""
+    latents = {
+        "stage": "latents",
+        "output": str(folder / "latents"),
+        "vae": str(folder / "vae" / "vae"),
+        "pairs": 3,
+        "shard_size": 2,
+        "render": RENDER,
+        "encoders": ENCODERS,
+    }
+    export = {
+        "stage": "export",
+        "output": str(folder / "tiny"),
+        "vae": str(folder / "vae" / "vae"),
+        "backbone": str(folder / "backbone"),
+        "expert": str(folder / "expert"),
+        "generation_defaults": {"height": 16, "width": 32, "num_frames": 5},
+    }
+    evaluate = {
+        "stage": "evaluate",
+        "output": str(folder / "evaluate"),
+        "model": str(folder / "tiny"),
+        "pairs": 1,
+        "steps": 1,
+        "render": {**RENDER, "split": "seen"},
+    }
+    return [
+        vae_recipe(folder),
+        latents,
+        backbone_recipe(folder),
+        expert_recipe(folder),
+        export,
+        evaluate,
+    ]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder in which the command has run every stage once."""
+    folder = tmp_path_factory.mktemp("stages")
+    for recipe in recipes(folder):
+        path = folder / f"{recipe['stage']}.yaml"
+        path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+        result = CliRunner().invoke(app, ["train", str(path)], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    return folder
+
+
+def metrics(folder):
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize("stage", ["vae", "backbone", "expert"])
+def test_every_training_stage_logs_its_steps(trained, stage):
+    logged = metrics(trained / stage)
+
+    assert [entry["step"] for entry in logged] == [1, 2]
+    assert all(entry["gradient"] > 0 for entry in logged)
+
+
+def test_the_backbone_is_bit_identical_after_expert_steps(trained):
+    before = load_file(trained / "backbone/transformer/diffusion_pytorch_model.safetensors")
+    after = load_file(trained / "expert/transformer/diffusion_pytorch_model.safetensors")
+
+    assert {name for name in after if not is_expert_name(name)} == set(before)
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_the_expert_moves_away_from_its_backbone_twin(trained):
+    after = load_file(trained / "expert/transformer/diffusion_pytorch_model.safetensors")
+    name = "blocks.0.attn1_mot_ref.to_v.weight"
+
+    assert not torch.equal(after[name], after[name.replace("_mot_ref", "")])
+
+
+def test_latents_are_normalised_by_the_vaes_own_statistics(trained):
+    config = json.loads((trained / "vae/vae/config.json").read_text(encoding="utf-8"))
+    shards = sorted((trained / "latents").glob("*.safetensors"))
+
+    latents = torch.cat([load_file(path)["latents"] for path in shards]).float()
+
+    assert len(set(config["latents_std"])) == 1
+    assert latents.shape == (3, 2, 4, 2, 2, 4)
+    assert 0.3 < latents.std() < 3
+
+
+def test_the_exported_folder_is_a_half_precision_pipeline(trained):
+    weights = list((trained / "tiny").glob("*/*.safetensors"))
+    pipeline = load_pipeline(trained / "tiny", device="cpu")
+    image = np.zeros((16, 32, 3), dtype=np.uint8)
+    clip = np.zeros((5, 16, 32, 3), dtype=np.uint8)
+
+    video = pipeline(image, "a cat", [clip], ["a dog"], num_inference_steps=1, guidance_scale=1.0)
+
+    assert len(weights) == 4
+    assert all(t.dtype == torch.float16 for path in weights for t in load_file(path).values())
+    assert np.asarray(video.frames[0]).shape == (5, 16, 32, 3)
+
+
+def test_evaluation_scores_every_condition(trained):
+    results = json.loads((trained / "evaluate/results.json").read_text(encoding="utf-8"))
+
+    assert set(results) == {"sepia", "pan", "mean"}
+    assert set(results["mean"]) == {"reference", "neither", "caption"}
+    assert (trained / "evaluate/pan.png").is_file()
+
+
+def test_a_stopped_run_continues_bit_for_bit(trained, tmp_path):
+    whole = expert_recipe(trained, output=str(tmp_path / "whole"))
+    parted = expert_recipe(trained, output=str(tmp_path / "parted"))
+    run_recipe(parse_recipe(whole))
+
+    run_recipe(parse_recipe(parted | {"loop": LOOP | {"stop": 1}}))
+    run_recipe(parse_recipe(parted))
+
+    name = "transformer/diffusion_pytorch_model.safetensors"
+    a, b = load_file(tmp_path / "whole" / name), load_file(tmp_path / "parted" / name)
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_a_loss_that_is_not_finite_stops_before_any_weight_moves(tmp_path, monkeypatch):
+    recipe = parse_recipe(vae_recipe(tmp_path))
+    task = VAETask(recipe)
+    before = [value.clone() for value in task.model.parameters()]
+    monkeypatch.setattr(
+        task, "loss", lambda *_: {"loss": task.vae.quant_conv.bias.sum() * float("nan")}
+    )
+
+    with pytest.raises(FloatingPointError, match="step 0"):
+        trainer.train(task, recipe, recipe.loop, recipe.optimizer)
+
+    assert all(torch.equal(a, b) for a, b in zip(before, task.model.parameters(), strict=True))
+
+
+def test_a_frozen_encoder_keeps_latents_valid(trained, tmp_path):
+    changes = {"start": str(trained / "vae/vae"), "freeze_encoder": True}
+    run_recipe(parse_recipe(vae_recipe(tmp_path, **changes)))
+
+    name = "vae/diffusion_pytorch_model.safetensors"
+    before, after = load_file(trained / "vae" / name), load_file(tmp_path / "vae" / name)
+    config = "vae/config.json"
+    moved = {key.split(".")[0] for key in before if not torch.equal(before[key], after[key])}
+    assert moved == {"decoder", "post_quant_conv"}
+    read = [
+        json.loads((f / config).read_text())["latents_mean"]
+        for f in (trained / "vae", tmp_path / "vae")
+    ]
+    assert read[0] == read[1]
+
+
+def test_a_wrong_recipe_ends_with_a_message_and_no_traceback(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("stage: vae\noutptu: x\n", encoding="utf-8")
+
+    result = CliRunner().invoke(app, ["train", str(path)])
+
+    assert result.exit_code == 2
+    assert "did you mean 'output'" in result.output
