@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from vap.cli.app import app
 from vap.hub import load_pipeline
+from vap.media import read_clip, read_image
 from vap.models.expert import is_expert_name
 from vap.training import trainer
 from vap.training.config import parse_recipe
@@ -99,6 +100,11 @@ def recipes(folder):
         "steps": 1,
         "render": {**RENDER, "split": "seen"},
     }
+    demo = {
+        "stage": "demo",
+        "output": str(folder / "demo"),
+        "render": {**RENDER, "split": "seen", "conditions": ["pan"]},
+    }
     return [
         vae_recipe(folder),
         latents,
@@ -106,6 +112,7 @@ def recipes(folder):
         expert_recipe(folder),
         export,
         evaluate,
+        demo,
     ]
 
 
@@ -179,6 +186,15 @@ def test_evaluation_scores_every_condition(trained):
     assert set(results) == {"sepia", "pan", "mean"}
     assert set(results["mean"]) == {"reference", "neither", "caption"}
     assert (trained / "evaluate/pan.png").is_file()
+
+
+def test_a_demo_is_a_clip_a_picture_and_their_captions(trained):
+    described = json.loads((trained / "demo/demo.json").read_text(encoding="utf-8"))
+
+    assert len(read_clip(trained / "demo" / described["reference"]).frames) == 5
+    assert read_image(trained / "demo" / described["image"]).size == (32, 16)
+    assert "camera" not in described["prompt"]
+    assert described["condition"] == "pan"
 
 
 def test_a_stopped_run_continues_bit_for_bit(trained, tmp_path):

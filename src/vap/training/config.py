@@ -224,7 +224,28 @@ class EvaluateStage(Section):
     render: RenderConfig = RenderConfig(split="seen")
 
 
-Recipe = VAEStage | LatentsStage | BackboneStage | ExpertStage | ExportStage | EvaluateStage
+class DemoStage(Section):
+    """Write the reference, image and captions of a demonstration.
+
+    Attributes:
+        seed: Seed of the rendered pair.
+        index: Index of the rendered pair.
+        fps: Frames a second of the reference.
+        generation_seed: Seed of the demonstration's noise.
+    """
+
+    stage: Literal["demo"]
+    output: Path
+    seed: int = 0
+    index: int = Field(0, ge=0)
+    fps: int = Field(8, gt=0)
+    generation_seed: int = 0
+    render: RenderConfig = RenderConfig(split="seen")
+
+
+Recipe = (
+    VAEStage | LatentsStage | BackboneStage | ExpertStage | ExportStage | EvaluateStage | DemoStage
+)
 _RECIPE: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="stage")])
 
 

@@ -31,6 +31,7 @@ from vap.training.objectives.flow_matching import (
     flow_loss,
     with_condition,
 )
+from vap.training.trainer import train
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ def caption_batch(
     """
     ids, mask = token_ids(tokenizer, captions, text_tokens - 1)
     return F.pad(ids, (0, 1), value=tokenizer.pad_token_id), F.pad(mask, (0, 1))
+
+
+def run(recipe: BackboneStage) -> Path:
+    """Train to the last step; see :func:`vap.training.trainer.train`."""
+    return train(BackboneTask(recipe), recipe, recipe.loop, recipe.optimizer)
 
 
 class BackboneTask:

@@ -73,7 +73,7 @@ def gap_closed(generated: Frames, truth: Frames, reconstruction: Frames) -> floa
     return (error(still) - error(generated)) / room if room > 0 else None
 
 
-def evaluate(recipe: EvaluateStage) -> Path:
+def run(recipe: EvaluateStage) -> Path:
     """Generate unseen pairs in every variant, score them, keep contact sheets.
 
     Returns:

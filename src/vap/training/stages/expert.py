@@ -23,6 +23,7 @@ from vap.training.objectives.flow_matching import (
     with_condition,
 )
 from vap.training.stages.backbone import caption_batch
+from vap.training.trainer import train
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class PairSample:
     reference: ClipBatch
     ids: Tensor
     mask: Tensor
+
+
+def run(recipe: ExpertStage) -> Path:
+    """Train to the last step; see :func:`vap.training.trainer.train`."""
+    return train(ExpertTask(recipe), recipe, recipe.loop, recipe.optimizer)
 
 
 class ExpertTask:

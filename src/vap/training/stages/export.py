@@ -26,7 +26,7 @@ _COMPONENTS = {
 }
 
 
-def export_pipeline(recipe: ExportStage) -> Path:
+def run(recipe: ExportStage) -> Path:
     """Gather the parts that the earlier stages wrote.
 
     Returns:

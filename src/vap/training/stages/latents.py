@@ -74,7 +74,7 @@ def render_pairs(render: RenderConfig, seed: int, indices: range) -> list[SynthP
     ]
 
 
-def encode_pairs(recipe: LatentsStage) -> Path:
+def run(recipe: LatentsStage) -> Path:
     """Write the shards of a recipe; those that are there already are kept.
 
     Returns:

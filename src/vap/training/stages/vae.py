@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vap.data.synth import sample_clip
 from vap.training.config import AutoencoderConfig, RenderConfig, VAEStage
 from vap.training.objectives.reconstruction import reconstruction_losses
+from vap.training.trainer import train
 
 # Clips for the latent statistics come from indices that training does not reach.
 _STATISTICS_START = 10_000_000
@@ -76,6 +77,11 @@ def _initialise(vae: AutoencoderKLWan) -> None:
         elif name.endswith("bias"):
             nn.init.zeros_(weight)
     vae.quant_conv.bias[vae.config.z_dim :] = _FIRST_LOG_VARIANCE
+
+
+def run(recipe: VAEStage) -> Path:
+    """Train to the last step; see :func:`vap.training.trainer.train`."""
+    return train(VAETask(recipe), recipe, recipe.loop, recipe.optimizer)
 
 
 class VAETask:
