@@ -1,7 +1,9 @@
 """Checkpoints of a training run: written whole or not at all, and exact on return.
 
 A checkpoint is a folder: ``tensors.safetensors`` holds weights, their average and the optimisers'
-moments, ``state.json`` everything that is not a tensor. Nothing is pickled.
+moments, ``state.json`` everything that is not a tensor. Where weights are spread over processes,
+each writes the part that it holds. Data order and noise are functions of the step, so the step is
+all there is to remember of them. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,41 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from vap.training.optimizers import NamedParameters, WeightAverage
 
-_TENSORS = "tensors.safetensors"
 _STATE = "state.json"
+
+
+def _no_others() -> None:
+    """Wait for nobody."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one of several processes does for a checkpoint.
+
+    Attributes:
+        rank: The process; the first one also writes what all have in common.
+        processes: How many there are.
+        sharded: Whether each holds a part of the weights; else the first one writes them all.
+        wait: Returns when every process has called it.
+    """
+
+    rank: int = 0
+    processes: int = 1
+    sharded: bool = False
+    wait: Callable[[], None] = _no_others
+
+    @property
+    def file(self) -> str:
+        """Name of this process's tensors."""
+        return f"tensors-{self.rank:05d}.safetensors" if self.sharded else "tensors.safetensors"
+
+
+_ALONE = Part()
 
 
 @dataclass(frozen=True)
@@ -40,7 +71,9 @@ class RunState:
     average: WeightAverage | None = None
 
 
-def save_checkpoint(folder: Path, state: RunState, step: int, fingerprint: str) -> None:
+def save_checkpoint(
+    folder: Path, state: RunState, step: int, fingerprint: str, part: Part = _ALONE
+) -> None:
     """Write a checkpoint beside the previous one, then put it in its place.
 
     Args:
@@ -48,41 +81,56 @@ def save_checkpoint(folder: Path, state: RunState, step: int, fingerprint: str) 
         state: What to save.
         step: Steps taken so far.
         fingerprint: Identity of the recipe, checked on return.
+        part: This process's share; every process must call.
     """
     partial, previous = folder.with_suffix(".partial"), folder.with_suffix(".previous")
-    for leftover in (partial, previous):
-        shutil.rmtree(leftover, ignore_errors=True)
-    partial.mkdir(parents=True)
-    tensors, plain = _pack(state)
-    save_file(tensors, partial / _TENSORS)
-    content = {"step": step, "fingerprint": fingerprint, "optimizers": plain}
-    with (partial / _STATE).open("w", encoding="utf-8") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    if folder.exists():
-        folder.rename(previous)
-    partial.rename(folder)
-    shutil.rmtree(previous, ignore_errors=True)
+    if part.rank == 0:
+        _restore(folder, previous)
+        for leftover in (partial, previous):
+            shutil.rmtree(leftover, ignore_errors=True)
+        partial.mkdir(parents=True)
+    part.wait()
+    if part.rank == 0 or part.sharded:
+        tensors, plain = _pack(state)
+        save_file(tensors, partial / part.file)
+        _flush(partial / part.file)
+    part.wait()
+    if part.rank == 0:
+        content = {
+            "step": step,
+            "fingerprint": fingerprint,
+            "processes": part.processes,
+            "optimizers": plain,
+        }
+        with (partial / _STATE).open("w", encoding="utf-8") as file:
+            json.dump(content, file)
+        _flush(partial / _STATE)
+        if folder.exists():
+            folder.rename(previous)
+        partial.rename(folder)
+        shutil.rmtree(previous, ignore_errors=True)
+    part.wait()
 
 
-def load_checkpoint(folder: Path, state: RunState, fingerprint: str) -> int:
+def load_checkpoint(folder: Path, state: RunState, fingerprint: str, part: Part = _ALONE) -> int:
     """Continue a run: fill weights, average and optimisers in place.
 
     Args:
         folder: Checkpoint folder.
         state: What to fill.
         fingerprint: Identity of the recipe that continues.
+        part: This process's share; every process must call.
 
     Returns:
         Steps taken when the checkpoint was written; 0 if there is none.
 
     Raises:
-        ValueError: If the checkpoint belongs to another recipe or to other weights.
+        ValueError: If the checkpoint belongs to another recipe, to other weights or to another
+            number of processes.
     """
-    previous = folder.with_suffix(".previous")
-    if not folder.exists() and previous.exists():
-        previous.rename(folder)
+    if part.rank == 0:
+        _restore(folder, folder.with_suffix(".previous"))
+    part.wait()
     if not folder.exists():
         return 0
     content = json.loads((folder / _STATE).read_text(encoding="utf-8"))
@@ -92,8 +140,34 @@ def load_checkpoint(folder: Path, state: RunState, fingerprint: str) -> int:
             "was written by, choose another output folder, or remove the checkpoint."
         )
         raise ValueError(message)
-    _unpack(load_file(folder / _TENSORS), content["optimizers"], state, folder)
+    if (processes := content.get("processes", 1)) != part.processes:
+        message = (
+            f"The checkpoint {folder} was written by {processes} processes, and there are "
+            f"{part.processes}, which see other data. Continue with {processes}."
+        )
+        raise ValueError(message)
+    if not (folder / part.file).is_file():
+        message = f"{folder} has no {part.file}: it was written with another way of sharding."
+        raise ValueError(message)
+    _unpack(load_file(folder / part.file), content["optimizers"], state, folder)
     return int(content["step"])
+
+
+def _restore(folder: Path, previous: Path) -> None:
+    """Undo a replacement that was interrupted between its two renames."""
+    if not folder.exists() and previous.exists():
+        previous.rename(folder)
+
+
+def _flush(path: Path) -> None:
+    """Have a file on the disk before the folder takes the previous one's place."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _held(tensor: Tensor) -> Tensor:
+    """The part of a tensor that this process holds."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def _pack(state: RunState) -> tuple[dict[str, Tensor], list[Any]]:
@@ -111,7 +185,7 @@ def _pack(state: RunState) -> tuple[dict[str, Tensor], list[Any]]:
                 else:
                     numbers[str(key)][name] = value
         plain.append(numbers)
-    return {name: value.contiguous() for name, value in tensors.items()}, plain
+    return {name: _held(value).contiguous() for name, value in tensors.items()}, plain
 
 
 @torch.no_grad()
@@ -125,9 +199,10 @@ def _unpack(tensors: dict[str, Tensor], plain: list[Any], state: RunState, folde
         )
         raise ValueError(message)
     for name, value in state.parameters:
-        value.copy_(tensors[f"model.{name}"])
+        _held(value).copy_(tensors[f"model.{name}"])
     if state.average is not None:
-        state.average.load({name: tensors[f"average.{name}"] for name in state.average.shadow})
+        for name, shadow in state.average.shadow.items():
+            _held(shadow).copy_(tensors[f"average.{name}"])
     for index, optimizer in enumerate(state.optimizers):
         values: dict[int, dict[str, Any]] = {
             int(key): dict(numbers) for key, numbers in plain[index].items()
@@ -136,5 +211,25 @@ def _unpack(tensors: dict[str, Tensor], plain: list[Any], state: RunState, folde
             kind, *rest = name.split(".", 3)
             if kind == "optimizer" and int(rest[0]) == index:
                 values[int(rest[1])][rest[2]] = tensor
+        _spread_like_weights(optimizer, values)
         saved = optimizer.state_dict()
         optimizer.load_state_dict({"state": values, "param_groups": saved["param_groups"]})
+
+
+def _spread_like_weights(optimizer: Optimizer, values: dict[int, dict[str, Any]]) -> None:
+    """Make moments of weights that are spread over processes spread as well."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    for index, moments in values.items():
+        weight = weights[index]
+        if not isinstance(weight, DTensor):
+            continue
+        for name, moment in moments.items():
+            if isinstance(moment, Tensor) and moment.shape == weight.to_local().shape:
+                moments[name] = DTensor.from_local(
+                    moment,
+                    weight.device_mesh,
+                    weight.placements,
+                    run_check=False,
+                    shape=weight.shape,
+                    stride=weight.stride(),
+                )
