@@ -11,13 +11,14 @@ from diffusers import (
     LayerSkipConfig,
     MagCacheConfig,
     TaylorSeerCacheConfig,
+    TorchAoConfig,
 )
 from diffusers.hooks import apply_layer_skip
 from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from predictions import calls_of, predict, relative_error, without_reference
-from wan_tiny import TOKENS, golden_case, golden_model, stock_twin, two_references
+from wan_tiny import FOLDER, TOKENS, golden_case, golden_model, stock_twin, two_references
 
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
 
@@ -140,6 +141,23 @@ def test_int8_weights_keep_the_output_close() -> None:
     model = golden_model()
     torchao.quantize_(model, torchao.Int8WeightOnlyConfig())
     assert type(model.blocks[0].attn1_mot_ref.to_q.weight) is not torch.nn.Parameter
+    assert EXACT < relative_error(predict(model, arguments), expected) < 0.05
+
+
+def test_a_quantised_backbone_takes_an_expert_file(tmp_path) -> None:
+    torchao = pytest.importorskip("torchao.quantization")
+    arguments, expected = golden_case()
+    expert = golden_model().save_expert(tmp_path / "expert.safetensors")
+    model = WanVideoAsPromptTransformer3DModel.from_pretrained(
+        FOLDER,
+        subfolder="transformer",
+        quantization_config=TorchAoConfig(torchao.Int8WeightOnlyConfig()),
+        dtype=torch.float32,
+    )
+    assert type(model.blocks[0].attn1.to_q.weight) is not torch.nn.Parameter
+    model.load_expert(expert)
+    assert type(model.blocks[0].attn1.to_q.weight) is not torch.nn.Parameter
+    assert type(model.blocks[0].attn1_mot_ref.to_q.weight) is torch.nn.Parameter
     assert EXACT < relative_error(predict(model, arguments), expected) < 0.05
 
 

@@ -9,6 +9,7 @@ import torch
 from diffusers import (
     CogVideoXDDIMScheduler,
     DPMSolverMultistepScheduler,
+    FirstBlockCacheConfig,
     FlowMatchEulerDiscreteScheduler,
     FlowMatchHeunDiscreteScheduler,
 )
@@ -16,6 +17,7 @@ from diffusers.callbacks import PipelineCallback
 from PIL import Image
 
 from tests.pipelines.golden import Golden, load, relative_error
+from tests.pipelines.test_stock import wan_of_design
 
 CLOSE = 1e-5
 
@@ -101,9 +103,11 @@ def image_kinds(picture: np.ndarray, folder: Any) -> dict[str, Any]:
 def test_every_kind_of_image_gives_the_same(case: Golden, tmp_path) -> None:
     # Of the final size: tensors and pictures are resized by different filters.
     picture = np.ascontiguousarray(case.inputs["reference"][0, :48, :64])
-    expected = case.run(case.prompted(image=Image.fromarray(picture)))
+    quick = {"num_inference_steps": 1, "guidance_scale": 1.0}
+    expected = case.run(case.prompted(image=Image.fromarray(picture), **quick))
     for kind, image in image_kinds(picture, tmp_path).items():
-        assert relative_error(case.run(case.prompted(image=image)), expected) < CLOSE, kind
+        output = case.run(case.prompted(image=image, **quick))
+        assert relative_error(output, expected) < CLOSE, kind
 
 
 def test_covering_crops_the_image(case: Golden) -> None:
@@ -133,6 +137,33 @@ def test_last_images_join_the_conditions_of_target_and_reference(wan: Golden) ->
     assert mask[:, 0].eq(1).all()
     assert mask[:3, -1].eq(0).all()
     assert mask[3, -1].eq(1).all()
+
+
+def test_first_last_frame_backbones_take_batches_and_references(wan: Golden) -> None:
+    pipeline = wan_of_design(pos_embed_seq_len=10)
+    first, last = wan.inputs["image"], wan.inputs["second_reference"][-1]
+    references = [wan.inputs["reference"], wan.inputs["second_reference"]]
+    arguments = {"reference_videos": references, "reference_prompts": None, "latents": None}
+    together = wan.run(
+        wan.prompted(
+            image=[first, last],
+            last_image=[last, first],
+            prompt=["a cat", "a balloon"],
+            num_videos_per_prompt=2,
+            generator=seeds(1, 2, 3, 4),
+            **arguments,
+        ),
+        pipeline,
+    )
+    third = wan.run(
+        wan.prompted(
+            image=last, last_image=first, prompt="a balloon", generator=seeds(3), **arguments
+        ),
+        pipeline,
+    )
+    assert relative_error(together[2:3], third) < CLOSE
+    with pytest.raises(ValueError, match="give a last_image"):
+        wan.run(wan.prompted(), pipeline)
 
 
 # Embeddings in place of text and images
@@ -288,6 +319,28 @@ def test_other_schedulers_step_with_references(request, family: str, scheduler: 
     output = case.run(case.prompted(num_inference_steps=3), pipeline)
     assert torch.isfinite(output).all()
     assert relative_error(output, case.run(case.prompted(num_inference_steps=3))) > 1e-3
+
+
+# Caches
+
+
+def test_a_cache_tells_the_guidance_passes_apart(case: Golden) -> None:
+    pipeline = load(case.family)
+    arguments = {"num_inference_steps": 4}
+    pipeline.transformer.enable_cache(FirstBlockCacheConfig(threshold=0.0))
+    expected = case.run(case.prompted(**arguments))
+    assert relative_error(case.run(case.prompted(**arguments), pipeline), expected) < CLOSE
+    pipeline.transformer.disable_cache()
+    pipeline.transformer.enable_cache(FirstBlockCacheConfig(threshold=10.0))
+    calls = []
+    last = list(pipeline.transformer.expert_blocks)[-1]
+    last.attn1.to_q.register_forward_hook(lambda *_: calls.append(1))
+    skipped = case.run(case.prompted(**arguments), pipeline)
+    assert CLOSE < relative_error(skipped, expected) < 0.2
+    # The first step runs whole; Wan makes its two passes one after the other.
+    assert len(calls) == (2 if case.family == "wan" else 1)
+    again = case.run(case.prompted(**arguments), pipeline)
+    assert torch.equal(again, skipped)
 
 
 # Refusals
