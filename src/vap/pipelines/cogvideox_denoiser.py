@@ -88,7 +88,8 @@ class CogVideoXDenoiser:
     def replace(self, name: str, tensor: torch.Tensor) -> None:
         """Take a condition that a step callback gave back."""
         field = {"prompt_embeds": "text", "negative_prompt_embeds": "negative_text"}[name]
-        self.conditions = replace(self.conditions, **{field: tensor})
+        change: dict[str, Any] = {field: tensor}
+        self.conditions = replace(self.conditions, **change)
 
     def predict(self, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         """Prediction in float32 for noisy latents ``[B, F, C, H, W]``, guidance applied."""
