@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from vap.generation_request import GenerationRequest
-from vap.hub import BUNDLED_FOLDER, resolve_folder
+from vap.hub import BUNDLED_FOLDER
 from vap.media import InputFile, MediaError, RunRecord, read_clip, read_metadata, read_run
 from vap.media.files import hash_file
 from vap.media.records import installed_versions
@@ -31,14 +31,14 @@ def record_of(request: GenerationRequest, prompt: VideoPrompt | None) -> RunReco
         request: With every choice filled in.
         prompt: Its references as the model sees them.
     """
-    folder = resolve_folder(request.model)
-    bundled = folder.parent == BUNDLED_FOLDER
-    local = Path(request.model).expanduser().is_dir()
+    folder = Path(request.model).expanduser()
+    local = folder.is_dir()
+    bundled = not local and (BUNDLED_FOLDER / request.model).is_dir()
     settings = {k: v for k, v in asdict(request).items() if k not in _RECORDED_ELSEWHERE}
     assert request.fps is not None
     return RunRecord(
-        model=folder.name if local else request.model,
-        model_path=str(folder.resolve()) if local and not bundled else None,
+        model=folder.resolve().name if local else request.model,
+        model_path=str(folder.resolve()) if local else None,
         model_id=None if local or bundled else request.model,
         prompt=request.prompt,
         seed=request.seed,

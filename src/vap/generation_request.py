@@ -136,14 +136,25 @@ def check_output(output: str | Path, sheet: str | Path | None = None) -> None:
     if sheet is not None and Path(sheet).suffix.lower() != ".png":
         message = f"{sheet}: contact sheets are PNG. Use a name that ends with .png."
         raise MediaError(message)
-    for path in (video, *([] if sheet is None else [Path(sheet)])):
-        folder = path.absolute().parent
-        if not folder.is_dir():
-            message = f"The folder {folder} does not exist. Create it, or choose another place."
-            raise FileNotFoundError(message)
-        if not os.access(folder, os.W_OK):
-            message = f"The folder {folder} cannot be written to. Choose another place."
-            raise PermissionError(message)
+    check_place(video)
+    if sheet is not None:
+        check_place(sheet)
+
+
+def check_place(path: str | Path) -> None:
+    """Refuse a file whose folder is missing or cannot be written to.
+
+    Raises:
+        FileNotFoundError: If the folder does not exist.
+        PermissionError: If it cannot be written to.
+    """
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        message = f"The folder {folder} does not exist. Create it, or choose another place."
+        raise FileNotFoundError(message)
+    if not os.access(folder, os.W_OK):
+        message = f"The folder {folder} cannot be written to. Choose another place."
+        raise PermissionError(message)
 
 
 def _check_settings(request: GenerationRequest) -> None:

@@ -61,7 +61,8 @@ def reporting(*, as_json: bool = False) -> Iterator[None]:
             _report("OutOfMemory", _MEMORY_ADVICE, as_json=as_json)
         else:
             kind = type(error).__name__
-            _report(kind, f"{kind}: {error}. {_FAULT_ADVICE}", as_json=as_json)
+            said = f"{kind}: {error}" if str(error) else kind
+            _report(kind, f"{said}. {_FAULT_ADVICE}", as_json=as_json)
         raise typer.Exit(FAILED) from error
 
 

@@ -43,9 +43,11 @@ def encode(
         import torch
 
         from vap.devices import check_device
+        from vap.generation_request import check_place
         from vap.hub import DEFAULT_MODEL, load_pipeline
         from vap.media import probe_clip
 
+        check_place(output)
         for path in reference:
             probe_clip(path)
         if device is not None:

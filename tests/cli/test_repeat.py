@@ -1,0 +1,121 @@
+import json
+import shutil
+
+import pytest
+
+from tests.cli.running import COGVIDEOX, refusal, vap, vap_json
+from vap.media import read_run, write_run
+
+
+@pytest.fixture
+def alone(made, here):
+    """The video without the JSON beside it."""
+    return shutil.copy(made.video, here / "alone.mp4")
+
+
+@pytest.fixture
+def moved(media, here):
+    """Options for inputs that are somewhere else, under other names."""
+    image = shutil.copy(media.image, here / "moved.png")
+    clip = shutil.copy(media.clip, here / "moved.mp4")
+    return ("--image", image, "--reference", clip)
+
+
+@pytest.mark.parametrize("suffix", ["", ".json"])
+def test_video_or_its_json_make_the_same_bytes(suffix, made, here):
+    vap("generate", "--repeat", f"{made.video}{suffix}", "-o", "again.mp4")
+    assert (here / "again.mp4").read_bytes() == made.video.read_bytes()
+    assert read_run("again.mp4").embedded() == read_run(made.video).embedded()
+
+
+def test_video_alone_knows_all_but_where_the_inputs_are(alone, moved, here):
+    message = refusal("generate", "--repeat", alone, "-o", "again.mp4")
+    assert "image.png, is somewhere that is not recorded. Give it with --image" in message
+    vap("generate", "--repeat", alone, *moved, "--model", COGVIDEOX, "-o", "again.mp4")
+    # The names of inputs are part of the record, so only the frames are the same.
+    vap("generate", "--repeat", "again.mp4", "-o", "third.mp4")
+    assert (here / "again.mp4").read_bytes() == (here / "third.mp4").read_bytes()
+    inside = vap_json("generate", "--repeat", "again.mp4", "-o", "fourth.mp4")["record"]
+    assert [each["name"] for each in inside["inputs"]] == ["moved.png", "moved.mp4"]
+
+
+@pytest.mark.parametrize("name", ["out.gif", "out"])
+def test_other_formats_carry_their_record_too(name, media, short, here):
+    vap(*short, "-o", name)
+    (here / f"{name}.json").unlink()
+    again = f"again{(here / name).suffix}"
+    options = ("--image", media.image, "--model", COGVIDEOX)
+    vap("generate", "--repeat", name, *options, "-o", again)
+    assert read_run(again).arguments["num_inference_steps"] == 2
+
+
+def test_references_are_told_apart_by_content(media, short, here):
+    clips = ("--reference", media.clip, "--reference", media.second)
+    vap(*short, *clips, "-o", "two.mp4")
+    (here / "two.mp4.json").unlink()
+    swapped = ("--reference", media.second, "--reference", media.clip)
+    options = ("--image", media.image, *swapped, "--model", COGVIDEOX)
+    vap("generate", "--repeat", "two.mp4", *options, "-o", "again.mp4")
+    assert (here / "two.mp4").read_bytes() == (here / "again.mp4").read_bytes()
+
+
+def test_changed_input_is_refused(media, made, alone, here):
+    options = ("--image", media.image, "--reference", media.second, "--model", COGVIDEOX)
+    message = refusal("generate", "--repeat", alone, *options, "-o", "again.mp4")
+    assert "second.mp4 is not the reference that made this video (clip.mp4)" in message
+    assert "--reference" in message
+    assert sorted(path.name for path in here.iterdir()) == ["alone.mp4"]
+
+
+def test_options_that_would_change_the_video_are_refused(made, here):
+    idle = ("--steps", 3, "--prompt", "x", "--dynamic-guidance")
+    message = refusal("generate", "--repeat", made.video, *idle, "-o", "again.mp4")
+    assert "Leave out --dynamic-guidance, --prompt, --steps." in message
+    assert "exclude" in refusal("generate", "--repeat", made.video, "--demo", "-o", "again.mp4")
+
+
+def test_device_may_be_another_than_then(made, here):
+    record = json.loads(made.video.with_name("out.mp4.json").read_text())
+    record["arguments"] |= {"device": "cuda", "offload": "model"}
+    (here / "elsewhere.json").write_text(json.dumps(record))
+    assert "'cuda'" in refusal("generate", "--repeat", "elsewhere.json", "-o", "again.mp4")
+    vap("generate", "--repeat", "elsewhere.json", "--device", "cpu", "-o", "again.mp4")
+    assert (here / "again.mp4").read_bytes() == made.video.read_bytes()
+
+
+def test_other_versions_are_pointed_out(made, here):
+    record = json.loads(made.video.with_name("out.mp4.json").read_text())
+    record["versions"]["torch"] = "1.0"
+    (here / "old.json").write_text(json.dumps(record))
+    result = vap("generate", "--repeat", "old.json", "-o", "again.mp4")
+    assert "note: made with torch 1.0, here is " in result.stderr
+
+
+def test_video_to_repeat_is_not_overwritten(made, here):
+    kept = shutil.copy(made.video, here / "kept.mp4")
+    write_run(kept, read_run(made.video))
+    assert "Choose another name" in refusal("generate", "--repeat", kept, "-o", kept)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"arguments": {"num_inference_steps": "many"}}, "num_inference_steps"),
+        ({"arguments": {"shape": 3}}, "does not know: ['shape']"),
+        ({"seed": -1}, "seed=-1"),
+        ({"inputs": []}, "damaged: image"),
+        ({"format": 9}, "record format is 9"),
+    ],
+)
+def test_damaged_records_are_refused(change, message, made, here):
+    record = json.loads(made.video.with_name("out.mp4.json").read_text())
+    (here / "damaged.json").write_text(json.dumps(record | change))
+    assert message in refusal("generate", "--repeat", "damaged.json", "-o", "again.mp4")
+    assert not (here / "again.mp4").exists()
+
+
+def test_videos_of_others_say_nothing_of_how_they_were_made(media, here):
+    message = refusal("generate", "--repeat", media.clip, "-o", "again.mp4")
+    assert "does not say how it was made" in message
+    assert "nix.mp4" in refusal("generate", "--repeat", "nix.mp4", "-o", "again.mp4")
+    assert "nix.json" in refusal("generate", "--repeat", "nix.json", "-o", "again.mp4")
