@@ -18,6 +18,7 @@ from vap.models.expert import is_expert_name
 from vap.training import trainer
 from vap.training.config import parse_recipe
 from vap.training.stages import run_recipe
+from vap.training.stages.backbone import BackboneTask
 from vap.training.stages.vae import VAETask
 
 RENDER = {"height": 16, "width": 32, "frames": 5, "conditions": ["sepia", "pan"]}
@@ -208,6 +209,14 @@ def test_a_stopped_run_continues_bit_for_bit(trained, tmp_path):
     name = "transformer/diffusion_pytorch_model.safetensors"
     a, b = load_file(tmp_path / "whole" / name), load_file(tmp_path / "parted" / name)
     assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_a_continued_backbone_keeps_its_tokens(trained, tmp_path, monkeypatch):
+    recipe = parse_recipe(backbone_recipe(trained, output=str(tmp_path / "backbone")))
+    first = BackboneTask(recipe).tokenizer("a cat").input_ids
+    monkeypatch.setattr("vap.training.stages.backbone.synth_captions", lambda: ["cat cat a"])
+
+    assert BackboneTask(recipe).tokenizer("a cat").input_ids == first
 
 
 def test_a_loss_that_is_not_finite_stops_before_any_weight_moves(tmp_path, monkeypatch):

@@ -97,7 +97,7 @@ class BackboneTask:
             text_encoder = UMT5EncoderModel.from_pretrained(recipe.start / "text_encoder")
             transformer = WanTransformer3DModel.from_pretrained(recipe.start / "transformer")
         else:
-            self.tokenizer = build_tokenizer(synth_captions())
+            self.tokenizer = _tokenizer(recipe.output / "tokenizer")
             text_encoder = build_text_encoder(recipe.encoders, len(self.tokenizer))
             torch.manual_seed(recipe.loop.seed)
             transformer = build_transformer(recipe.model, recipe.encoders, channels)
@@ -147,6 +147,13 @@ class BackboneTask:
             build_image_encoder(encoders),
             build_image_processor(encoders),
         )
+
+
+def _tokenizer(folder: Path) -> T5Tokenizer:
+    """The run's tokenizer: its ids belong to the weights, so a continued run must keep them."""
+    if not folder.is_dir():
+        build_tokenizer(synth_captions()).save_pretrained(folder)
+    return T5Tokenizer.from_pretrained(folder)
 
 
 class _CaptionedDenoiser(nn.Module):

@@ -1,0 +1,78 @@
+"""Stage ``dpo``: a trained model moves to winners over losers, by LoRA on its attention."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vap.training.alternatives.lora import LoraStrategy, without_updates
+from vap.training.clips import PreferenceBatch, PreferredClips
+from vap.training.objectives.dpo import DenoisingLosses, preference_loss, win_margin
+from vap.training.trainer import train
+from vap.training.tuning import build_model, model_folder
+from vap.training.tuning_config import DPOStage
+from vap.training.variants import Stream, variant_of
+
+
+def run(recipe: DPOStage) -> Path:
+    """Train, and write the LoRA into the recipe's output folder."""
+    return train(DPOTask(recipe), recipe, recipe.loop, recipe.optimizer, recipe.run)
+
+
+class DPOTask:
+    """Preference loss; the model without its updates is the reference model.
+
+    Attributes:
+        model: The transformer; its LoRA requires gradients.
+    """
+
+    model: nn.Module
+
+    def __init__(self, recipe: DPOStage) -> None:
+        self.beta = recipe.beta
+        self.strategy = LoraStrategy("all")
+        self.clips = PreferredClips(recipe.data, recipe.loop.batch_size, recipe.loop.seed)
+        self.model = self.transformer = build_model(recipe, self.strategy)
+        self.variant = variant_of(self.transformer, model_folder(recipe), recipe.flow)
+
+    def batch(self, step: int) -> PreferenceBatch:
+        """Winners, losers and references of a batch."""
+        return self.clips.batch(step)
+
+    def loss(
+        self, model: nn.Module, batch: PreferenceBatch, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Mean preference loss; winner and loser share their noise level."""
+        winner, loser, reference = (
+            self.variant.stream(encodings, generator)
+            for encodings in (batch.winner, batch.loser, batch.reference)
+        )
+        both, references = _joined(winner, loser), _joined(reference, reference)
+        level = self.variant.noise_levels(len(batch.names), generator).repeat(2)
+        state = generator.get_state()
+        adapted = self.variant.loss(model, both, references, level, generator)
+        with torch.no_grad(), without_updates(self.transformer):
+            # The same noise for both models, or their difference would be noise.
+            generator.set_state(state)
+            original = self.variant.loss(self.transformer, both, references, level, generator)
+        margin = win_margin(DenoisingLosses(*adapted.chunk(2)), DenoisingLosses(*original.chunk(2)))
+        loss = preference_loss(margin, batch.weight.to(margin), self.beta)
+        return {"loss": loss.mean(), "margin": margin.mean()}
+
+    def save(self, output: Path) -> None:
+        """Write the LoRA."""
+        self.strategy.save(self.transformer, output)
+
+
+def _joined(first: Stream, second: Stream) -> Stream:
+    """Two streams as one batch: one pass of the model instead of two."""
+    return Stream(
+        torch.cat([first.latents, second.latents]),
+        torch.cat([first.condition, second.condition]),
+        torch.cat([first.text, second.text]),
+        None
+        if first.image is None or second.image is None
+        else torch.cat([first.image, second.image]),
+    )
