@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from vap.data.synth import Split
 from vap.training.sections import FlowConfig, LoopConfig, OptimizerConfig, Section
+from vap.training.tuning_config import DPOStage, SFTStage
 
 __all__ = [
     "AutoencoderConfig",
@@ -244,7 +245,15 @@ class DemoStage(Section):
 
 
 Recipe = (
-    VAEStage | LatentsStage | BackboneStage | ExpertStage | ExportStage | EvaluateStage | DemoStage
+    VAEStage
+    | LatentsStage
+    | BackboneStage
+    | ExpertStage
+    | ExportStage
+    | EvaluateStage
+    | DemoStage
+    | SFTStage
+    | DPOStage
 )
 _RECIPE: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="stage")])
 

@@ -8,15 +8,15 @@ import json
 import logging
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vap.training.checkpoints import RunState, load_checkpoint, save_checkpoint
-from vap.training.config import LoopConfig, OptimizerConfig, Section
+from vap.training.checkpoints import Part, RunState, load_checkpoint, save_checkpoint
 from vap.training.optimizers import (
     WeightAverage,
     build_optimizers,
@@ -24,6 +24,10 @@ from vap.training.optimizers import (
     set_learning_rate,
     trainable_parameters,
 )
+from vap.training.parallel import Layout, layout_of, no_sync, spread, sum_gradients, whole
+from vap.training.sections import LoopConfig, OptimizerConfig, Section
+from vap.training.tracking import Metrics
+from vap.training.tuning_config import RunConfig
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -47,7 +51,23 @@ class Task(Protocol):
         """Write the trained parts into the output folder."""
 
 
-def train(task: Task, recipe: Section, loop: LoopConfig, optimizer: OptimizerConfig) -> Path:
+@runtime_checkable
+class ValidatingTask(Protocol):
+    """A task that now and then shows what it has learnt."""
+
+    validate_every: int
+
+    def validate(self, step: int, output: Path) -> dict[str, float]:
+        """Write what can be looked at, and return metrics."""
+
+
+def train(
+    task: Task,
+    recipe: Section,
+    loop: LoopConfig,
+    optimizer: OptimizerConfig,
+    run: RunConfig = RunConfig(),  # noqa: B008 - immutable
+) -> Path:
     """Train a task to its last step, continuing from its checkpoint if there is one.
 
     Args:
@@ -56,27 +76,36 @@ def train(task: Task, recipe: Section, loop: LoopConfig, optimizer: OptimizerCon
             and the trained parts.
         loop: Steps, batch size, seed, logging.
         optimizer: Optimiser, schedule and averaging.
+        run: Processes, accumulation and trackers.
 
     Returns:
         The output folder.
 
     Raises:
-        FloatingPointError: If the loss is not finite; weights are as before that step.
-        ValueError: If the checkpoint in the output folder belongs to another recipe.
+        FloatingPointError: If loss or gradients are not finite; weights are as before that step.
+        ValueError: If the checkpoint in the output folder belongs to another recipe, or the
+            number of processes does not fit.
     """
     if loop.threads:
         torch.set_num_threads(loop.threads)
     output = Path(str(recipe.model_dump()["output"]))
     output.mkdir(parents=True, exist_ok=True)
-    accelerator = Accelerator(mixed_precision=loop.precision)
-    model = accelerator.prepare(task.model)
-    run = _Run(task, model, accelerator, loop, optimizer, output)
-    run.resume(_fingerprint(recipe))
-    run.run()
-    if run.state.average is not None:
-        run.state.average.copy_to(run.state.parameters)
-    if accelerator.is_main_process:
+    accelerator = Accelerator(
+        mixed_precision=loop.precision,
+        # Nothing reads the last expert block's own output, so some weights get no gradient.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+    layout = layout_of(run, accelerator)
+    model = spread(task.model, layout, accelerator)
+    whole_run = _Run(task, model, accelerator, loop, optimizer, run, layout, output)
+    whole_run.resume(_fingerprint(recipe))
+    whole_run.run()
+    if whole_run.state.average is not None:
+        whole_run.state.average.copy_to(whole_run.state.parameters)
+    # Weights that are spread are gathered while saving, which takes every process.
+    if accelerator.is_main_process or layout.sharded:
         task.save(output)
+    accelerator.wait_for_everyone()
     return output
 
 
@@ -90,19 +119,28 @@ class _Run:
         accelerator: Accelerator,
         loop: LoopConfig,
         optimizer: OptimizerConfig,
+        run: RunConfig,
+        layout: Layout,
         output: Path,
     ) -> None:
         self.task, self.model, self.accelerator = task, model, accelerator
-        self.loop, self.config, self.output = loop, optimizer, output
+        self.loop, self.config, self.settings = loop, optimizer, run
+        self.layout, self.output = layout, output
         parameters = trainable_parameters(accelerator.unwrap_model(model))
         average = WeightAverage(parameters, optimizer.ema) if optimizer.ema else None
         self.state = RunState(parameters, build_optimizers(parameters, optimizer), average)
+        self.part = Part(
+            accelerator.process_index,
+            accelerator.num_processes,
+            layout.sharded,
+            accelerator.wait_for_everyone,
+        )
         self.first = 0
         self.fingerprint = ""
 
     def resume(self, fingerprint: str) -> None:
         self.fingerprint = fingerprint
-        self.first = load_checkpoint(self.output / "checkpoint", self.state, fingerprint)
+        self.first = load_checkpoint(self.output / "checkpoint", self.state, fingerprint, self.part)
         if self.first:
             _LOGGER.info("continuing at step %d", self.first)
 
@@ -110,59 +148,115 @@ class _Run:
         self.model.train()
         started = time.monotonic()
         last = self.loop.stop or self.loop.steps
-        with (self.output / "metrics.jsonl").open("a", encoding="utf-8") as log:
+        with Metrics(self.output, self.settings, self.first, self.part.rank) as log:
             for step in range(self.first, last):
                 metrics = self.step(step)
                 done = step + 1
                 if done % self.loop.log_every == 0 or done == last:
-                    metrics |= {"step": done, "seconds": round(time.monotonic() - started, 1)}
-                    log.write(json.dumps(metrics) + "\n")
-                    log.flush()
+                    log.write(done, metrics | {"seconds": round(time.monotonic() - started, 1)})
                 every = self.loop.checkpoint_every
                 if done == last or (every and done % every == 0):
                     self.checkpoint(done)
+                if isinstance(self.task, ValidatingTask) and self.validates(done):
+                    log.write(done, self.task.validate(done, self.output))
+                    self.model.train()
 
-    def step(self, step: int) -> dict[str, Any]:
+    def step(self, step: int) -> dict[str, float]:
         set_learning_rate(
             self.state.optimizers, schedule_factor(step, self.loop.steps, self.config)
         )
-        # Noise is a function of seed, process and step, so a continued run repeats nothing and
-        # an interrupted one loses nothing.
-        rank = self.accelerator.process_index
-        generator = torch.Generator(self.accelerator.device)
-        generator.manual_seed((self.loop.seed * 1_000_003 + step) * 1024 + rank)
-        batch = self.task.batch(step)
-        with self.accelerator.autocast(), self.attention():
-            losses = self.task.loss(self.model, batch, generator)
-        if not torch.isfinite(losses["loss"]):
-            message = f"The loss is {losses['loss'].item()} at step {step}; no weight was changed."
-            raise FloatingPointError(message)
-        self.accelerator.backward(losses["loss"])
+        sums: dict[str, Tensor] = {}
+        for part in range(self.settings.accumulate):
+            last = part == self.settings.accumulate - 1
+            with (
+                contextlib.nullcontext()
+                if last
+                else no_sync(self.model, self.layout, self.accelerator)
+            ):
+                losses = self.accumulate(step, part)
+            for name, value in losses.items():
+                sums[name] = sums.get(name, value.new_zeros(())) + value.detach()
+        sum_gradients(self.state.parameters, self.layout)
         values = [value for _, value in self.state.parameters]
-        norm = self.accelerator.clip_grad_norm_(values, self.config.clip)
+        norm = whole(self.accelerator.clip_grad_norm_(values, self.config.clip))
+        if not torch.isfinite(norm):
+            raise FloatingPointError(self.gradient_fault(step))
         for optimizer in self.state.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         if self.state.average is not None:
             self.state.average.update(self.state.parameters, step)
-        scalars = {name: value.detach() for name, value in losses.items()} | {"gradient": norm}
+        scalars = {name: value / self.settings.accumulate for name, value in sums.items()}
+        if self.accelerator.num_processes > 1:
+            scalars = self.accelerator.reduce(scalars, "mean")
+        scalars["gradient"] = norm
         return {name: round(float(value), 6) for name, value in scalars.items()}
+
+    def accumulate(self, step: int, part: int) -> dict[str, Tensor]:
+        """Add one batch's gradients to those of the step."""
+        # Batch and noise are functions of the seed and the batch's number over all processes, so
+        # a continued run repeats nothing, and two processes do what one does with twice as many
+        # batches a step.
+        number = (
+            step * self.settings.accumulate + part
+        ) * self.layout.data_processes + self.layout.data_rank
+        generator = torch.Generator(self.accelerator.device)
+        generator.manual_seed((self.loop.seed * 1_000_003 + number) * 1024)
+        batch = self.task.batch(number)
+        with self.accelerator.autocast(), self.attention():
+            losses = self.task.loss(self.model, batch, generator)
+        self.check_finite(losses, batch, step)
+        self.accelerator.backward(losses["loss"] / self.settings.accumulate)
+        return losses
+
+    def check_finite(self, losses: dict[str, Tensor], batch: Any, step: int) -> None:
+        """Stop every process if the loss of one is not finite."""
+        finite = torch.isfinite(losses["loss"].detach()).reshape(1)
+        if self.accelerator.num_processes > 1 and not finite.item():
+            _LOGGER.error("process %d: the loss is not finite", self.part.rank)
+        if self.accelerator.gather(finite).all():
+            return
+        names = ", ".join(getattr(batch, "names", ()))
+        message = (
+            f"The loss is {losses['loss'].item()} at step {step} in process {self.part.rank}"
+            f"{' on ' + names if names else ''}; no weight was changed."
+        )
+        raise FloatingPointError(message)
+
+    def gradient_fault(self, step: int) -> str:
+        """Which gradient is not finite."""
+        first = next(
+            (
+                name
+                for name, value in self.state.parameters
+                if value.grad is not None and not torch.isfinite(whole(value.grad)).all()
+            ),
+            "their norm",
+        )
+        return f"Gradients are not finite at step {step}: {first}; no weight was changed."
 
     def attention(self) -> contextlib.AbstractContextManager[None]:
         if self.loop.math_attention:
             return sdpa_kernel(SDPBackend.MATH)
         return contextlib.nullcontext()
 
+    def validates(self, step: int) -> bool:
+        """Whether this process generates now; a model that is spread cannot."""
+        every = getattr(self.task, "validate_every", 0)
+        apart = self.layout.sharded or self.layout.context > 1
+        return bool(every) and step % every == 0 and self.part.rank == 0 and not apart
+
     def checkpoint(self, step: int) -> None:
-        if self.accelerator.is_main_process:
-            save_checkpoint(self.output / "checkpoint", self.state, step, self.fingerprint)
-        self.accelerator.wait_for_everyone()
+        save_checkpoint(self.output / "checkpoint", self.state, step, self.fingerprint, self.part)
 
 
 def _fingerprint(recipe: Section) -> str:
-    """Identity of a recipe: everything but where it writes and how often."""
+    """Identity of a recipe: everything but where it runs, writes and reports."""
     tree = recipe.model_dump(mode="json")
-    tree.pop("output")
+    for key in ("output", "validation", "hardware"):
+        tree.pop(key, None)
+    if "run" in tree:
+        tree["run"] = tree["run"]["accumulate"]
     for key in ("stop", "math_attention", "threads", "log_every", "checkpoint_every"):
         tree["loop"].pop(key)
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,47 @@
+"""The ways to train: the paper's expert and the alternatives it is compared with.
+
+Each says what of a model trains and how the result is written; objectives, data and loop are the
+same for all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from vap.training.tuning_config import Method, ModelConfig
+
+
+class Strategy(Protocol):
+    """One way to train.
+
+    Attributes:
+        reads_references: Whether the model is shown references at all.
+    """
+
+    reads_references: bool
+
+    def prepare(self, model: Any, config: ModelConfig) -> None:
+        """Give the model what the method needs, and let gradients reach what trains."""
+
+    def save(self, model: Any, output: Path) -> None:
+        """Write what was trained; called on every process, as sharded weights need."""
+
+
+def strategy_of(method: Method) -> Strategy:
+    """The strategy of a method."""
+    from vap.training.alternatives.expert import ExpertStrategy
+    from vap.training.alternatives.lora import LoraStrategy
+    from vap.training.alternatives.single_branch import SingleBranchStrategy
+    from vap.training.alternatives.streams import OneWayStrategy, ResidualStrategy
+
+    strategies: dict[Method, Strategy] = {
+        "expert": ExpertStrategy(),
+        "expert-lora": LoraStrategy("expert"),
+        "single-branch": SingleBranchStrategy(),
+        "single-branch-lora": LoraStrategy("backbone", single_branch=True),
+        "cross-attention": OneWayStrategy(),
+        "residual": ResidualStrategy(),
+        "backbone-lora": LoraStrategy("backbone", reads_references=False),
+    }
+    return strategies[method]

@@ -1,0 +1,54 @@
+"""The paper's method: the expert trains, the backbone is frozen (section 3.2)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vap.models.expert import is_expert_name
+from vap.models.expert_file import write_expert
+from vap.training.alternatives.whole import is_writer, whole_state
+from vap.training.tuning_config import ModelConfig
+
+
+class ExpertStrategy:
+    """Train the expert."""
+
+    reads_references = True
+
+    def prepare(self, model: Any, config: ModelConfig) -> None:
+        """Make sure that there is an expert, and freeze the rest."""
+        ensure_expert(model, config)
+        model.freeze_backbone()
+
+    def save(self, model: Any, output: Path) -> None:
+        """Write ``output/expert.safetensors``."""
+        state = whole_state(model, is_expert_name)
+        if is_writer():
+            write_expert(
+                output / "expert.safetensors",
+                state,
+                transformer=type(model).__name__,
+                depths=model.expert_depths,
+                reference_positions=model.config.reference_positions,
+            )
+
+
+def ensure_expert(model: Any, config: ModelConfig) -> None:
+    """Load the recipe's expert, keep the model's own, or copy a new one from the backbone."""
+    if config.expert is not None:
+        model.load_expert(config.expert)
+    elif not model.expert_depths or config.expert_blocks:
+        new_expert(model, config, config.expert_blocks or None)
+
+
+def new_expert(model: Any, config: ModelConfig, depths: tuple[int, ...] | None) -> None:
+    """Put a copy of the backbone in place of any expert."""
+    model.remove_expert()
+    # Made without weights: those of the backbone follow, in its precision and place.
+    with torch.device("meta"):
+        model.add_expert(depths)
+    model.register_to_config(reference_positions=config.reference_positions)
+    model.initialise_expert()

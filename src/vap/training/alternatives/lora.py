@@ -1,0 +1,89 @@
+"""LoRA on attention projections: of the expert, of the backbone, or of both for preferences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from peft import LoraConfig
+from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors.torch import save_file
+from torch import nn
+
+from vap.media.atomic import atomic_file
+from vap.training.alternatives.expert import ensure_expert
+from vap.training.alternatives.single_branch import tie_branches
+from vap.training.alternatives.whole import is_writer, whole_state
+from vap.training.tuning_config import ModelConfig
+
+_PROJECTIONS = r"\.(to_q|to_k|to_v|to_out\.0)"
+_TARGETS = {
+    "expert": r".*\battn\d_mot_ref" + _PROJECTIONS,
+    "backbone": r".*\battn\d" + _PROJECTIONS,
+    "all": r".*\battn\d(_mot_ref)?" + _PROJECTIONS,
+}
+_FILE = "pytorch_lora_weights.safetensors"
+
+
+class LoraStrategy:
+    """Train low-rank updates; the file that is written loads with ``load_lora_weights``.
+
+    Args:
+        where: Attention projections of the ``expert``, the ``backbone``, or ``all``.
+        single_branch: Let references go through the backbone.
+        reads_references: Whether references are shown at all.
+    """
+
+    def __init__(
+        self,
+        where: Literal["expert", "backbone", "all"],
+        *,
+        single_branch: bool = False,
+        reads_references: bool = True,
+    ) -> None:
+        self.where = where
+        self.single_branch = single_branch
+        self.reads_references = reads_references
+
+    def prepare(self, model: Any, config: ModelConfig) -> None:
+        """Add the updates; nothing else trains."""
+        if self.single_branch:
+            tie_branches(model, config)
+        elif self.reads_references:
+            ensure_expert(model, config)
+        else:
+            model.remove_expert()
+        model.requires_grad_(False)
+        rank = config.lora_rank
+        model.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=_TARGETS[self.where]))
+
+    def save(self, model: Any, output: Path) -> None:
+        """Write the updates under diffusers' names."""
+        state = {
+            "transformer." + name.replace(".default.", "."): tensor.contiguous()
+            for name, tensor in whole_state(model, _is_update).items()
+            # In a single branch each update has two names, of one tensor.
+            if not (self.single_branch and "_mot_ref" in name)
+        }
+        if is_writer():
+            with atomic_file(output / _FILE) as partial:
+                save_file(state, partial, metadata={"format": "pt"})
+
+
+@contextmanager
+def without_updates(model: nn.Module) -> Iterator[None]:
+    """The model as it was before its updates."""
+    layers = [layer for layer in model.modules() if isinstance(layer, BaseTunerLayer)]
+    for layer in layers:
+        layer.enable_adapters(enabled=False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(enabled=True)
+
+
+def _is_update(name: str) -> bool:
+    return ".lora_A." in name or ".lora_B." in name

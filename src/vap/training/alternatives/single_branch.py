@@ -1,0 +1,57 @@
+"""Single branch: reference tokens go through the backbone itself (the paper's baseline).
+
+An expert at every depth whose modules *are* the backbone's: the streams keep their own time, text
+and positions and attend jointly, with one set of weights.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import nn
+
+from vap.media.atomic import atomic_file
+from vap.models.expert import EXPERT_SUFFIX
+from vap.training.alternatives.expert import new_expert
+from vap.training.alternatives.whole import is_writer, whole_state
+from vap.training.tuning_config import ModelConfig
+
+
+class SingleBranchStrategy:
+    """Train the whole backbone on both streams."""
+
+    reads_references = True
+
+    def prepare(self, model: Any, config: ModelConfig) -> None:
+        """Tie the branches and let everything train."""
+        tie_branches(model, config)
+        model.requires_grad_(True)
+
+    def save(self, model: Any, output: Path) -> None:
+        """Write ``output/transformer`` with both streams' weights, which any pipeline loads."""
+        state = whole_state(model, lambda _: True)
+        if is_writer():
+            folder = output / "transformer"
+            model.save_config(folder)
+            # Tied names share memory, which a file may not.
+            copies = {name: tensor.cpu().clone() for name, tensor in state.items()}
+            with atomic_file(folder / "diffusion_pytorch_model.safetensors") as partial:
+                save_file(copies, partial, metadata={"format": "pt"})
+
+
+def tie_branches(model: Any, config: ModelConfig) -> None:
+    """Make every expert module the backbone's own."""
+    new_expert(model, config, tuple(range(len(model.expert_blocks))))
+    _tie(model)
+    for block in model.expert_blocks:
+        _tie(block)
+        block.attn1.expert = (block.attn1,)
+
+
+def _tie(module: nn.Module) -> None:
+    """Replace each ``<name>_mot_ref`` of a module by ``<name>``."""
+    for table in (module._modules, module._parameters):
+        for name in [name for name in table if name.endswith(EXPERT_SUFFIX)]:
+            setattr(module, name, getattr(module, name.removesuffix(EXPERT_SUFFIX)))

@@ -1,0 +1,156 @@
+"""How a model is spread over processes: copies, shards, groups of shards, shared videos.
+
+One process group, cut into a mesh of (copies, shards, context): processes of one context group
+work on the same batch, all others on batches of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+
+from vap.training.tuning_config import RunConfig
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A process's place among all.
+
+    Attributes:
+        data_rank: Which of the different batches of a step is this process's.
+        data_processes: Different batches of a step.
+        sharded: Whether each process holds a part of every weight.
+        context: Processes that share a video.
+        mesh: Axes ``copies``, ``shards``, ``context``; None for a single process.
+    """
+
+    data_rank: int = 0
+    data_processes: int = 1
+    sharded: bool = False
+    context: int = 1
+    mesh: DeviceMesh | None = None
+
+
+def layout_of(run: RunConfig, accelerator: Accelerator) -> Layout:
+    """Place this process.
+
+    Raises:
+        ValueError: If the number of processes does not fit the recipe.
+    """
+    processes = accelerator.num_processes
+    per_batch = run.context
+    if run.sharding == "none":
+        shards = 1
+    else:
+        shards = processes // per_batch if run.sharding == "fsdp" else run.shard
+    copies, rest = divmod(processes, max(1, shards * per_batch))
+    if rest or not copies:
+        message = (
+            f"{processes} processes cannot be cut into groups of {run.context} that share a video "
+            f"and {shards} that share the weights. Start a multiple of {run.context * shards}."
+        )
+        raise ValueError(message)
+    if processes == 1:
+        return Layout()
+    mesh = init_device_mesh(
+        accelerator.device.type,
+        (copies, shards, run.context),
+        mesh_dim_names=("copies", "shards", "context"),
+    )
+    return Layout(
+        accelerator.process_index // run.context,
+        processes // run.context,
+        sharded=run.sharding != "none",
+        context=run.context,
+        mesh=mesh,
+    )
+
+
+def spread(model: nn.Module, layout: Layout, accelerator: Accelerator) -> nn.Module:
+    """Give each process its part of a model.
+
+    Args:
+        model: Whole, on the CPU, its gradients chosen.
+        layout: Of the processes.
+        accelerator: Wraps a model that is not sharded, and knows the device.
+
+    Returns:
+        What is called in place of the model.
+    """
+    if layout.context > 1:
+        share_videos(model, layout)
+    if layout.sharded:
+        return _shard(model, layout, accelerator.device)
+    if layout.context > 1:
+        # Gradients are summed by hand, in `sum_gradients`: a wrapper would average them.
+        return model.to(accelerator.device)
+    return accelerator.prepare(model)
+
+
+def share_videos(model: Any, layout: Layout) -> None:
+    """Split the tokens of each video over the processes of a context group (Ulysses)."""
+    from diffusers import ContextParallelConfig
+    from diffusers.hooks.context_parallel import apply_context_parallel
+    from diffusers.models._modeling_parallel import ParallelConfig
+
+    assert layout.mesh is not None
+    mesh = layout.mesh["context"]
+    config = ContextParallelConfig(ulysses_degree=layout.context, ulysses_anything=True)
+    device = torch.device(mesh.device_type)
+    ulysses = init_device_mesh(
+        mesh.device_type, config.mesh_shape, mesh_dim_names=config.mesh_dim_names
+    )
+    config.setup(mesh.get_local_rank(), layout.context, device, ulysses)
+    for module in model.modules():
+        processor: Any = getattr(module, "processor", None)
+        if hasattr(processor, "_parallel_config") and hasattr(module, "expert"):
+            processor._parallel_config = ParallelConfig(context_parallel_config=config)
+    apply_context_parallel(model, config, model._cp_plan)
+
+
+def sum_gradients(parameters: list[tuple[str, nn.Parameter]], layout: Layout) -> None:
+    """Sum gradients over the processes that share a video, average them over the rest.
+
+    Each process of a context group has the gradient of its own tokens.
+    """
+    if layout.context == 1 or layout.sharded:
+        return
+    for _, parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        dist.all_reduce(parameter.grad)
+        parameter.grad /= layout.data_processes
+
+
+def no_sync(
+    model: nn.Module, layout: Layout, accelerator: Accelerator
+) -> contextlib.AbstractContextManager[Any]:
+    """Leave gradients where they are until the last batch of a step."""
+    if layout.sharded or layout.context > 1:
+        return contextlib.nullcontext()
+    return accelerator.no_sync(model)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor that may be spread, whole."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def _shard(model: Any, layout: Layout, device: torch.device) -> nn.Module:
+    """FSDP2: each block gathers its weights when it runs; several copies make it HSDP."""
+    assert layout.mesh is not None
+    axes = ("copies", "shards") if layout.mesh["copies"].size() > 1 else ("shards",)
+    mesh = layout.mesh[axes if len(axes) > 1 else axes[0]]
+    model.to(device)
+    for block in model.expert_blocks:
+        fully_shard(block, mesh=mesh)
+    return fully_shard(model, mesh=mesh)

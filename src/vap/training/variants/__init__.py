@@ -1,0 +1,69 @@
+"""What differs between the two variants when they train: inputs, noise and loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from vap.training.sections import FlowConfig
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Clips as a transformer takes them; with R references every tensor is ``[B, R, …]``.
+
+    Attributes:
+        latents: Clean latents, ``[B, C, F, H, W]`` (Wan) or ``[B, F, C, H, W]`` (CogVideoX).
+        condition: What stands beside them along the channels.
+        text: ``[B, L, D]``.
+        image: Image tokens ``[B, I, D]`` (Wan), or None.
+    """
+
+    latents: Tensor
+    condition: Tensor
+    text: Tensor
+    image: Tensor | None = None
+
+
+class Variant(Protocol):
+    """How a variant trains."""
+
+    def stream(self, encodings: Mapping[str, Tensor], generator: torch.Generator) -> Stream:
+        """Make a stream of encodings ``[B, …]`` or ``[B, R, …]``."""
+
+    def noise_levels(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw a noise level for each of ``count`` samples."""
+
+    def loss(
+        self,
+        model: nn.Module,
+        target: Stream,
+        reference: Stream | None,
+        level: Tensor,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Loss of each target ``[B]`` at its noise level, the references clean."""
+
+
+def variant_of(transformer: Any, folder: Path, flow: FlowConfig) -> Variant:
+    """The variant of a transformer.
+
+    Args:
+        transformer: Of either variant.
+        folder: Pipeline folder that it came from; its scheduler and VAE say how to train.
+        flow: Objective of the Wan variant.
+    """
+    from vap.models.wan import WanVideoAsPromptTransformer3DModel
+
+    if isinstance(transformer, WanVideoAsPromptTransformer3DModel):
+        from vap.training.variants.wan import WanVariant
+
+        return WanVariant(flow)
+    from vap.training.variants.cogvideox import CogVideoXVariant
+
+    return CogVideoXVariant.of(transformer, folder)

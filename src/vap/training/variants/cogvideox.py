@@ -1,0 +1,122 @@
+"""How the CogVideoX variant trains: v-prediction, references clean at the target's timestep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from diffusers import CogVideoXDDIMScheduler
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from torch import Tensor, nn
+
+from vap.training.objectives.v_prediction import diffuse, draw_timesteps, v_prediction_loss
+from vap.training.variants import Stream
+
+# The offset that 1.5 image-to-video checkpoints were trained with.
+_OFS = 2.0
+
+
+class CogVideoXVariant:
+    """v-prediction.
+
+    Args:
+        alphas_bar: ᾱ of every timestep.
+        scaling_factor: Of the VAE's latents.
+        scale_images: Whether image latents are scaled as well.
+        frames_per_patch: Latent frames of a token.
+        has_offset: Whether the transformer takes an offset (1.5).
+        rotary_tables: The transformer's, for targets without references.
+    """
+
+    def __init__(
+        self,
+        alphas_bar: Tensor,
+        scaling_factor: float,
+        *,
+        scale_images: bool = True,
+        frames_per_patch: int = 1,
+        has_offset: bool = False,
+        rotary_tables: Callable[..., Any] | None = None,
+    ) -> None:
+        self._alphas_bar = alphas_bar
+        self._video_scale = scaling_factor
+        self._image_scale = scaling_factor if scale_images else 1.0
+        self._frames_per_patch = frames_per_patch
+        self._has_offset = has_offset
+        self._rotary_tables = rotary_tables
+
+    @classmethod
+    def of(cls, transformer: Any, folder: Path) -> Self:
+        """Read schedule and scales off a pipeline folder."""
+        scheduler = CogVideoXDDIMScheduler.from_pretrained(folder, subfolder="scheduler")
+        vae = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
+        return cls(
+            scheduler.alphas_cumprod,
+            vae["scaling_factor"],
+            # As released: where the VAE says so, image latents are left as they are.
+            scale_images=not vae.get("invert_scale_latents", False),
+            frames_per_patch=transformer.config.patch_size_t or 1,
+            has_offset=transformer.config.ofs_embed_dim is not None,
+            rotary_tables=transformer.rotary_tables,
+        )
+
+    def stream(self, encodings: Mapping[str, Tensor], generator: torch.Generator) -> Stream:
+        """Sample the posteriors of videos and of first frames; frames go before channels."""
+        video = self._video_scale * _sample(encodings["video_moments"], generator)
+        frame = self._image_scale * _sample(encodings["frame_moments"], generator)
+        extra = -video.shape[-4] % self._frames_per_patch
+        first = video.narrow(-4, 0, 1)
+        video = torch.cat([first] * extra + [video], dim=-4)
+        size = list(frame.shape)
+        size[-4] = video.shape[-4] - 1
+        condition = torch.cat([frame, frame.new_zeros(size)], dim=-4)
+        return Stream(video, condition, encodings["text"].to(generator.device))
+
+    def noise_levels(self, count: int, generator: torch.Generator) -> Tensor:
+        """Uniform timesteps ``[B]``."""
+        return draw_timesteps(count, len(self._alphas_bar), generator)
+
+    def loss(
+        self,
+        model: nn.Module,
+        target: Stream,
+        reference: Stream | None,
+        level: Tensor,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Weighted mean squared error of the clean latents ``[B]``."""
+        clean = target.latents
+        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+        noised = diffuse(clean, level, self._alphas_bar, noise)
+        conditions: dict[str, Any] = {}
+        if reference is None and self._rotary_tables is not None:
+            # Without references the transformer is the stock one, which is given its tables.
+            size = (clean.shape[1], *clean.shape[3:])
+            conditions["image_rotary_emb"] = self._rotary_tables(size, 0, clean.device)[0]
+        if reference is not None:
+            conditions = {
+                "reference_hidden_states": torch.cat(
+                    [reference.latents, reference.condition], dim=3
+                ),
+                "reference_encoder_hidden_states": reference.text,
+                "reference_timestep": level,
+            }
+        velocity = model(
+            torch.cat([noised.noisy, target.condition], dim=2),
+            target.text,
+            level,
+            ofs=clean.new_full((1,), _OFS) if self._has_offset else None,
+            **conditions,
+            return_dict=False,
+        )[0]
+        return v_prediction_loss(velocity.float(), clean, noised)
+
+
+def _sample(moments: Tensor, generator: torch.Generator) -> Tensor:
+    """Sample posteriors ``[…, 2C, F, H, W]``: ``[…, F, C, H, W]``."""
+    flat = moments.to(generator.device).flatten(0, -5)
+    drawn = DiagonalGaussianDistribution(flat).sample(generator)
+    return drawn.unflatten(0, moments.shape[:-4]).transpose(-3, -4)

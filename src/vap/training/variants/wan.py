@@ -1,0 +1,69 @@
+"""How the Wan variant trains: flow matching, references clean at the constant timestep 1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from vap.training.objectives.flow_matching import (
+    REFERENCE_TIMESTEP,
+    add_noise,
+    draw_sigmas,
+    flow_loss,
+)
+from vap.training.sections import FlowConfig
+from vap.training.variants import Stream
+
+
+class WanVariant:
+    """Flow matching.
+
+    Args:
+        flow: The objective's choices.
+    """
+
+    def __init__(self, flow: FlowConfig) -> None:
+        self._flow = flow
+
+    def stream(self, encodings: Mapping[str, Tensor], generator: torch.Generator) -> Stream:
+        """Encodings as they are: Wan takes the modes of posteriors."""
+        placed = {name: tensor.to(generator.device) for name, tensor in encodings.items()}
+        return Stream(placed["latents"], placed["condition"], placed["text"], placed.get("image"))
+
+    def noise_levels(self, count: int, generator: torch.Generator) -> Tensor:
+        """Logit-normal sigmas ``[B]``."""
+        return draw_sigmas(count, self._flow, generator)
+
+    def loss(
+        self,
+        model: nn.Module,
+        target: Stream,
+        reference: Stream | None,
+        level: Tensor,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Mean squared error of the velocity ``[B]``."""
+        clean = target.latents
+        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+        noised = add_noise(clean, level, noise)
+        references = {}
+        if reference is not None:
+            references = {
+                "reference_hidden_states": torch.cat(
+                    [reference.latents, reference.condition], dim=2
+                ),
+                "reference_encoder_hidden_states": reference.text,
+                "reference_encoder_hidden_states_image": reference.image,
+                "reference_timestep": torch.full_like(noised.timestep, REFERENCE_TIMESTEP),
+            }
+        prediction = model(
+            torch.cat([noised.noisy, target.condition], dim=1),
+            noised.timestep,
+            target.text,
+            target.image,
+            **references,
+            return_dict=False,
+        )[0]
+        return flow_loss(prediction.float(), clean, noised, self._flow)
