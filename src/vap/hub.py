@@ -209,16 +209,25 @@ def _place(pipeline: Any, device: torch.device, offload: Offload | None) -> Any:
     elif offload == "sequential":
         pipeline.enable_sequential_cpu_offload(device=device)
     elif offload == "group":
-        pipeline.enable_group_offload(
-            onload_device=device,
-            offload_type="block_level",
-            num_blocks_per_group=1,
-            use_stream=True,
-        )
+        _stream_in(pipeline, device)
     else:
         message = f"offload={offload!r} is unknown. Use 'model', 'group' or 'sequential'."
         raise ValueError(message)
     return pipeline
+
+
+def _stream_in(pipeline: Any, device: torch.device) -> None:
+    """Keep weights in main memory and bring them in while the device works on what it has."""
+    pipeline.transformer.enable_group_offload(
+        onload_device=device, offload_type="block_level", num_blocks_per_group=1, use_stream=True
+    )
+    # Text encoders keep their layers too deep for block level, which would bring in all at once.
+    pipeline.enable_group_offload(
+        onload_device=device,
+        offload_type="leaf_level",
+        use_stream=True,
+        exclude_modules=["transformer"],
+    )
 
 
 def _settled(pipeline: Any) -> Any:
