@@ -122,7 +122,7 @@ def test_packaged_stages_feed_each_other():
 
     expert = recipes["vap-mini-4-expert"]
     assert isinstance(expert, ExpertStage)
-    assert expert.backbone == recipes["vap-mini-3-backbone"].output
+    assert expert.backbone == recipes["vap-mini-3b-backbone"].output
     assert expert.latents == recipes["vap-mini-2-latents"].output
     start = recipes["vap-mini-1b-vae"]
     assert isinstance(start, VAEStage)
