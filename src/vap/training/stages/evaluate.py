@@ -20,6 +20,7 @@ from PIL import Image
 
 from vap.data.synth import SynthPair, sample_pair
 from vap.hub import load_pipeline
+from vap.media import SheetRow, write_sheet
 from vap.training.config import EvaluateStage
 from vap.training.stages.vae import to_video
 
@@ -74,10 +75,11 @@ def gap_closed(generated: Frames, truth: Frames, reconstruction: Frames) -> floa
 
 
 def run(recipe: EvaluateStage) -> Path:
-    """Generate unseen pairs in every variant, score them, keep contact sheets.
+    """Generate unseen pairs in every variant and score them.
 
     Returns:
-        The output folder, with ``results.json`` and one sheet for each condition.
+        The output folder: ``results.json``, a sheet of the first pair of each condition, and
+        ``overview.png`` with what the reference made of all of these.
     """
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
@@ -85,25 +87,56 @@ def run(recipe: EvaluateStage) -> Path:
     pipeline = load_pipeline(recipe.model, device="cpu")
     pipeline.set_progress_bar_config(disable=True)
     results: dict[str, dict[str, float]] = {}
+    overview = []
     for condition in recipe.render.conditions:
-        pairs = [_pair(recipe, condition, index) for index in range(recipe.pairs)]
-        scores: dict[str, list[float]] = {variant.name: [] for variant in VARIANTS}
-        rows: list[list[Frames]] = []
-        for index, pair in enumerate(pairs):
-            videos = {v.name: _generate(pipeline, pair, v, recipe, seed=index) for v in VARIANTS}
-            truth = _unit(pair.target.frames)
-            reconstruction = _reconstruct(pipeline, pair)
-            for name, video in videos.items():
-                score = gap_closed(video, truth, reconstruction)
-                if score is not None:
-                    scores[name].append(score)
-            rows.append([_unit(pair.reference.frames), truth, reconstruction, *videos.values()])
-        results[condition] = {name: _mean(values) for name, values in scores.items()}
+        trials = [_try(pipeline, recipe, condition, index) for index in range(recipe.pairs)]
+        results[condition] = {v.name: _mean([t.score(v) for t in trials]) for v in VARIANTS}
         _LOGGER.info("%s %s", condition, results[condition])
-        _sheet(rows).save(recipe.output / f"{condition}.png")
-    results["mean"] = _means(results)
+        write_sheet(recipe.output / f"{condition}.png", trials[0].rows(), columns=6)
+        overview.append(trials[0].summary(condition))
+    results["mean"] = {
+        v.name: _mean([scores[v.name] for scores in results.values()]) for v in VARIANTS
+    }
     (recipe.output / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
+    write_sheet(recipe.output / "overview.png", overview, columns=6)
     return recipe.output
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """An unseen pair, the autoencoder's version of its target, and what the model made."""
+
+    pair: SynthPair
+    reconstruction: Frames
+    videos: Mapping[str, Frames]
+
+    def score(self, variant: Variant) -> float | None:
+        truth = self.pair.target.frames.astype(np.float32) / np.float32(255)
+        return gap_closed(self.videos[variant.name], truth, self.reconstruction)
+
+    def rows(self) -> list[SheetRow]:
+        """All of it, for a sheet."""
+        told = {variant.name: f"told by {variant.name}" for variant in VARIANTS}
+        return [
+            SheetRow("reference", self.pair.reference.frames),
+            SheetRow("truth", self.pair.target.frames),
+            SheetRow("truth, autoencoded", self.reconstruction),
+            *(SheetRow(told[name], video) for name, video in self.videos.items()),
+        ]
+
+    def summary(self, condition: str) -> SheetRow:
+        """Start, middle and end of the reference, then of the result."""
+        reference = self.pair.reference.frames.astype(np.float32) / np.float32(255)
+        result = self.videos[VARIANTS[0].name]
+        middle, last = len(result) // 2, len(result) - 1
+        frames = [clip[i] for clip in (reference, result) for i in (0, middle, last)]
+        return SheetRow(condition, np.stack(frames), "reference, then result")
+
+
+def _try(pipeline: Any, recipe: EvaluateStage, condition: str, index: int) -> _Trial:
+    pair = _pair(recipe, condition, index)
+    videos = {v.name: _generate(pipeline, pair, v, recipe, seed=index) for v in VARIANTS}
+    return _Trial(pair, _reconstruct(pipeline, pair), videos)
 
 
 def _pair(recipe: EvaluateStage, condition: str, index: int) -> SynthPair:
@@ -152,23 +185,6 @@ def _reconstruct(pipeline: Any, pair: SynthPair) -> Frames:
     return ((decoded + 1) / 2).permute(1, 2, 3, 0).numpy()
 
 
-def _unit(frames: NDArray[np.uint8]) -> Frames:
-    return frames.astype(np.float32) / np.float32(255)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return round(float(np.mean(values)), 3) if values else 0.0
-
-
-def _means(results: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    return {v.name: _mean([scores[v.name] for scores in results.values()]) for v in VARIANTS}
-
-
-def _sheet(rows: Sequence[Sequence[Frames]]) -> Image.Image:
-    """A row for each pair: frames of reference, truth, reconstruction and every variant."""
-    picked = [
-        np.concatenate([video[i] for video in row for i in (len(video) // 2, len(video) - 1)], 1)
-        for row in rows
-    ]
-    pixels = np.concatenate(picked, axis=0)
-    return Image.fromarray((pixels * 255).clip(0, 255).astype(np.uint8))
+def _mean(values: Sequence[float | None]) -> float:
+    known = [value for value in values if value is not None]
+    return round(float(np.mean(known)), 3) if known else 0.0
