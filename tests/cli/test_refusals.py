@@ -1,12 +1,13 @@
 """What cannot be made is refused in one sentence, at once, and leaves nothing behind."""
 
-import json
 import shutil
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from tests.cli.running import COGVIDEOX, WAN, refusal, vap, vap_json
+from vap.cli.app import app
 
 
 @pytest.fixture
@@ -139,10 +140,19 @@ def test_running_out_of_memory_comes_with_advice(short, nothing_left, monkeypatc
     assert "Lower --height" in refusal(*short, "-o", "out.mp4", code=1)
 
 
-def test_faults_of_the_program_end_with_one_and_can_be_traced(short, nothing_left, monkeypatch):
+def test_faults_of_the_program_end_with_one(short, nothing_left, monkeypatch):
     monkeypatch.setattr("vap.generation._run", lambda *_: {}["missing"])
-    assert "KeyError: 'missing'. This is a fault of vap" in refusal(*short, "-o", "out.mp4", code=1)
-    assert json.loads(vap(*short, "-o", "o.mp4", "--json", code=1).stdout)["error"]
+    message = refusal(*short, "-o", "out.mp4", code=1)
+    assert "KeyError: 'missing'. This is a fault of vap" in message
+    found = vap_json(*short, "-o", "out.mp4", code=1)
+    assert found["error"]["type"] == "KeyError"
+
+
+def test_debugging_shows_where_an_error_comes_from(short, nothing_left, monkeypatch):
+    monkeypatch.setenv("VAP_DEBUG", "1")
+    result = CliRunner().invoke(app, [*map(str, short), "--seed", "-1", "-o", "out.mp4"])
+    assert "generation_request.py" in result.stderr
+    assert result.exit_code == 2
 
 
 def test_sheet_of_a_tall_image_keeps_its_shape(short, here):
