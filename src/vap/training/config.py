@@ -6,10 +6,10 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from vap.data.synth import Split
+from vap.training.recipe_files import RecipeError, find_recipe, read_tree
 from vap.training.sections import FlowConfig, LoopConfig, OptimizerConfig, Section
 from vap.training.tuning_config import DPOStage, SFTStage
 
@@ -258,15 +258,11 @@ Recipe = (
 _RECIPE: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="stage")])
 
 
-class RecipeError(ValueError):
-    """A recipe cannot be used; the message lists every problem and where it is."""
-
-
 def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     """Read and check a recipe.
 
     Args:
-        path: YAML file of one stage.
+        path: YAML file of one stage, or the name of a recipe that ships with the package.
         overrides: ``"loop.steps=100"``-like changes, values in YAML.
 
     Returns:
@@ -276,20 +272,8 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
         FileNotFoundError: If there is no such file.
         RecipeError: If the file is not a mapping, or a key or value is not allowed.
     """
-    if not path.is_file():
-        message = f"There is no recipe {str(path)!r}. Give the path of a YAML file."
-        raise FileNotFoundError(message)
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        message = f"{path} is not a YAML file: {error}"
-        raise RecipeError(message) from error
-    if not isinstance(tree, dict):
-        message = f"{path} holds {type(tree).__name__}, not a mapping of recipe keys."
-        raise RecipeError(message)
-    for override in overrides:
-        _apply(tree, override)
-    return parse_recipe(tree, source=str(path))
+    file = find_recipe(path)
+    return parse_recipe(read_tree(file, overrides), source=str(file))
 
 
 def parse_recipe(tree: dict[str, Any], source: str = "the recipe") -> Recipe:
@@ -307,25 +291,6 @@ def parse_recipe(tree: dict[str, Any], source: str = "the recipe") -> Recipe:
     except ValidationError as error:
         problems = "\n".join(f"  {_explain(dict(entry), tree)}" for entry in error.errors())
         message = f"{source} is not a valid recipe:\n{problems}"
-        raise RecipeError(message) from error
-
-
-def _apply(tree: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals or not key:
-        message = f"The override {override!r} is not of the form key.subkey=value."
-        raise RecipeError(message)
-    *parents, last = key.split(".")
-    node = tree
-    for parent in parents:
-        node = node.setdefault(parent, {})
-        if not isinstance(node, dict):
-            message = f"The override {override!r} goes through {parent!r}, which is not a section."
-            raise RecipeError(message)
-    try:
-        node[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        message = f"The override {override!r} has no readable value: {error}"
         raise RecipeError(message) from error
 
 
