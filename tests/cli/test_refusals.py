@@ -59,7 +59,7 @@ def test_bad_options(options, message, short, nothing_left):
     ],
 )
 def test_bad_places_are_found_before_any_work(options, message, short, nothing_left, monkeypatch):
-    monkeypatch.setattr("vap.generation.generate", lambda *_, **__: pytest.fail("was started"))
+    monkeypatch.setattr("vap.generation.run.generate", lambda *_, **__: pytest.fail("was started"))
     assert message in refusal(*short, *options)
 
 
@@ -72,7 +72,7 @@ def test_folder_of_other_things_is_not_replaced(short, here, nothing_left):
 
 
 def test_bad_requests_are_found_before_a_model_is_loaded(short, nothing_left, monkeypatch):
-    monkeypatch.setattr("vap.generation.load_for", lambda _: pytest.fail("loaded"))
+    monkeypatch.setattr("vap.generation.run.load_for", lambda _: pytest.fail("loaded"))
     refusal(*short, "--reference", "nix.mp4", "-o", "out.mp4")
     refusal(*short, "--steps", 0, "-o", "out.mp4")
 
@@ -136,12 +136,12 @@ def test_running_out_of_memory_comes_with_advice(short, nothing_left, monkeypatc
         message = "CUDA out of memory. Tried to allocate 2 GiB"
         raise RuntimeError(message)
 
-    monkeypatch.setattr("vap.generation._run", fail)
+    monkeypatch.setattr("vap.generation.run._run", fail)
     assert "Lower --height" in refusal(*short, "-o", "out.mp4", code=1)
 
 
 def test_faults_of_the_program_end_with_one(short, nothing_left, monkeypatch):
-    monkeypatch.setattr("vap.generation._run", lambda *_: {}["missing"])
+    monkeypatch.setattr("vap.generation.run._run", lambda *_: {}["missing"])
     message = refusal(*short, "-o", "out.mp4", code=1)
     assert "KeyError: 'missing'. This is a fault of vap" in message
     found = vap_json(*short, "-o", "out.mp4", code=1)
@@ -151,7 +151,7 @@ def test_faults_of_the_program_end_with_one(short, nothing_left, monkeypatch):
 def test_debugging_shows_where_an_error_comes_from(short, nothing_left, monkeypatch):
     monkeypatch.setenv("VAP_DEBUG", "1")
     result = CliRunner().invoke(app, [*map(str, short), "--seed", "-1", "-o", "out.mp4"])
-    assert "generation_request.py" in result.stderr
+    assert "request.py" in result.stderr
     assert result.exit_code == 2
 
 

@@ -25,7 +25,7 @@ def extract(
     """Save the expert of a model as one file, for use with the same backbone anywhere."""
     with reporting(as_json=as_json):
         quiet_libraries()
-        from vap.generation_request import check_place
+        from vap.generation.request import check_place
         from vap.hub import load_transformer
         from vap.models.expert_file import read_expert_info
 

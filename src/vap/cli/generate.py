@@ -9,8 +9,8 @@ from vap.cli import options
 from vap.cli.console import messages, progress_bar, quiet_libraries, reporting, show_json
 
 if TYPE_CHECKING:
-    from vap.generation import Generation
-    from vap.generation_request import GenerationRequest
+    from vap.generation.request import GenerationRequest
+    from vap.generation.run import Generation
 
 # What may be given together with --repeat: places, and what does not change the video.
 _SINGLE_INPUTS = ("image", "video_prompt", "last_image", "expert")
@@ -61,7 +61,7 @@ def generate(
     """Animate an image with the semantics of a reference video."""
     with reporting(as_json=as_json):
         quiet_libraries()
-        from vap.generation_request import check_output
+        from vap.generation.request import check_output
 
         given = {
             "image": image,
@@ -108,7 +108,7 @@ def _request(chosen: dict[str, Any], repeat: Path | None, *, demo: bool) -> Gene
     """The request that the options given describe."""
     from dataclasses import replace
 
-    from vap.generation_request import GenerationRequest, demo_request
+    from vap.generation.request import GenerationRequest, demo_request
 
     if repeat is not None:
         if demo:
@@ -128,7 +128,7 @@ def _repeated(repeat: Path, chosen: dict[str, Any]) -> GenerationRequest:
     """The request behind a video; options say where things are now."""
     from dataclasses import replace
 
-    from vap.generation_record import changed_versions, recorded_run, request_from
+    from vap.generation.record import changed_versions, recorded_run, request_from
 
     _refuse(chosen.keys() - _REPEATABLE, "--repeat makes the same video again")
     record = recorded_run(repeat)
@@ -152,8 +152,8 @@ def _refuse(names: set[str], why: str) -> None:
 
 
 def _run(request: GenerationRequest, output: Path, sheet: Path | None, *, as_json: bool) -> None:
-    from vap.generation import generate as make
-    from vap.generation import save
+    from vap.generation.run import generate as make
+    from vap.generation.run import save
 
     with progress_bar(shown=not as_json and messages.is_terminal) as bar:
         task = bar.add_task("start", total=None)

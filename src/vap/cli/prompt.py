@@ -43,7 +43,7 @@ def encode(
         import torch
 
         from vap.devices import check_device
-        from vap.generation_request import check_place
+        from vap.generation.request import check_place
         from vap.hub import DEFAULT_MODEL, load_pipeline
         from vap.media import probe_clip
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from vap.generation_record import record_of
-from vap.generation_request import GenerationRequest, check_request
+from vap.generation.record import record_of
+from vap.generation.request import GenerationRequest, check_request
 from vap.hub import load_pipeline
 from vap.media import (
     RunRecord,

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from vap.generation_request import GenerationRequest
+from vap.generation.request import GenerationRequest
 from vap.hub import BUNDLED_FOLDER
 from vap.media import InputFile, MediaError, RunRecord, read_clip, read_metadata, read_run
 from vap.media.files import hash_file

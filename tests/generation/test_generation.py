@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-
-import vap
 from tests.media.making import moving
 from tests.pipelines.golden import FOLDER
+
+import vap
 from vap.devices import check_device
-from vap.generation import Generation, filled_in, generate, save, sheet_rows
-from vap.generation_record import changed_versions, record_of, recorded_run, request_from
-from vap.generation_request import GenerationRequest, check_output, check_request
+from vap.generation.record import changed_versions, record_of, recorded_run, request_from
+from vap.generation.request import GenerationRequest, check_output, check_request
+from vap.generation.run import Generation, filled_in, generate, save, sheet_rows
 from vap.media import MediaError, RunRecord, read_clip, write_video
 
 MODEL = FOLDER / "cogvideox"
