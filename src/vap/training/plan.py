@@ -1,0 +1,184 @@
+"""What a tuning run takes, predicted before it starts: parameters, memory, steps, time.
+
+Weights, gradients and moments are counted; activations and time are estimates from the model's
+sizes (:mod:`vap.cost`), good to a few tens of percent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from vap.cost import TransformerSize, generation_cost
+from vap.models.expert import is_expert_name
+from vap.shapes import Compression, PixelShape
+from vap.training.alternatives import strategy_of
+from vap.training.alternatives.lora import LoraStrategy
+from vap.training.architectures import weightless
+from vap.training.tuning_config import DPOStage, TuningStage
+
+_BYTES = {"float32": 4, "bfloat16": 2}
+_HELD_IN = {"no": 4, "bf16": 2}
+# Tensors of one token's width alive at once in the forward and backward pass of a block.
+_LIVE_TENSORS = 24
+_GIGA = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """A run, predicted.
+
+    Attributes:
+        parameters: Of the transformer in all.
+        trained: Parameters that train.
+        expert: Parameters of the expert.
+        weights: Bytes of weights on one accelerator.
+        gradients: Bytes of gradients.
+        moments: Bytes of optimiser moments, and of averaged weights if they are kept.
+        activations: Bytes of activations at the peak (estimate).
+        capacity: Bytes of one accelerator.
+        steps: Optimiser steps.
+        samples: Samples of a step over all accelerators.
+        seconds: Expected time of a step.
+    """
+
+    parameters: int
+    trained: int
+    expert: int
+    weights: float
+    gradients: float
+    moments: float
+    activations: float
+    capacity: float
+    steps: int
+    samples: int
+    seconds: float
+
+    @property
+    def memory(self) -> float:
+        """Bytes on one accelerator."""
+        return self.weights + self.gradients + self.moments + self.activations
+
+    @property
+    def fits(self) -> bool:
+        """Whether the run fits, with a tenth left for what is not counted."""
+        return self.memory <= 0.9 * self.capacity
+
+    def lines(self) -> list[str]:
+        """The plan in words."""
+        parts = (
+            f"weights {self.weights / _GIGA:.1f}, gradients {self.gradients / _GIGA:.1f}, "
+            f"moments {self.moments / _GIGA:.1f}, activations about "
+            f"{self.activations / _GIGA:.1f}"
+        )
+        verdict = "fits" if self.fits else "does not fit: shard more, or train in bfloat16"
+        hours = self.seconds * self.steps / 3600
+        return [
+            f"parameters  {_count(self.parameters)} of which {_count(self.expert)} expert",
+            f"training    {_count(self.trained)} parameters",
+            f"memory      {self.memory / _GIGA:.1f} of {self.capacity / _GIGA:.0f} GB: {verdict}",
+            f"            {parts}",
+            f"steps       {self.steps:,} of {self.samples} samples",
+            f"time        about {self.seconds:.1f} s a step, {hours:,.0f} h in all",
+        ]
+
+
+def plan_run(recipe: TuningStage) -> RunPlan:
+    """Predict a run on the hardware that its recipe names.
+
+    Raises:
+        ValueError: If the number of accelerators does not fit the recipe's sharding.
+    """
+    hardware, run = recipe.hardware, recipe.run
+    family, model = weightless(recipe.model.start)
+    is_dpo = isinstance(recipe, DPOStage)
+    strategy = LoraStrategy("all") if is_dpo else strategy_of(recipe.model.method)
+    with torch.device("meta"):
+        strategy.prepare(model, recipe.model.model_copy(update={"expert": None}))
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    everything, expert = _stored(model)
+    if hardware.gpus % run.context:
+        message = f"{hardware.gpus} accelerators cannot be cut into groups of {run.context}."
+        raise ValueError(message)
+    shards = {"none": 1, "fsdp": hardware.gpus // run.context, "hsdp": run.shard}[run.sharding]
+    held, each = _HELD_IN[recipe.loop.precision], _BYTES[recipe.model.weights]
+    size = TransformerSize.of(model.config, family)
+    blocks = len(model.expert_blocks)
+    weights = ((everything - trained) * held + trained * each) / shards
+    if shards > 1:  # two blocks are whole at a time: the one that runs and the next
+        weights += 2 * everything / blocks * each
+    copies = 2 + bool(recipe.optimizer.ema)
+    return RunPlan(
+        parameters=everything,
+        trained=trained,
+        expert=expert,
+        weights=weights,
+        gradients=trained * each / shards,
+        moments=copies * trained * each / shards,
+        activations=_activations(recipe, size, held) / run.context,
+        capacity=hardware.memory * _GIGA,
+        steps=recipe.loop.stop or recipe.loop.steps,
+        samples=hardware.gpus // run.context * recipe.loop.batch_size * run.accumulate,
+        seconds=_operations(recipe, size, trained)
+        * recipe.loop.batch_size
+        * run.accumulate
+        / (hardware.tflops * 1e12 * hardware.efficiency * run.context),
+    )
+
+
+def _stored(model: nn.Module) -> tuple[int, int]:
+    """Numbers in a checkpoint, and those of the expert; tensors with two names count once."""
+    tensors = {id(t): (n, t) for n, t in reversed(model.state_dict(keep_vars=True).items())}
+    everything = sum(tensor.numel() for _, tensor in tensors.values())
+    expert = sum(tensor.numel() for name, tensor in tensors.values() if is_expert_name(name))
+    return everything, expert
+
+
+def _activations(recipe: TuningStage, size: TransformerSize, element: int) -> float:
+    """Bytes of one process's activations: what blocks keep, and one block at work."""
+    target = _tokens(recipe) * recipe.loop.batch_size * (2 if isinstance(recipe, DPOStage) else 1)
+    reference = target * recipe.data.references
+    token = (_LIVE_TENSORS * size.width + 2 * size.feed_forward) * element
+    if not _recomputes(recipe):
+        return (target * size.blocks + reference * size.coupled) * token
+    # Blocks keep their inputs; a block without an expert passes the reference on as it is.
+    kept = (target * size.blocks + reference * size.coupled) * size.width * element
+    return kept + (target + reference) * token
+
+
+def _operations(recipe: TuningStage, size: TransformerSize, trained: int) -> float:
+    """Operations for one sample: forward, recomputation, backward to activations and weights."""
+    references = recipe.data.references
+    forward = generation_cost(
+        size, _shape(recipe), _COMPRESSION, steps=1, guidance=False, references=references
+    ).flop_per_forward
+    # A trained weight meets the tokens of its stream once more: 2 operations each.
+    weights = 2.0 * trained * _tokens(recipe) * references
+    once = forward * (3 if _recomputes(recipe) else 2) + weights
+    # Winner and loser, and both again by the reference model, which learns nothing.
+    return 2 * once + 2 * forward if isinstance(recipe, DPOStage) else once
+
+
+_COMPRESSION = Compression(4, 8, (1, 2, 2))
+
+
+def _recomputes(recipe: TuningStage) -> bool:
+    return recipe.model.gradient_checkpointing
+
+
+def _shape(recipe: TuningStage) -> PixelShape:
+    hardware = recipe.hardware
+    return PixelShape(hardware.frames, hardware.height, hardware.width)
+
+
+def _tokens(recipe: TuningStage) -> int:
+    return _COMPRESSION.tokens(_shape(recipe))
+
+
+def _count(parameters: int) -> str:
+    for unit, scale in (("B", 1e9), ("M", 1e6)):
+        if parameters >= scale:
+            return f"{parameters / scale:.1f}{unit}"
+    return f"{parameters:,}"
