@@ -44,6 +44,7 @@ def run(recipe: ExportStage) -> Path:
     }
     for name, model in models.items():
         model.to(torch.float16).save_pretrained(output / name)
+        _forget_origin(output / name / "config.json")
     for name in _COPIED:
         shutil.copytree(recipe.backbone / name, output / name, dirs_exist_ok=True)
     UniPCMultistepScheduler(
@@ -57,3 +58,10 @@ def run(recipe: ExportStage) -> Path:
     content = json.dumps(index | _COMPONENTS, indent=2) + "\n"
     (output / "model_index.json").write_text(content, encoding="utf-8")
     return output
+
+
+def _forget_origin(config: Path) -> None:
+    """Drop the folder that a part was loaded from: a place on this machine."""
+    content = json.loads(config.read_text(encoding="utf-8"))
+    content.pop("_name_or_path", None)
+    config.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
