@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from safetensors import SafetensorError, safe_open
 
+from vap.devices import check_device
 from vap.prompts import Family
 
 Offload: TypeAlias = Literal["model", "sequential", "group"]
@@ -160,6 +161,8 @@ def load_pipeline(
         ValueError: If a file is damaged or does not fit.
     """
     folder = resolve_folder(name_or_path)
+    if device is not None:
+        check_device(str(device))
     device = torch.device(device) if device is not None else default_device()
     dtype = _as_dtype(dtype) or (torch.float32 if device.type == "cpu" else torch.bfloat16)
     family = _family_of(folder)

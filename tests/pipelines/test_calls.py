@@ -204,6 +204,12 @@ def test_output_types_hold_the_same_video(case: Golden) -> None:
     np.testing.assert_array_equal((array[0] * 255).round(), np.stack(pictures))
 
 
+@pytest.mark.parametrize("num_frames", [1, 5, 9, 13])
+def test_as_many_frames_come_out_as_were_asked_for(case: Golden, num_frames: int) -> None:
+    call = case.alone(num_frames=num_frames, latents=None, output_type="np", num_inference_steps=1)
+    assert case.pipeline(**call).frames.shape[1] == num_frames
+
+
 def test_a_tuple_in_place_of_an_output_object(case: Golden) -> None:
     (frames,) = case.pipeline(**case.prompted(return_dict=False))
     assert torch.equal(frames, case.run(case.prompted()))

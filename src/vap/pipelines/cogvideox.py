@@ -117,8 +117,8 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
             strength: 0 … 1: how much the target reads the reference; 0 is the backbone.
             height: Pixels; the model's own by default.
             width: Likewise.
-            num_frames: 1 + 8k; the model's own by default. The VAE decodes any other 1 + 4k to
-                three frames more, as in the stock pipeline.
+            num_frames: 1 + 4k; the model's own by default. Where the stock pipeline returns three
+                frames more (for other counts than 1 + 8k), this one returns what was asked.
             num_inference_steps: Denoising steps; the model's own by default.
             guidance_scale: Classifier-free guidance; 1 or less turns it off. The model's own by
                 default.
@@ -386,6 +386,9 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
     def _decode(self, latents: torch.Tensor, shape: PixelShape, output_type: str) -> Any:
         """Videos of clean latents."""
         video = self.decode_latents(latents[:, self._extra_frames(shape) :])
+        # An even number of latent frames is decoded in pairs, the first of which then gives four
+        # pixel frames instead of one.
+        video = video[:, :, -shape.frames :]
         return self.video_processor.postprocess_video(video=video, output_type=output_type)
 
 
