@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.media.making import moving
-from tests.pipelines.golden import FOLDER
 
 import vap
+from tests.media.making import moving
+from tests.pipelines.golden import FOLDER
 from vap.devices import check_device
 from vap.generation.record import changed_versions, record_of, recorded_run, request_from
 from vap.generation.request import GenerationRequest, check_output, check_request
