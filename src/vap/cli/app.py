@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vap import __version__
-from vap.cli import data, data_synth, doctor, expert, generate, models, prompt, train
+from vap.cli import data, data_encode, data_synth, doctor, expert, generate, models, prompt, train
 
 app = typer.Typer(
     name="vap",
@@ -22,6 +22,7 @@ app.command("doctor")(doctor.doctor)
 app.command("train")(train.train)
 app.add_typer(prompt.app, name="prompt")
 app.add_typer(expert.app, name="expert")
+data.app.command("encode")(data_encode.encode)
 data.app.add_typer(data_synth.app, name="synth")
 app.add_typer(data.app, name="data")
 

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vap.cli import options
 from vap.cli.console import quiet_libraries, reporting, results, show_json
 
+if TYPE_CHECKING:
+    from vap.training.config import Recipe
+
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="YAML file of the stage.", show_default=False)],
+    recipe: Annotated[
+        Path,
+        typer.Argument(
+            help="YAML file of the stage, or the name of a packaged recipe such as wan-14b/expert.",
+            show_default=False,
+        ),
+    ],
     override: Annotated[
         list[str] | None,
         typer.Option("--set", help="Change a value: --set loop.steps=100. Repeatable."),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print parameters, memory, steps and time, and stop."),
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Refuse to begin anew where there is no checkpoint.")
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Run one stage of a training recipe; an interrupted run continues where it stopped."""
@@ -27,8 +44,34 @@ def train(
 
         quiet_libraries()
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-        output = run_recipe(load_recipe(recipe, tuple(override or ())))
+        checked = load_recipe(recipe, tuple(override or ()))
+        if dry_run:
+            _show_plan(checked, as_json=as_json)
+            return
+        if resume:
+            _require_checkpoint(checked.output)
+        output = run_recipe(checked)
         if as_json:
             show_json({"output": str(output)})
         else:
             results.print(f"wrote [bold]{output}[/]")
+
+
+def _show_plan(recipe: Recipe, *, as_json: bool) -> None:
+    from vap.training.plan import plan_run
+    from vap.training.tuning_config import TuningStage
+
+    if not isinstance(recipe, TuningStage):
+        message = f"--dry-run plans the stages sft and dpo; this recipe's is {recipe.stage}."
+        raise ValueError(message)
+    plan = plan_run(recipe)
+    if as_json:
+        show_json({**asdict(plan), "memory": plan.memory, "fits": plan.fits})
+    else:
+        results.print("\n".join(plan.lines()), soft_wrap=True)
+
+
+def _require_checkpoint(output: Path) -> None:
+    if not any((output / name).is_dir() for name in ("checkpoint", "checkpoint.previous")):
+        message = f"There is no checkpoint in {output}. Begin without --resume."
+        raise FileNotFoundError(message)

@@ -1,0 +1,63 @@
+"""``vap data encode``: a dataset's latents and embeddings, once, into shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from vap.cli.data_console import exit_codes, print_counts, progress_bars
+from vap.data.table import read_table
+from vap.shapes import PixelShape
+
+
+def encode(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="A .csv or .parquet table.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the shards.")],
+    model: Annotated[
+        str, typer.Option(help="Pipeline folder, bundled model or Hub id that encodes.")
+    ],
+    size: Annotated[
+        list[str],
+        typer.Option(help="FRAMESxHEIGHTxWIDTH, such as 49x480x832. Repeatable: buckets."),
+    ],
+    root: Annotated[
+        Path | None, typer.Option(help="Folder that the paths start from; TABLE's if none.")
+    ] = None,
+    fps: Annotated[float, typer.Option(help="Rate that clips are read at.")] = 16.0,
+    shard_size: Annotated[int, typer.Option(help="Clips of a shard.", min=1)] = 64,
+    stored_as: Annotated[
+        Literal["float16", "bfloat16", "float32"], typer.Option(help="Precision of the shards.")
+    ] = "float16",
+    workers: Annotated[int, typer.Option(help="Processes on this machine.", min=1)] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Address of a Ray cluster (or 'local') that shares the work."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Encode every clip of a table; after an interruption, go on with what is missing."""
+    with exit_codes(as_json):
+        from vap.data.encode import EncodeSettings, plan_job, run_job
+
+        settings = EncodeSettings(model, tuple(map(_size, size)), fps, shard_size, stored_as)
+        rows = read_table(table, on_error="skip").rows
+        job = plan_job(rows, settings, (root or table.parent).resolve(), out.resolve())
+        with progress_bars() as progress:
+            if ray is None:
+                run_job(job, workers=workers, progress=progress)
+            else:
+                from vap.data.encode_ray import run_on_ray
+
+                run_on_ray(job, address=ray, workers=workers)
+        print_counts({"clips": len(job.clips), "shards": job.shards, "written": str(out)}, as_json)
+
+
+def _size(text: str) -> PixelShape:
+    try:
+        frames, height, width = map(int, text.split("x"))
+    except ValueError as error:
+        message = f"--size {text!r} is not FRAMESxHEIGHTxWIDTH: write, for example, 49x480x832."
+        raise ValueError(message) from error
+    return PixelShape(frames, height, width)

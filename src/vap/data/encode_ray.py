@@ -1,0 +1,65 @@
+"""The same shards by many machines: Ray Data hands out the numbers of the missing ones.
+
+Every machine needs the package, the model and the folders of clips and shards under the same
+paths. Each worker keeps its encoders and writes whole shards, so a machine that is lost costs the
+shard that it was working on, which Ray gives to another.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from vap.data.encode import EncodeJob, encode_shard, sweep
+from vap.extras import require
+
+
+class ShardWorker:
+    """Encodes shards by their numbers in a process of a cluster.
+
+    Args:
+        job: What is encoded.
+    """
+
+    def __init__(self, job: EncodeJob) -> None:
+        self._job = job
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Encode the shard ``row["shard"]`` unless it is there by now."""
+        index = int(row["shard"])
+        if index in self._job.missing():
+            encode_shard(self._job, index)
+        return row
+
+
+def run_on_ray(job: EncodeJob, *, address: str = "auto", workers: int = 2) -> None:
+    """Encode the missing shards on a cluster.
+
+    Args:
+        job: What to encode.
+        address: Of the cluster; ``local`` starts one on this machine for the duration.
+        workers: Processes over the whole cluster; each takes an accelerator where there are some.
+
+    Raises:
+        MissingExtraError: If Ray is not installed.
+    """
+    ray = require("ray", extra="ray", purpose="encode on many machines")
+    data = require("ray.data", extra="ray", purpose="encode on many machines")
+    missing = job.missing()
+    if missing:
+        started = not ray.is_initialized()
+        if started:
+            ray.init(address=address, log_to_driver=False)
+        try:
+            accelerators = int(ray.cluster_resources().get("GPU", 0))
+            data.from_items([{"shard": shard} for shard in missing]).repartition(len(missing)).map(
+                ShardWorker,
+                fn_constructor_args=(job,),
+                concurrency=min(workers, len(missing)),
+                num_gpus=1 if accelerators and torch.accelerator.is_available() else 0,
+            ).materialize()
+        finally:
+            if started:
+                ray.shutdown()
+    sweep(job)
