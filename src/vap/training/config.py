@@ -71,7 +71,6 @@ class VAEStage(Section):
         kl_weight: Weight of the divergence from a standard normal, mean over latent elements.
         statistics_clips: Clips from which the latents' mean and scale are measured at the end.
         start: VAE folder to continue from; a fresh one when absent.
-        freeze_encoder: Train the decoder alone, so that encoded latents stay valid.
     """
 
     stage: Literal["vae"]
@@ -84,7 +83,6 @@ class VAEStage(Section):
     kl_weight: float = Field(1e-3, ge=0)
     statistics_clips: int = Field(64, gt=0)
     start: Path | None = None
-    freeze_encoder: bool = False
 
 
 class EncoderConfig(Section):

@@ -101,9 +101,6 @@ class VAETask:
             if recipe.start
             else build_autoencoder(recipe.model)
         )
-        if recipe.freeze_encoder:
-            self.vae.encoder.requires_grad_(False)
-            self.vae.quant_conv.requires_grad_(False)
         self.model = _Reconstruction(self.vae)
 
     def batch(self, step: int) -> Tensor:
@@ -126,10 +123,9 @@ class VAETask:
         )
 
     def save(self, output: Path) -> None:
-        """Measure the latents, unless their encoder is as before, and write ``output/vae``."""
-        if not self.recipe.freeze_encoder:
-            mean, std = self.statistics()
-            self.vae.register_to_config(latents_mean=mean, latents_std=std)
+        """Measure the latents and write ``output/vae``."""
+        mean, std = self.statistics()
+        self.vae.register_to_config(latents_mean=mean, latents_std=std)
         self.vae.save_pretrained(output / "vae")
 
     @torch.no_grad()
