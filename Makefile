@@ -43,5 +43,5 @@ $(CORE): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(DEV): $(CORE)
-	$(PIP) --editable '.[data,dev,quant,train]'
+	$(PIP) --editable '.[data,dev,quant,ray,train]'
 	@touch $@
