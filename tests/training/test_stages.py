@@ -236,6 +236,24 @@ def test_a_loss_that_is_not_finite_stops_before_any_weight_moves(tmp_path, monke
     assert all(torch.equal(a, b) for a, b in zip(before, task.model.parameters(), strict=True))
 
 
+MISSING = {
+    "vae": {"start": "no/vae"},
+    "latents": {"vae": "no/vae"},
+    "backbone": {"start": "no/backbone"},
+    "expert": {"backbone": "no/backbone"},
+    "export": {"expert": "no/expert"},
+}
+
+
+@pytest.mark.parametrize("stage", MISSING)
+def test_a_missing_earlier_stage_is_named_and_not_looked_up_elsewhere(trained, tmp_path, stage):
+    (recipe,) = (recipe for recipe in recipes(trained) if recipe["stage"] == stage)
+    changed = recipe | MISSING[stage] | {"output": str(tmp_path / "output")}
+
+    with pytest.raises(FileNotFoundError, match=r"no/(vae|backbone|expert).* stage first"):
+        run_recipe(parse_recipe(changed))
+
+
 def test_a_wrong_recipe_ends_with_a_message_and_no_traceback(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text("stage: vae\noutptu: x\n", encoding="utf-8")

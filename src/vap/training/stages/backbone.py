@@ -31,6 +31,7 @@ from vap.training.objectives.flow_matching import (
     flow_loss,
     with_condition,
 )
+from vap.training.stages.earlier import output_of
 from vap.training.trainer import train
 
 
@@ -93,9 +94,10 @@ class BackboneTask:
         self.pairs = read_shards(recipe.latents)
         channels = self.pairs.latents.shape[2]
         if recipe.start:
-            self.tokenizer = T5Tokenizer.from_pretrained(recipe.start / "tokenizer")
-            text_encoder = UMT5EncoderModel.from_pretrained(recipe.start / "text_encoder")
-            transformer = WanTransformer3DModel.from_pretrained(recipe.start / "transformer")
+            start = output_of("backbone", recipe.start)
+            self.tokenizer = T5Tokenizer.from_pretrained(start / "tokenizer")
+            text_encoder = UMT5EncoderModel.from_pretrained(start / "text_encoder")
+            transformer = WanTransformer3DModel.from_pretrained(start / "transformer")
         else:
             self.tokenizer = _tokenizer(recipe.output / "tokenizer")
             text_encoder = build_text_encoder(recipe.encoders, len(self.tokenizer))

@@ -23,6 +23,7 @@ from vap.training.objectives.flow_matching import (
     with_condition,
 )
 from vap.training.stages.backbone import caption_batch
+from vap.training.stages.earlier import output_of
 from vap.training.trainer import train
 
 
@@ -53,11 +54,12 @@ class ExpertTask:
     def __init__(self, recipe: ExpertStage) -> None:
         self.recipe = recipe
         self.pairs = read_shards(recipe.latents)
-        self.tokenizer = T5Tokenizer.from_pretrained(recipe.backbone / "tokenizer")
-        self.text_encoder = UMT5EncoderModel.from_pretrained(recipe.backbone / "text_encoder")
+        backbone = output_of("backbone", recipe.backbone)
+        self.tokenizer = T5Tokenizer.from_pretrained(backbone / "tokenizer")
+        self.text_encoder = UMT5EncoderModel.from_pretrained(backbone / "text_encoder")
         self.text_encoder.requires_grad_(False).eval()
         torch.manual_seed(recipe.loop.seed)
-        self.transformer = build_expert(recipe.backbone, recipe.expert_blocks)
+        self.transformer = build_expert(backbone, recipe.expert_blocks)
         use_compact_text(self.transformer, recipe.text_tokens)
         self.model = self.transformer
 

@@ -13,6 +13,7 @@ from transformers import CLIPVisionModel, UMT5EncoderModel
 
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.training.config import ExportStage
+from vap.training.stages.earlier import output_of
 
 _COPIED = ("tokenizer", "image_processor")
 _COMPONENTS = {
@@ -33,20 +34,20 @@ def run(recipe: ExportStage) -> Path:
         The pipeline folder.
     """
     output = recipe.output
+    vae, backbone = output_of("vae", recipe.vae), output_of("backbone", recipe.backbone)
+    expert = output_of("expert", recipe.expert)
     output.mkdir(parents=True, exist_ok=True)
     models = {
-        "transformer": WanVideoAsPromptTransformer3DModel.from_pretrained(
-            recipe.expert / "transformer"
-        ),
-        "vae": AutoencoderKLWan.from_pretrained(recipe.vae),
-        "text_encoder": UMT5EncoderModel.from_pretrained(recipe.backbone / "text_encoder"),
-        "image_encoder": CLIPVisionModel.from_pretrained(recipe.backbone / "image_encoder"),
+        "transformer": WanVideoAsPromptTransformer3DModel.from_pretrained(expert / "transformer"),
+        "vae": AutoencoderKLWan.from_pretrained(vae),
+        "text_encoder": UMT5EncoderModel.from_pretrained(backbone / "text_encoder"),
+        "image_encoder": CLIPVisionModel.from_pretrained(backbone / "image_encoder"),
     }
     for name, model in models.items():
         model.to(torch.float16).save_pretrained(output / name)
         _forget_origin(output / name / "config.json")
     for name in _COPIED:
-        shutil.copytree(recipe.backbone / name, output / name, dirs_exist_ok=True)
+        shutil.copytree(backbone / name, output / name, dirs_exist_ok=True)
     UniPCMultistepScheduler(
         prediction_type="sample", use_flow_sigmas=True, flow_shift=recipe.flow_shift
     ).save_pretrained(output / "scheduler")

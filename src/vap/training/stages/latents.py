@@ -13,6 +13,7 @@ from vap.data.latents import EncodedPairs, write_shard
 from vap.data.synth import SynthPair, sample_pair
 from vap.training.config import LatentsStage, RenderConfig
 from vap.training.encoders import build_image_encoder, build_image_processor, encode_images
+from vap.training.stages.earlier import output_of
 from vap.training.stages.vae import to_video
 
 _LOGGER = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ class PairEncoder:
     """The frozen encoders of the pipeline, applied to rendered pairs."""
 
     def __init__(self, recipe: LatentsStage) -> None:
-        self.vae = AutoencoderKLWan.from_pretrained(recipe.vae).eval()
+        self.vae = AutoencoderKLWan.from_pretrained(output_of("vae", recipe.vae)).eval()
         self.image_encoder = build_image_encoder(recipe.encoders)
         self.image_processor = build_image_processor(recipe.encoders)
         self.mean = torch.tensor(self.vae.config.latents_mean).view(-1, 1, 1, 1)

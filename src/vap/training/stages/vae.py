@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vap.data.synth import sample_clip
 from vap.training.config import AutoencoderConfig, RenderConfig, VAEStage
 from vap.training.objectives.reconstruction import reconstruction_losses
+from vap.training.stages.earlier import output_of
 from vap.training.trainer import train
 
 # Clips for the latent statistics come from indices that training does not reach.
@@ -97,7 +98,7 @@ class VAETask:
         torch.manual_seed(recipe.loop.seed)
         self.recipe = recipe
         self.vae = (
-            AutoencoderKLWan.from_pretrained(recipe.start)
+            AutoencoderKLWan.from_pretrained(output_of("vae", recipe.start))
             if recipe.start
             else build_autoencoder(recipe.model)
         )
