@@ -104,7 +104,7 @@ def share_videos(model: Any, layout: Layout) -> None:
 
     assert layout.mesh is not None
     mesh = layout.mesh["context"]
-    config = ContextParallelConfig(ulysses_degree=layout.context, ulysses_anything=True)
+    config = ContextParallelConfig(ulysses_degree=layout.context)
     device = torch.device(mesh.device_type)
     ulysses = init_device_mesh(
         mesh.device_type, config.mesh_shape, mesh_dim_names=config.mesh_dim_names
@@ -112,7 +112,7 @@ def share_videos(model: Any, layout: Layout) -> None:
     config.setup(mesh.get_local_rank(), layout.context, device, ulysses)
     for module in model.modules():
         processor: Any = getattr(module, "processor", None)
-        if hasattr(processor, "_parallel_config") and hasattr(module, "expert"):
+        if hasattr(processor, "_parallel_config"):
             processor._parallel_config = ParallelConfig(context_parallel_config=config)
     apply_context_parallel(model, config, model._cp_plan)
 

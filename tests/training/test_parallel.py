@@ -1,0 +1,115 @@
+"""Several processes do what one does."""
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.training.tuning_tiny import metrics_of, recipe_of
+
+from vap.training.stages import run_recipe
+
+PROCESSES = 2
+
+
+def one_of_many(rank: int, rendezvous: Path, recipe) -> None:
+    import os
+
+    import torch.distributed as dist
+
+    torch.set_num_threads(1)
+    os.environ |= {"LOCAL_RANK": str(rank), "ACCELERATE_USE_CPU": "true"}
+    dist.init_process_group(
+        "gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=PROCESSES
+    )
+    run_recipe(recipe)
+    dist.destroy_process_group()
+
+
+def run_together(recipe, folder: Path) -> Path:
+    """Run a recipe in two processes that talk over gloo."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["vap.training.stages.sft", "vap.training.alternatives.lora"])
+    rendezvous = folder / "rendezvous"
+    processes = [
+        context.Process(target=one_of_many, args=(rank, rendezvous, recipe))
+        for rank in range(PROCESSES)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * PROCESSES
+    return Path(recipe.output)
+
+
+def trained(datasets, output, variant, run, **loop):
+    return recipe_of(
+        datasets[variant],
+        output,
+        variant,
+        loop={"batch_size": 1, "steps": 3, **loop},
+        run=run,
+        model={"gradient_checkpointing": True},
+        # Adam divides noise by noise where a gradient is next to nothing.
+        optimizer={"epsilon": 1e-3},
+    )
+
+
+def assert_same_training(first: Path, second: Path) -> None:
+    for line, expected in zip(metrics_of(first), metrics_of(second), strict=True):
+        assert line["loss"] == pytest.approx(expected["loss"], rel=1e-4)
+        assert line["gradient"] == pytest.approx(expected["gradient"], rel=1e-3)
+    a, b = load_file(first / "expert.safetensors"), load_file(second / "expert.safetensors")
+    assert a.keys() == b.keys()
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def alone(datasets, tmp_path_factory):
+    """One process that accumulates what two processes do at once."""
+    outputs = {}
+    for variant in ("wan", "cogvideox"):
+        outputs[variant] = tmp_path_factory.mktemp(f"alone-{variant}")
+        run_recipe(trained(datasets, outputs[variant], variant, {"accumulate": PROCESSES}))
+    return outputs
+
+
+@pytest.mark.parametrize(
+    ("variant", "run"),
+    [
+        ("wan", {}),
+        ("wan", {"sharding": "fsdp"}),
+        ("wan", {"sharding": "hsdp", "shard": 1}),
+        ("cogvideox", {"sharding": "fsdp"}),
+    ],
+    ids=["ddp", "fsdp", "hsdp", "fsdp-cogvideox"],
+)
+def test_two_processes_train_as_one(variant, run, datasets, alone, tmp_path) -> None:
+    output = run_together(trained(datasets, tmp_path, variant, run), tmp_path)
+    assert_same_training(output, alone[variant])
+
+
+def test_two_processes_share_each_video_and_train_as_one(datasets, tmp_path) -> None:
+    shared = run_together(trained(datasets, tmp_path / "two", "wan", {"context": 2}), tmp_path)
+    run_recipe(trained(datasets, tmp_path / "one", "wan", {}))
+    assert_same_training(shared, tmp_path / "one")
+
+
+def test_a_sharded_run_continues_where_it_stopped(datasets, alone, tmp_path) -> None:
+    run = {"sharding": "fsdp"}
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    output = tmp_path / "run"
+    run_together(trained(datasets, output, "wan", run, stop=2), tmp_path / "a")
+    assert len(list((output / "checkpoint").glob("tensors-*.safetensors"))) == PROCESSES
+    run_together(trained(datasets, output, "wan", run), tmp_path / "b")
+    assert_same_training(output, alone["wan"])
+
+
+def test_another_number_of_processes_is_refused(datasets, tmp_path) -> None:
+    run_together(trained(datasets, tmp_path / "run", "wan", {}, stop=1), tmp_path)
+    with pytest.raises(ValueError, match="written by 2 processes"):
+        run_recipe(trained(datasets, tmp_path / "run", "wan", {}))
