@@ -20,7 +20,21 @@ from vap.media import FrameSelection
 from vap.media.pixels import Fit
 from vap.models.attention import check_strength
 from vap.pipelines.defaults import GenerationDefaults
-from vap.pipelines.inputs import ClipLike, Generators, ReferenceClip, as_clips
+from vap.pipelines.denoise import StepCallback, StepEnd
+from vap.pipelines.inputs import (
+    Batch,
+    ClipLike,
+    Generators,
+    ImageLike,
+    ReferenceArguments,
+    ReferenceClip,
+    as_clips,
+    as_images,
+    as_prompts,
+    batch_of,
+    check_given,
+    fitted,
+)
 from vap.prompts import Family, VideoPrompt
 from vap.shapes import Compression, PixelShape
 
@@ -42,6 +56,35 @@ class VideoAsPromptPipelineOutput(BaseOutput):
     frames: list[list[Image.Image]] | np.ndarray | torch.Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A call's arguments, checked, completed and encoded; the same for both variants.
+
+    Attributes:
+        shape: Size of the videos.
+        images: First frames, one a sample or one for all.
+        batch: Samples, and videos of each.
+        steps: Denoising steps.
+        guidance_scale: Of classifier-free guidance.
+        references: What to read, or None to run the backbone alone.
+        strength: How much to read it; 0 without references.
+        text: Target text ``[S, L, D]``.
+        negative_text: Likewise, None without guidance.
+        on_step_end: The user's callback.
+    """
+
+    shape: PixelShape
+    images: list[Image.Image] | torch.Tensor
+    batch: Batch
+    steps: int
+    guidance_scale: float
+    references: VideoPrompt | None
+    strength: float
+    text: torch.Tensor
+    negative_text: torch.Tensor | None
+    on_step_end: StepEnd
+
+
 class VideoAsPromptMixin:
     """Mixed into a stock diffusers pipeline; a subclass encodes and decodes."""
 
@@ -53,7 +96,7 @@ class VideoAsPromptMixin:
     @property
     def interrupt(self) -> bool:
         """Whether the running call should stop after its current step."""
-        return self._interrupt  # type: ignore[attr-defined]
+        return self._interrupt
 
     @property
     def defaults(self) -> GenerationDefaults:
@@ -153,57 +196,116 @@ class VideoAsPromptMixin:
         Raises:
             ValueError: If the size does not fit the model or captions do not fit the clips.
         """
-        shape = self._shape(height, width, num_frames)
-        clips = as_clips(
+        given = ReferenceArguments(
             reference_videos,
             reference_prompts,
-            num_frames=shape.frames,
             frame_selection=frame_selection,
-            size=None if fit == "stretch" else (shape.height, shape.width),
-            generator=generator,
+            fit=fit,
+            has_last_frame=has_last_frame,
         )
-        prompt = self._encode_references(clips, shape, has_last_frame=has_last_frame)
+        prompt = self._read(given, self._shape(height, width, num_frames), generator)
+        assert prompt is not None
         self.maybe_free_model_hooks()  # type: ignore[attr-defined]
         return prompt
 
-    def _references(
+    def _begin(
         self,
-        reference_videos: ClipLike | Sequence[ClipLike] | None,
-        video_prompt: VideoPrompt | None,
-        strength: float,
-        shape: PixelShape,
+        image: ImageLike | Sequence[ImageLike],
+        prompt: str | Sequence[str] | None,
+        negative_prompt: str | Sequence[str] | None,
+        references: ReferenceArguments,
         *,
-        reference_prompts: str | Sequence[str] | None,
-        frame_selection: FrameSelection,
-        fit: Fit,
-        has_last_frame: bool,
+        height: int | None,
+        width: int | None,
+        num_frames: int | None,
+        num_inference_steps: int | None,
+        guidance_scale: float | None,
+        num_videos_per_prompt: int,
         generator: Generators,
+        prompt_embeds: torch.Tensor | None,
+        negative_prompt_embeds: torch.Tensor | None,
+        max_sequence_length: int,
+        output_type: str,
+        attention_kwargs: dict[str, Any] | None,
+        callback_on_step_end: StepCallback | None,
+        callback_on_step_end_tensor_inputs: Sequence[str],
+    ) -> Call:
+        """Check a call's arguments before anything slow happens, then encode texts and references.
+
+        Raises:
+            ValueError: If arguments contradict each other or do not fit the model.
+        """
+        if output_type not in OUTPUT_TYPES:
+            message = f"output_type={output_type!r} is unknown. Use one of: {OUTPUT_TYPES}."
+            raise ValueError(message)
+        on_step_end = StepEnd.of(
+            callback_on_step_end,
+            callback_on_step_end_tensor_inputs,
+            self._callback_tensor_inputs,  # type: ignore[attr-defined]
+        )
+        defaults = self.defaults
+        scale = defaults.guidance_scale if guidance_scale is None else guidance_scale
+        shape = self._shape(height, width, num_frames)
+        images = fitted(as_images(image), shape, references.fit)
+        prompts = as_prompts(prompt)
+        check_given("prompt", prompts, prompt_embeds)
+        check_given("negative_prompt", negative_prompt, negative_prompt_embeds, needed=False)
+        count = len(prompts) if prompts is not None else len(prompt_embeds)  # type: ignore[arg-type]
+        batch = batch_of(len(images), count, num_videos_per_prompt)
+        batch.check_generators(generator)
+        self._guidance_scale, self._attention_kwargs = scale, attention_kwargs
+        self._current_timestep, self._interrupt = None, False
+
+        video_prompt = self._read(references, shape, generator)
+        text, negative_text = self.encode_prompt(  # type: ignore[attr-defined]
+            prompts,
+            as_prompts(negative_prompt, count),
+            do_classifier_free_guidance=scale > 1.0,
+            prompt_embeds=prompt_embeds,
+            negative_prompt_embeds=negative_prompt_embeds,
+            max_sequence_length=max_sequence_length,
+            device=self._execution_device,  # type: ignore[attr-defined]
+        )
+        return Call(
+            shape,
+            images,
+            batch,
+            num_inference_steps or defaults.num_inference_steps,
+            scale,
+            video_prompt,
+            0.0 if video_prompt is None else references.strength,
+            text,
+            negative_text,
+            on_step_end,
+        )
+
+    def _read(
+        self, given: ReferenceArguments, shape: PixelShape, generator: Generators
     ) -> VideoPrompt | None:
         """The references of a call as a video prompt, or None to run the backbone alone."""
-        check_strength(strength)
-        if reference_videos is not None and video_prompt is not None:
+        check_strength(given.strength)
+        videos, prompt = given.videos, given.video_prompt
+        if videos is not None and prompt is not None:
             message = "Give either reference_videos or video_prompt, not both."
             raise ValueError(message)
-        if strength == 0.0:
-            return None
-        if reference_videos is None and video_prompt is None:
+        if given.strength == 0.0 or (videos is None and prompt is None):
             return None
         self.transformer.require_expert()  # type: ignore[attr-defined]
-        if video_prompt is None:
-            assert reference_videos is not None
-            clips = as_clips(
-                reference_videos,
-                reference_prompts,
-                num_frames=shape.frames,
-                frame_selection=frame_selection,
-                size=None if fit == "stretch" else (shape.height, shape.width),
-                generator=generator,
+        if prompt is not None:
+            prompt.check_fits(
+                self.family, self.encoder_fingerprint, shape, has_last_frame=given.has_last_frame
             )
-            return self._encode_references(clips, shape, has_last_frame=has_last_frame)
-        video_prompt.check_fits(
-            self.family, self.encoder_fingerprint, shape, has_last_frame=has_last_frame
+            return prompt
+        assert videos is not None
+        clips = as_clips(
+            videos,
+            given.prompts,
+            num_frames=shape.frames,
+            frame_selection=given.frame_selection,
+            size=None if given.fit == "stretch" else (shape.height, shape.width),
+            generator=generator,
         )
-        return video_prompt
+        return self._encode_references(clips, shape, has_last_frame=given.has_last_frame)
 
     def _shape(self, height: int | None, width: int | None, num_frames: int | None) -> PixelShape:
         """The size to generate, checked against the model."""
@@ -215,11 +317,6 @@ class VideoAsPromptMixin:
         )
         self.compression.check(shape)
         return shape
-
-    def _check_output_type(self, output_type: str) -> None:
-        if output_type not in OUTPUT_TYPES:
-            message = f"output_type={output_type!r} is unknown. Use one of: {OUTPUT_TYPES}."
-            raise ValueError(message)
 
     def _finish(self, video: Any, *, return_dict: bool) -> VideoAsPromptPipelineOutput | tuple[Any]:
         """Offload what was in use, and wrap the result."""

@@ -21,18 +21,14 @@ from vap.pipelines.cogvideox_denoiser import (
     CogVideoXReference,
 )
 from vap.pipelines.defaults import GenerationDefaults
-from vap.pipelines.denoise import Guidance, SchedulerStep, StepCallback, StepEnd, denoise
+from vap.pipelines.denoise import Guidance, SchedulerStep, StepCallback, denoise
 from vap.pipelines.inputs import (
     Batch,
     ClipLike,
     Generators,
     ImageLike,
+    ReferenceArguments,
     ReferenceClip,
-    as_images,
-    as_prompts,
-    batch_of,
-    check_given,
-    fitted,
 )
 from vap.prompts import VideoPrompt
 from vap.shapes import LatentShape, PixelShape
@@ -143,52 +139,43 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         Raises:
             ValueError: If arguments contradict each other or do not fit the model.
         """
-        self._check_output_type(output_type)
-        on_step_end = StepEnd.of(
-            callback_on_step_end, callback_on_step_end_tensor_inputs, self._callback_tensor_inputs
-        )
-        num_inference_steps = num_inference_steps or self.defaults.num_inference_steps
-        if guidance_scale is None:
-            guidance_scale = self.defaults.guidance_scale
-        shape = self._shape(height, width, num_frames)
-        images = fitted(as_images(image), shape, fit)
-        prompts = as_prompts(prompt)
-        check_given("prompt", prompts, prompt_embeds)
-        check_given("negative_prompt", negative_prompt, negative_prompt_embeds, needed=False)
-        count = len(prompts) if prompts is not None else len(prompt_embeds)  # type: ignore[arg-type]
-        batch = batch_of(len(images), count, num_videos_per_prompt)
-        batch.check_generators(generator)
-        self._guidance_scale, self._attention_kwargs = guidance_scale, attention_kwargs
-        self._current_timestep, self._interrupt = None, False
-
-        references = self._references(
-            reference_videos,
-            video_prompt,
-            strength,
-            shape,
-            reference_prompts=reference_prompts,
-            frame_selection=frame_selection,
-            fit=fit,
-            has_last_frame=False,
+        call = self._begin(
+            image,
+            prompt,
+            negative_prompt,
+            ReferenceArguments(
+                reference_videos,
+                reference_prompts,
+                video_prompt,
+                strength,
+                frame_selection,
+                fit,
+            ),
+            height=height,
+            width=width,
+            num_frames=num_frames,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            num_videos_per_prompt=num_videos_per_prompt,
             generator=generator,
-        )
-        text, negative_text = self.encode_prompt(
-            prompts,
-            as_prompts(negative_prompt, count),
-            do_classifier_free_guidance=guidance_scale > 1.0,
             prompt_embeds=prompt_embeds,
             negative_prompt_embeds=negative_prompt_embeds,
             max_sequence_length=max_sequence_length,
-            device=self._execution_device,
+            output_type=output_type,
+            attention_kwargs=attention_kwargs,
+            callback_on_step_end=callback_on_step_end,
+            callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
         )
-        self.scheduler.set_timesteps(num_inference_steps, device=self._execution_device)
+        shape, batch, references = call.shape, call.batch, call.references
+        text, dtype = call.text, call.text.dtype
+        self.scheduler.set_timesteps(call.steps, device=self._execution_device)
         self._num_timesteps = len(self.scheduler.timesteps)
 
         # The order of these three decides what each draws from the generator.
         condition = self._image_latents(
-            images, batch, shape, generator, text.dtype, released=references is not None
+            call.images, batch, shape, generator, dtype, released=references is not None
         )
-        latents = self._initial_latents(batch, shape, generator, latents, text.dtype)
+        latents = self._initial_latents(batch, shape, generator, latents, dtype)
         reference_latents = (
             None if references is None else self._sample_references(references, batch, generator)
         )
@@ -210,17 +197,17 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
             )
         denoiser = CogVideoXDenoiser(
             self.transformer,
-            self.scheduler,
             CogVideoXConditions(
                 batch.spread(text),
-                None if negative_text is None else batch.spread(negative_text),
+                None if call.negative_text is None else batch.spread(call.negative_text),
                 condition,
                 rotary,
                 ofs,
+                self.scheduler.scale_model_input,
             ),
             reference,
-            Guidance(guidance_scale, use_dynamic_cfg, num_inference_steps),
-            strength,
+            Guidance(call.guidance_scale, use_dynamic_cfg, call.steps),
+            call.strength,
             attention_kwargs,
         )
         latents = denoise(
@@ -228,9 +215,9 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
             denoiser,
             latents,
             SchedulerStep(self.scheduler, generator, eta),
-            num_inference_steps=num_inference_steps,
-            latents_dtype=text.dtype,
-            on_step_end=on_step_end,
+            num_inference_steps=call.steps,
+            latents_dtype=dtype,
+            on_step_end=call.on_step_end,
         )
         video = latents if output_type == "latent" else self._decode(latents, shape, output_type)
         return self._finish(video, return_dict=return_dict)

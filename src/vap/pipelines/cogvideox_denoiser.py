@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from vap.models.cogvideox import CogVideoXVideoAsPromptTransformer3DModel
 from vap.models.rope import RotaryTable
-from vap.pipelines.denoise import Guidance
+from vap.pipelines.denoiser import GuidedDenoiser
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,7 @@ class CogVideoXConditions:
         latents: Image latents, zeros after the first frame, ``[B, F, C, H, W]``.
         rotary: Tables ``[N, d]``, None for a model without rotary embedding.
         ofs: Offset condition of 1.5 checkpoints.
+        scale_input: Scales noisy latents where the scheduler's parametrisation asks for it.
     """
 
     text: torch.Tensor
@@ -29,6 +30,7 @@ class CogVideoXConditions:
     latents: torch.Tensor
     rotary: RotaryTable | None
     ofs: torch.Tensor | None
+    scale_input: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,55 +48,13 @@ class CogVideoXReference:
     rotary: RotaryTable | None
 
 
-class CogVideoXDenoiser:
-    """Predicts v; the reference video is present in both guidance passes.
-
-    Args:
-        transformer: Backbone and expert.
-        scheduler: Scales the latents where its parametrisation asks for it.
-        conditions: Of the target.
-        reference: Of the references; None for the backbone alone.
-        guidance: Classifier-free guidance.
-        strength: Reference strength, 0 … 1.
-        attention_kwargs: Passed to the transformer.
-    """
-
-    def __init__(
-        self,
-        transformer: CogVideoXVideoAsPromptTransformer3DModel,
-        scheduler: Any,
-        conditions: CogVideoXConditions,
-        reference: CogVideoXReference | None,
-        guidance: Guidance,
-        strength: float = 1.0,
-        attention_kwargs: dict[str, Any] | None = None,
-    ) -> None:
-        self.transformer = transformer
-        self.scheduler = scheduler
-        self.conditions = conditions
-        self.reference = reference
-        self.guidance = guidance
-        self.strength = strength
-        self.attention_kwargs = attention_kwargs
-
-    @property
-    def tensors(self) -> dict[str, torch.Tensor | None]:
-        """Conditions that a step callback may read and replace."""
-        return {
-            "prompt_embeds": self.conditions.text,
-            "negative_prompt_embeds": self.conditions.negative_text,
-        }
-
-    def replace(self, name: str, tensor: torch.Tensor) -> None:
-        """Take a condition that a step callback gave back."""
-        field = {"prompt_embeds": "text", "negative_prompt_embeds": "negative_text"}[name]
-        change: dict[str, Any] = {field: tensor}
-        self.conditions = replace(self.conditions, **change)
+class CogVideoXDenoiser(GuidedDenoiser[CogVideoXConditions, CogVideoXReference]):
+    """Predicts v; the reference video is present in both guidance passes."""
 
     def predict(self, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         """Prediction in float32 for noisy latents ``[B, F, C, H, W]``, guidance applied."""
         conditions, passes = self.conditions, 2 if self.guidance.enabled else 1
-        noisy = self.scheduler.scale_model_input(torch.cat([latents] * passes), timestep)
+        noisy = conditions.scale_input(torch.cat([latents] * passes), timestep)
         noisy = torch.cat([noisy, torch.cat([conditions.latents] * passes)], dim=2)
         with self.transformer.cache_context("cond_uncond"):
             prediction = self.transformer(

@@ -13,7 +13,7 @@ from PIL import Image
 
 from vap.media import FrameSelection, read_clip, read_image, select_frames
 from vap.media.pixels import Fit, resize
-from vap.prompts import ReferenceSource
+from vap.prompts import ReferenceSource, VideoPrompt
 from vap.shapes import PixelShape
 
 ClipLike: TypeAlias = str | Path | Sequence[Image.Image] | np.ndarray | torch.Tensor
@@ -27,6 +27,29 @@ class ReferenceClip:
 
     frames: list[Image.Image]
     source: ReferenceSource
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ReferenceArguments:
+    """What a call says about its references.
+
+    Attributes:
+        videos: One clip or several.
+        prompts: Their captions.
+        video_prompt: References encoded before, in place of ``videos``.
+        strength: How much the target reads them, 0 … 1.
+        frame_selection: How frames are taken: ``evenly``, ``first`` or ``random``.
+        fit: ``stretch`` to the size, or ``cover`` it and crop the rest; images likewise.
+        has_last_frame: Whether the last frame joins the conditions (Wan).
+    """
+
+    videos: ClipLike | Sequence[ClipLike] | None = None
+    prompts: str | Sequence[str] | None = None
+    video_prompt: VideoPrompt | None = None
+    strength: float = 1.0
+    frame_selection: FrameSelection = "evenly"
+    fit: Fit = "stretch"
+    has_last_frame: bool = False
 
 
 @dataclass(frozen=True, slots=True)

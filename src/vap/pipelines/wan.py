@@ -16,18 +16,16 @@ from vap.media.pixels import Fit
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.pipelines.base import VideoAsPromptMixin, VideoAsPromptPipelineOutput
 from vap.pipelines.defaults import GenerationDefaults
-from vap.pipelines.denoise import Guidance, SchedulerStep, StepCallback, StepEnd, denoise
+from vap.pipelines.denoise import Guidance, SchedulerStep, StepCallback, denoise
 from vap.pipelines.inputs import (
     Batch,
     ClipLike,
     Generators,
     ImageLike,
+    ReferenceArguments,
     ReferenceClip,
     as_images,
     as_pictures,
-    as_prompts,
-    batch_of,
-    check_given,
     fitted,
 )
 from vap.pipelines.schedules import set_flow_timesteps
@@ -157,50 +155,40 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         Raises:
             ValueError: If arguments contradict each other or do not fit the model.
         """
-        self._check_output_type(output_type)
-        on_step_end = StepEnd.of(
-            callback_on_step_end, callback_on_step_end_tensor_inputs, self._callback_tensor_inputs
-        )
-        num_inference_steps = num_inference_steps or self.defaults.num_inference_steps
-        if guidance_scale is None:
-            guidance_scale = self.defaults.guidance_scale
-        shape = self._shape(height, width, num_frames)
-        images = fitted(as_images(image), shape, fit)
-        last_images = self._last_images(last_image, len(images), shape, fit)
-        prompts = as_prompts(prompt)
-        check_given("prompt", prompts, prompt_embeds)
-        check_given("negative_prompt", negative_prompt, negative_prompt_embeds, needed=False)
-        count = len(prompts) if prompts is not None else len(prompt_embeds)  # type: ignore[arg-type]
-        batch = batch_of(len(images), count, num_videos_per_prompt)
-        batch.check_generators(generator)
-        self._guidance_scale, self._attention_kwargs = guidance_scale, attention_kwargs
-        self._current_timestep, self._interrupt = None, False
-
-        references = self._references(
-            reference_videos,
-            video_prompt,
-            strength,
-            shape,
-            reference_prompts=reference_prompts,
-            frame_selection=frame_selection,
-            fit=fit,
-            has_last_frame=last_images is not None,
+        call = self._begin(
+            image,
+            prompt,
+            negative_prompt,
+            ReferenceArguments(
+                reference_videos,
+                reference_prompts,
+                video_prompt,
+                strength,
+                frame_selection,
+                fit,
+                has_last_frame=last_image is not None,
+            ),
+            height=height,
+            width=width,
+            num_frames=num_frames,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            num_videos_per_prompt=num_videos_per_prompt,
             generator=generator,
-        )
-        text, negative_text = self.encode_prompt(
-            prompts,
-            as_prompts(negative_prompt, count),
-            do_classifier_free_guidance=guidance_scale > 1.0,
             prompt_embeds=prompt_embeds,
             negative_prompt_embeds=negative_prompt_embeds,
             max_sequence_length=max_sequence_length,
-            device=self._execution_device,
+            output_type=output_type,
+            attention_kwargs=attention_kwargs,
+            callback_on_step_end=callback_on_step_end,
+            callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
         )
+        shape, batch, references = call.shape, call.batch, call.references
+        images = call.images
+        last_images = self._last_images(last_image, len(images), shape, fit)
         if image_embeds is None and self.transformer.config.image_dim is not None:
             image_embeds = self._encode_images(images, last_images)
-        if references is None:
-            strength = 0.0
-        set_flow_timesteps(self.scheduler, num_inference_steps, strength, self._execution_device)
+        set_flow_timesteps(self.scheduler, call.steps, call.strength, self._execution_device)
         self._num_timesteps = len(self.scheduler.timesteps)
         latents = self._initial_latents(batch, shape, generator, latents)
         condition = self._encode_condition(
@@ -211,16 +199,16 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         denoiser = WanDenoiser(
             self.transformer,
             WanConditions(
-                text=batch.spread(text).to(dtype),
+                text=batch.spread(call.text).to(dtype),
                 negative_text=None
-                if negative_text is None
-                else batch.spread(negative_text).to(dtype),
+                if call.negative_text is None
+                else batch.spread(call.negative_text).to(dtype),
                 image=None if image_embeds is None else batch.spread(image_embeds).to(dtype),
                 latents=batch.spread(condition),
             ),
             None if references is None else self._place_reference(references, batch),
-            Guidance(guidance_scale),
-            strength,
+            Guidance(call.guidance_scale),
+            call.strength,
             attention_kwargs,
         )
         latents = denoise(
@@ -228,9 +216,9 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
             denoiser,
             latents,
             SchedulerStep(self.scheduler, generator),
-            num_inference_steps=num_inference_steps,
+            num_inference_steps=call.steps,
             latents_dtype=torch.float32,
-            on_step_end=on_step_end,
+            on_step_end=call.on_step_end,
         )
         video = latents if output_type == "latent" else self._decode(latents, output_type)
         return self._finish(video, return_dict=return_dict)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
-from vap.models.wan import WanVideoAsPromptTransformer3DModel
-from vap.pipelines.denoise import Guidance
+from vap.pipelines.denoiser import GuidedDenoiser
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,46 +41,8 @@ class WanReference:
     image: torch.Tensor | None
 
 
-class WanDenoiser:
-    """Predicts the velocity; the reference video is present in both guidance passes.
-
-    Args:
-        transformer: Backbone and expert.
-        conditions: Of the target.
-        reference: Of the references; None for the backbone alone.
-        guidance: Classifier-free guidance.
-        strength: Reference strength, 0 … 1.
-        attention_kwargs: Passed to the transformer.
-    """
-
-    def __init__(
-        self,
-        transformer: WanVideoAsPromptTransformer3DModel,
-        conditions: WanConditions,
-        reference: WanReference | None,
-        guidance: Guidance,
-        strength: float = 1.0,
-        attention_kwargs: dict[str, Any] | None = None,
-    ) -> None:
-        self.transformer = transformer
-        self.conditions = conditions
-        self.reference = reference
-        self.guidance = guidance
-        self.strength = strength
-        self.attention_kwargs = attention_kwargs
-
-    @property
-    def tensors(self) -> dict[str, torch.Tensor | None]:
-        """Conditions that a step callback may read and replace."""
-        return {
-            "prompt_embeds": self.conditions.text,
-            "negative_prompt_embeds": self.conditions.negative_text,
-        }
-
-    def replace(self, name: str, tensor: torch.Tensor) -> None:
-        """Take a condition that a step callback gave back."""
-        field = {"prompt_embeds": "text", "negative_prompt_embeds": "negative_text"}[name]
-        self.conditions = replace(self.conditions, **{field: tensor})
+class WanDenoiser(GuidedDenoiser[WanConditions, WanReference]):
+    """Predicts the velocity; the reference video is present in both guidance passes."""
 
     def predict(self, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         """Velocity for noisy latents ``[B, C, F, H, W]``, guidance applied."""
