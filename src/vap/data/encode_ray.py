@@ -14,6 +14,9 @@ import torch
 from vap.data.encode import EncodeJob, encode_shard, sweep
 from vap.extras import require
 
+# Less than one, so that workers on every core still leave room for Ray Data's own tasks.
+_CPUS = 0.9
+
 
 class ShardWorker:
     """Encodes shards by their numbers in a process of a cluster.
@@ -53,10 +56,14 @@ def run_on_ray(job: EncodeJob, *, address: str = "auto", workers: int = 2) -> No
             ray.init(address=address, log_to_driver=False)
         try:
             accelerators = int(ray.cluster_resources().get("GPU", 0))
-            data.from_items([{"shard": shard} for shard in missing]).repartition(len(missing)).map(
+            shards = data.from_items(
+                [{"shard": shard} for shard in missing], override_num_blocks=len(missing)
+            )
+            shards.map(
                 ShardWorker,
                 fn_constructor_args=(job,),
                 concurrency=min(workers, len(missing)),
+                num_cpus=_CPUS,
                 num_gpus=1 if accelerators and torch.accelerator.is_available() else 0,
             ).materialize()
         finally:

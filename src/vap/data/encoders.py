@@ -49,9 +49,9 @@ def family_of(folder: Path) -> Family:
 
 
 def _stand_in(transformer_class: Any, folder: Path) -> Any:
-    """A transformer of one narrow block: encoding asks only for its configuration."""
+    """A transformer of one narrow block with an expert: encoding only asks whether it has one."""
     config = json.loads((folder / "transformer" / "config.json").read_text(encoding="utf-8"))
-    small = {"num_layers": 1, "num_attention_heads": 1, "block_idx_with_mot_ref": None}
+    small = {"num_layers": 1, "num_attention_heads": 1, "block_idx_with_mot_ref": [0]}
     if "ffn_dim" in config:
         small["ffn_dim"] = 1
     return transformer_class.from_config(config | small)
