@@ -4,7 +4,7 @@ A golden-sized model on random encodings: what is measured is the loop around th
 shards, drawing noise, optimiser, checkpoint), which is the part that does not shrink on faster
 hardware. ``vap train --dry-run`` predicts the model's own share.
 
-    python benchmarks/training.py --steps 40
+    python benchmarks/training.py --steps 200
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def measure(folder: Path, variant: str, method: str, steps: int) -> tuple[float,
 def main() -> None:
     """Print one line a variant and method."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=200)
     steps = parser.parse_args().steps
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:

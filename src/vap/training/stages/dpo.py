@@ -13,6 +13,7 @@ from vap.training.objectives.dpo import DenoisingLosses, preference_loss, win_ma
 from vap.training.trainer import train
 from vap.training.tuning import build_model, model_folder
 from vap.training.tuning_config import DPOStage
+from vap.training.validation import Validation
 from vap.training.variants import Stream, variant_of
 
 
@@ -26,6 +27,7 @@ class DPOTask:
 
     Attributes:
         model: The transformer; its LoRA requires gradients.
+        validate_every: Steps between validations; 0 for none.
     """
 
     model: nn.Module
@@ -36,6 +38,8 @@ class DPOTask:
         self.clips = PreferredClips(recipe.data, recipe.loop.batch_size, recipe.loop.seed)
         self.model = self.transformer = build_model(recipe, self.strategy)
         self.variant = variant_of(self.transformer, model_folder(recipe), recipe.flow)
+        self.validate_every = recipe.validation.every
+        self.validation = Validation.of(recipe, self.transformer, reads_references=True)
 
     def batch(self, step: int) -> PreferenceBatch:
         """Winners, losers and references of a batch."""
@@ -60,6 +64,11 @@ class DPOTask:
         margin = win_margin(DenoisingLosses(*adapted.chunk(2)), DenoisingLosses(*original.chunk(2)))
         loss = preference_loss(margin, batch.weight.to(margin), self.beta)
         return {"loss": loss.mean(), "margin": margin.mean()}
+
+    def validate(self, step: int, output: Path) -> dict[str, float]:
+        """Generate some rows of a split that is not trained on."""
+        assert self.validation is not None
+        return self.validation(step, output)
 
     def save(self, output: Path) -> None:
         """Write the LoRA."""

@@ -12,6 +12,7 @@ from vap.training.clips import PairBatch, PairedClips
 from vap.training.trainer import train
 from vap.training.tuning import build_model, model_folder
 from vap.training.tuning_config import SFTStage
+from vap.training.validation import Validation
 from vap.training.variants import variant_of
 
 
@@ -25,6 +26,7 @@ class SFTTask:
 
     Attributes:
         model: The transformer; what its method trains requires gradients.
+        validate_every: Steps between validations; 0 for none.
     """
 
     model: nn.Module
@@ -34,6 +36,10 @@ class SFTTask:
         self.clips = PairedClips(recipe.data, recipe.loop.batch_size, recipe.loop.seed)
         self.model = self.transformer = build_model(recipe, self.strategy)
         self.variant = variant_of(self.transformer, model_folder(recipe), recipe.flow)
+        self.validate_every = recipe.validation.every
+        self.validation = Validation.of(
+            recipe, self.transformer, reads_references=self.strategy.reads_references
+        )
 
     def batch(self, step: int) -> PairBatch:
         """Targets and references of a batch."""
@@ -49,6 +55,11 @@ class SFTTask:
             reference = self.variant.stream(batch.reference, generator)
         level = self.variant.noise_levels(len(batch.names), generator)
         return {"loss": self.variant.loss(model, target, reference, level, generator).mean()}
+
+    def validate(self, step: int, output: Path) -> dict[str, float]:
+        """Generate some rows of a split that is not trained on."""
+        assert self.validation is not None
+        return self.validation(step, output)
 
     def save(self, output: Path) -> None:
         """Write what the method trained."""
