@@ -6,10 +6,11 @@ from tests.training.tuning_tiny import GOLDEN, VARIANTS, metrics_of, recipe_of
 
 from vap.hub import load_transformer
 from vap.models.expert import is_expert_name
+from vap.training.alternatives.single_branch import tie_branches
 from vap.training.alternatives.streams import load_alternative
 from vap.training.stages.sft import SFTTask
 from vap.training.trainer import train
-from vap.training.tuning_config import Method
+from vap.training.tuning_config import Method, ModelConfig
 
 METHODS = get_args(Method)
 
@@ -82,6 +83,15 @@ def test_lora_loads_as_diffusers_does(variant, method, datasets, tmp_path) -> No
     task = trained(variant, method, datasets, tmp_path)
     fresh = load_transformer(GOLDEN / variant)
     assert prediction(task, fresh) != prediction(task)
+    fresh.load_lora_adapter(tmp_path / "pytorch_lora_weights.safetensors", prefix="transformer")
+    assert prediction(task, fresh) == pytest.approx(prediction(task), rel=1e-5)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_lora_of_a_single_branch_loads_into_a_tied_model(variant, datasets, tmp_path) -> None:
+    task = trained(variant, "single-branch-lora", datasets, tmp_path)
+    fresh = load_transformer(GOLDEN / variant)
+    tie_branches(fresh, ModelConfig(start=""))
     fresh.load_lora_adapter(tmp_path / "pytorch_lora_weights.safetensors", prefix="transformer")
     assert prediction(task, fresh) == pytest.approx(prediction(task), rel=1e-5)
 

@@ -92,9 +92,10 @@ def test_two_processes_train_as_one(variant, run, datasets, alone, tmp_path) -> 
     assert_same_training(output, alone[variant])
 
 
-def test_two_processes_share_each_video_and_train_as_one(datasets, tmp_path) -> None:
-    shared = run_together(trained(datasets, tmp_path / "two", "wan", {"context": 2}), tmp_path)
-    run_recipe(trained(datasets, tmp_path / "one", "wan", {}))
+@pytest.mark.parametrize("variant", ["wan", "cogvideox"])
+def test_two_processes_share_each_video_and_train_as_one(variant, datasets, tmp_path) -> None:
+    shared = run_together(trained(datasets, tmp_path / "two", variant, {"context": 2}), tmp_path)
+    run_recipe(trained(datasets, tmp_path / "one", variant, {}))
     assert_same_training(shared, tmp_path / "one")
 
 
