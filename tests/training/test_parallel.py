@@ -13,7 +13,7 @@ from vap.training.stages import run_recipe
 PROCESSES = 2
 
 
-def one_of_many(rank: int, rendezvous: Path, recipe) -> None:
+def one_of_many(rank: int, processes: int, rendezvous: Path, recipe) -> None:
     import os
 
     import torch.distributed as dist
@@ -21,26 +21,26 @@ def one_of_many(rank: int, rendezvous: Path, recipe) -> None:
     torch.set_num_threads(1)
     os.environ |= {"LOCAL_RANK": str(rank), "ACCELERATE_USE_CPU": "true"}
     dist.init_process_group(
-        "gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=PROCESSES
+        "gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=processes
     )
     run_recipe(recipe)
     dist.destroy_process_group()
 
 
-def run_together(recipe, folder: Path) -> Path:
-    """Run a recipe in two processes that talk over gloo."""
+def run_together(recipe, folder: Path, count: int = PROCESSES) -> Path:
+    """Run a recipe in several processes that talk over gloo."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["vap.training.stages.sft", "vap.training.alternatives.lora"])
     rendezvous = folder / "rendezvous"
     processes = [
-        context.Process(target=one_of_many, args=(rank, rendezvous, recipe))
-        for rank in range(PROCESSES)
+        context.Process(target=one_of_many, args=(rank, count, rendezvous, recipe))
+        for rank in range(count)
     ]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
-    assert [process.exitcode for process in processes] == [0] * PROCESSES
+    assert [process.exitcode for process in processes] == [0] * count
     return Path(recipe.output)
 
 
@@ -90,6 +90,18 @@ def alone(datasets, tmp_path_factory):
 def test_two_processes_train_as_one(variant, run, datasets, alone, tmp_path) -> None:
     output = run_together(trained(datasets, tmp_path, variant, run), tmp_path)
     assert_same_training(output, alone[variant])
+
+
+@pytest.mark.parametrize(
+    "run",
+    [{"context": 2}, {"context": 2, "sharding": "fsdp"}, {"sharding": "hsdp", "shard": 2}],
+    ids=["context", "context-fsdp", "hsdp"],
+)
+def test_four_processes_train_as_one(run, datasets, tmp_path) -> None:
+    together, alone = tmp_path / "together", tmp_path / "alone"
+    run_together(trained(datasets, together, "wan", run), tmp_path, count=4)
+    run_recipe(trained(datasets, alone, "wan", {"accumulate": 4 // run.get("context", 1)}))
+    assert_same_training(together, alone)
 
 
 @pytest.mark.parametrize("variant", ["wan", "cogvideox"])

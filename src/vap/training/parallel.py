@@ -1,7 +1,8 @@
 """How a model is spread over processes: copies, shards, groups of shards, shared videos.
 
 One process group, cut into a mesh of (copies, shards, context): processes of one context group
-work on the same batch, all others on batches of their own.
+work on the same batch, all others on batches of their own. Weights are spread over shards and
+context together, since a context group holds one copy anyway.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Layout:
         data_processes: Different batches of a step.
         sharded: Whether each process holds a part of every weight.
         context: Processes that share a video.
-        mesh: Axes ``copies``, ``shards``, ``context``; None for a single process.
+        mesh: Axes ``copies``, ``shards``, ``ring``, ``ulysses``; None for a single process.
     """
 
     data_rank: int = 0
@@ -63,8 +64,9 @@ def layout_of(run: RunConfig, accelerator: Accelerator) -> Layout:
         return Layout()
     mesh = init_device_mesh(
         accelerator.device.type,
-        (copies, shards, run.context),
-        mesh_dim_names=("copies", "shards", "context"),
+        (copies, shards, 1, run.context),
+        # The names that diffusers gives to the two axes of a context group.
+        mesh_dim_names=("copies", "shards", "ring", "ulysses"),
     )
     return Layout(
         accelerator.process_index // run.context,
@@ -103,13 +105,10 @@ def share_videos(model: Any, layout: Layout) -> None:
     from diffusers.models._modeling_parallel import ParallelConfig
 
     assert layout.mesh is not None
-    mesh = layout.mesh["context"]
+    mesh = layout.mesh["ring", "ulysses"]
     config = ContextParallelConfig(ulysses_degree=layout.context)
-    device = torch.device(mesh.device_type)
-    ulysses = init_device_mesh(
-        mesh.device_type, config.mesh_shape, mesh_dim_names=config.mesh_dim_names
-    )
-    config.setup(mesh.get_local_rank(), layout.context, device, ulysses)
+    rank = layout.mesh["ulysses"].get_local_rank()
+    config.setup(rank, layout.context, torch.device(mesh.device_type), mesh)
     for module in model.modules():
         processor: Any = getattr(module, "processor", None)
         if hasattr(processor, "_parallel_config"):
@@ -122,9 +121,13 @@ def sum_gradients(parameters: list[tuple[str, nn.Parameter]], layout: Layout) ->
 
     Each process of a context group has the gradient of its own tokens.
     """
-    if layout.context == 1 or layout.sharded:
+    if layout.context == 1:
         return
     for _, parameter in parameters:
+        if layout.sharded:  # averaged over all processes already
+            if parameter.grad is not None:
+                parameter.grad *= layout.context
+            continue
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         dist.all_reduce(parameter.grad)
@@ -148,8 +151,11 @@ def whole(tensor: Tensor) -> Tensor:
 def _shard(model: Any, layout: Layout, device: torch.device) -> nn.Module:
     """FSDP2: each block gathers its weights when it runs; several copies make it HSDP."""
     assert layout.mesh is not None
-    axes = ("copies", "shards") if layout.mesh["copies"].size() > 1 else ("shards",)
-    mesh = layout.mesh[axes if len(axes) > 1 else axes[0]]
+    copies = layout.mesh["copies"].size()
+    weights = init_device_mesh(
+        device.type, (copies, layout.mesh.size() // copies), mesh_dim_names=("copies", "weights")
+    )
+    mesh = weights if copies > 1 else weights["weights"]
     model.to(device)
     for block in model.expert_blocks:
         fully_shard(block, mesh=mesh)
