@@ -1,6 +1,7 @@
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+
 from tests.training.tuning_tiny import VARIANTS, write_dataset
 
 

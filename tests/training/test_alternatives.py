@@ -2,8 +2,8 @@ from typing import get_args
 
 import pytest
 import torch
-from tests.training.tuning_tiny import GOLDEN, VARIANTS, metrics_of, recipe_of
 
+from tests.training.tuning_tiny import GOLDEN, VARIANTS, metrics_of, recipe_of
 from vap.hub import load_transformer
 from vap.models.expert import is_expert_name
 from vap.training.alternatives.single_branch import tie_branches

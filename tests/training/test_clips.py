@@ -1,6 +1,6 @@
 import torch
-from tests.training.tuning_tiny import recipe_of
 
+from tests.training.tuning_tiny import recipe_of
 from vap.data.encoded import EncodedClips
 from vap.training.clips import PairedClips, read_rows
 

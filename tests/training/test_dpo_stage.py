@@ -1,8 +1,8 @@
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.training.tuning_tiny import VARIANTS, metrics_of, recipe_of
 
+from tests.training.tuning_tiny import VARIANTS, metrics_of, recipe_of
 from vap.training.alternatives.lora import without_updates
 from vap.training.stages import run_recipe
 from vap.training.stages.dpo import DPOTask

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.training.tuning_tiny import metrics_of, recipe_of
 
+from tests.training.tuning_tiny import metrics_of, recipe_of
 from vap.training.stages import run_recipe
 
 PROCESSES = 2

@@ -2,8 +2,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.training.tuning_tiny import GOLDEN, VARIANTS, recipe_of
 
+from tests.training.tuning_tiny import GOLDEN, VARIANTS, recipe_of
 from vap.hub import RELEASED
 from vap.training.architectures import weightless
 from vap.training.config import load_recipe

@@ -7,8 +7,8 @@ import signal
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.training.tuning_tiny import metrics_of, recipe_of
 
+from tests.training.tuning_tiny import metrics_of, recipe_of
 from vap.training.stages import run_recipe
 
 LOOP = {"steps": 12, "batch_size": 2, "checkpoint_every": 2}

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.training.tuning_tiny import GOLDEN, VARIANTS, metrics_of, recipe_of
 
+from tests.training.tuning_tiny import GOLDEN, VARIANTS, metrics_of, recipe_of
 from vap.hub import load_transformer
 from vap.models.expert import is_expert_name
 from vap.training.stages import run_recipe

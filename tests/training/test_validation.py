@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from tests.data.encoding import SIZES, job_of, written_rows
 from tests.training.tuning_tiny import metrics_of, recipe_of
-
 from vap.data.encode import run_job
 from vap.data.table import Table, write_table
 from vap.media import read_clip
