@@ -27,8 +27,8 @@ def written_rows(folder: Path, count: int = 5, size: tuple[int, int] = (36, 54))
     return rows
 
 
-def job_of(rows: list[ClipRow], root: Path, output: Path, model: str = "wan") -> EncodeJob:
-    settings = EncodeSettings(
-        str(GOLDEN / model), (SIZES[model],), shard_size=2, stored_as="float32"
-    )
+def job_of(
+    rows: list[ClipRow], root: Path, output: Path, model: str = "wan", shard_size: int = 2
+) -> EncodeJob:
+    settings = EncodeSettings(str(GOLDEN / model), (SIZES[model],), 16.0, shard_size, "float32")
     return plan_job(rows, settings, root, output)

@@ -59,26 +59,27 @@ def test_a_clip_is_stored_as_its_pipeline_encodes_it(model, clips, tmp_path) -> 
     torch.testing.assert_close(stored.empty_text(), empty.tensors["text"][0], rtol=0, atol=0)
 
 
-def test_killed_ten_times_it_ends_with_the_shards_of_an_unbroken_run(
-    clips, unbroken, tmp_path
-) -> None:
-    folder, rows = clips
-    job = job_of(rows, folder, tmp_path)
+def test_killed_ten_times_it_ends_with_the_shards_of_an_unbroken_run(tmp_path) -> None:
+    rows = written_rows(tmp_path / "clips", 2 * KILLS)
+    places = [tmp_path / name for name in ("unbroken", "killed")]
+    unbroken, killed = (job_of(rows, tmp_path / "clips", o, shard_size=1) for o in places)
+    run_job(unbroken)
     # A server that has the modules loaded forks the processes that are killed.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["vap.data.encode", "vap.data.encoders"])
-    survived = 0
     for kill in range(KILLS):
-        process = context.Process(target=run_job, args=(job,))
+        left = len(killed.missing())
+        process = context.Process(target=run_job, args=(killed,))
         process.start()
-        process.join(timeout=0.3 + 0.25 * kill)
-        survived += process.exitcode == 0
-        if process.is_alive():
-            os.kill(process.pid, signal.SIGKILL)
-            process.join()
-    assert survived < KILLS
-    run_job(job)
-    assert contents(tmp_path) == contents(unbroken.output)
+        while process.is_alive() and len(killed.missing()) == left:
+            time.sleep(0.001)
+        time.sleep(0.004 * kill)  # so that not all are killed at the same place of a shard
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    assert killed.missing()
+    run_job(killed)
+    assert contents(killed.output) == contents(unbroken.output)
 
 
 def test_workers_write_the_shards_that_one_process_writes(clips, unbroken, tmp_path) -> None:

@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import time
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from safetensors.torch import load_file
 from tests.training.tuning_tiny import metrics_of, recipe_of
 from vap.training.stages import run_recipe
 
-LOOP = {"steps": 12, "batch_size": 2, "checkpoint_every": 2}
+STEPS = 40
+LOOP = {"steps": STEPS, "batch_size": 2, "checkpoint_every": 4}
 CHANGES = {
     "loop": LOOP,
     "data": {"references": 3, "reference_drop": 0.3, "caption_drop": 0.3},
@@ -34,6 +36,11 @@ def run_quietly(recipe):
     run_recipe(recipe)
 
 
+def lines_of(output):
+    log = output / "metrics.jsonl"
+    return log.read_bytes().count(b"\n") if log.is_file() else 0
+
+
 @pytest.fixture(scope="module")
 def unbroken(datasets, tmp_path_factory):
     output = tmp_path_factory.mktemp("unbroken")
@@ -47,19 +54,22 @@ def test_killed_and_continued_it_ends_with_the_same_bits(datasets, unbroken, tmp
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["vap.training.stages.sft", "vap.training.alternatives.lora"])
     reached = []
-    for kill in range(6):
+    for line in (2, 5, 11, 18, 27, 38):
         process = context.Process(target=run_quietly, args=(recipe,))
         process.start()
-        process.join(timeout=1.0 + 0.3 * kill)
-        if process.is_alive():
-            os.kill(process.pid, signal.SIGKILL)
-            process.join()
+        while process.is_alive() and lines_of(tmp_path) < line:
+            time.sleep(0.002)
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
         state = tmp_path / "checkpoint" / "state.json"
         reached.append(json.loads(state.read_text())["step"] if state.is_file() else 0)
     assert reached == sorted(reached)
+    assert reached[-1] > reached[0]
+    assert reached[-1] < STEPS
     run_recipe(recipe)
     assert same_weights(tmp_path, unbroken)
-    assert [line["step"] for line in metrics_of(tmp_path)] == list(range(1, 13))
+    assert [line["step"] for line in metrics_of(tmp_path)] == list(range(1, STEPS + 1))
     for line, expected in zip(metrics_of(tmp_path), metrics_of(unbroken), strict=True):
         assert line["loss"] == expected["loss"]
 
