@@ -111,6 +111,17 @@ def test_two_processes_share_each_video_and_train_as_one(variant, datasets, tmp_
     assert_same_training(shared, tmp_path / "one")
 
 
+def test_shards_of_mixed_precision_train_as_one_process(datasets, tmp_path) -> None:
+    together, alone = tmp_path / "together", tmp_path / "alone"
+    changes = {"precision": "bf16"}
+    run_together(trained(datasets, together, "wan", {"sharding": "fsdp"}, **changes), tmp_path)
+    run_recipe(trained(datasets, alone, "wan", {"accumulate": 2}, **changes))
+    for line, expected in zip(metrics_of(together), metrics_of(alone), strict=True):
+        assert line["loss"] == pytest.approx(expected["loss"], rel=1e-2)
+    saved = load_file(together / "expert.safetensors")
+    assert {tensor.dtype for tensor in saved.values()} == {torch.float32}
+
+
 def test_a_sharded_run_continues_where_it_stopped(datasets, alone, tmp_path) -> None:
     run = {"sharding": "fsdp"}
     (tmp_path / "a").mkdir()

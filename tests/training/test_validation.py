@@ -1,4 +1,5 @@
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from tests.training.tuning_tiny import metrics_of, recipe_of
 from vap.data.encode import run_job
 from vap.data.table import Table, write_table
 from vap.media import read_clip
+from vap.training.parallel import Layout
 from vap.training.stages import run_recipe
 
 
@@ -68,3 +70,13 @@ def test_generating_changes_nothing_of_the_training(clips, tmp_path) -> None:
 def test_a_split_without_rows_is_refused_with_the_remedy(clips, tmp_path) -> None:
     with pytest.raises(ValueError, match=r"validation\.split"):
         run_recipe(recipe(clips, tmp_path, "wan", validation={"split": "none"}))
+
+
+def test_a_model_that_is_spread_is_refused_before_it_trains(clips, tmp_path) -> None:
+    layout = Layout(data_processes=2, sharded=True)
+    with (
+        patch("vap.training.trainer.layout_of", return_value=layout),
+        pytest.raises(ValueError, match=r"validation\.every to 0"),
+    ):
+        run_recipe(recipe(clips, tmp_path, "wan"))
+    assert not (tmp_path / "metrics.jsonl").exists()

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from vap.cli.data_console import exit_codes, print_counts, progress_bars
-from vap.data.table import read_table
+from vap.data.check import load_table
 from vap.shapes import PixelShape
 
 
@@ -42,7 +42,7 @@ def encode(
         from vap.data.encode import EncodeSettings, plan_job, run_job
 
         settings = EncodeSettings(model, tuple(map(_size, size)), fps, shard_size, stored_as)
-        rows = read_table(table, on_error="skip").rows
+        rows = load_table(table, splits=None, on_error="skip").rows
         job = plan_job(rows, settings, (root or table.parent).resolve(), out.resolve())
         with progress_bars() as progress:
             if ray is None:

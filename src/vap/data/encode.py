@@ -12,7 +12,7 @@ import json
 import math
 import multiprocessing
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -280,12 +280,13 @@ def _manifest(job: EncodeJob) -> dict[str, Any]:
     """Identity of a job: same manifest, same shards."""
     from vap.data.encoders import encoders_identity
 
-    settings = replace(job.settings, model="")
+    settings = asdict(job.settings)
+    model = settings.pop("model")  # where it lies is no part of what it is
     listed = json.dumps(job.clips, ensure_ascii=False).encode()
     return {
-        **{key: value for key, value in asdict(settings).items() if key != "model"},
-        "sizes": [asdict(size) for size in settings.sizes],
-        **encoders_identity(job.settings.model),
+        **settings,
+        "sizes": list(settings["sizes"]),
+        **encoders_identity(model),
         "clips": len(job.clips),
         "clips_sha256": hashlib.sha256(listed).hexdigest(),
         "shards": job.shards,

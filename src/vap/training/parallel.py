@@ -156,7 +156,7 @@ def _shard(model: Any, layout: Layout, device: torch.device) -> nn.Module:
         device.type, (copies, layout.mesh.size() // copies), mesh_dim_names=("copies", "weights")
     )
     mesh = weights if copies > 1 else weights["weights"]
-    model.to(device)
+    # Each call moves its own weights to the device, so that no accelerator ever holds them all.
     for block in model.expert_blocks:
         fully_shard(block, mesh=mesh)
     return fully_shard(model, mesh=mesh)
