@@ -11,17 +11,12 @@ from tests.cli.running import vap
 from tests.docs.blocks import PAGES, ROOT, Block, blocks, blocks_of, named
 from tests.media.making import moving
 from vap.cli.app import app
-from vap.hub import BUNDLED_FOLDER, DEFAULT_MODEL
 from vap.media import write_video
 
 BASH, PYTHON = blocks("bash"), blocks("python")
 WITH_OPTIONS = [block for block in BASH if block.vap_commands]
 COMMAND_BLOCKS = [b for b in WITH_OPTIONS if not b.not_run]
 SETUP = ("pip", "make")
-
-needs_the_bundled_model = pytest.mark.skipif(
-    not (BUNDLED_FOLDER / DEFAULT_MODEL).is_dir(), reason="the bundled model is not here"
-)
 
 
 @pytest.fixture(scope="module")
@@ -82,14 +77,12 @@ def test_blocks_that_run_hold_only_commands_that_can(block):
         assert {words[0] for words in block.commands} <= {"vap", *SETUP}
 
 
-@needs_the_bundled_model
 @pytest.mark.parametrize("block", COMMAND_BLOCKS, ids=named)
 def test_commands_run(block, at_desk):
     for words in block.vap_commands:
         vap(*words)
 
 
-@needs_the_bundled_model
 @pytest.mark.parametrize("block", [b for b in PYTHON if b.not_run is None], ids=named)
 def test_python_runs(block, at_desk):
     exec(compile(block.code, named(block), "exec"), {})  # noqa: S102 - our own documentation
@@ -100,7 +93,6 @@ def test_python_is_python(block):
     compile(block.code, named(block), "exec")
 
 
-@needs_the_bundled_model
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_files(page):
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())

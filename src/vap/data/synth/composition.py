@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,8 @@ from vap.data.synth.subjects.catalogue import (
 
 _SMALLEST_PATCH = 8
 _SOLID = 0.5  # alpha from which a pixel counts as part of the subject
+
+_A_BEFORE_VOWEL = re.compile(r"\ba (?=[aeiou])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,8 @@ class Composition:
     def caption(self) -> str:
         """Subject and place in words: "a red owl on a beach under a yellow sky"."""
         thing = f"{self.colour} {self.subject}" if has_colour(self.subject) else self.subject
-        article = "an" if thing[0] in "aeiou" else "a"
-        return f"{article} {thing} {place(self.background, self.background_colour)}"
+        words = f"a {thing} {place(self.background, self.background_colour)}"
+        return _A_BEFORE_VOWEL.sub("an ", words)
 
     def render(self, height: int, width: int) -> Scene:
         """Draw the layers at a size in pixels."""
