@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from vap.data.encode import EncodeJob, EncodeSettings, plan_job
 from vap.data.schema import ClipRow
@@ -15,12 +16,15 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 SIZES = {"wan": PixelShape(5, 32, 48), "cogvideox": PixelShape(9, 48, 64)}
 
 
-def written_rows(folder: Path, count: int = 5, size: tuple[int, int] = (36, 54)) -> list[ClipRow]:
+def written_rows(
+    folder: Path, count: int = 5, size: tuple[int, int] = (36, 54), length: int = 7
+) -> list[ClipRow]:
     """Clips of two conditions, written to a folder."""
     rows = []
     for index in range(count):
-        frames = np.random.default_rng(index).integers(0, 255, (1, *size, 3), np.uint8)
-        frames = np.concatenate([np.roll(frames, 3 * step, axis=2) for step in range(7)])
+        noise = np.random.default_rng(index).integers(0, 255, (9, 12, 3), np.uint8)
+        picture = np.asarray(Image.fromarray(noise).resize(size[::-1], Image.Resampling.BICUBIC))
+        frames = np.stack([np.roll(picture, 3 * step, axis=1) for step in range(length)])
         write_video(folder / f"{index}.mp4", frames, 16)
         condition = f"condition {index % 2}"
         rows.append(ClipRow(f"{index}.mp4", (), f"a clip {index}", condition, "train", 50.0))
