@@ -63,7 +63,7 @@ class ModelEntry:
 def known_models() -> list[ModelEntry]:
     """Models that this version knows by name; any other folder or Hub id works too."""
     bundled = [
-        ModelEntry(folder.name, _family_of(folder), "bundled", "ships with the package")
+        ModelEntry(folder.name, family_of(folder), "bundled", "ships with the package")
         for folder in sorted(BUNDLED_FOLDER.glob("*"))
         if (folder / "model_index.json").is_file()
     ]
@@ -114,7 +114,7 @@ def check_folder(folder: Path) -> None:
         ValueError: If a file is damaged, or the folder is another kind of model.
     """
     index = _read_json(folder / "model_index.json")
-    _family_of(folder)
+    family_of(folder)
     for name, entry in index.items():
         if name.startswith("_") or not isinstance(entry, list) or not entry or entry[0] is None:
             continue
@@ -165,7 +165,7 @@ def load_pipeline(
         check_device(str(device))
     device = torch.device(device) if device is not None else default_device()
     dtype = _as_dtype(dtype) or (torch.float32 if device.type == "cpu" else torch.bfloat16)
-    family = _family_of(folder)
+    family = family_of(folder)
     dtypes: Any = dtype
     if family == "wan":
         dtypes = {"default": dtype, "vae": torch.float32, "image_encoder": torch.float32}
@@ -178,7 +178,7 @@ def load_pipeline(
 def load_transformer(name_or_path: str | Path, *, dtype: torch.dtype | None = None) -> Any:
     """Load the transformer of a model alone, in the precision that it is stored in by default."""
     folder = resolve_folder(name_or_path)
-    model_class = pipeline_class(_family_of(folder)).transformer_class
+    model_class = pipeline_class(family_of(folder)).transformer_class
     options = {} if dtype is None else {"torch_dtype": dtype}
     return model_class.from_pretrained(folder, subfolder="transformer", **options)
 
@@ -261,7 +261,13 @@ def _as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
     return chosen
 
 
-def _family_of(folder: Path) -> Family:
+def family_of(folder: Path) -> Family:
+    """The variant of a pipeline folder.
+
+    Raises:
+        FileNotFoundError: If it is no pipeline folder.
+        ValueError: If it is another kind of model.
+    """
     name = _read_json(folder / "model_index.json").get("_class_name")
     if not isinstance(name, str) or name not in _FAMILIES:
         message = (

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.ranks import gloo_rank
 from tests.training.tuning_tiny import metrics_of, recipe_of
 from vap.training.stages import run_recipe
 
@@ -16,15 +17,9 @@ PROCESSES = 2
 def one_of_many(rank: int, processes: int, rendezvous: Path, recipe) -> None:
     import os
 
-    import torch.distributed as dist
-
-    torch.set_num_threads(1)
     os.environ |= {"LOCAL_RANK": str(rank), "ACCELERATE_USE_CPU": "true"}
-    dist.init_process_group(
-        "gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=processes
-    )
-    run_recipe(recipe)
-    dist.destroy_process_group()
+    with gloo_rank(rank, processes, rendezvous):
+        run_recipe(recipe)
 
 
 def run_together(recipe, folder: Path, count: int = PROCESSES) -> Path:

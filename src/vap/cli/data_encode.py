@@ -39,8 +39,10 @@ def encode(
 ) -> None:
     """Encode every clip of a table; after an interruption, go on with what is missing."""
     with exit_codes(as_json):
+        from vap.cli.console import quiet_libraries
         from vap.data.encode import EncodeSettings, plan_job, run_job
 
+        quiet_libraries()
         settings = EncodeSettings(model, tuple(map(_size, size)), fps, shard_size, stored_as)
         rows = load_table(table, splits=None, on_error="skip").rows
         job = plan_job(rows, settings, (root or table.parent).resolve(), out.resolve())

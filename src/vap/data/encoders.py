@@ -7,8 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vap.hub import _family_of, load_pipeline, pipeline_class, resolve_folder
-from vap.prompts import Family
+from vap.hub import family_of, load_pipeline, pipeline_class, resolve_folder
 
 TEXT_TOKENS = {"wan": 512, "cogvideox": 226}
 _ENCODERS = ("vae", "text_encoder", "image_encoder", "tokenizer", "image_processor")
@@ -41,11 +40,6 @@ def encoders_identity(model: str) -> dict[str, Any]:
             elif path.suffix == ".safetensors":
                 digest.update(f"{path.name}:{path.stat().st_size}".encode())
     return {"family": family_of(folder), "encoders": digest.hexdigest()}
-
-
-def family_of(folder: Path) -> Family:
-    """The variant of a pipeline folder."""
-    return _family_of(folder)
 
 
 def _stand_in(transformer_class: Any, folder: Path) -> Any:

@@ -44,7 +44,7 @@ def weightless(model: str) -> tuple[Family, Any]:
     if model in KNOWN:
         family, config = KNOWN[model]
     else:
-        from vap.data.encoders import family_of
+        from vap.hub import family_of
 
         folder = resolve_folder(model)
         family = family_of(folder)
