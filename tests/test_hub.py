@@ -70,6 +70,23 @@ def test_a_bundled_model_is_found_by_name(monkeypatch, copy, downloads) -> None:
     assert not downloads
 
 
+def test_a_bundled_name_wins_over_a_folder_that_happens_to_be_here(
+    monkeypatch, tmp_path, copy
+) -> None:
+    folder = copy("wan")
+    monkeypatch.setattr(hub, "BUNDLED_FOLDER", folder.parent)
+    (tmp_path / "here" / "wan").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    assert hub.resolve_folder("wan") == folder
+    with pytest.raises(FileNotFoundError, match=r"model_index\.json is missing"):
+        hub.resolve_folder("./wan")
+
+
+@pytest.mark.parametrize("name", [".", "..", "demo", "wan/", ""])
+def test_no_other_name_is_a_bundled_model(name: str) -> None:
+    assert hub.bundled_model(name) is None
+
+
 def test_released_models_are_known_by_their_hub_ids() -> None:
     released = {entry.name: entry.family for entry in hub.known_models() if entry.where == "hub"}
     assert released == {

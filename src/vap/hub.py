@@ -80,19 +80,17 @@ def resolve_folder(name_or_path: str | Path) -> Path:
     """Find the pipeline folder of a model.
 
     Args:
-        name_or_path: A bundled model's name, a local folder, or a Hub id ``owner/name``. Only a
-            Hub id is ever downloaded, by the Hub's own client, into its own cache.
+        name_or_path: A bundled model's name, a local folder (``./name`` for one that is named
+            like a bundled model), or a Hub id ``owner/name``. Only a Hub id is ever downloaded,
+            by the Hub's own client, into its own cache.
 
     Raises:
         FileNotFoundError: If there is no such model, or files of it are missing.
     """
     text = str(name_or_path)
-    folder = _local_folder(name_or_path)
-    bundled = BUNDLED_FOLDER / text
-    if folder is not None:
-        chosen = folder
-    elif re.fullmatch(r"[\w.-]+", text) and bundled.is_dir():
-        chosen = bundled
+    local = bundled_model(text) or _local_folder(name_or_path)
+    if local is not None:
+        chosen = local
     elif isinstance(name_or_path, str) and _HUB_ID.fullmatch(text) and not text.startswith("."):
         chosen = _download(text)
     else:
@@ -276,6 +274,13 @@ def family_of(folder: Path) -> Family:
         )
         raise ValueError(message)
     return _FAMILIES[name]
+
+
+def bundled_model(name: str) -> Path | None:
+    """The folder of a model that ships with the package, or None."""
+    folder = BUNDLED_FOLDER / name
+    plain = folder.name == name
+    return folder if plain and (folder / "model_index.json").is_file() else None
 
 
 def _local_folder(name_or_path: str | Path) -> Path | None:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from vap.generation.request import GenerationRequest
-from vap.hub import BUNDLED_FOLDER
+from vap.hub import bundled_model
 from vap.media import InputFile, MediaError, RunRecord, read_clip, read_metadata, read_run
 from vap.media.files import hash_file
 from vap.media.records import installed_versions
@@ -32,8 +32,8 @@ def record_of(request: GenerationRequest, prompt: VideoPrompt | None) -> RunReco
         prompt: Its references as the model sees them.
     """
     folder = Path(request.model).expanduser()
-    local = folder.is_dir()
-    bundled = not local and (BUNDLED_FOLDER / request.model).is_dir()
+    bundled = bundled_model(request.model) is not None
+    local = not bundled and folder.is_dir()
     settings = {k: v for k, v in asdict(request).items() if k not in _RECORDED_ELSEWHERE}
     assert request.fps is not None
     return RunRecord(
