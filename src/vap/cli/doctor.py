@@ -14,6 +14,7 @@ from vap.cli import options
 from vap.cli.console import quiet_libraries, reporting, results, show_json
 
 _GIB = 1 << 30
+_BILLION = 1_000_000_000
 _MATRIX = {"cpu": 1024}
 _LARGE_MATRIX = 8192
 _TITLES = {
@@ -74,13 +75,13 @@ def _show(machine: dict[str, Any], reports: list[ModelReport]) -> None:
         results.print(f"\n[bold]{report.name}[/]")
         facts = {
             "makes": f"{report.size}, {report.steps} steps",
-            "parameters": f"{report.parameters / 1e9:.3g} billion",
-            "memory": f"{report.memory_gib:.1f} GiB",
+            "parameters": _count(report.parameters),
+            "memory": _gib(report.memory_gib),
             "denoising": f"about {_duration(report.seconds)}",
             "here": report.fits,
         }
         if machine["device"] != "cpu":
-            facts["memory"] += f"; {report.offloaded_gib:.1f} GiB with --offload model"
+            facts["memory"] += f"; {_gib(report.offloaded_gib)} with --offload model"
         _show_facts(facts)
     results.print("\nTimes and memory are predicted, times from the measured speed above.")
 
@@ -198,6 +199,16 @@ def _say(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(key for key, held in value.items() if held) or "nothing"
     return str(value)
+
+
+def _count(parameters: int) -> str:
+    if parameters < _BILLION:
+        return f"{parameters / 1e6:.1f} million"
+    return f"{parameters / 1e9:.1f} billion"
+
+
+def _gib(amount: float) -> str:
+    return f"{amount:.1f} GiB" if amount >= 1 else f"{amount * 1024:.0f} MiB"
 
 
 def _duration(seconds: float) -> str:
