@@ -6,6 +6,7 @@ or parameter name, as in the released checkpoints; everything here follows from 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -255,13 +256,13 @@ class ExpertMixin:
         self.register_to_config(reference_positions=reference_positions)  # type: ignore[attr-defined]
         return self
 
+    @abstractmethod
     def default_expert_depths(self, num_layers: int) -> tuple[int, ...]:
         """Depths of the released expert of this variant."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _new_expert_module(self, name: str) -> nn.Module:
         """A fresh expert twin of one of the backbone's embeddings."""
-        raise NotImplementedError
 
     def _copy_fixed_tables(self) -> None:
         """Give expert modules made without weights the tables that no file holds (positions)."""
