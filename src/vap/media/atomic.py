@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,7 +34,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
         with _placing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.touch(exist_ok=False)
+            usual = stat.S_IMODE(temporary.stat().st_mode)
             yield temporary
+            # A writer may have put a private file of its own in its place, as safetensors does.
+            temporary.chmod(usual)
             _flush(temporary)
             temporary.replace(path)
             _flush_folder(path.parent)
