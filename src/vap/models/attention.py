@@ -82,3 +82,26 @@ def check_strength(strength: float) -> None:
             "1 (the trained model)."
         )
         raise ValueError(message)
+
+
+def require_for_each_reference(
+    name: str, tokens: torch.Tensor | None, references: torch.Size, what: str
+) -> torch.Tensor:
+    """See that there is one set of tokens for each reference.
+
+    Args:
+        name: Of the argument.
+        tokens: What was given for it; ``[B, R, …]`` is wanted.
+        references: B and R.
+        what: What each reference needs, with its axes, as in ``"text, [B, R, L, D]"``.
+
+    Raises:
+        ValueError: If tokens are missing or of another B or R.
+    """
+    if tokens is None or tokens.shape[:2] != references:
+        given = "missing" if tokens is None else f"of shape {list(tokens.shape)}"
+        message = (
+            f"{name} is {given}: each reference needs its {what} with B, R = {list(references)}."
+        )
+        raise ValueError(message)
+    return tokens

@@ -19,7 +19,7 @@ from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXTran
 from diffusers.utils import apply_lora_scale
 from torch import nn
 
-from vap.models.attention import check_strength
+from vap.models.attention import check_strength, require_for_each_reference
 from vap.models.cogvideox_block import CogVideoXVideoAsPromptBlock
 from vap.models.cogvideox_rope import rotary_tables, token_grid
 from vap.models.expert import ExpertMixin, refuse_unsupported
@@ -354,13 +354,9 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
             )
             raise ValueError(message)
         references = latents.shape[:2]
-        if text is None or text.shape[:2] != references:
-            given = "missing" if text is None else f"of shape {list(text.shape)}"
-            message = (
-                f"reference_encoder_hidden_states is {given}: each reference needs its text, "
-                f"[B, R, L, D] with B, R = {list(references)}."
-            )
-            raise ValueError(message)
+        text = require_for_each_reference(
+            "reference_encoder_hidden_states", text, references, "text, [B, R, L, D]"
+        )
         streams = self._embed(self.patch_embed_mot_ref, latents.flatten(0, 1), text.flatten(0, 1))
         video, text = (tokens.unflatten(0, references).flatten(1, 2) for tokens in streams)
         return video, text

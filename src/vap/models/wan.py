@@ -20,7 +20,7 @@ from diffusers.models.transformers.transformer_wan import (
 from diffusers.utils import apply_lora_scale
 from torch import nn
 
-from vap.models.attention import check_strength
+from vap.models.attention import check_strength, require_for_each_reference
 from vap.models.expert import ExpertMixin, refuse_unsupported
 from vap.models.rope import (
     Grid,
@@ -329,22 +329,17 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
             )
             raise ValueError(message)
         references = latents.shape[:2]
-        if text is None or text.shape[:2] != references:
-            given = "missing" if text is None else f"of shape {list(text.shape)}"
-            message = (
-                f"reference_encoder_hidden_states is {given}: each reference needs its text, "
-                f"[B, R, L, D] with B, R = {list(references)}."
-            )
-            raise ValueError(message)
+        text = require_for_each_reference(
+            "reference_encoder_hidden_states", text, references, "text, [B, R, L, D]"
+        )
         if self.config.image_dim is None:
             return text, None
-        if image is None or image.shape[:2] != references:
-            given = "missing" if image is None else f"of shape {list(image.shape)}"
-            message = (
-                f"reference_encoder_hidden_states_image is {given}: each reference needs its "
-                f"image tokens, [B, R, I, D] with B, R = {list(references)}."
-            )
-            raise ValueError(message)
+        image = require_for_each_reference(
+            "reference_encoder_hidden_states_image",
+            image,
+            references,
+            "image tokens, [B, R, I, D]",
+        )
         return text, image
 
     def _head(
