@@ -87,6 +87,20 @@ def test_no_other_name_is_a_bundled_model(name: str) -> None:
     assert hub.bundled_model(name) is None
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_transformer_alone_keeps_its_stored_precision(copy, dtype: torch.dtype) -> None:
+    folder = copy("cogvideox")
+    hub.load_transformer(folder, dtype=dtype).save_pretrained(folder / "transformer")
+    assert hub.load_transformer(folder).dtype == dtype
+
+
+@pytest.mark.parametrize("wrong", [{"device": "abacus"}, {"offload": "model", "device": "cpu"}])
+def test_bad_options_are_refused_before_anything_is_downloaded(downloads, wrong: dict) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        vap.load_pipeline("owner/model", **wrong)
+    assert not downloads
+
+
 def test_released_models_are_known_by_their_hub_ids() -> None:
     released = {entry.name: entry.family for entry in hub.known_models() if entry.where == "hub"}
     assert released == {

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -87,21 +89,25 @@ def resolve_folder(name_or_path: str | Path) -> Path:
     Raises:
         FileNotFoundError: If there is no such model, or files of it are missing.
     """
+    folder = _find_folder(name_or_path)
+    check_folder(folder)
+    return folder
+
+
+def _find_folder(name_or_path: str | Path) -> Path:
+    """The folder of a model, downloaded if need be; what is in it is not looked at."""
     text = str(name_or_path)
     local = bundled_model(text) or _local_folder(name_or_path)
     if local is not None:
-        chosen = local
-    elif isinstance(name_or_path, str) and _HUB_ID.fullmatch(text) and not text.startswith("."):
-        chosen = _download(text)
-    else:
-        names = ", ".join(entry.name for entry in known_models())
-        message = (
-            f"There is no model {text!r}: no such folder, and no known name. Give a pipeline "
-            f"folder, a Hub id (owner/name), or one of: {names}."
-        )
-        raise FileNotFoundError(message)
-    check_folder(chosen)
-    return chosen
+        return local
+    if isinstance(name_or_path, str) and _HUB_ID.fullmatch(text) and not text.startswith("."):
+        return _download(text)
+    names = ", ".join(entry.name for entry in known_models())
+    message = (
+        f"There is no model {text!r}: no such folder, and no known name. Give a pipeline "
+        f"folder, a Hub id (owner/name), or one of: {names}."
+    )
+    raise FileNotFoundError(message)
 
 
 def check_folder(folder: Path) -> None:
@@ -158,11 +164,13 @@ def load_pipeline(
         FileNotFoundError: If the model or one of its files is missing.
         ValueError: If a file is damaged or does not fit.
     """
-    folder = resolve_folder(name_or_path)
+    # First what needs no model: one of these may be downloaded for hours.
     if device is not None:
         check_device(str(device))
     device = torch.device(device) if device is not None else default_device()
     dtype = _as_dtype(dtype) or (torch.float32 if device.type == "cpu" else torch.bfloat16)
+    _check_offload(offload, device)
+    folder = _find_folder(name_or_path)
     family = family_of(folder)
     dtypes: Any = dtype
     if family == "wan":
@@ -177,8 +185,21 @@ def load_transformer(name_or_path: str | Path, *, dtype: torch.dtype | None = No
     """Load the transformer of a model alone, in the precision that it is stored in by default."""
     folder = resolve_folder(name_or_path)
     model_class = pipeline_class(family_of(folder)).transformer_class
-    options = {} if dtype is None else {"torch_dtype": dtype}
-    return model_class.from_pretrained(folder, subfolder="transformer", **options)
+    return model_class.from_pretrained(
+        folder, subfolder="transformer", dtype=dtype or _stored_dtype(folder / "transformer")
+    )
+
+
+def _stored_dtype(folder: Path) -> torch.dtype:
+    """Precision that most of a component's weights are stored in; diffusers loads float32."""
+    elements: Counter[str] = Counter()
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 - not a dict
+                stored = tensors.get_slice(name)
+                elements[stored.get_dtype()] += math.prod(stored.get_shape())
+    ((most, _),) = elements.most_common(1)
+    return {"F16": torch.float16, "BF16": torch.bfloat16}.get(most, torch.float32)
 
 
 def pipeline_class(family: Family) -> Any:
@@ -197,23 +218,28 @@ def default_device() -> torch.device:
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
-def _place(pipeline: Any, device: torch.device, offload: Offload | None) -> Any:
+def _check_offload(offload: Offload | None, device: torch.device) -> None:
     if offload is None:
-        return _settled(pipeline) if device.type == "cpu" else pipeline.to(device)
+        return
     if device.type == "cpu":
         message = (
             f"offload={offload!r} needs an accelerator, and the device is the CPU. Leave it out."
         )
         raise ValueError(message)
+    if offload not in get_args(Offload):
+        message = f"offload={offload!r} is unknown. Use 'model', 'group' or 'sequential'."
+        raise ValueError(message)
+
+
+def _place(pipeline: Any, device: torch.device, offload: Offload | None) -> Any:
+    if offload is None:
+        return _settled(pipeline) if device.type == "cpu" else pipeline.to(device)
     if offload == "model":
         pipeline.enable_model_cpu_offload(device=device)
     elif offload == "sequential":
         pipeline.enable_sequential_cpu_offload(device=device)
-    elif offload == "group":
-        _stream_in(pipeline, device)
     else:
-        message = f"offload={offload!r} is unknown. Use 'model', 'group' or 'sequential'."
-        raise ValueError(message)
+        _stream_in(pipeline, device)
     return pipeline
 
 

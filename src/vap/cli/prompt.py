@@ -42,7 +42,6 @@ def encode(
         quiet_libraries()
         import torch
 
-        from vap.devices import check_device
         from vap.generation.request import check_place
         from vap.hub import DEFAULT_MODEL, load_pipeline
         from vap.media import probe_clip
@@ -50,8 +49,6 @@ def encode(
         check_place(output)
         for path in reference:
             probe_clip(path)
-        if device is not None:
-            check_device(device)
         pipeline = load_pipeline(model or DEFAULT_MODEL, dtype=dtype, device=device)
         prompt = pipeline.encode_video_prompt(
             list(reference),
