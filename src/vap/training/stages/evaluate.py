@@ -18,10 +18,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from vap.data.synth import SynthPair, sample_pair
+from vap.data.synth import SynthPair
 from vap.hub import load_pipeline
 from vap.media import SheetRow, write_sheet
 from vap.training.config import EvaluateStage
+from vap.training.stages.latents import render_pairs
 from vap.training.stages.vae import to_video
 
 _LOGGER = logging.getLogger(__name__)
@@ -140,17 +141,9 @@ def _try(pipeline: Any, recipe: EvaluateStage, condition: str, index: int) -> _T
 
 
 def _pair(recipe: EvaluateStage, condition: str, index: int) -> SynthPair:
-    render = recipe.render
-    return sample_pair(
-        recipe.seed,
-        index,
-        split=render.split,
-        height=render.height,
-        width=render.width,
-        frames=render.frames,
-        effect_in_caption=1.0,
-        conditions=[condition],
-    )
+    render = recipe.render.model_copy(update={"conditions": (condition,)})
+    (pair,) = render_pairs(render, recipe.seed, range(index, index + 1))
+    return pair
 
 
 def _generate(
