@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+
+TEXT_TOKENS: Mapping[str, int] = MappingProxyType({"wan": 512, "cogvideox": 226})
+"""Text tokens of a caption, by variant: shorter ones are padded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 from diffusers.models.attention_dispatch import dispatch_attention_fn
+
+Coupling: TypeAlias = Literal["joint", "one-way", "addition"]
+"""How the streams meet: both in one attention, as in the paper; the target attends to a reference
+that does not see it; or the reference stream is added without attention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +22,56 @@ class Projections:
     key: torch.Tensor
     value: torch.Tensor
 
+    def without_queries(self) -> Projections:
+        """The same keys and values, for no token to ask: ``query`` is ``[B, 0, heads, d]``."""
+        return Projections(self.query[:, :0].clone(), self.key, self.value)
+
+
+class SharedAttention(ABC):
+    """Attention over tokens that are spread over processes; given in place of a parallel_config."""
+
+    @abstractmethod
+    def attend(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, backend: Any
+    ) -> torch.Tensor:
+        """Attention of this process's queries to the tokens of all: each ``[B, N, heads, d]``."""
+
+
+def attend(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    *,
+    backend: Any = None,
+    parallel_config: Any = None,
+) -> torch.Tensor:
+    """Full, unmasked attention.
+
+    Args:
+        query: ``[B, N, heads, d]``.
+        key: ``[B, M, heads, d]``.
+        value: Likewise.
+        backend: Attention backend name, as in diffusers' dispatcher, or a function of query, key
+            and value that takes its place wherever one process has all tokens.
+        parallel_config: Context-parallel configuration as in diffusers' dispatcher, or a
+            :class:`SharedAttention`.
+
+    Returns:
+        ``[B, N, heads, d]``.
+    """
+    if callable(backend):
+        if parallel_config is None:
+            return backend(query, key, value)
+        backend = None  # what is spread over processes needs one that knows of them
+    if isinstance(parallel_config, SharedAttention):
+        return parallel_config.attend(query, key, value, backend)
+    return dispatch_attention_fn(
+        query, key, value, backend=backend, parallel_config=parallel_config
+    )
+
 
 def joint_attention(
-    target: Projections,
-    reference: Projections,
+    streams: list[Projections],
     *,
     strength: float = 1.0,
     reference_output: bool = True,
@@ -35,39 +86,42 @@ def joint_attention(
     fast attention kernels.
 
     Args:
-        target: The target stream, N tokens.
-        reference: The reference stream, M tokens.
+        streams: The target, N tokens, and the reference, M tokens. The list is emptied: joined
+            tensors take the place of the streams' own one by one, so that, where nobody else
+            holds these, memory need not have room for all of both.
         strength: How much the target reads the reference, 0 … 1.
         reference_output: False where nothing reads the reference stream any more; its queries
             are then left out.
-        backend: Attention backend name, as in diffusers' dispatcher.
-        parallel_config: Context-parallel configuration, as in diffusers' dispatcher.
+        backend: As for :func:`attend`.
+        parallel_config: Likewise.
 
     Returns:
         Target output ``[B, N, heads, d]`` and reference output ``[B, M, heads, d]`` or None.
     """
+    target, reference = streams
+    streams.clear()
+    how: dict[str, Any] = {"backend": backend, "parallel_config": parallel_config}
+    alone = attend(target.query, target.key, target.value, **how) if strength < 1.0 else None
     tokens = target.query.shape[1]
-    # Ulysses exchanges heads for tokens assuming as many queries as keys.
-    all_queries = reference_output or parallel_config is not None
-    query = torch.cat([target.query, reference.query], dim=1) if all_queries else target.query
-    output = dispatch_attention_fn(
-        query,
-        torch.cat([target.key, reference.key], dim=1),
-        torch.cat([target.value, reference.value], dim=1),
-        backend=backend,
-        parallel_config=parallel_config,
+    # Diffusers' Ulysses exchanges heads for tokens assuming as many queries as keys.
+    all_queries = reference_output or not (
+        parallel_config is None or isinstance(parallel_config, SharedAttention)
     )
+    queries = [target.query, reference.query] if all_queries else [target.query]
+    keys, values = [target.key, reference.key], [target.value, reference.value]
+    del target, reference
+    output = attend(_joined(queries), _joined(keys), _joined(values), **how)
     target_output = output[:, :tokens]
-    if strength < 1.0:
-        alone = dispatch_attention_fn(
-            target.query,
-            target.key,
-            target.value,
-            backend=backend,
-            parallel_config=parallel_config,
-        )
+    if alone is not None:
         target_output = torch.lerp(alone, target_output, strength)
     return target_output, output[:, tokens:] if reference_output else None
+
+
+def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
+    """Parts ``[B, …, heads, d]`` one after the other; the list is emptied, to let go of them."""
+    whole = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+    parts.clear()
+    return whole
 
 
 def check_strength(strength: float) -> None:

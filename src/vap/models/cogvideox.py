@@ -8,6 +8,7 @@ parameters carry the released suffix ``_mot_ref`` beside their backbone twins.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -23,6 +24,7 @@ from vap.models.attention import check_strength, require_for_each_reference
 from vap.models.cogvideox_block import CogVideoXVideoAsPromptBlock
 from vap.models.cogvideox_rope import rotary_tables, token_grid
 from vap.models.expert import ExpertMixin, refuse_unsupported
+from vap.models.memory import BlockMemory, GenerationMemory, StepMemory
 from vap.models.rope import ReferencePositions, RotaryTable, check_reference_positions
 
 _STOCK_ARGUMENTS = tuple(inspect.signature(CogVideoXTransformer3DModel.__init__).parameters)[1:]
@@ -252,6 +254,8 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
         reference_strength: float = 1.0,
         attention_kwargs: dict[str, Any] | None = None,
         return_dict: bool = True,
+        memory: GenerationMemory | None = None,
+        step: StepMemory | None = None,
     ) -> Transformer2DModelOutput | tuple[torch.Tensor]:
         """Predict the velocity of the target.
 
@@ -272,6 +276,10 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
             reference_strength: 0 … 1, see :func:`vap.models.attention.joint_attention`.
             attention_kwargs: ``scale`` is the LoRA scale.
             return_dict: Whether to return an output object or a tuple.
+            memory: What this pass of guidance keeps over the steps (the embedded references),
+                see :mod:`vap.models.memory`; not used where gradients are wanted.
+            step: What the passes do with the reference stream; text takes part in the first
+                self-attention already, so that no work is shared.
 
         Returns:
             Prediction ``[B, F, C_out, H, W]``.
@@ -288,11 +296,18 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
         video, text = self._embed(self.patch_embed, hidden_states, encoder_hidden_states)
         # No reference is a stream of batch zero, which keeps every block's outputs tensors.
         reference, reference_temb = (video[:0], text[:0]), None
+        kept: Sequence[BlockMemory | None] = [None] * len(self.transformer_blocks)
         if reference_hidden_states is not None:
             self.require_expert()
-            reference = self._embed_references(
-                reference_hidden_states, reference_encoder_hidden_states, size
-            )
+            if memory is None or torch.is_grad_enabled():
+                memory = GenerationMemory()
+            given = (reference_hidden_states, reference_encoder_hidden_states)
+            memory.of((size, *given), len(self.transformer_blocks))
+            memory.use_references("run" if step is None else step.use)
+            kept = memory.blocks
+            if memory.conditions is None:
+                memory.conditions = self._embed_references(*given, size)
+            reference = memory.conditions
             reference_time = timestep if reference_timestep is None else reference_timestep
             reference_temb = self._embed_time(
                 self.time_embedding_mot_ref, reference_time, timestep_cond, ofs, dtype
@@ -307,12 +322,12 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
         checkpointing = torch.is_grad_enabled() and self.gradient_checkpointing
         conditions = temb, image_rotary_emb, attention_kwargs
         reference_conditions = reference_temb, reference_rotary_emb, reference_strength
-        for block in self.transformer_blocks:
+        for block, block_memory in zip(self.transformer_blocks, kept, strict=True):
             arguments = (video, text, *conditions, *reference, *reference_conditions)
             if checkpointing:
                 video, text, *rest = self._gradient_checkpointing_func(block, *arguments)
             else:
-                video, text, *rest = block(*arguments)
+                video, text, *rest = block(*arguments, memory=block_memory)
             # A cache that skips a block returns the target alone.
             reference = rest or reference
 

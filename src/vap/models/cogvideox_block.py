@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
-from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.attention_processor import Attention
 from diffusers.models.embeddings import apply_rotary_emb
 from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBlock
 from torch import nn
 
-from vap.models.attention import Projections, joint_attention
+from vap.models.attention import Coupling, Projections, attend, joint_attention
+from vap.models.memory import BlockMemory
 from vap.models.rope import RotaryTable
 
 
@@ -21,7 +21,12 @@ class CogVideoXJointAttnProcessor:
 
     Stock CogVideoX calls torch's attention itself; this goes through diffusers' dispatcher, which
     brings attention backends and context parallelism, and the same bits by default.
+
+    Attributes:
+        coupling: How the streams meet.
     """
+
+    coupling: Coupling = "joint"
 
     _attention_backend = None
     _parallel_config = None
@@ -38,6 +43,7 @@ class CogVideoXJointAttnProcessor:
         reference_rotary_emb: RotaryTable | None = None,
         reference_strength: float = 1.0,
         reference_output: bool = True,
+        memory: BlockMemory | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """Attend.
 
@@ -52,6 +58,7 @@ class CogVideoXJointAttnProcessor:
             reference_rotary_emb: Tables of their video tokens ``[R·N, d]``.
             reference_strength: 0 … 1.
             reference_output: Whether the reference stream is read again later.
+            memory: Where the references' projections are kept or read, if they are.
 
         Returns:
             Target video and text, of the inputs' shapes; then, where the reference is given and
@@ -66,7 +73,7 @@ class CogVideoXJointAttnProcessor:
         text_tokens = encoder_hidden_states.shape[1]
         target = _project(attn, encoder_hidden_states, hidden_states, image_rotary_emb)
         if reference_hidden_states is None or reference_encoder_hidden_states is None:
-            attended = dispatch_attention_fn(
+            attended = attend(
                 target.query,
                 target.key,
                 target.value,
@@ -76,14 +83,20 @@ class CogVideoXJointAttnProcessor:
             return _output(attn, attended, text_tokens)
 
         (expert,) = attn.expert
-        attended, reference_attended = joint_attention(
-            target,
-            _project(
+        reference = None if memory is None else memory.reference
+        if reference is None:
+            reference = _project(
                 expert,
                 reference_encoder_hidden_states,
                 reference_hidden_states,
                 reference_rotary_emb,
-            ),
+            )
+            if memory is not None:
+                memory.reference = reference
+        streams = [target, reference]
+        del target, reference
+        attended, reference_attended = joint_attention(
+            streams,
             strength=reference_strength,
             reference_output=reference_output,
             backend=self._attention_backend,
@@ -107,8 +120,7 @@ class CogVideoXVideoAsPromptBlock(CogVideoXBlock):
         super().__init__(**design)
         self.attn1.set_processor(CogVideoXJointAttnProcessor())
         self._design = design
-        self.has_expert = False
-        self.is_last_expert = False
+        self.has_expert = self.is_first_expert = self.is_last_expert = False
 
     def add_expert(self) -> None:
         """Add the expert: the modules of a second stock block, freshly initialised."""
@@ -127,7 +139,7 @@ class CogVideoXVideoAsPromptBlock(CogVideoXBlock):
             return
         del self.norm1_mot_ref, self.attn1_mot_ref, self.norm2_mot_ref, self.ff_mot_ref
         del self.attn1.expert
-        self.has_expert = self.is_last_expert = False
+        self.has_expert = self.is_first_expert = self.is_last_expert = False
 
     def forward(
         self,
@@ -141,6 +153,7 @@ class CogVideoXVideoAsPromptBlock(CogVideoXBlock):
         reference_temb: torch.Tensor | None = None,
         reference_rotary_emb: RotaryTable | None = None,
         reference_strength: float = 1.0,
+        memory: BlockMemory | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Advance both streams by one block.
 
@@ -156,6 +169,7 @@ class CogVideoXVideoAsPromptBlock(CogVideoXBlock):
             reference_temb: Their time embedding ``[B, D_time]``.
             reference_rotary_emb: Tables of their video tokens ``[R·N, d]``.
             reference_strength: 0 … 1.
+            memory: What this block keeps over the steps of a generation.
 
         Returns:
             Video and text of the target, video and text of the references; the references
@@ -168,10 +182,15 @@ class CogVideoXVideoAsPromptBlock(CogVideoXBlock):
             )
             return *target, *reference
 
+        memory = BlockMemory() if memory is None else memory
         video, text, *gates = self.norm1(hidden_states, encoder_hidden_states, temb)
-        reference_video, reference_text, *reference_gates = self.norm1_mot_ref(
-            *reference, reference_temb
-        )
+        reference_video, reference_text, reference_gates = *reference, []
+        if not memory.reads:
+            memory.reference = None
+            reference_video, reference_text, *reference_gates = self.norm1_mot_ref(
+                *reference, reference_temb
+            )
+        alone = memory.reads or self.is_last_expert
         attended = self.attn1(
             hidden_states=video,
             encoder_hidden_states=text,
@@ -180,12 +199,15 @@ class CogVideoXVideoAsPromptBlock(CogVideoXBlock):
             reference_encoder_hidden_states=reference_text,
             reference_rotary_emb=reference_rotary_emb,
             reference_strength=reference_strength,
-            reference_output=not self.is_last_expert,
+            reference_output=not alone,
+            **({"memory": memory} if memory.keeps else {}),
             **(attention_kwargs or {}),
         )
+        if memory.keeps:
+            memory.drop_queries()
         target = _gated((hidden_states, encoder_hidden_states), attended[:2], gates)
         target = _feed_forward(self.norm2, self.ff, *target, temb)
-        if not self.is_last_expert:
+        if not alone:
             reference = _gated(reference, attended[2:], reference_gates)
             reference = _feed_forward(
                 self.norm2_mot_ref, self.ff_mot_ref, *reference, reference_temb

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import nn
 
+from vap.models.attention import Coupling
 from vap.models.expert_file import read_expert, read_expert_info, write_expert
 from vap.models.rope import ReferencePositions, check_reference_positions
 
@@ -98,6 +99,12 @@ class ExpertMixin:
         return tuple(self.config.block_idx_with_mot_ref or ())  # type: ignore[attr-defined]
 
     @property
+    def coupling(self) -> Coupling:
+        """How target and references meet; ``joint`` without an expert."""
+        coupled = (self.expert_blocks[depth].attn1.processor for depth in self.expert_depths)
+        return next((processor.coupling for processor in coupled), "joint")
+
+    @property
     def expert_blocks(self) -> Sequence[Any]:
         """The backbone's blocks, coupled or not."""
         return getattr(self, self._blocks_name)
@@ -139,6 +146,7 @@ class ExpertMixin:
             setattr(self, name + EXPERT_SUFFIX, self._new_expert_module(name))
         for depth in chosen:
             self.expert_blocks[depth].add_expert()
+        self.expert_blocks[chosen[0]].is_first_expert = True
         self.expert_blocks[chosen[-1]].is_last_expert = True
         self.register_to_config(block_idx_with_mot_ref=chosen)  # type: ignore[attr-defined]
         return self

@@ -22,44 +22,19 @@ from torch import nn
 
 from vap.models.attention import check_strength, require_for_each_reference
 from vap.models.expert import ExpertMixin, refuse_unsupported
-from vap.models.rope import (
-    Grid,
-    ReferencePositions,
-    RotaryTable,
-    check_reference_positions,
-    reference_grid,
-    rotary_table,
-)
+from vap.models.memory import GenerationMemory, ReferenceUse, StepMemory
+from vap.models.rope import ReferencePositions, check_reference_positions
 from vap.models.wan_block import WanVideoAsPromptBlock
+from vap.models.wan_conditions import (
+    Conditions,
+    ReferenceConditions,
+    WanReferenceRotaryEmbedding,
+    embed_context,
+    embed_time,
+    patch_tokens,
+)
 
 _STOCK_ARGUMENTS = tuple(inspect.signature(WanTransformer3DModel.__init__).parameters)[1:]
-
-
-class WanReferenceRotaryEmbedding(nn.Module):
-    """Rotary tables of the reference videos, placed by the temporal bias."""
-
-    def __init__(self, head_dim: int, patch_size: tuple[int, int, int]) -> None:
-        super().__init__()
-        space = 2 * (head_dim // 6)
-        self.dims = (head_dim - 2 * space, space, space)
-        self.patch_size = patch_size
-
-    def forward(self, reference: torch.Tensor, mode: ReferencePositions) -> RotaryTable:
-        """Tables for latents ``[B, R, C, F, H, W]``: cosines and sines ``[R, N, 1, d]``."""
-        count = reference.shape[1]
-        axes = [
-            torch.arange(size // patch, device=reference.device)
-            for size, patch in zip(reference.shape[3:], self.patch_size, strict=True)
-        ]
-        target = Grid(*axes)
-        # As stock, angles are float64 wherever the device has it.
-        precision = torch.float32 if reference.device.type == "mps" else torch.float64
-        tables = [
-            rotary_table(reference_grid(target, i, count, mode), self.dims, precision)
-            for i in range(count)
-        ]
-        cosines, sines = zip(*tables, strict=True)
-        return torch.stack(cosines).unsqueeze(2), torch.stack(sines).unsqueeze(2)
 
 
 class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
@@ -210,6 +185,8 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
         reference_strength: float = 1.0,
         return_dict: bool = True,
         attention_kwargs: dict[str, Any] | None = None,  # noqa: ARG002 - read by the decorator
+        memory: GenerationMemory | None = None,
+        step: StepMemory | None = None,
     ) -> Transformer2DModelOutput | tuple[torch.Tensor]:
         """Predict the velocity of the target.
 
@@ -227,6 +204,9 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
             reference_strength: 0 … 1, see :func:`vap.models.attention.joint_attention`.
             return_dict: Whether to return an output object or a tuple.
             attention_kwargs: ``scale`` is the LoRA scale.
+            memory: What this pass of guidance keeps over the steps, see
+                :mod:`vap.models.memory`; not used where gradients are wanted.
+            step: What the passes share at this step; they must differ in nothing but texts.
 
         Returns:
             Prediction ``[B, C_out, F, H, W]``.
@@ -238,29 +218,40 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
         check_strength(reference_strength)
         if reference_strength == 0.0:
             reference_hidden_states = None
-        size = hidden_states.shape[2:]
-        rotary = self.rope(hidden_states)
-        temb, modulation, context = self._embed_conditions(
-            self.condition_embedder, timestep, encoder_hidden_states, encoder_hidden_states_image
-        )
-        hidden_states = _tokens(self.patch_embedding, hidden_states)
-        reference = self._embed_reference(
+        if memory is None or torch.is_grad_enabled():
+            memory, step = GenerationMemory(), None
+        given = (
+            encoder_hidden_states,
+            encoder_hidden_states_image,
             reference_hidden_states,
             reference_encoder_hidden_states,
             reference_encoder_hidden_states_image,
             reference_timestep,
-            like=hidden_states,
         )
+        memory.of((hidden_states.shape, *given), len(self.blocks))
+        if memory.conditions is None:
+            memory.conditions = self._conditions(hidden_states, *given)
+        conditions: Conditions = memory.conditions
+        memory.use_references(self._reference_use(step))
+        size = hidden_states.shape[2:]
+        temb, modulation = embed_time(self.condition_embedder, timestep, encoder_hidden_states)
+        hidden_states = patch_tokens(self.patch_embedding, hidden_states)
+        reference = conditions.reference
+        if reference is None:
+            # No reference is a stream of batch zero, which keeps every block's outputs tensors.
+            reference = ReferenceConditions(hidden_states[:0], None, None, None)
         checkpointing = torch.is_grad_enabled() and self.gradient_checkpointing
-        reference_tokens, *reference_conditions = reference
-        for block in self.blocks:
+        reference_tokens = reference.tokens
+        for depth, (block, kept) in enumerate(zip(self.blocks, memory.blocks, strict=True)):
             arguments = (
                 hidden_states,
-                context,
+                conditions.context,
                 modulation,
-                rotary,
+                conditions.rotary,
                 reference_tokens,
-                *reference_conditions,
+                reference.context,
+                reference.modulation,
+                reference.rotary,
                 reference_strength,
             )
             if checkpointing:
@@ -268,55 +259,67 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
                     block, *arguments
                 )
             else:
-                hidden_states, reference_tokens = block(*arguments)
+                hidden_states, reference_tokens = block(
+                    *arguments, memory=kept, step=step if depth == 0 else None
+                )
         output = self._head(hidden_states, temb, size)
         return Transformer2DModelOutput(sample=output) if return_dict else (output,)
 
-    def _embed_conditions(
+    def _reference_use(self, step: StepMemory | None) -> ReferenceUse:
+        """What a forward does with the reference stream.
+
+        References that never see the target run at the first step alone: their time is constant.
+        """
+        if step is None:
+            return "run"
+        return "read" if self.coupling == "one-way" else step.use
+
+    def _conditions(
         self,
-        embedder: nn.Module,
-        timestep: torch.Tensor,
+        latents: torch.Tensor,
         text: torch.Tensor,
         image: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Time embedding ``[B, D]``, modulation ``[B, 6, D]``, image and text tokens."""
-        if image is not None and self.config.pos_embed_seq_len is not None:
-            # The stock embedder wants first and last image as neighbours in the batch.
-            image = image.reshape(-1, self.config.pos_embed_seq_len // 2, image.shape[-1])
-        temb, modulation, text, image = embedder(timestep, text, image)
-        context = text if image is None else torch.cat([image, text], dim=1)
-        return temb, modulation.unflatten(1, (6, -1)), context
+        reference_latents: torch.Tensor | None,
+        reference_text: torch.Tensor | None,
+        reference_image: torch.Tensor | None,
+        reference_timestep: torch.Tensor | None,
+    ) -> Conditions:
+        """What of the inputs is the same at every step."""
+        reference = None
+        if reference_latents is not None:
+            self.require_expert()
+            reference = self._embed_reference(
+                reference_latents,
+                *self._check_reference(reference_latents, reference_text, reference_image),
+                reference_timestep,
+            )
+        context = embed_context(self.condition_embedder, text, image, self.config.pos_embed_seq_len)
+        return Conditions(context, self.rope(latents), reference)
 
     def _embed_reference(
         self,
-        latents: torch.Tensor | None,
-        text: torch.Tensor | None,
+        latents: torch.Tensor,
+        text: torch.Tensor,
         image: torch.Tensor | None,
         timestep: torch.Tensor | None,
-        like: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None, RotaryTable | None]:
-        """Tokens ``[B·R, N, D]``, context, modulation and rotary tables of the references.
+    ) -> ReferenceConditions:
+        """Embed the references.
 
         References are folded into the batch, so that each has its own text, image and
-        normalisation; only joint attention lays them side by side. No reference is a stream of
-        batch zero, which keeps every block's outputs tensors.
+        normalisation; only joint attention lays them side by side.
         """
-        if latents is None:
-            return like[:0], None, None, None
-        self.require_expert()
-        text, image = self._check_reference(latents, text, image)
         count = latents.shape[1]
         if timestep is None:
             timestep = latents.new_ones(latents.shape[0], dtype=torch.int64)
-        _, modulation, context = self._embed_conditions(
-            self.condition_embedder_mot_ref,
-            timestep.repeat_interleave(count),
-            text.flatten(0, 1),
-            None if image is None else image.flatten(0, 1),
+        embedder, text = self.condition_embedder_mot_ref, text.flatten(0, 1)
+        image = None if image is None else image.flatten(0, 1)
+        _, modulation = embed_time(embedder, timestep.repeat_interleave(count), text)
+        return ReferenceConditions(
+            patch_tokens(self.patch_embedding_mot_ref, latents.flatten(0, 1)),
+            embed_context(embedder, text, image, self.config.pos_embed_seq_len),
+            modulation,
+            self.reference_rope(latents, self.config.reference_positions),
         )
-        rotary = self.reference_rope(latents, self.config.reference_positions)
-        tokens = _tokens(self.patch_embedding_mot_ref, latents.flatten(0, 1))
-        return tokens, context, modulation, rotary
 
     def _check_reference(
         self, latents: torch.Tensor, text: torch.Tensor | None, image: torch.Tensor | None
@@ -354,8 +357,3 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
         cells = [extent // step for extent, step in zip(size, patch, strict=True)]
         output = output.reshape(len(output), *cells, *patch, -1).permute(0, 7, 1, 4, 2, 5, 3, 6)
         return output.flatten(6, 7).flatten(4, 5).flatten(2, 3)
-
-
-def _tokens(patch_embedding: nn.Module, latents: torch.Tensor) -> torch.Tensor:
-    """Patch latents ``[B, C, F, H, W]`` into tokens ``[B, N, D]``."""
-    return patch_embedding(latents).flatten(2).transpose(1, 2).contiguous()

@@ -13,74 +13,18 @@ from diffusers.models.transformers.transformer_wan import (
     WanAttention,
     WanAttnProcessor,
     WanTransformerBlock,
-    _get_qkv_projections,
 )
 from torch import nn
 
-from vap.models.attention import Projections, joint_attention
+from vap.models.memory import BlockMemory, StepMemory
 from vap.models.rope import RotaryTable
+from vap.models.wan_attention import (
+    WanContextAttnProcessor,
+    WanJointAttnProcessor,
+    context_keys,
+)
 
-
-class WanJointAttnProcessor(WanAttnProcessor):
-    """Stock self-attention, or joint attention when the reference stream is given."""
-
-    def __call__(
-        self,
-        attn: WanAttention,
-        hidden_states: torch.Tensor,
-        encoder_hidden_states: torch.Tensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        rotary_emb: RotaryTable | None = None,
-        reference_hidden_states: torch.Tensor | None = None,
-        reference_rotary_emb: RotaryTable | None = None,
-        reference_strength: float = 1.0,
-        reference_output: bool = True,
-    ) -> Any:
-        """Attend.
-
-        Args:
-            attn: The target's attention; its ``expert`` holds the reference's.
-            hidden_states: Target tokens ``[B, N, D]``.
-            encoder_hidden_states: None for self-attention.
-            attention_mask: None for joint attention.
-            rotary_emb: Target tables ``[1, N, 1, d]``.
-            reference_hidden_states: Reference tokens ``[B·R, N, D]``.
-            reference_rotary_emb: Reference tables ``[R, N, 1, d]``.
-            reference_strength: 0 … 1.
-            reference_output: Whether the reference stream is read again later.
-
-        Returns:
-            Target output ``[B, N, D]``; where a reference is read again later, a tuple of it and
-            the reference's output ``[B·R, N, D]``. Never None: caches keep what is returned.
-        """
-        if reference_hidden_states is None:
-            return super().__call__(
-                attn, hidden_states, encoder_hidden_states, attention_mask, rotary_emb
-            )
-        assert rotary_emb is not None
-        assert reference_rotary_emb is not None
-        (expert,) = attn.expert
-        batch = hidden_states.shape[0]
-        reference = _project(expert, reference_hidden_states, reference_rotary_emb)
-        target_output, reference_attended = joint_attention(
-            _project(attn, hidden_states, rotary_emb),
-            Projections(
-                _side_by_side(reference.query, batch),
-                _side_by_side(reference.key, batch),
-                _side_by_side(reference.value, batch),
-            ),
-            strength=reference_strength,
-            reference_output=reference_output,
-            backend=self._attention_backend,
-            parallel_config=self._parallel_config,
-        )
-        target = _output(attn, target_output)
-        if reference_attended is None:
-            return target
-        folded = reference_attended.reshape(
-            *reference_hidden_states.shape[:2], *target_output.shape[2:]
-        )
-        return target, _output(expert, folded)
+_TOKENS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +37,23 @@ class _Modulation:
     feed_forward_shift: torch.Tensor
     feed_forward_scale: torch.Tensor
     feed_forward_gate: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    """The reference stream as it comes into a coupled block.
+
+    Attributes:
+        tokens: ``[B·R, N, D]``.
+        modulation: Of the expert's block.
+        rotary: Tables ``[R, N, 1, d]``.
+        strength: 0 … 1.
+    """
+
+    tokens: torch.Tensor
+    modulation: _Modulation
+    rotary: RotaryTable
+    strength: float
 
 
 class WanVideoAsPromptBlock(WanTransformerBlock):
@@ -114,9 +75,9 @@ class WanVideoAsPromptBlock(WanTransformerBlock):
     ) -> None:
         super().__init__(dim, ffn_dim, num_heads, qk_norm, cross_attn_norm, eps, added_kv_proj_dim)
         self.attn1.set_processor(WanJointAttnProcessor())
+        self.attn2.set_processor(WanContextAttnProcessor())
         self._sizes = (dim, ffn_dim, num_heads, cross_attn_norm, eps, added_kv_proj_dim)
-        self.has_expert = False
-        self.is_last_expert = False
+        self.has_expert = self.is_first_expert = self.is_last_expert = False
 
     def add_expert(self) -> None:
         """Add the expert's twin of every module that has parameters, freshly initialised."""
@@ -132,7 +93,7 @@ class WanVideoAsPromptBlock(WanTransformerBlock):
             eps=eps,
             added_kv_proj_dim=added_kv_proj_dim,
             cross_attention_dim_head=head_dim,
-            processor=WanAttnProcessor(),
+            processor=WanContextAttnProcessor(),
         )
         self.norm2_mot_ref = (
             FP32LayerNorm(dim, eps, elementwise_affine=True) if cross_attn_norm else nn.Identity()
@@ -149,7 +110,7 @@ class WanVideoAsPromptBlock(WanTransformerBlock):
             return
         del self.attn1_mot_ref, self.attn2_mot_ref, self.norm2_mot_ref, self.ffn_mot_ref
         del self.scale_shift_table_mot_ref, self.attn1.expert
-        self.has_expert = self.is_last_expert = False
+        self.has_expert = self.is_first_expert = self.is_last_expert = False
 
     def forward(
         self,
@@ -162,6 +123,8 @@ class WanVideoAsPromptBlock(WanTransformerBlock):
         reference_temb: torch.Tensor | None = None,
         reference_rotary_emb: RotaryTable | None = None,
         reference_strength: float = 1.0,
+        memory: BlockMemory | None = None,
+        step: StepMemory | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Advance both streams by one block.
 
@@ -175,68 +138,109 @@ class WanVideoAsPromptBlock(WanTransformerBlock):
             reference_temb: Their modulation ``[B·R, 6, D]``.
             reference_rotary_emb: Their tables ``[R, N, 1, d]``.
             reference_strength: 0 … 1.
+            memory: What this block keeps over the steps of a generation.
+            step: What the first block shares between the passes of a step.
 
         Returns:
             Both streams; the reference unchanged where there is no expert or no later reader.
         """
-        if not self.has_expert or not len(reference_hidden_states):
-            target = super().forward(hidden_states, encoder_hidden_states, temb, rotary_emb)
-            return target, reference_hidden_states
-
+        memory = BlockMemory() if memory is None else memory
+        step = StepMemory() if step is None else step
         modulation = _modulation(self.scale_shift_table, temb)
-        reference_modulation = _modulation(self.scale_shift_table_mot_ref, reference_temb)
-
-        attended = self.attn1(
-            _modulate(self.norm1, hidden_states, modulation.shift, modulation.scale),
-            None,
-            None,
-            rotary_emb,
-            reference_hidden_states=_modulate(
-                self.norm1,
+        reference = None
+        if self.has_expert and len(reference_hidden_states):
+            assert reference_rotary_emb is not None
+            reference = _Reference(
                 reference_hidden_states,
-                reference_modulation.shift,
-                reference_modulation.scale,
-            ),
-            reference_rotary_emb=reference_rotary_emb,
-            reference_strength=reference_strength,
-            reference_output=not self.is_last_expert,
-        )
-        attended, reference_attended = (attended, None) if self.is_last_expert else attended
-        hidden_states = _gated(hidden_states, attended, modulation.gate)
-        hidden_states = self._cross_attend_and_feed_forward(
-            hidden_states, encoder_hidden_states, modulation, self.norm2, self.attn2, self.ffn
-        )
-        if reference_attended is not None:
-            reference_hidden_states = self._cross_attend_and_feed_forward(
-                _gated(reference_hidden_states, reference_attended, reference_modulation.gate),
-                reference_encoder_hidden_states,
-                reference_modulation,
-                self.norm2_mot_ref,
-                self.attn2_mot_ref,
-                self.ffn_mot_ref,
+                _modulation(self.scale_shift_table_mot_ref, reference_temb),
+                reference_rotary_emb,
+                reference_strength,
             )
+        if step.attended is None:
+            step.attended = self._attend(hidden_states, modulation, rotary_emb, reference, memory)
+        attended = step.attended
+        if memory.context is None:
+            memory.context = context_keys(self.attn2, encoder_hidden_states)
+        if reference is not None and not (memory.reads or self.is_last_expert):
+            attended, reference_attended = attended
+            if memory.reference_context is None:
+                assert reference_encoder_hidden_states is not None
+                memory.reference_context = context_keys(
+                    self.attn2_mot_ref, reference_encoder_hidden_states
+                )
+            reference_hidden_states = _on_its_own(
+                reference_hidden_states,
+                reference_attended,
+                memory.reference_context,
+                reference.modulation,
+                self._modules_of("_mot_ref"),
+            )
+        hidden_states = _on_its_own(
+            hidden_states, attended, memory.context, modulation, self._modules_of("")
+        )
         return hidden_states, reference_hidden_states
 
-    def _cross_attend_and_feed_forward(
+    def _attend(
         self,
         hidden_states: torch.Tensor,
-        context: torch.Tensor | None,
         modulation: _Modulation,
-        cross_norm: nn.Module,
-        cross_attention: nn.Module,
-        feed_forward: nn.Module,
-    ) -> torch.Tensor:
-        """What a stream does on its own after self-attention."""
-        normalised = cross_norm(hidden_states.float()).type_as(hidden_states)
-        hidden_states = hidden_states + cross_attention(normalised, context, None, None)
-        normalised = _modulate(
-            self.norm3,
-            hidden_states,
-            modulation.feed_forward_shift,
-            modulation.feed_forward_scale,
+        rotary: RotaryTable,
+        reference: _Reference | None,
+        memory: BlockMemory,
+    ) -> Any:
+        """Output of self-attention, joint where there is a reference."""
+        normalised = _modulate(self.norm1, hidden_states, modulation.shift, modulation.scale)
+        if reference is None:
+            return self.attn1(normalised, None, None, rotary)
+        tokens, kept = reference.tokens, {}
+        # Neither the target nor the time of the step has reached the references before the first
+        # coupled block. Other couplings may want their tokens at every step.
+        constant = self.is_first_expert and self.attn1.processor.coupling == "joint"
+        if constant or memory.keeps:
+            kept = {"memory": memory}
+        if not (constant or memory.reads):
+            memory.reference = None
+        if memory.reference is None:
+            shift, scale = reference.modulation.shift, reference.modulation.scale
+            tokens = _modulate(self.norm1, tokens, shift, scale)
+        attended = self.attn1(
+            normalised,
+            None,
+            None,
+            rotary,
+            reference_hidden_states=tokens,
+            reference_rotary_emb=reference.rotary,
+            reference_strength=reference.strength,
+            reference_output=not (memory.reads or self.is_last_expert),
+            **kept,
         )
-        output = feed_forward(normalised)
-        return _gated(hidden_states, output.float(), modulation.feed_forward_gate)
+        if memory.keeps and not constant:
+            memory.drop_queries()
+        return attended
+
+    def _modules_of(self, suffix: str) -> tuple[nn.Module, nn.Module, nn.Module, nn.Module]:
+        """What the target (no suffix) or a reference does after self-attention."""
+        norm2, attn2, ffn = (getattr(self, name + suffix) for name in ("norm2", "attn2", "ffn"))
+        return norm2, attn2, self.norm3, ffn
+
+
+def _on_its_own(
+    hidden_states: torch.Tensor,
+    attended: torch.Tensor,
+    context: tuple[torch.Tensor, ...],
+    modulation: _Modulation,
+    modules: tuple[nn.Module, nn.Module, nn.Module, nn.Module],
+) -> torch.Tensor:
+    """What a stream does with the output of self-attention: gate, cross-attend, feed forward."""
+    cross_norm, cross_attention, norm, feed_forward = modules
+    hidden_states = _gated(hidden_states, attended, modulation.gate)
+    normalised = cross_norm(hidden_states.float()).type_as(hidden_states)
+    hidden_states = hidden_states + cross_attention(normalised, None, None, None, context=context)
+    normalised = _modulate(
+        norm, hidden_states, modulation.feed_forward_shift, modulation.feed_forward_scale
+    )
+    output = feed_forward(normalised)
+    return _gated(hidden_states, output.float(), modulation.feed_forward_gate)
 
 
 def _modulation(table: torch.Tensor, temb: torch.Tensor | None) -> _Modulation:
@@ -252,40 +256,19 @@ def _modulate(
 
 
 def _gated(hidden_states: torch.Tensor, update: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
-    """Add a gated update in float32, and return to the stream's precision."""
-    return (hidden_states.float() + update * gate).type_as(hidden_states)
+    """Add a gated update in float32, and return to the stream's precision.
 
-
-def _project(attn: WanAttention, tokens: torch.Tensor, rotary: RotaryTable) -> Projections:
-    """Queries, keys and values ``[B, N, heads, d]``, normalised across heads and rotated."""
-    query, key, value = _get_qkv_projections(attn, tokens, None)
-    query = attn.norm_q(query).unflatten(2, (attn.heads, -1))
-    key = attn.norm_k(key).unflatten(2, (attn.heads, -1))
-    return Projections(
-        _rotate(query, rotary), _rotate(key, rotary), value.unflatten(2, (attn.heads, -1))
-    )
-
-
-def _rotate(tokens: torch.Tensor, rotary: RotaryTable) -> torch.Tensor:
-    """Turn interleaved pairs of ``[B·R, N, heads, d]`` by tables ``[R, N, 1, d]``."""
-    cosines, sines = rotary
-    references = len(cosines)
-    grouped = tokens.unflatten(0, (-1, references))
-    even, odd = grouped.unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = cosines[..., 0::2], sines[..., 1::2]
-    turned = torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1)
-    return turned.flatten(-2).flatten(0, 1).type_as(tokens)
-
-
-def _side_by_side(tokens: torch.Tensor, batch: int) -> torch.Tensor:
-    """Lay the references of each sample along the tokens: ``[B·R, N, …]`` → ``[B, R·N, …]``."""
-    return tokens.reshape(batch, -1, *tokens.shape[2:])
-
-
-def _output(attn: WanAttention, attended: torch.Tensor) -> torch.Tensor:
-    """Output projection of ``[B, N, heads, d]`` to ``[B, N, D]``."""
-    projected = attn.to_out[0](attended.flatten(2, 3))
-    return attn.to_out[1](projected)
+    Some tokens at a time: float32 copies of a whole long stream would be the peak of memory.
+    """
+    parts = [
+        (tokens.float() + change * gate).type_as(tokens)
+        for tokens, change in zip(
+            hidden_states.split(_TOKENS_AT_ONCE, dim=1),
+            update.split(_TOKENS_AT_ONCE, dim=1),
+            strict=True,
+        )
+    ]
+    return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
 
 class _TwoStreamMetadata(TransformerBlockMetadata):

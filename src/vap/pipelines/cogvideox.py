@@ -31,9 +31,9 @@ from vap.pipelines.inputs import (
     ReferenceClip,
 )
 from vap.prompts import VideoPrompt
-from vap.shapes import LatentShape, PixelShape
+from vap.shapes import TEXT_TOKENS, LatentShape, PixelShape
 
-_TEXT_TOKENS = 226
+_TEXT_TOKENS = TEXT_TOKENS["cogvideox"]
 # The offset that 1.5 image-to-video checkpoints were trained with.
 _OFS = 2.0
 
@@ -209,6 +209,8 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
             Guidance(call.guidance_scale, use_dynamic_cfg, call.steps),
             call.strength,
             attention_kwargs,
+            self.guidance_passes,
+            keep=self.keep_constants,
         )
         latents = denoise(
             self,

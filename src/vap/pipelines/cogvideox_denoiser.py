@@ -1,15 +1,16 @@
-"""Guided predictions of the CogVideoX variant: both guidance passes in one batch."""
+"""What the CogVideoX transformer is given at every step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from vap.models.rope import RotaryTable
 from vap.pipelines.denoiser import GuidedDenoiser
+from vap.pipelines.passes import CONDITIONAL, UNCONDITIONAL, BatchedPasses, Pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,48 +52,35 @@ class CogVideoXReference:
 class CogVideoXDenoiser(GuidedDenoiser[CogVideoXConditions, CogVideoXReference]):
     """Predicts v; the reference video is present in both guidance passes."""
 
-    def predict(self, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-        """Prediction in float32 for noisy latents ``[B, F, C, H, W]``, guidance applied."""
-        conditions, passes = self.conditions, 2 if self.guidance.enabled else 1
-        noisy = conditions.scale_input(torch.cat([latents] * passes), timestep)
-        noisy = torch.cat([noisy, torch.cat([conditions.latents] * passes)], dim=2)
-        with self.transformer.cache_context("cond_uncond"):
-            prediction = self.transformer(
-                hidden_states=noisy,
-                encoder_hidden_states=self._text(),
-                timestep=timestep.expand(len(noisy)),
-                ofs=conditions.ofs,
-                image_rotary_emb=conditions.rotary,
-                **self._reference_arguments(passes),
-                attention_kwargs=self.attention_kwargs,
-                return_dict=False,
-            )[0].float()
-        if passes == 1:
-            return prediction
-        unconditional, conditional = prediction.chunk(2)
-        return self.guidance.combine(conditional, unconditional, timestep)
+    stock_passes: ClassVar = BatchedPasses()
+    _contexts: ClassVar = (UNCONDITIONAL, CONDITIONAL)
 
-    def _text(self) -> torch.Tensor:
-        """Text of both passes, the unconditional first."""
-        if not self.guidance.enabled:
-            return self.conditions.text
-        assert self.conditions.negative_text is not None
-        return torch.cat([self.conditions.negative_text, self.conditions.text])
+    def _input(self, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        """Scaled noisy latents and image latents, ``[B, F, 2C, H, W]``."""
+        noisy = self.conditions.scale_input(latents, timestep)
+        return torch.cat([noisy, self.conditions.latents], dim=2)
 
-    def _reference_arguments(self, passes: int) -> dict[str, Any]:
-        """The reference stream of both passes."""
-        reference = self.reference
-        if reference is None:
-            return {}
-        text = reference.text
-        if passes > 1:
-            # The negative prompt stands in for target and reference text alike.
-            assert self.conditions.negative_text is not None
-            negative = self.conditions.negative_text.unsqueeze(1).expand_as(text)
-            text = torch.cat([negative, text])
-        return {
-            "reference_hidden_states": torch.cat([reference.latents] * passes),
-            "reference_encoder_hidden_states": text,
-            "reference_rotary_emb": reference.rotary,
-            "reference_strength": self.strength,
+    def _forward(
+        self, one: Pass, noisy: torch.Tensor, timestep: torch.Tensor, **kept: Any
+    ) -> torch.Tensor:
+        """The transformer's prediction in float32, in which guidance is applied."""
+        return super()._forward(one, noisy, timestep, **kept).float()
+
+    def _pass(self, context: str) -> Pass:
+        conditions = {"encoder_hidden_states": self._text(context)}
+        shared: dict[str, Any] = {
+            "ofs": self.conditions.ofs,
+            "image_rotary_emb": self.conditions.rotary,
         }
+        if self.reference is not None:
+            conditions |= {
+                "reference_hidden_states": self.reference.latents,
+                "reference_encoder_hidden_states": self._reference_text(
+                    context, self.reference.text
+                ),
+            }
+            shared |= {
+                "reference_rotary_emb": self.reference.rotary,
+                "reference_strength": self.strength,
+            }
+        return Pass(context, conditions, shared)

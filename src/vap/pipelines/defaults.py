@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 # The negative prompt that ships with Wan2.1 and that the released model was run with.
@@ -38,6 +38,10 @@ class GenerationDefaults:
     guidance_scale: float = 5.0
     use_dynamic_cfg: bool = False
     negative_prompt: str = RELEASED_NEGATIVE_PROMPT
+
+    def with_steps(self, share: float) -> GenerationDefaults:
+        """The same with a share of the steps, at least one."""
+        return replace(self, num_inference_steps=max(1, round(share * self.num_inference_steps)))
 
     def as_config(self) -> dict[str, Any]:
         """The settings as they stand in ``model_index.json``."""

@@ -12,13 +12,17 @@ import torch
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.schedulers import CogVideoXDPMScheduler
 
+from vap.pipelines.work import EVERYTHING, StepWork
+
 StepCallback = Callable[[Any, int, torch.Tensor, dict[str, Any]], dict[str, Any]]
 
 
 class Denoiser(Protocol):
     """Makes one guided prediction; knows the model's conditions, nothing of the schedule."""
 
-    def predict(self, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+    def predict(
+        self, latents: torch.Tensor, timestep: torch.Tensor, work: StepWork = EVERYTHING
+    ) -> torch.Tensor:
         """Model output for noisy latents at one timestep, guidance applied."""
         ...
 
@@ -144,6 +148,40 @@ class StepEnd:
         return cls(function, tuple(tensor_names))
 
 
+class Predictions:
+    """The predictions of a generation: made by a denoiser, or carried on from earlier steps.
+
+    A step without the transformer goes on as the last two predictions did: along the straight
+    line through them over the timestep, or with the last one if it is the only one.
+
+    Args:
+        denoiser: Makes the guided predictions.
+        schedule: The work of every step.
+    """
+
+    def __init__(self, denoiser: Denoiser, schedule: Sequence[StepWork]) -> None:
+        self._denoiser = denoiser
+        self._schedule = schedule
+        self._made: list[tuple[float, torch.Tensor]] = []
+
+    def at(self, index: int, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        """The prediction ``[B, …]`` of a step."""
+        work = self._schedule[index]
+        if not work.model:
+            return self._carried_on(float(timestep))
+        prediction = self._denoiser.predict(latents, timestep, work)
+        if not all(step.model for step in self._schedule):
+            self._made = [*self._made[-1:], (float(timestep), prediction)]
+        return prediction
+
+    def _carried_on(self, timestep: float) -> torch.Tensor:
+        *earlier, (last_time, last) = self._made
+        if not earlier:
+            return last
+        ((time, prediction),) = earlier
+        return torch.lerp(prediction, last, (timestep - time) / (last_time - time))
+
+
 def denoise(
     pipeline: Any,
     denoiser: Denoiser,
@@ -158,7 +196,7 @@ def denoise(
 
     Args:
         pipeline: Gives the progress bar, and is told the timestep and handed to the callback;
-            its ``interrupt`` ends the loop early.
+            its ``interrupt`` ends the loop early, its ``reuse`` says what steps take over.
         denoiser: Makes the guided predictions.
         latents: Initial noise.
         step: Advances the latents.
@@ -171,13 +209,14 @@ def denoise(
     """
     scheduler = step.scheduler
     timesteps = scheduler.timesteps
+    predictions = Predictions(denoiser, pipeline.reuse.schedule(len(timesteps)))
     warmup = max(len(timesteps) - num_inference_steps * scheduler.order, 0)
     with pipeline.progress_bar(total=num_inference_steps) as progress:
         for index, timestep in enumerate(timesteps):
             if pipeline.interrupt:
                 break
             pipeline._current_timestep = timestep
-            prediction = denoiser.predict(latents, timestep)
+            prediction = predictions.at(index, latents, timestep)
             latents = step(prediction, timestep, latents).to(latents_dtype)
             if on_step_end.function is not None:
                 latents = _call_back(pipeline, denoiser, latents, index, timestep, on_step_end)

@@ -1,13 +1,17 @@
-"""What the denoisers of both variants share: their conditions, and callbacks that change them."""
+"""What the denoisers of both variants share: guidance, and callbacks that change conditions."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
 
+from vap.models.memory import GenerationMemory, StepMemory
 from vap.pipelines.denoise import Guidance
+from vap.pipelines.passes import CONDITIONAL, UNCONDITIONAL, GuidancePasses, Pass
+from vap.pipelines.work import EVERYTHING, StepWork
 
 
 class Conditions(Protocol):
@@ -28,8 +32,8 @@ ConditionsT = TypeVar("ConditionsT", bound=Conditions)
 ReferenceT = TypeVar("ReferenceT")
 
 
-class GuidedDenoiser(Generic[ConditionsT, ReferenceT]):
-    """What a guided prediction is made from; a subclass makes it.
+class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
+    """Makes guided predictions; a subclass says what the transformer is given.
 
     Args:
         transformer: Backbone and expert.
@@ -38,8 +42,13 @@ class GuidedDenoiser(Generic[ConditionsT, ReferenceT]):
         guidance: Classifier-free guidance.
         strength: Reference strength, 0 … 1.
         attention_kwargs: Passed to the transformer.
+        passes: How both passes of guidance are run; as the stock pipeline does by default.
+        keep: Whether to keep what no step changes, see :mod:`vap.models.memory`.
     """
 
+    stock_passes: ClassVar[GuidancePasses]
+    # The order in which the stock pipeline has them, which a batch of both keeps.
+    _contexts: ClassVar = (CONDITIONAL, UNCONDITIONAL)
     _fields: ClassVar = {"prompt_embeds": "text", "negative_prompt_embeds": "negative_text"}
 
     def __init__(
@@ -50,6 +59,9 @@ class GuidedDenoiser(Generic[ConditionsT, ReferenceT]):
         guidance: Guidance,
         strength: float = 1.0,
         attention_kwargs: dict[str, Any] | None = None,
+        passes: GuidancePasses | None = None,
+        *,
+        keep: bool = True,
     ) -> None:
         self.transformer = transformer
         self.conditions = conditions
@@ -57,6 +69,85 @@ class GuidedDenoiser(Generic[ConditionsT, ReferenceT]):
         self.guidance = guidance
         self.strength = strength
         self.attention_kwargs = attention_kwargs
+        self.passes = passes or self.stock_passes
+        self.keep = keep
+        self._arranged: dict[tuple[str, ...], tuple[Pass, ...]] = {}
+        self._memories: dict[str, GenerationMemory] = {}
+        self._difference: torch.Tensor | None = None
+
+    def predict(
+        self, latents: torch.Tensor, timestep: torch.Tensor, work: StepWork = EVERYTHING
+    ) -> torch.Tensor:
+        """Prediction for noisy latents ``[B, …]`` at one timestep, guidance applied.
+
+        Args:
+            latents: ``[B, …]``.
+            timestep: Of the step.
+            work: What is computed of it; the transformer always runs.
+        """
+        both = self.guidance.enabled and (work.guidance or self._difference is None)
+        contexts = self._contexts if both else (CONDITIONAL,)
+        if contexts not in self._arranged:
+            passes = self.passes.arrange([self._pass(context) for context in contexts])
+            self._arranged[contexts] = tuple(passes)
+        noisy, step = self._input(latents, timestep), StepMemory(use=work.references)
+        predictions = []
+        for one in self._arranged[contexts]:
+            memory = self._memories.setdefault(one.context, GenerationMemory())
+            kept = {"memory": memory, "step": step} if self.keep else {}
+            predictions.append(self._forward(one, noisy, timestep, **kept))
+        collected = self.passes.collect(predictions, len(contexts))
+        by_context = dict(zip(contexts, collected, strict=True))
+        conditional = by_context[CONDITIONAL]
+        if not self.guidance.enabled:
+            return conditional
+        if both:
+            self._difference = conditional - by_context[UNCONDITIONAL]
+            return self.guidance.combine(conditional, by_context[UNCONDITIONAL], timestep)
+        assert self._difference is not None
+        return self.guidance.combine(conditional, conditional - self._difference, timestep)
+
+    def _forward(
+        self, one: Pass, noisy: torch.Tensor, timestep: torch.Tensor, **kept: Any
+    ) -> torch.Tensor:
+        """The transformer's prediction for one pass."""
+        repeated = torch.cat([noisy] * one.copies)
+        with self.transformer.cache_context(one.context):
+            return self.transformer(
+                hidden_states=repeated,
+                timestep=timestep.expand(len(repeated)),
+                **one.conditions,
+                **one.shared,
+                **kept,
+                attention_kwargs=self.attention_kwargs,
+                return_dict=False,
+            )[0]
+
+    @abstractmethod
+    def _input(self, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        """What the transformer reads of noisy latents, beside their condition latents."""
+
+    @abstractmethod
+    def _pass(self, context: str) -> Pass:
+        """What the transformer is given in a pass of guidance.
+
+        Args:
+            context: The conditional pass or the unconditional one.
+        """
+
+    def _text(self, context: str) -> torch.Tensor:
+        """The target's text in a pass."""
+        if context == CONDITIONAL:
+            return self.conditions.text
+        assert self.conditions.negative_text is not None
+        return self.conditions.negative_text
+
+    def _reference_text(self, context: str, text: torch.Tensor) -> torch.Tensor:
+        """The references' text in a pass, ``[B, R, L, D]``."""
+        if context == CONDITIONAL:
+            return text
+        # The negative prompt stands in for target and reference text alike.
+        return self._text(context).unsqueeze(1).expand_as(text)
 
     @property
     def tensors(self) -> dict[str, torch.Tensor | None]:
@@ -65,5 +156,8 @@ class GuidedDenoiser(Generic[ConditionsT, ReferenceT]):
 
     def replace(self, name: str, tensor: torch.Tensor) -> None:
         """Take a condition that a step callback gave back."""
+        if tensor is self.tensors[name]:
+            return
         changed: Any = {self._fields[name]: tensor}
         self.conditions = replace(self.conditions, **changed)  # type: ignore[type-var]
+        self._arranged, self._memories, self._difference = {}, {}, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import torch
@@ -28,12 +29,13 @@ from vap.pipelines.inputs import (
     as_pictures,
     fitted,
 )
+from vap.pipelines.repetition import answered_once
 from vap.pipelines.schedules import set_flow_timesteps
 from vap.pipelines.wan_denoiser import WanConditions, WanDenoiser, WanReference
 from vap.prompts import VideoPrompt
-from vap.shapes import PixelShape
+from vap.shapes import TEXT_TOKENS, PixelShape
 
-_TEXT_TOKENS = 512
+_TEXT_TOKENS = TEXT_TOKENS["wan"]
 _CLIP_PIXELS = 224
 
 
@@ -210,6 +212,8 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
             Guidance(call.guidance_scale),
             call.strength,
             attention_kwargs,
+            self.guidance_passes,
+            keep=self.keep_constants,
         )
         latents = denoise(
             self,
@@ -306,7 +310,8 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         if last is not None:
             clip[:, :, -1] = last
             known[-1] = 1
-        latents = self._encode_latents(clip)
+        with answered_once(self.vae.encoder) if self.keep_constants else nullcontext():
+            latents = self._encode_latents(clip)
         # The mask has a slot for each pixel frame of a latent frame; the first latent frame
         # holds one pixel frame, whose slot is repeated.
         slots = torch.cat([known[:1].expand(self.vae_scale_factor_temporal - 1), known])

@@ -1,12 +1,14 @@
-"""Guided predictions of the Wan variant: conditional, then unconditional."""
+"""What the Wan transformer is given at every step."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 
 from vap.pipelines.denoiser import GuidedDenoiser
+from vap.pipelines.passes import Pass, SequentialPasses
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,44 +46,22 @@ class WanReference:
 class WanDenoiser(GuidedDenoiser[WanConditions, WanReference]):
     """Predicts the velocity; the reference video is present in both guidance passes."""
 
-    def predict(self, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-        """Velocity for noisy latents ``[B, C, F, H, W]``, guidance applied."""
-        conditions = self.conditions
-        noisy = torch.cat([latents, conditions.latents], dim=1).to(self.transformer.dtype)
-        timesteps = timestep.expand(len(latents))
-        reference_text = None if self.reference is None else self.reference.text
-        conditional = self._forward("cond", noisy, timesteps, conditions.text, reference_text)
-        if not self.guidance.enabled:
-            return conditional
-        negative = conditions.negative_text
-        assert negative is not None
-        if reference_text is not None:
-            # The negative prompt stands in for target and reference text alike.
-            reference_text = negative.unsqueeze(1).expand_as(reference_text)
-        unconditional = self._forward("uncond", noisy, timesteps, negative, reference_text)
-        return self.guidance.combine(conditional, unconditional, timestep)
+    stock_passes: ClassVar = SequentialPasses()
 
-    def _forward(
-        self,
-        context: str,
-        noisy: torch.Tensor,
-        timesteps: torch.Tensor,
-        text: torch.Tensor,
-        reference_text: torch.Tensor | None,
-    ) -> torch.Tensor:
-        reference = self.reference
-        with self.transformer.cache_context(context):
-            return self.transformer(
-                hidden_states=noisy,
-                timestep=timesteps,
-                encoder_hidden_states=text,
-                encoder_hidden_states_image=self.conditions.image,
-                reference_hidden_states=None if reference is None else reference.latents,
-                reference_encoder_hidden_states=reference_text,
-                reference_encoder_hidden_states_image=None
-                if reference is None
-                else reference.image,
-                reference_strength=self.strength,
-                attention_kwargs=self.attention_kwargs,
-                return_dict=False,
-            )[0]
+    def _input(self, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:  # noqa: ARG002 - Wan's input is not scaled
+        """Noisy latents, mask and condition, ``[B, 4+2C, F, H, W]``."""
+        return torch.cat([latents, self.conditions.latents], dim=1).to(self.transformer.dtype)
+
+    def _pass(self, context: str) -> Pass:
+        conditions: dict[str, Any] = {
+            "encoder_hidden_states": self._text(context),
+            "encoder_hidden_states_image": self.conditions.image,
+        }
+        if self.reference is not None:
+            text = self._reference_text(context, self.reference.text)
+            conditions |= {
+                "reference_hidden_states": self.reference.latents,
+                "reference_encoder_hidden_states": text,
+                "reference_encoder_hidden_states_image": self.reference.image,
+            }
+        return Pass(context, conditions, {"reference_strength": self.strength})

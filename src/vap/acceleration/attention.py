@@ -1,0 +1,86 @@
+"""Which attention kernel a pipeline runs: the fastest exact one that the device has."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
+
+from vap.acceleration.onednn import is_available, onednn_attention
+
+AttentionFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+ONEDNN = "onednn"
+_HOPPER = (9, 0)
+# Kernels that approximate: they quantise queries and keys.
+_INEXACT = ("sage",)
+
+
+def choose_attention(device: torch.device, dtype: torch.dtype) -> str:
+    """Name of the fastest exact kernel for a device and a precision.
+
+    FlashAttention 3 where its package is installed and the GPU is a Hopper, cuDNN's kernel on
+    other recent NVIDIA GPUs in half precision, oneDNN products on a CPU, and else torch's own
+    choice. On GPUs: not yet measured.
+
+    Args:
+        device: Where the transformer runs.
+        dtype: What it computes in.
+    """
+    if device.type == "cpu" and is_available() and dtype in {torch.float32, torch.bfloat16}:
+        return ONEDNN
+    half = dtype in {torch.float16, torch.bfloat16}
+    if device.type == "cuda" and half and torch.version.hip is None:
+        capability = torch.cuda.get_device_capability(device)
+        if capability == _HOPPER and importlib.util.find_spec("flash_attn_interface"):
+            return AttentionBackendName._FLASH_3.value
+        if capability >= (8, 0) and torch.backends.cudnn.is_available():
+            return AttentionBackendName._NATIVE_CUDNN.value
+    return AttentionBackendName.NATIVE.value
+
+
+def check_attention(name: str, device: torch.device) -> None:
+    """Refuse a kernel that is unknown, approximate, or not for this device.
+
+    Raises:
+        ValueError: Naming the kernels that there are.
+    """
+    known = [ONEDNN, *(backend.value for backend in AttentionBackendName)]
+    exact = [other for other in known if not any(part in other for part in _INEXACT)]
+    if name not in exact:
+        reason = "approximates" if name in known else "is unknown"
+        message = f"attention={name!r} {reason}. Use one of: {', '.join(exact)}."
+        raise ValueError(message)
+    if name == ONEDNN and (device.type != "cpu" or not is_available()):
+        message = (
+            f"attention={ONEDNN!r} runs on a CPU, with a torch that has oneDNN; the model is on "
+            f"{device}. Leave attention out to have the fastest kernel chosen."
+        )
+        raise ValueError(message)
+
+
+def use_attention(transformer: Any, name: str) -> None:
+    """Let a transformer's attention run by a kernel.
+
+    Args:
+        transformer: Of either variant.
+        name: See :func:`check_attention`.
+
+    Raises:
+        RuntimeError: If the kernel's package is missing.
+    """
+    if name == ONEDNN:
+        for module in transformer.modules():
+            processor = getattr(module, "processor", None)
+            if processor is not None and hasattr(processor, "_attention_backend"):
+                processor._attention_backend = onednn_attention
+        return
+    # Choosing a backend for one model also changes diffusers' default for every other.
+    default, _ = _AttentionBackendRegistry.get_active_backend()
+    try:
+        transformer.set_attention_backend(name)
+    finally:
+        _AttentionBackendRegistry.set_active_backend(default)

@@ -1,0 +1,57 @@
+"""The exact profile: the same result to rounding, as fast as the machine allows."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, TypeVar
+
+from vap.acceleration.attention import check_attention, choose_attention, use_attention
+from vap.acceleration.compile import compile_blocks
+from vap.acceleration.onednn import is_available, use_onednn
+
+_logger = logging.getLogger(__name__)
+
+PipelineT = TypeVar("PipelineT")
+
+
+def apply_exact(
+    pipeline: PipelineT,
+    *,
+    compile: bool = False,  # noqa: A002 - torch's word for it
+    attention: str | None = None,
+) -> PipelineT:
+    """Make a loaded pipeline faster without giving anything up.
+
+    On a CPU, matrix products, attention and convolutions run by oneDNN; on a GPU the fastest
+    attention kernel is chosen. Results equal those before to rounding, with and without a
+    reference. Call it after loading and before offloading is set up.
+
+    Args:
+        pipeline: Of either variant, on its device and in its precision; changed in place.
+        compile: Compile the transformer's repeated block when it first runs, which takes a
+            minute or more.
+        attention: Name of an attention kernel; the fastest exact one by default.
+
+    Returns:
+        The same pipeline.
+
+    Raises:
+        ValueError: If the kernel is unknown or not for this device.
+        RuntimeError: If its package is missing.
+    """
+    loaded: Any = pipeline
+    transformer = loaded.transformer
+    device, dtype = transformer.device, transformer.dtype
+    if attention is not None:
+        check_attention(attention, device)
+    chosen = attention or choose_attention(device, dtype)
+    use_attention(transformer, chosen)
+    if device.type == "cpu" and is_available():
+        for name in ("transformer", "vae", "text_encoder", "image_encoder"):
+            component = getattr(loaded, name, None)
+            if component is not None:
+                use_onednn(component)
+    if compile:
+        compile_blocks(transformer)
+    _logger.info("exact profile: %s attention%s", chosen, ", compiled blocks" if compile else "")
+    return pipeline

@@ -1,0 +1,106 @@
+"""The fast profiles: what they give up is chosen by measurements, see :mod:`.calibration`."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, TypeVar
+
+import torch
+
+from vap.acceleration.attention import use_attention
+from vap.acceleration.calibration import settings_for
+from vap.acceleration.exact import apply_exact
+from vap.acceleration.fast_products import can_multiply_fp8, quantised_attention, use_fp8_products
+from vap.acceleration.plan import MemoryPlan
+from vap.acceleration.profiles import Profile, Settings, check_profile
+
+_logger = logging.getLogger(__name__)
+
+PipelineT = TypeVar("PipelineT")
+
+
+def apply_profile(
+    pipeline: PipelineT,
+    profile: Profile,
+    *,
+    compile: bool = False,  # noqa: A002 - torch's word for it
+    attention: str | None = None,
+    settings: Settings | None = None,
+) -> PipelineT:
+    """Set a loaded pipeline to a profile, which may be another than it had.
+
+    Everything of the exact profile is part of all. Call it after loading; a profile that changes
+    precisions stays in force for the weights.
+
+    Args:
+        pipeline: Of either variant, on its device and in its precision; changed in place.
+        profile: Which.
+        compile: See :func:`vap.acceleration.exact.apply_exact`.
+        attention: Likewise.
+        settings: In place of the profile's own.
+
+    Returns:
+        The same pipeline.
+
+    Raises:
+        ValueError: If the profile is unknown, or does not suit the model, saying why.
+    """
+    check_profile(profile)
+    loaded: Any = pipeline
+    source = "given"
+    if settings is None:
+        settings, source = settings_for(profile, loaded)
+    _check(settings, loaded)
+    transformer = loaded.transformer
+    done = []
+    plan: MemoryPlan | None = getattr(loaded, "memory_plan", None)
+    stays = plan is None or plan.offload is None
+    if settings.fp8_products and stays and can_multiply_fp8(transformer):
+        use_fp8_products(transformer.expert_blocks)
+        done.append("fp8 products")
+    apply_exact(loaded, compile=compile, attention=attention)
+    quantised = quantised_attention(transformer.device) if settings.quantised_attention else None
+    if quantised is not None and attention is None:
+        use_attention(transformer, quantised)
+        done.append(f"{quantised} attention")
+    if settings.half_vae and has_fast_half(loaded.vae.device):
+        loaded.vae.to(torch.bfloat16)
+        done.append("bfloat16 VAE")
+    loaded.reuse, loaded.steps_share = settings.reuse, settings.steps
+    _logger.info("profile %s (%s): %s %s", profile, source, settings, ", ".join(done))
+    return pipeline
+
+
+def has_fast_half(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 without taking a detour over float32."""
+    if device.type != "cpu":
+        return True
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _check(settings: Settings, pipeline: Any) -> None:
+    """Refuse settings that a model or its scheduler cannot take.
+
+    Raises:
+        ValueError: Saying why, and what to use instead.
+    """
+    reuse, transformer = settings.reuse, pipeline.transformer
+    if reuse.model > 1 and pipeline.scheduler.order != 1:
+        name = type(pipeline.scheduler).__name__
+        message = (
+            f"{name} runs the model {pipeline.scheduler.order} times a step, and its stages cannot "
+            "be carried on from earlier steps. Use profile='exact', or another scheduler."
+        )
+        raise ValueError(message)
+    if reuse.references > 1 and not pipeline.keep_constants:
+        message = (
+            "This profile keeps over steps what is read of the references, and the memory plan "
+            "keeps nothing. Use profile='exact', or give more memory."
+        )
+        raise ValueError(message)
+    if reuse.references > 1 and transformer.coupling == "addition":
+        message = (
+            "This expert's reference stream is added to the target's, not attended to, so there "
+            "are no keys to keep. Use profile='exact'."
+        )
+        raise ValueError(message)

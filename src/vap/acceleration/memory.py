@@ -1,0 +1,137 @@
+"""Chooses the fastest way to hold a model that fits an amount of memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from vap.acceleration.plan import MemoryPlan, Quantisation, memory_bytes, plans_for
+from vap.cost.devices import DeviceSpec, host_memory
+from vap.cost.footprint import Video, footprint
+from vap.cost.model import PlannedModel
+from vap.cost.prediction import Prediction, predict
+
+logger = logging.getLogger(__name__)
+_GB = 1e9
+
+
+def predictions(
+    model: PlannedModel,
+    video: Video,
+    device: DeviceSpec,
+    dtype: torch.dtype,
+    quantise: Quantisation | None = None,
+) -> list[Prediction]:
+    """What a generation takes under every plan of a device, fastest plan first.
+
+    Args:
+        model: What is run.
+        video: What is generated.
+        device: Where.
+        dtype: Precision of transformer and encoders.
+        quantise: Precision of the backbone that the user chose.
+    """
+    traced = footprint(model, video, dtype)
+    plans = plans_for("cpu" if device.is_cpu else "cuda", quantise)
+    return [predict(model, traced, video, device, plan, dtype) for plan in plans]
+
+
+def choose(
+    found: Sequence[Prediction], memory: str | int, free_host: int | None = None
+) -> Prediction:
+    """The first prediction that fits.
+
+    Args:
+        found: From :func:`predictions`.
+        memory: Of the device: bytes, or text such as ``10GB``.
+        free_host: Bytes of main memory for weights that wait there; what is free by default.
+
+    Raises:
+        ValueError: If nothing fits, saying what would.
+    """
+    budget = memory_bytes(memory)
+    free_host = host_memory()[0] if free_host is None else free_host
+    fitting = [
+        each for each in found if each.device_bytes <= budget and each.host_bytes <= free_host
+    ]
+    if not fitting:
+        raise ValueError(_refusal(found, budget, free_host))
+    chosen = fitting[0]
+    logger.info(
+        "memory plan %r: %.1f of %.1f GB predicted%s",
+        chosen.plan.name,
+        chosen.device_bytes / _GB,
+        budget / _GB,
+        f", {chosen.host_bytes / _GB:.1f} GB of main memory" if chosen.host_bytes else "",
+    )
+    if not chosen.plan.exact:
+        logger.warning(
+            "memory plan %r holds weights in eight bits: videos differ slightly from those of the "
+            "model as stored. More memory avoids it.",
+            chosen.plan.name,
+        )
+    return chosen
+
+
+def _refusal(found: Sequence[Prediction], budget: int, free_host: int) -> str:
+    least = min(found, key=lambda each: each.device_bytes)
+    if least.device_bytes <= budget:
+        waiting = min(each.host_bytes for each in found if each.device_bytes <= budget)
+        return (
+            f"memory={budget / _GB:.1f} GB would do with {waiting / _GB:.1f} GB of main memory "
+            f"for the weights that wait there, and {free_host / _GB:.1f} GB are free. Free some, "
+            "or give quantise='int8'."
+        )
+    return (
+        f"memory={budget / _GB:.1f} GB is too little: the smallest plan ({least.plan.name}) needs "
+        f"{least.device_bytes / _GB:.1f} GB. Give more, or make a smaller video: memory falls "
+        "with height, width and num_frames."
+    )
+
+
+def hold(pipeline: Any, plan: MemoryPlan, device: torch.device) -> None:
+    """Put a pipeline's weights where a plan wants them.
+
+    Args:
+        pipeline: Loaded, in main memory, eight-bit weights and text encoder as planned.
+        plan: How.
+        device: An accelerator.
+    """
+    from vap.acceleration.offload import stream_blocks, stream_layers, wait_for_use
+
+    encoders = [
+        module
+        for module in (pipeline.text_encoder, getattr(pipeline, "image_encoder", None))
+        if module is not None
+    ]
+    if plan.offload == "model":
+        pipeline.enable_model_cpu_offload(device=device)
+    elif plan.offload == "sequential":
+        pipeline.enable_sequential_cpu_offload(device=device)
+    elif plan.offload == "group":
+        blocks = pipeline.transformer.expert_blocks
+        stream_blocks(blocks, device)
+        move_apart_from(pipeline.transformer, blocks, device)
+        wait_for_use(pipeline.vae, pipeline.transformer, device)
+        for encoder in encoders:
+            stream_layers(encoder, device)
+    elif plan.text_encoder == "leaves":
+        for name, module in pipeline.components.items():
+            if isinstance(module, torch.nn.Module) and name != "text_encoder":
+                module.to(device)
+        stream_layers(pipeline.text_encoder, device)
+    else:
+        pipeline.to(device)
+
+
+def move_apart_from(
+    module: torch.nn.Module, parts: Sequence[torch.nn.Module], device: torch.device
+) -> None:
+    """Move what belongs to a module and to none of its parts."""
+    within = {id(tensor) for part in parts for tensor in (*part.parameters(), *part.buffers())}
+    for tensor in (*module.parameters(), *module.buffers()):
+        if id(tensor) not in within:
+            tensor.data = tensor.data.to(device)

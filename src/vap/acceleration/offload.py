@@ -1,0 +1,219 @@
+"""Weights that wait in main memory and come to the device when they are needed."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+_ALIGNMENT = 256
+_SLOTS = 2
+
+
+def stream_blocks(blocks: Sequence[nn.Module], device: torch.device) -> None:
+    """Keep blocks in main memory; while one computes, the next comes to the device.
+
+    Two places on the device hold the blocks in turn. Copies run beside the computation, from
+    pinned memory and one a block, and nobody waits on the host. What is added to a block later,
+    such as an adapter, stays on the device.
+
+    Args:
+        blocks: Modules that run one after the other, again and again.
+        device: Where they compute.
+    """
+    stream = _BlockStream(blocks, device)
+    for index, block in enumerate(blocks):
+        block.register_forward_pre_hook(stream.before(index), prepend=True)
+        block.register_forward_hook(stream.after(index), always_call=True)
+
+
+def stream_layers(module: nn.Module, device: torch.device) -> None:
+    """Keep a module in main memory; its layers come to the device one by one.
+
+    For models that are used once in a while and whose blocks lie too deep to be found.
+    """
+    from diffusers.hooks import apply_group_offloading
+
+    on_accelerator = device.type != "cpu"
+    apply_group_offloading(
+        module,
+        onload_device=device,
+        offload_type="leaf_level",
+        use_stream=on_accelerator,
+        # Pinned as they go: rarely used weights are not worth a second, pinned copy.
+        low_cpu_mem_usage=on_accelerator,
+    )
+
+
+def wait_for_use(vae: Any, transformer: nn.Module, device: torch.device) -> None:
+    """Keep a VAE in main memory; it comes to encode or decode, and goes before denoising.
+
+    Args:
+        vae: Its ``encode`` and ``decode`` bring it in.
+        transformer: Whose forward sends it away.
+        device: Where it computes.
+    """
+    from accelerate import cpu_offload_with_hook
+
+    _, presence = cpu_offload_with_hook(vae, device)
+
+    def leave(*_: Any) -> None:
+        if vae.device != torch.device("cpu"):
+            presence.offload()
+
+    transformer.register_forward_pre_hook(leave)
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """A block's weights, end to end.
+
+    Attributes:
+        host: Their bytes in main memory.
+        tensors: Parameters and buffers, in order.
+        spans: First byte, precision and shape of each.
+    """
+
+    host: torch.Tensor
+    tensors: tuple[torch.Tensor, ...]
+    spans: tuple[tuple[int, torch.dtype, torch.Size], ...]
+
+    @classmethod
+    def of(cls, block: nn.Module, *, pinned: bool) -> _Packed:
+        """Pack a block; its tensors become views of the packed bytes."""
+        tensors = tuple(dict.fromkeys((*block.parameters(), *block.buffers())))
+        spans, end = [], 0
+        for tensor in tensors:
+            spans.append((end, tensor.dtype, tensor.shape))
+            end += -(-tensor.nbytes // _ALIGNMENT) * _ALIGNMENT
+        packed = cls(torch.empty(end, dtype=torch.uint8), tensors, tuple(spans))
+        if pinned:
+            _pin(packed.host)
+        for tensor, view in zip(tensors, packed.views(packed.host), strict=True):
+            view.copy_(tensor)
+            tensor.data = view
+        return packed
+
+    def views(self, store: torch.Tensor) -> list[torch.Tensor]:
+        """The tensors in a store that holds the packed bytes."""
+        return [
+            store[start : start + shape.numel() * dtype.itemsize].view(dtype).view(shape)
+            for start, dtype, shape in self.spans
+        ]
+
+    def place(self, store: torch.Tensor) -> None:
+        """Let the block use the weights in a store."""
+        for tensor, view in zip(self.tensors, self.views(store), strict=True):
+            tensor.data = view
+
+
+class _BlockStream:
+    """Two places on the device, filled in turn ahead of the computation."""
+
+    def __init__(self, blocks: Sequence[nn.Module], device: torch.device) -> None:
+        self._device = device
+        self._blocks = blocks
+        self._packed = [_Packed.of(block, pinned=device.type == "cuda") for block in blocks]
+        self._known = [set(map(id, packed.tensors)) for packed in self._packed]
+        self._places = [
+            torch.empty(
+                max((len(packed.host) for packed in self._packed[slot::_SLOTS]), default=0),
+                dtype=torch.uint8,
+                device=device,
+            )
+            for slot in range(_SLOTS)
+        ]
+        self._held: list[int | None] = [None] * _SLOTS
+        self._copying = _side_stream(device)
+        self._copied = [_event(device) for _ in range(_SLOTS)]
+        self._used = [_event(device) for _ in range(_SLOTS)]
+
+    def before(self, index: int) -> Any:
+        """Hook that puts a block's weights in place and sends for the next block's."""
+
+        @torch.compiler.disable
+        def hook(*_: Any) -> None:
+            slot = index % _SLOTS
+            self._fetch(index)
+            _wait(self._copied[slot])
+            self._packed[index].place(self._places[slot])
+            self._bring_additions(index)
+            self._fetch((index + 1) % len(self._blocks), unless=slot)
+
+        return hook
+
+    def after(self, index: int) -> Any:
+        """Hook that gives a block's place back."""
+
+        @torch.compiler.disable
+        def hook(*_: Any) -> None:
+            self._packed[index].place(self._packed[index].host)
+            _record(self._used[index % _SLOTS])
+
+        return hook
+
+    def _fetch(self, index: int, unless: int | None = None) -> None:
+        """Start the copy of a block, if it is not there and its place is not in use."""
+        slot = index % _SLOTS
+        if self._held[slot] == index or slot == unless:
+            return
+        with _on(self._copying):
+            _wait(self._used[slot])
+            source = self._packed[index].host
+            self._places[slot][: len(source)].copy_(source, non_blocking=True)
+            _record(self._copied[slot])
+        self._held[slot] = index
+
+    def _bring_additions(self, index: int) -> None:
+        """What was added to a block after it was packed."""
+        block = self._blocks[index]
+        for tensor in (*block.parameters(), *block.buffers()):
+            if id(tensor) not in self._known[index] and tensor.device != self._device:
+                tensor.data = tensor.data.to(self._device)
+
+
+def _pin(store: torch.Tensor) -> None:
+    """Pin memory where it lies.
+
+    ``Tensor.pin_memory`` would copy, and round every size up to a power of two.
+    """
+    library = torch.cuda.cudart()
+    status = library.cudaHostRegister(store.data_ptr(), store.nbytes, 0)
+    if int(status) != 0:
+        message = (
+            f"{store.nbytes} bytes of main memory could not be pinned (CUDA error {status}). Raise "
+            "the limit of locked memory (ulimit -l), or choose a memory plan without streaming."
+        )
+        raise MemoryError(message)
+    weakref.finalize(store.untyped_storage(), library.cudaHostUnregister, store.data_ptr())
+
+
+# A CPU has neither streams nor events: there, everything happens in order.
+
+
+def _side_stream(device: torch.device) -> torch.Stream | None:
+    return None if device.type == "cpu" else torch.Stream(device)
+
+
+def _event(device: torch.device) -> torch.Event | None:
+    return None if device.type == "cpu" else torch.Event(device)
+
+
+def _on(stream: torch.Stream | None) -> AbstractContextManager[Any]:
+    return nullcontext() if stream is None else stream
+
+
+def _wait(event: torch.Event | None) -> None:
+    """Let the current stream wait for an event; one that was never recorded is no wait."""
+    if event is not None:
+        event.wait()
+
+
+def _record(event: torch.Event | None) -> None:
+    if event is not None:
+        event.record()

@@ -1,0 +1,135 @@
+"""Ways to hold a model in memory, from the fastest to the smallest."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, get_args
+
+Offload: TypeAlias = Literal["model", "sequential", "group"]
+Quantisation: TypeAlias = Literal["int8", "fp8"]
+TextEncoder: TypeAlias = Literal["resident", "leaves"]
+
+_UNITS = {"": 1, "B": 1}
+_UNITS |= {f"{prefix}B": 1000**power for power, prefix in enumerate("KMGT", 1)}
+_UNITS |= {f"{prefix}IB": 1024**power for power, prefix in enumerate("KMGT", 1)}
+_AMOUNT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """One way to hold a model.
+
+    Attributes:
+        name: What it is called in logs and tables.
+        text_encoder: ``leaves`` once it has encoded, or stays ``resident``.
+        tiling: Whether the VAE works through a video strip by strip.
+        offload: ``model``: one component at a time; ``group``: the transformer's blocks come in
+            while those before them compute; ``sequential``: layers come in one by one.
+        quantise: Precision of the backbone's linear layers, if not the model's own.
+        keep_constants: Whether what no step changes is kept, not computed at every step.
+    """
+
+    name: str
+    text_encoder: TextEncoder = "resident"
+    tiling: bool = False
+    offload: Offload | None = None
+    quantise: Quantisation | None = None
+    keep_constants: bool = True
+
+    @property
+    def exact(self) -> bool:
+        """Whether videos are those of the model as it is stored, to rounding."""
+        return self.quantise is None
+
+
+@dataclass(frozen=True, slots=True)
+class WantedVideo:
+    """What memory has to suffice for; None is the model's own.
+
+    Attributes:
+        height: Pixels.
+        width: Pixels.
+        num_frames: Pixel frames.
+        references: Reference videos.
+    """
+
+    height: int | None = None
+    width: int | None = None
+    num_frames: int | None = None
+    references: int = 1
+
+
+_RESIDENT = MemoryPlan("resident")
+_TEXT_LEAVES = MemoryPlan("text encoder leaves", "leaves")
+_TILED = MemoryPlan("VAE in strips", "leaves", tiling=True)
+_BLOCKS = MemoryPlan("blocks stream in", "leaves", tiling=True, offload="group")
+_NOTHING_KEPT = replace(_BLOCKS, name="blocks, nothing kept", keep_constants=False)
+ACCELERATOR_PLANS = (
+    _RESIDENT,
+    _TEXT_LEAVES,
+    _TILED,
+    MemoryPlan("one component at a time", "leaves", tiling=True, offload="model"),
+    _BLOCKS,
+    _NOTHING_KEPT,
+    replace(_NOTHING_KEPT, name="blocks stream in, fp8", quantise="fp8"),
+    replace(_NOTHING_KEPT, name="layers stream in", offload="sequential"),
+)
+CPU_PLANS = (
+    _RESIDENT,
+    _TEXT_LEAVES,
+    _TILED,
+    replace(_TILED, name="nothing kept", keep_constants=False),
+    replace(_TILED, name="nothing kept, int8", quantise="int8", keep_constants=False),
+)
+
+
+def plans_for(device_type: str, quantise: Quantisation | None = None) -> tuple[MemoryPlan, ...]:
+    """Plans of a device, fastest first.
+
+    Args:
+        device_type: ``cpu``, ``cuda`` …
+        quantise: Precision that the user chose; then every plan has it.
+    """
+    plans = CPU_PLANS if device_type == "cpu" else ACCELERATOR_PLANS
+    if quantise is None:
+        return plans
+    chosen = (plan for plan in plans if plan.exact)
+    return tuple(replace(p, name=f"{p.name}, {quantise}", quantise=quantise) for p in chosen)
+
+
+def memory_bytes(amount: str | int) -> int:
+    """Bytes of an amount of memory.
+
+    Args:
+        amount: Bytes, or text such as ``10GB`` (10¹⁰ bytes), ``10GiB`` or ``800 MB``.
+
+    Raises:
+        ValueError: If it is no amount, or less than a mebibyte.
+    """
+    if isinstance(amount, str):
+        found = _AMOUNT.fullmatch(amount)
+        if found is None or found[2].upper() not in _UNITS:
+            message = (
+                f"memory={amount!r} is no amount of memory. Write it like 10GB, 7.5GiB or 800MB."
+            )
+            raise ValueError(message)
+        amount = round(float(found[1]) * _UNITS[found[2].upper()])
+    if amount < _MIB:
+        message = (
+            f"memory={amount} is {amount} bytes, too little for any model. Write it like 10GB."
+        )
+        raise ValueError(message)
+    return amount
+
+
+def check_quantise(quantise: str | None) -> None:
+    """Refuse a precision that weights are not quantised to.
+
+    Raises:
+        ValueError: Naming those that there are.
+    """
+    if quantise is not None and quantise not in get_args(Quantisation):
+        message = f"quantise={quantise!r} is unknown. Use one of: {get_args(Quantisation)}."
+        raise ValueError(message)

@@ -1,0 +1,67 @@
+"""Profiles: how much exactness is given for time, by name.
+
+``exact`` gives none. ``fast`` and ``turbo`` are points on the front of speed against fidelity that
+was measured for a kind of model (:mod:`vap.acceleration.calibration`); for models that nothing was
+measured for, they are cautious guesses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+from vap.pipelines.work import NOTHING, Reuse
+
+Profile: TypeAlias = Literal["exact", "fast", "turbo"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a profile does.
+
+    Attributes:
+        steps: Share of the model's own number of denoising steps, where the user leaves them
+            open; above 0, at most 1.
+        reuse: What steps take over from earlier ones.
+        half_vae: Whether a VAE held in float32 works in bfloat16.
+        fp8_products: Whether products of large matrices are computed in fp8, on GPUs that can.
+        quantised_attention: Whether attention may quantise, on GPUs with a kernel for it.
+    """
+
+    steps: float = 1.0
+    reuse: Reuse = NOTHING
+    half_vae: bool = False
+    fp8_products: bool = False
+    quantised_attention: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.steps <= 1.0:
+            message = f"steps={self.steps} is no share of steps: it lies above 0, and at most at 1."
+            raise ValueError(message)
+
+
+GUESSES: dict[Profile, Settings] = {
+    "exact": Settings(),
+    "fast": Settings(
+        steps=0.5, reuse=Reuse(guidance=2, references=2, warm_up=2), fp8_products=True
+    ),
+    "turbo": Settings(
+        steps=0.3,
+        reuse=Reuse(guidance=3, references=4, warm_up=2),
+        half_vae=True,
+        fp8_products=True,
+        quantised_attention=True,
+    ),
+}
+"""For models that nothing was measured for."""
+
+
+def check_profile(profile: str | None) -> None:
+    """Refuse a profile that there is none of.
+
+    Raises:
+        ValueError: Naming those that there are.
+    """
+    if profile is not None and profile not in get_args(Profile):
+        message = f"profile={profile!r} is unknown. Use one of: {', '.join(get_args(Profile))}."
+        raise ValueError(message)

@@ -1,0 +1,78 @@
+"""Linear layers whose weights are held in eight bits.
+
+A generation is bound by arithmetic, not by reading weights: products of thousands of tokens stay in
+the model's precision, and a layer's weight is widened when its turn comes. So weights cost half the
+memory and half the time to stream, every device can do it, and what is lost is the rounding of the
+weights: about 0.5 % of a layer's output with int8 and 2 % with fp8, each row with a scale of its
+own. Layers of norms, embeddings and the output, small and sensitive, stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from vap.acceleration.plan import Quantisation, check_quantise
+
+_STORED: dict[Quantisation, torch.dtype] = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
+
+
+class EightBitLinear(nn.Linear):
+    """A linear layer with an eight-bit weight ``[out, in]`` and a scale for each of its rows.
+
+    Args:
+        linear: The layer to hold; it is not changed.
+        stored: ``torch.int8`` or ``torch.float8_e4m3fn``.
+    """
+
+    scale: torch.Tensor
+
+    def __init__(self, linear: nn.Linear, stored: torch.dtype) -> None:
+        super().__init__(linear.in_features, linear.out_features, bias=False, device="meta")
+        weight = linear.weight.detach().float()
+        limit = 127.0 if stored == torch.int8 else torch.finfo(stored).max
+        scale = weight.abs().amax(dim=1, keepdim=True).clamp_min(1e-12) / limit
+        narrow = weight / scale
+        if stored == torch.int8:
+            narrow = narrow.round()
+        self.weight = nn.Parameter(narrow.to(stored), requires_grad=False)
+        self.register_buffer("scale", scale.to(linear.weight.dtype))
+        self.bias = linear.bias
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's own name
+        """Widen the weight and multiply; ``[…, in]`` → ``[…, out]``."""
+        return F.linear(input, self.weight.to(input.dtype) * self.scale.to(input.dtype), self.bias)
+
+
+def quantise(blocks: Iterable[nn.Module], precision: Quantisation) -> None:
+    """Hold the linear layers of a transformer's blocks in eight bits, those of experts too.
+
+    Args:
+        blocks: Changed in place, layer by layer.
+        precision: ``int8`` or ``fp8``.
+
+    Raises:
+        ValueError: If the precision is unknown.
+    """
+    check_quantise(precision)
+    for block in blocks:
+        for parent, name, linear in list(_layers(block)):
+            setattr(parent, name, EightBitLinear(linear, _STORED[precision]))
+
+
+def quantisable_bytes(block: nn.Module) -> int:
+    """Bytes of a block's weights that would be held in eight bits."""
+    return sum(linear.weight.nbytes for _, _, linear in _layers(block))
+
+
+def _layers(block: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
+    """Linear layers that are no part of a norm, with their parents and names."""
+    for path, parent in block.named_modules():
+        if any(part.startswith("norm") for part in path.split(".")):
+            continue
+        for name, child in parent.named_children():
+            if type(child) is nn.Linear:
+                yield parent, name, child

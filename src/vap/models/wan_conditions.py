@@ -1,0 +1,113 @@
+"""Embedding of what a Wan transformer is given: what no step changes, and the time that does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from vap.models.rope import (
+    Grid,
+    ReferencePositions,
+    RotaryTable,
+    reference_grid,
+    rotary_table,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceConditions:
+    """The references, embedded; context, modulation and rotary are None where there are none.
+
+    Attributes:
+        tokens: ``[B·R, N, D]``.
+        context: Their image and text tokens ``[B·R, L, D]``.
+        modulation: ``[B·R, 6, D]``.
+        rotary: Tables ``[R, N, 1, d]``.
+    """
+
+    tokens: torch.Tensor
+    context: torch.Tensor | None
+    modulation: torch.Tensor | None
+    rotary: RotaryTable | None
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """All that no step changes.
+
+    Attributes:
+        context: The target's image and text tokens ``[B, L, D]``.
+        rotary: Its tables ``[1, N, 1, d]``.
+        reference: Of the references, None without.
+    """
+
+    context: torch.Tensor
+    rotary: RotaryTable
+    reference: ReferenceConditions | None
+
+
+class WanReferenceRotaryEmbedding(nn.Module):
+    """Rotary tables of the reference videos, placed by the temporal bias."""
+
+    def __init__(self, head_dim: int, patch_size: tuple[int, int, int]) -> None:
+        super().__init__()
+        space = 2 * (head_dim // 6)
+        self.dims = (head_dim - 2 * space, space, space)
+        self.patch_size = patch_size
+
+    def forward(self, reference: torch.Tensor, mode: ReferencePositions) -> RotaryTable:
+        """Tables for latents ``[B, R, C, F, H, W]``: cosines and sines ``[R, N, 1, d]``."""
+        count = reference.shape[1]
+        axes = [
+            torch.arange(size // patch, device=reference.device)
+            for size, patch in zip(reference.shape[3:], self.patch_size, strict=True)
+        ]
+        target = Grid(*axes)
+        # As stock, angles are float64 wherever the device has it.
+        precision = torch.float32 if reference.device.type == "mps" else torch.float64
+        tables = [
+            rotary_table(reference_grid(target, i, count, mode), self.dims, precision)
+            for i in range(count)
+        ]
+        cosines, sines = zip(*tables, strict=True)
+        return torch.stack(cosines).unsqueeze(2), torch.stack(sines).unsqueeze(2)
+
+
+def embed_context(
+    embedder: Any, text: torch.Tensor, image: torch.Tensor | None, pair: int | None
+) -> torch.Tensor:
+    """Image and text tokens of a stream, ``[B, L, D]``.
+
+    Args:
+        embedder: The stream's condition embedder.
+        text: ``[B, 512, D_text]``.
+        image: ``[B, I, D_image]``; None for models without image tokens.
+        pair: Image tokens of a first and a last frame together, for models that take both.
+    """
+    text = embedder.text_embedder(text)
+    if image is None:
+        return text
+    if pair is not None:
+        # The stock embedder wants first and last image as neighbours in the batch.
+        image = image.reshape(-1, pair // 2, image.shape[-1])
+    return torch.cat([embedder.image_embedder(image), text], dim=1)
+
+
+def embed_time(
+    embedder: Any, timestep: torch.Tensor, like: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Time embedding ``[B, D]`` in the precision of the text, and modulation ``[B, 6, D]``."""
+    frequencies = embedder.timesteps_proj(timestep)
+    precision = next(embedder.time_embedder.parameters()).dtype
+    if precision.is_floating_point:
+        frequencies = frequencies.to(precision)
+    temb = embedder.time_embedder(frequencies).type_as(like)
+    return temb, embedder.time_proj(embedder.act_fn(temb)).unflatten(1, (6, -1))
+
+
+def patch_tokens(patch_embedding: Any, latents: torch.Tensor) -> torch.Tensor:
+    """Patch latents ``[B, C, F, H, W]`` into tokens ``[B, N, D]``."""
+    return patch_embedding(latents).flatten(2).transpose(1, 2).contiguous()

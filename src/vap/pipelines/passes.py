@@ -1,0 +1,94 @@
+"""How the conditional and the unconditional prediction of a step are run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+CONDITIONAL, UNCONDITIONAL = "cond", "uncond"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Pass:
+    """One forward of the transformer at every step: all that it is given but noise and time.
+
+    Attributes:
+        context: Name that diffusers' caches know the pass by.
+        conditions: Arguments with the batch first, ``[B, …]`` or None.
+        shared: Arguments that do not differ between passes and videos.
+        copies: How often the noisy latents are repeated along the batch.
+    """
+
+    context: str
+    conditions: Mapping[str, torch.Tensor | None]
+    shared: Mapping[str, Any]
+    copies: int = 1
+
+
+class GuidancePasses(Protocol):
+    """A way to run the passes of guidance: both here, one after the other or at once, or apart."""
+
+    def arrange(self, passes: Sequence[Pass]) -> tuple[Pass, ...]:
+        """What this process runs at every step; asked once for the same conditions."""
+        ...
+
+    def collect(self, predictions: Sequence[torch.Tensor], passes: int) -> Sequence[torch.Tensor]:
+        """One prediction ``[B, …]`` for each of so many given passes, in their order.
+
+        Args:
+            predictions: Of the arranged passes, ``[copies·B, …]`` each.
+            passes: How many were given to :meth:`arrange`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SequentialPasses:
+    """One pass after the other: half the activations of a batch of both."""
+
+    def arrange(self, passes: Sequence[Pass]) -> tuple[Pass, ...]:
+        """The passes as they are."""
+        return tuple(passes)
+
+    def collect(self, predictions: Sequence[torch.Tensor], passes: int) -> Sequence[torch.Tensor]:
+        """The predictions as they are."""
+        assert len(predictions) == passes
+        return predictions
+
+
+@dataclass(frozen=True, slots=True)
+class BatchedPasses:
+    """All passes in one batch: fewer, larger matrix products."""
+
+    def arrange(self, passes: Sequence[Pass]) -> tuple[Pass, ...]:
+        """One pass whose batch holds those of all."""
+        return (join_passes(passes),) if len(passes) > 1 else tuple(passes)
+
+    def collect(self, predictions: Sequence[torch.Tensor], passes: int) -> Sequence[torch.Tensor]:
+        """The batch, split again."""
+        (together,) = predictions
+        return together.chunk(passes)
+
+
+def join_passes(passes: Sequence[Pass]) -> Pass:
+    """One pass whose batch holds those of several, in their order."""
+    first = passes[0]
+    conditions = {
+        name: None if tensor is None else torch.cat([_condition(one, name) for one in passes])
+        for name, tensor in first.conditions.items()
+    }
+    return Pass(
+        context="_".join(sorted(one.context for one in passes)),
+        conditions=conditions,
+        shared=first.shared,
+        copies=sum(one.copies for one in passes),
+    )
+
+
+def _condition(one: Pass, name: str) -> torch.Tensor:
+    tensor = one.conditions[name]
+    assert tensor is not None
+    return tensor

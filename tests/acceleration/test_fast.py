@@ -1,0 +1,107 @@
+"""Profiles: what they set, what they refuse, and that no reuse is no change."""
+
+from typing import Any
+
+import pytest
+import torch
+from diffusers import HeunDiscreteScheduler
+
+import vap
+from tests.pipelines.golden import FOLDER, Golden, load, relative_error
+from vap.acceleration import fast as fast_module
+from vap.acceleration.fast import apply_profile
+from vap.acceleration.fast_products import can_multiply_fp8, quantised_attention
+from vap.acceleration.profiles import GUESSES, Settings
+from vap.pipelines.work import Reuse
+from vap.training.alternatives.streams import couple_by_addition, couple_one_way
+
+
+def latents(case: Golden, settings: Settings, steps: int = 4, **changes: Any) -> torch.Tensor:
+    pipeline = apply_profile(load(case.family), "exact", settings=settings)
+    return case.run(case.prompted(num_inference_steps=steps, **changes), pipeline)
+
+
+def test_without_reuse_a_profile_has_the_bits_of_exact(case: Golden) -> None:
+    exact = case.run(
+        case.prompted(num_inference_steps=3), apply_profile(load(case.family), "exact")
+    )
+    assert torch.equal(latents(case, Settings(), steps=3), exact)
+
+
+@pytest.mark.parametrize("reuse", [Reuse(references=2), Reuse(guidance=2), Reuse(model=2)])
+def test_every_kind_of_reuse_changes_a_little(case: Golden, reuse: Reuse) -> None:
+    exact = latents(case, Settings())
+    error = relative_error(latents(case, Settings(reuse=reuse)), exact)
+    assert 1e-5 < error < 0.3
+
+
+@pytest.mark.parametrize(
+    ("reuse", "passes"), [(Reuse(), 8), (Reuse(guidance=2), 6), (Reuse(model=2, warm_up=1), 6)]
+)
+def test_reuse_saves_passes(wan: Golden, reuse: Reuse, passes: int) -> None:
+    pipeline = apply_profile(load("wan"), "exact", settings=Settings(reuse=reuse))
+    ran = []
+    pipeline.transformer.register_forward_hook(lambda *_: ran.append(1))
+    wan.run(wan.prompted(num_inference_steps=4), pipeline)
+    assert len(ran) == passes
+
+
+def test_a_reference_that_never_sees_the_target_is_kept_exactly(wan: Golden) -> None:
+    outputs = []
+    for keep in (True, False):
+        pipeline = load("wan")
+        couple_one_way(pipeline.transformer)
+        pipeline.keep_constants = keep
+        outputs.append(wan.run(wan.prompted(num_inference_steps=3), pipeline))
+    assert relative_error(*outputs) < 1e-5
+
+
+def test_loading_by_a_profile_sets_steps_and_reuse() -> None:
+    pipeline = vap.load_pipeline(FOLDER / "wan", device="cpu", profile="turbo")
+    settings = GUESSES["turbo"]
+    assert pipeline.reuse == settings.reuse
+    native = pipeline.native_defaults.num_inference_steps
+    assert pipeline.defaults.num_inference_steps == round(settings.steps * native)
+
+
+def test_an_unknown_profile_is_refused_with_the_names_there_are() -> None:
+    with pytest.raises(ValueError, match=r"'quick' is unknown.*exact, fast, turbo"):
+        vap.load_pipeline(FOLDER / "wan", device="cpu", profile="quick")
+
+
+def test_carrying_on_is_refused_where_the_scheduler_has_stages() -> None:
+    pipeline = load("wan")
+    pipeline.scheduler = HeunDiscreteScheduler()
+    with pytest.raises(ValueError, match=r"HeunDiscreteScheduler runs the model 2 times"):
+        apply_profile(pipeline, "fast", settings=Settings(reuse=Reuse(model=2)))
+
+
+def test_keeping_references_is_refused_where_nothing_is_kept_or_attended_to() -> None:
+    pipeline, settings = load("wan"), Settings(reuse=Reuse(references=2))
+    pipeline.keep_constants = False
+    with pytest.raises(ValueError, match="keeps nothing"):
+        apply_profile(pipeline, "fast", settings=settings)
+    pipeline.keep_constants = True
+    couple_by_addition(pipeline.transformer)
+    with pytest.raises(ValueError, match="no keys to keep"):
+        apply_profile(pipeline, "fast", settings=settings)
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0, 1.5])
+def test_a_share_of_steps_lies_between_none_and_all(share: float) -> None:
+    with pytest.raises(ValueError, match="is no share of steps"):
+        Settings(share)
+
+
+def test_the_vae_works_in_half_precision_only_where_that_is_fast(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for able, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(fast_module, "has_fast_half", lambda _, able=able: able)
+        pipeline = apply_profile(load("wan"), "exact", settings=Settings(half_vae=True))
+        assert pipeline.vae.dtype == dtype
+
+
+def test_a_cpu_has_no_fp8_products_and_no_quantised_attention() -> None:
+    assert not can_multiply_fp8(load("wan").transformer)
+    assert quantised_attention(torch.device("cpu")) is None

@@ -1,0 +1,165 @@
+"""The fastest plan that fits is chosen, and a pipeline under any plan makes the same video."""
+
+import logging
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import vap
+from tests.pipelines.golden import FOLDER, Golden, load, relative_error
+from vap.acceleration import memory as memory_module
+from vap.acceleration.memory import choose, hold
+from vap.acceleration.plan import (
+    ACCELERATOR_PLANS,
+    CPU_PLANS,
+    MemoryPlan,
+    WantedVideo,
+    memory_bytes,
+    plans_for,
+)
+from vap.acceleration.text_encoder import is_hollow
+from vap.cost.prediction import Prediction
+
+CPU = torch.device("cpu")
+GB = 10**9
+
+
+def prediction(plan: MemoryPlan, device_gb: float, host_gb: float = 0.0) -> Prediction:
+    return Prediction(plan, 1.0, 1.0, 1.0, device_gb * GB, host_gb * GB)
+
+
+FOUND = [prediction(plan, 9 - place, place) for place, plan in enumerate(ACCELERATOR_PLANS)]
+
+
+def planned(monkeypatch, plan: MemoryPlan) -> None:
+    """Have a plan chosen, whatever would fit."""
+    monkeypatch.setattr(memory_module, "predictions", lambda *_: [prediction(plan, 1)])
+
+
+# Amounts
+
+
+@pytest.mark.parametrize(
+    ("amount", "expected"),
+    [("10GB", 10**10), ("7.5 GiB", 8053063680), ("800mb", 8 * 10**8), (1 << 30, 1 << 30)],
+)
+def test_amounts_are_read(amount, expected) -> None:
+    assert memory_bytes(amount) == expected
+
+
+@given(st.text(max_size=12) | st.integers(max_value=1 << 20))
+def test_any_amount_is_read_or_refused(amount) -> None:
+    try:
+        assert memory_bytes(amount) >= 1 << 20
+    except ValueError as error:
+        assert "10GB" in str(error)  # noqa: PT017 - refusing is allowed, with an example
+
+
+# Choice
+
+
+@pytest.mark.parametrize(("budget", "place"), [("9GB", 0), ("8.5GB", 1), ("5GB", 4)])
+def test_the_first_that_fits_is_chosen(budget, place) -> None:
+    assert choose(FOUND, budget, free_host=50 * GB).plan is ACCELERATOR_PLANS[place]
+
+
+def test_main_memory_counts_too() -> None:
+    with pytest.raises(ValueError, match=r"5\.0 GB would do with 4\.0 GB of main memory"):
+        choose(FOUND, "5GB", free_host=2 * GB)
+
+
+def test_too_little_says_what_is_needed() -> None:
+    with pytest.raises(ValueError, match=r"layers stream in\) needs 2\.0 GB.*num_frames"):
+        choose(FOUND, "1GB", free_host=50 * GB)
+
+
+def test_the_choice_is_logged_and_inexact_plans_warn(caplog) -> None:
+    with caplog.at_level(logging.INFO):
+        choose(FOUND, "9GB", free_host=50 * GB)
+    assert "'resident'" in caplog.text
+    assert "eight bits" not in caplog.text
+    inexact = [each for each in FOUND if not each.plan.exact]
+    choose(inexact, "9GB", free_host=50 * GB)
+    assert "eight bits" in caplog.text
+
+
+def test_only_plans_of_eight_bits_are_inexact() -> None:
+    for plan in (*ACCELERATOR_PLANS, *CPU_PLANS):
+        assert plan.exact == (plan.quantise is None)
+    assert all(plan.quantise == "int8" for plan in plans_for("cuda", "int8"))
+
+
+# Pipelines
+
+
+@pytest.mark.parametrize("plan", CPU_PLANS, ids=lambda plan: plan.name)
+def test_every_plan_of_a_cpu_makes_the_video(case: Golden, monkeypatch, plan) -> None:
+    planned(monkeypatch, plan)
+    pipeline = load(case.family, memory="10GB")
+    assert pipeline.memory_plan == plan
+    expected, found = case.run(case.prompted()), case.run(case.prompted(), pipeline)
+    # The CogVideoX VAE is tiled by blending; at this size it is one tile.
+    allowed = 1e-5 if plan.exact else 0.02
+    assert relative_error(found, expected) < allowed
+    if plan == CPU_PLANS[1]:
+        assert torch.equal(found, expected)
+
+
+def test_what_fits_follows_the_video() -> None:
+    small = WantedVideo(48, 64, 9)
+    pipeline = vap.load_pipeline(FOLDER / "wan", memory="1.5GB", video=small)
+    assert pipeline.memory_plan.name == "resident"
+    with pytest.raises(ValueError, match="is too little"):
+        vap.load_pipeline(FOLDER / "wan", memory="1.5GB", video=WantedVideo(1440, 2560, 81))
+    with pytest.raises(ValueError, match="Use num_frames=9"):
+        vap.load_pipeline(FOLDER / "wan", memory="1.5GB", video=WantedVideo(num_frames=8))
+
+
+@pytest.mark.parametrize("wrong", [{"offload": "group"}, {"backbone": "a.gguf"}])
+def test_contradictions_are_refused(monkeypatch, wrong) -> None:
+    monkeypatch.setattr(vap.hub, "_check_offload", lambda *_: None)
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        vap.load_pipeline(FOLDER / "wan", memory="10GB", **wrong)
+
+
+def test_streaming_holds_for_whole_pipelines(case: Golden) -> None:
+    """On an accelerator; a CPU takes the same path without streams."""
+    pipeline = load(case.family)
+    hold(pipeline, MemoryPlan("by hand", "leaves", offload="group"), CPU)
+    expected = case.run(case.prompted(output_type="np"))
+    for _ in range(2):
+        assert (
+            relative_error(
+                torch.as_tensor(case.run(case.prompted(output_type="np"), pipeline)),
+                torch.as_tensor(expected),
+            )
+            < 1e-5
+        )
+
+
+# Text encoder
+
+
+def test_the_text_encoder_is_in_memory_only_while_it_is_needed(case: Golden, monkeypatch) -> None:
+    planned(monkeypatch, CPU_PLANS[1])
+    pipeline = load(case.family, memory="10GB")
+    encoder = pipeline.text_encoder
+    assert is_hollow(encoder)
+    text, negative = pipeline.encode_prompt(
+        "a duck", max_sequence_length={"wan": 512, "cogvideox": 226}[case.family]
+    )
+    assert not is_hollow(encoder)
+    reference = pipeline.encode_video_prompt(
+        case.inputs["reference"], "a goose", height=48, width=64, num_frames=9
+    )
+    given = {"prompt": None, "negative_prompt": None, "reference_videos": None}
+    given |= {"reference_prompts": None, "video_prompt": reference}
+    given |= {"prompt_embeds": text, "negative_prompt_embeds": negative}
+    first = case.run(case.prompted(**given), pipeline)
+    assert is_hollow(encoder)
+    # With texts and references encoded before, it is never read again.
+    monkeypatch.setattr(type(encoder), "from_pretrained", None)
+    assert torch.equal(case.run(case.prompted(**given), pipeline), first)
+    assert torch.equal(case.run(case.prompted(**given)), first)

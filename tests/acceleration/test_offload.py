@@ -1,0 +1,118 @@
+"""Blocks that come and go compute what blocks that stay compute."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from vap.acceleration import offload
+from vap.acceleration.offload import stream_blocks, stream_layers
+from vap.acceleration.quantise import quantise
+
+CPU = torch.device("cpu")
+
+
+class Chain(nn.Module):
+    """Blocks of two sizes, some with a buffer, run one after the other."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(8, 8 + 8 * (i % 3)),
+                nn.BatchNorm1d(8 + 8 * (i % 3)),
+                nn.Linear(8 + 8 * (i % 3), 8),
+            )
+            for i in range(depth)
+        ).eval()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for block in self.blocks:
+            x = x + block(x)
+        return x
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 6])
+def test_streamed_blocks_give_the_same_bits_again_and_again(depth: int) -> None:
+    chain, x = Chain(depth), torch.randn(4, 8)
+    expected = chain(x)
+    stream_blocks(chain.blocks, CPU)
+    for _ in range(3):
+        assert torch.equal(chain(x), expected)
+
+
+def test_a_place_is_not_read_after_it_was_given_away(monkeypatch) -> None:
+    """Every copy first spoils the place that it goes to."""
+    chain, x = Chain(5), torch.randn(4, 8)
+    expected = chain(x)
+    stream_blocks(chain.blocks, CPU)
+    copy_ = torch.Tensor.copy_
+
+    def spoil_first(target: torch.Tensor, source: torch.Tensor, **options: object) -> torch.Tensor:
+        target.fill_(255)
+        return copy_(target, source, **options)
+
+    monkeypatch.setattr(torch.Tensor, "copy_", spoil_first)
+    assert torch.equal(chain(x), expected)
+    assert torch.equal(chain(x), expected)
+
+
+def test_blocks_may_be_skipped_or_fail() -> None:
+    chain, x = Chain(4), torch.randn(4, 8)
+    plain = copy.deepcopy(chain)
+    stream_blocks(chain.blocks, CPU)
+    chain(x)
+    for skipping in ([0, 2, 3], [3], [1, 0]):
+        for depth in skipping:
+            assert torch.equal(chain.blocks[depth](x), plain.blocks[depth](x))
+    with pytest.raises(RuntimeError):
+        chain.blocks[1](torch.randn(4, 3))
+    assert torch.equal(chain(x), plain(x))
+
+
+def test_weights_wait_in_main_memory_packed_and_stay_readable() -> None:
+    chain = Chain(3)
+    state = copy.deepcopy(chain.state_dict())
+    stream_blocks(chain.blocks, CPU)
+    chain(torch.randn(4, 8))
+    for name, tensor in chain.state_dict().items():
+        assert torch.equal(tensor, state[name]), name
+    for block in chain.blocks:
+        stores = {tensor.untyped_storage().data_ptr() for tensor in block.parameters()}
+        assert len(stores) == 1
+
+
+def test_an_adapter_added_later_is_used() -> None:
+    chain, x = Chain(2), torch.randn(4, 8)
+    stream_blocks(chain.blocks, CPU)
+    chain.blocks[1][2] = nn.Sequential(chain.blocks[1][2], nn.Linear(8, 8))
+    fresh = chain(x)
+    chain.blocks[1][2][1].weight.data.mul_(2)
+    assert not torch.equal(chain(x), fresh)
+
+
+def test_weights_of_eight_bits_stream_too() -> None:
+    chain, x = Chain(4), torch.randn(4, 8)
+    quantise(chain.blocks, "int8")
+    expected = chain(x)
+    stream_blocks(chain.blocks, CPU)
+    assert torch.equal(chain(x), expected)
+
+
+def test_layers_of_a_module_stream() -> None:
+    chain, x = Chain(2), torch.randn(4, 8)
+    expected = chain(x)
+    stream_layers(chain, CPU)
+    assert torch.equal(chain(x), expected)
+
+
+def test_memory_that_cannot_be_pinned_is_reported(monkeypatch) -> None:
+    class Refusing:
+        def cudaHostRegister(self, *_: int) -> int:  # noqa: N802 - CUDA's own name
+            return 2
+
+    monkeypatch.setattr(offload.torch.cuda, "cudart", Refusing)
+    with pytest.raises(MemoryError, match="could not be pinned"):
+        offload._pin(torch.zeros(8))
