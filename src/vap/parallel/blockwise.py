@@ -1,0 +1,103 @@
+"""Attention over part of the keys, and how parts become the whole: the online softmax.
+
+A part's output is its values weighted by a softmax over its own keys; with the logarithm of that
+softmax's denominator, parts can be weighted against each other, which gives attention over all
+keys without any approximation (Milakov and Gimelshein, arXiv 1805.02867).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+_CUDNN_CAPABILITY = 9  # Hopper: cuDNN's kernels are the faster ones from here on
+_FUSED_DTYPES = (torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Attention of some queries to some of the keys.
+
+    Attributes:
+        output: ``[B, N, heads, d]``.
+        log_sum: Logarithm of the sum of exponentiated scores, ``[B, N, heads, 1]`` in float32.
+    """
+
+    output: torch.Tensor
+    log_sum: torch.Tensor
+
+    def joined(self, other: Part) -> Part:
+        """Attention of the same queries to the keys of both, in float32."""
+        log_sum = torch.logaddexp(self.log_sum, other.log_sum)
+        mine, others = (part.output * torch.exp(part.log_sum - log_sum) for part in (self, other))
+        return Part(mine + others, log_sum)
+
+
+def attend_part(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, backend: Any = None
+) -> Part:
+    """Attention to some of the keys, by a fused kernel where there is one.
+
+    Args:
+        query: ``[B, N, heads, d]``.
+        key: ``[B, M, heads, d]``, M at least 1.
+        value: Likewise.
+        backend: As for :func:`vap.models.attention.attend`; the names of cuDNN and FlashAttention
+            are followed on CUDA, everything else is left to what the device does best.
+    """
+    heads_first = [tensor.transpose(1, 2) for tensor in (query, key, value)]
+    device = query.device
+    if device.type == "cpu":
+        output, log_sum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*heads_first)
+    elif device.type == "cuda" and query.dtype in _FUSED_DTYPES:
+        output, log_sum = _on_cuda(*heads_first, cudnn=_prefers_cudnn(backend, device))
+    else:
+        output, log_sum = plain_attention(*heads_first)
+    return Part(output.transpose(1, 2), log_sum.transpose(1, 2).unsqueeze(-1))
+
+
+def plain_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention by its formula, for devices whose kernels keep the denominator to themselves.
+
+    Args:
+        query: ``[B, heads, N, d]``.
+        key: ``[B, heads, M, d]``.
+        value: Likewise.
+
+    Returns:
+        Output ``[B, heads, N, d]`` and log-sum ``[B, heads, N]``, in float32.
+    """
+    query, key, value = (tensor.float() for tensor in (query, key, value))
+    scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(-1, -2)
+    log_sum = scores.logsumexp(dim=-1)
+    return torch.exp(scores - log_sum.unsqueeze(-1)) @ value, log_sum
+
+
+def _on_cuda(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, cudnn: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    if not cudnn:
+        output, log_sum, *_ = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)
+        return output, log_sum
+    output, log_sum, *_ = torch.ops.aten._scaled_dot_product_cudnn_attention(
+        # cuDNN's operator reads other layouts wrongly.
+        query.contiguous(),
+        key.contiguous(),
+        value.contiguous(),
+        attn_bias=None,
+        compute_log_sumexp=True,
+    )
+    # [B, heads, N] or, since torch 2.9, [B, heads, N, 1].
+    return output, log_sum.reshape(output.shape[:-1])
+
+
+def _prefers_cudnn(backend: Any, device: torch.device) -> bool:
+    name = backend if isinstance(backend, str) else ""
+    if "cudnn" in name or "flash" in name:
+        return "cudnn" in name
+    return torch.cuda.get_device_capability(device)[0] >= _CUDNN_CAPABILITY

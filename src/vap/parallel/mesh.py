@@ -1,0 +1,172 @@
+"""How many processes share what, and which processes those are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Self
+
+import torch.distributed as dist
+
+_PASSES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """Processes laid out along three axes; the last varies fastest over the ranks.
+
+    Neighbouring ranks thus exchange heads, the heaviest traffic; guidance, the lightest, may
+    cross machines.
+
+    Attributes:
+        guidance: 2 for the two passes of guidance apart, 1 for both everywhere.
+        ring: Processes that pass keys and values around.
+        ulysses: Processes that exchange heads for tokens.
+    """
+
+    guidance: int = 1
+    ring: int = 1
+    ulysses: int = 1
+
+    def __post_init__(self) -> None:
+        for name, degree in asdict(self).items():
+            if degree < 1:
+                message = f"{name}={degree}: a degree is at least 1, which is not to share."
+                raise ValueError(message)
+        if self.guidance > _PASSES:
+            message = f"guidance={self.guidance}: there are two passes to share. Use 1 or 2."
+            raise ValueError(message)
+
+    @property
+    def size(self) -> int:
+        """Processes of the whole mesh."""
+        return self.guidance * self.context
+
+    @property
+    def context(self) -> int:
+        """Processes that share the tokens of one pass."""
+        return self.ring * self.ulysses
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``"guidance=2,ulysses=4"``; what is not named is 1.
+
+        Raises:
+            ValueError: Saying what was given and what is allowed.
+        """
+        allowed = [field.name for field in fields(cls)]
+        degrees: dict[str, int] = {}
+        for part in text.split(","):
+            name, _, number = (piece.strip() for piece in part.partition("="))
+            if name not in allowed or name in degrees or not number.isdecimal():
+                message = (
+                    f"{text!r} is no way to share a video. Write degrees of {', '.join(allowed)}, "
+                    "each at most once, for example guidance=2,ulysses=4."
+                )
+                raise ValueError(message)
+            degrees[name] = int(number)
+        return cls(**degrees)
+
+    @classmethod
+    def choose(cls, processes: int, heads: int, *, guided: bool) -> Self:
+        """What communicates least: guidance first, then Ulysses as far as heads divide, then ring.
+
+        Args:
+            processes: To be used, all of them.
+            heads: Attention heads of the model.
+            guided: Whether there are two passes to share.
+        """
+        guidance = _PASSES if guided and processes % _PASSES == 0 else 1
+        context = processes // guidance
+        even = (n for n in range(min(context, heads), 0, -1) if context % n == 0 == heads % n)
+        ulysses = next(even)
+        return cls(guidance, context // ulysses, ulysses)
+
+    def check(self, processes: int, heads: int | None = None) -> None:
+        """Refuse what does not fit the processes or the model.
+
+        Args:
+            processes: That were started.
+            heads: Attention heads of the model, where it is known already.
+
+        Raises:
+            ValueError: Saying which degrees would fit.
+        """
+        if self.size != processes:
+            message = (
+                f"{self} needs {self.size} processes, and {processes} were started. Start "
+                f"{self.size}, or choose degrees whose product is {processes}."
+            )
+            raise ValueError(message)
+        if heads is not None and self.ulysses > heads:
+            message = (
+                f"ulysses={self.ulysses}, but the model has {heads} attention heads, of which each "
+                f"process takes at least one. Use ulysses={heads} or less, and ring for the rest."
+            )
+            raise ValueError(message)
+
+    def __str__(self) -> str:
+        return ",".join(f"{name}={degree}" for name, degree in asdict(self).items())
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Processes that talk to each other.
+
+    Attributes:
+        ranks: Their ranks among all, in the group's order.
+        place: This process's place among them.
+        channel: What torch sends over; None for a process alone.
+    """
+
+    ranks: tuple[int, ...]
+    place: int
+    channel: dist.ProcessGroup | None
+
+    @property
+    def size(self) -> int:
+        """Processes of the group."""
+        return len(self.ranks)
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """The groups of a mesh that this process is in.
+
+    Attributes:
+        guidance: Those that hold the same tokens of different passes.
+        ring: Those that pass keys and values around.
+        ulysses: Those that exchange heads for tokens.
+        context: Those that share the tokens of one pass, ring by ring.
+    """
+
+    guidance: Group
+    ring: Group
+    ulysses: Group
+    context: Group
+
+    @classmethod
+    def of(cls, mesh: Mesh) -> Self:
+        """Make the groups; every process of the mesh must call this."""
+        guidance, ring, ulysses = mesh.guidance, mesh.ring, mesh.ulysses
+
+        def rank(g: int, r: int, u: int) -> int:
+            return (g * ring + r) * ulysses + u
+
+        gs, rs, us = range(guidance), range(ring), range(ulysses)
+        return cls(
+            guidance=_group([[rank(g, r, u) for g in gs] for r in rs for u in us]),
+            ring=_group([[rank(g, r, u) for r in rs] for g in gs for u in us]),
+            ulysses=_group([[rank(g, r, u) for u in us] for g in gs for r in rs]),
+            context=_group([[rank(g, r, u) for r in rs for u in us] for g in gs]),
+        )
+
+
+def _group(parts: Sequence[Sequence[int]]) -> Group:
+    """This process's part of a division of all processes."""
+    mine = dist.get_rank()
+    (ranks,) = (tuple(part) for part in parts if mine in part)
+    if len(ranks) == 1:
+        return Group(ranks, 0, None)
+    channel, _ = dist.new_subgroups_by_enumeration([list(part) for part in parts])
+    return Group(ranks, ranks.index(mine), channel)

@@ -1,0 +1,80 @@
+"""Processes that know each other for the length of a block, and end together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+# The others wait while the first decodes, and while the slowest loads.
+_PATIENCE = timedelta(hours=2)
+
+
+def own_device(name: str | None = None) -> str:
+    """The device of this process.
+
+    Args:
+        name: What was asked for, such as ``cuda``; by default an accelerator if there is one.
+
+    Returns:
+        The name, with this process's number on its machine for an accelerator.
+
+    Raises:
+        ValueError: If one numbered device is asked for, which the processes would fight over.
+    """
+    here = torch.accelerator.current_accelerator(check_available=True)
+    device = torch.device(name) if name else here or torch.device("cpu")
+    if device.type == "cpu":
+        return "cpu"
+    if device.index is not None:
+        message = (
+            f"device={name!r} is one device, and each process needs its own. Use "
+            f"{device.type!r}, and choose devices with CUDA_VISIBLE_DEVICES."
+        )
+        raise ValueError(message)
+    return f"{device.type}:{os.environ.get('LOCAL_RANK', '0')}"
+
+
+@contextmanager
+def processes(device: str) -> Iterator[int]:
+    """Know the other processes that ``torchrun`` started.
+
+    If the block raises, this process waits for nobody: it is to end at once, upon which
+    ``torchrun`` ends the others.
+
+    Args:
+        device: Of this process, see :func:`own_device`.
+
+    Yields:
+        How many processes there are.
+    """
+    place = torch.device(device)
+    if place.type != "cpu":
+        torch.accelerator.set_device_index(place)
+    dist.init_process_group(
+        dist.get_default_backend_for_device(place),
+        timeout=_PATIENCE,
+        device_id=None if place.type == "cpu" else place,
+    )
+    yield dist.get_world_size()
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def require_processes() -> int:
+    """How many processes know each other.
+
+    Raises:
+        RuntimeError: If they do not.
+    """
+    if not dist.is_initialized():
+        message = (
+            "There is no process group. Start the program with torchrun, and do this inside "
+            "`with vap.parallel.processes(device):` or after torch.distributed.init_process_group."
+        )
+        raise RuntimeError(message)
+    return dist.get_world_size()
