@@ -7,6 +7,7 @@ they leave out normalisation and embeddings, which are under one percent.
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from vap.prompts import Family
-from vap.shapes import Compression, PixelShape
+from vap.shapes import TEXT_TOKENS, Compression, PixelShape
 
 # Share of the plain matrix-product rate that a whole generation reaches.
 EFFICIENCY = 0.6
 _FLOP_PER_MULTIPLY = 2
-_WAN_TEXT_TOKENS, _COGVIDEOX_TEXT_TOKENS = 512, 226
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def generation_cost(
         references: Reference videos.
     """
     tokens = compression.tokens(shape)
-    text = _COGVIDEOX_TEXT_TOKENS if size.family == "cogvideox" else 0
+    text = TEXT_TOKENS["cogvideox"] if size.family == "cogvideox" else 0
     stream = tokens + text
     linear = stream * _linear_flop_per_token(size)
     linear_all = linear * (size.blocks + references * size.coupled)
@@ -109,10 +109,16 @@ def stored_parameters(folder: Path) -> dict[str, int]:
     """Parameters of each component of a pipeline folder, read from the files' headers."""
     counts: dict[str, int] = {}
     for component in sorted(path for path in folder.iterdir() if path.is_dir()):
-        total = sum(_parameters_in(file) for file in component.glob("*.safetensors"))
+        total = sum(stored_shapes(component))
         if total:
             counts[component.name] = total
     return counts
+
+
+def stored_shapes(folder: Path) -> Iterator[int]:
+    """Elements of every tensor of a component's folder, read from the files' headers."""
+    for file in sorted(folder.glob("*.safetensors")):
+        yield from (math.prod(shape) for shape in _shapes(_header(file)))
 
 
 def _linear_flop_per_token(size: TransformerSize) -> float:
@@ -132,24 +138,16 @@ def _context_flop(size: TransformerSize, tokens: int) -> float:
     """Wan's cross-attention of one stream in one block: keys, values, scores, sums."""
     if size.family != "wan":
         return 0.0
-    context = _WAN_TEXT_TOKENS + size.image_tokens
+    context = TEXT_TOKENS["wan"] + size.image_tokens
     projections = 2 * _FLOP_PER_MULTIPLY * context * size.width**2
     return projections + 2 * _FLOP_PER_MULTIPLY * tokens * context * size.width
 
 
-def _parameters_in(file: Path) -> int:
+def _header(file: Path) -> dict[str, Any]:
     with file.open("rb") as stream:
         (length,) = struct.unpack("<Q", stream.read(8))
-        header: dict[str, Any] = json.loads(stream.read(length))
-    return sum(_size(shape) for shape in _shapes(header))
+        return json.loads(stream.read(length))
 
 
 def _shapes(header: dict[str, Any]) -> Iterator[list[int]]:
     yield from (entry["shape"] for name, entry in header.items() if name != "__metadata__")
-
-
-def _size(shape: list[int]) -> int:
-    count = 1
-    for extent in shape:
-        count *= extent
-    return count

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.pipelines.golden import FOLDER
-from vap.cost import TransformerSize, generation_cost, stored_parameters
-from vap.cost_released import RELEASED_MODELS, PlannedModel
+from vap.cost.arithmetic import TransformerSize, generation_cost, stored_parameters
+from vap.cost.model import PlannedModel
+from vap.cost.released import RELEASED_MODELS
 from vap.hub import RELEASED
 from vap.shapes import Compression, PixelShape
 
@@ -48,8 +49,13 @@ def test_floors_of_a_fast_accelerator():
     assert cost(released("cogvideox")).seconds(790e12, efficiency=1) == pytest.approx(123, rel=0.02)
 
 
-def test_size_is_read_off_a_released_configuration(family, shapes):
-    assert TransformerSize.of(shapes["config"], family) == released(family).size
+def test_released_configurations_are_those_of_the_release(family, shapes):
+    assert dict(released(family).transformer) == shapes["config"]
+
+
+def test_size_is_read_off_a_configuration():
+    assert released("wan").size == TransformerSize("wan", 40, 10, 5120, 13824, image_tokens=257)
+    assert released("cogvideox").size == TransformerSize("cogvideox", 42, 41, 3072, 12288)
 
 
 def test_parameters_of_the_transformers_are_those_of_their_tensors(family, shapes):
@@ -103,13 +109,9 @@ def test_folder_is_planned_from_its_configurations(tmp_path: Path):
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(json.dumps(content))
-    plan = PlannedModel.from_folder(tmp_path, "wan", {"vae": 5})
-    assert plan == PlannedModel(
-        TransformerSize("wan", 6, 2, 128, 512),
-        PixelShape(17, 64, 96),
-        Compression(4, 8, (1, 2, 2)),
-        {"vae": 5},
-        steps=20,
-        guidance=False,
-    )
-    assert plan.working_bytes(4) == 2 * plan.working_bytes(2) > 0
+    plan = PlannedModel.from_folder(tmp_path, "wan")
+    assert plan.size == TransformerSize("wan", 6, 2, 128, 512)
+    assert plan.shape == PixelShape(17, 64, 96)
+    assert plan.compression == Compression(4, 8, (1, 2, 2))
+    assert (plan.steps, plan.guidance) == (20, False)
+    assert (plan.parameters, plan.largest_encoder_weight) == ({}, 0)

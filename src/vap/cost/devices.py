@@ -1,0 +1,176 @@
+"""Devices as the cost model sees them: published data sheets, or this machine, measured."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import torch
+
+# Share of a published dense rate that a whole generation reaches. On one H200, the plain Wan2.1
+# image-to-video model is reported at 0.37 (its own code) and 0.54 (the best exact engine) of it.
+PUBLISHED_EFFICIENCY = 0.5
+# Share of the rate that a plain matrix product reaches here, and a whole generation keeps.
+MEASURED_EFFICIENCY = 0.6
+
+_GB, _TERA = 10**9, 1e12
+_MATRIX, _LARGE_MATRIX = 1024, 8192
+_COPY_BYTES = 256 << 20
+_REPEATS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSpec:
+    """What of a device decides time and memory.
+
+    Attributes:
+        name: As people call it.
+        rates: Operations a second of dense matrix products, by precision.
+        memory: Bytes.
+        bandwidth: Bytes a second of its memory.
+        host_link: Bytes a second from pinned main memory; none where that is the same memory.
+        efficiency: Share of ``rates`` that a whole generation reaches.
+        measured: Whether the rates were measured here; else they are the maker's.
+    """
+
+    name: str
+    rates: dict[str, float] = field(hash=False)
+    memory: int
+    bandwidth: float
+    host_link: float | None
+    efficiency: float = PUBLISHED_EFFICIENCY
+    measured: bool = False
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether weights compute where they lie."""
+        return self.host_link is None
+
+    def rate(self, precision: str) -> float:
+        """Operations a second that a generation reaches in a precision.
+
+        A precision without a rate of its own is computed in the next wider one that has one.
+        """
+        for wider in (precision, "bfloat16", "float32"):
+            if wider in self.rates:
+                return self.rates[wider] * self.efficiency
+        message = f"{self.name} has no rate for {precision}; known are {', '.join(self.rates)}."
+        raise ValueError(message)
+
+
+def _gpu(
+    name: str, bf16: float, fp8: float | None, memory: int, bandwidth: float, link: float
+) -> DeviceSpec:
+    rates = {"bfloat16": bf16 * _TERA, "float16": bf16 * _TERA}
+    # TensorFloat-32, what torch's convolutions use for float32: half the 16-bit rate.
+    rates["float32"] = bf16 / 2 * _TERA
+    if fp8 is not None:
+        rates["float8"] = fp8 * _TERA
+    return DeviceSpec(name, rates, memory * _GB, bandwidth * 1e12, link * _GB)
+
+
+# Makers' data sheets: dense TFLOP/s in bf16 and fp8 with float32 accumulation, GB of memory,
+# TB/s of its bandwidth, GB/s of one direction of PCI Express (about 80 % of the nominal rate).
+GPUS = {
+    spec.name: spec
+    for spec in (
+        _gpu("b200", 2250, 4500, 180, 8.0, 50),
+        _gpu("h200", 989, 1979, 141, 4.8, 50),
+        _gpu("h100", 989, 1979, 80, 3.35, 50),
+        _gpu("a100", 312, None, 80, 2.04, 25),
+        _gpu("l40s", 362, 733, 48, 0.864, 25),
+        _gpu("a6000", 155, None, 48, 0.768, 25),
+        _gpu("l4", 121, 242, 24, 0.3, 25),
+        _gpu("5090", 209, 419, 32, 1.79, 50),
+        _gpu("4090", 165, 330, 24, 1.01, 25),
+        _gpu("3090", 71, None, 24, 0.936, 25),
+        _gpu("4080", 97, 195, 16, 0.717, 25),
+        _gpu("3080", 60, None, 10, 0.76, 25),
+    )
+}
+
+
+def known_gpu(name: str) -> DeviceSpec:
+    """A GPU of the table.
+
+    Args:
+        name: ``h200``, ``4090`` …; upper case and the maker's prefixes may stay.
+
+    Raises:
+        ValueError: Listing the known names.
+    """
+    short = name.lower().replace("nvidia", "").replace("geforce", "").replace("rtx", "")
+    short = short.strip(" -_")
+    if short not in GPUS:
+        message = f"GPU {name!r} is not in the table. Known are: {', '.join(GPUS)}."
+        raise ValueError(message)
+    return GPUS[short]
+
+
+def this_machine(device: torch.device) -> DeviceSpec:
+    """Measure a device of this machine, in about a second."""
+    on_cpu = device.type == "cpu"
+    dtypes = (torch.float32, torch.bfloat16) if on_cpu else (torch.bfloat16, torch.float32)
+    rates = {str(dtype).removeprefix("torch."): matrix_rate(device, dtype) for dtype in dtypes}
+    _, memory = device_memory(device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return DeviceSpec(
+        name,
+        rates,
+        memory,
+        _copy_rate(device, device),
+        None if on_cpu else _copy_rate(torch.device("cpu"), device) / 2,
+        MEASURED_EFFICIENCY,
+        measured=True,
+    )
+
+
+def device_for_planning(device: torch.device) -> DeviceSpec:
+    """A device of this machine with nominal rates, for memory only: nothing is measured."""
+    _, memory = device_memory(device)
+    on_cpu = device.type == "cpu"
+    rates = {"bfloat16": _TERA, "float32": _TERA}
+    return DeviceSpec(device.type, rates, memory, 1e11, None if on_cpu else 1e10)
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations a second of a plain matrix product, best of a few."""
+    extent = _MATRIX if device.type == "cpu" else _LARGE_MATRIX
+    left = torch.randn(extent, extent, device=device).to(dtype)
+    best = float("inf")
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        product = left @ left
+        product[0, 0].item()
+        best = min(best, time.perf_counter() - start)
+    return 2 * extent**3 / best
+
+
+def device_memory(device: torch.device) -> tuple[int, int]:
+    """Free and total bytes where a model would live."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return free, total
+    return host_memory()
+
+
+def host_memory() -> tuple[int, int]:
+    """Free and total bytes of main memory."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    return memory.available, memory.total
+
+
+def _copy_rate(source: torch.device, target: torch.device) -> float:
+    """Bytes a second read and written by a plain copy, best of a few."""
+    pinned = source.type == "cpu" and target.type != "cpu"
+    data = torch.ones(_COPY_BYTES, dtype=torch.uint8, device=source, pin_memory=pinned)
+    place = torch.empty_like(data, device=target)
+    best = float("inf")
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        place.copy_(data)
+        place[-1].item()
+        best = min(best, time.perf_counter() - start)
+    return 2 * _COPY_BYTES / best

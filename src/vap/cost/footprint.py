@@ -1,0 +1,202 @@
+"""Bytes and operations of a model's parts at one video size, traced from its own code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+
+from vap.acceleration.plan import WantedVideo
+from vap.acceleration.quantise import quantisable_bytes
+from vap.cost.denoiser import denoising_step, weightless_transformer
+from vap.cost.model import PlannedModel
+from vap.cost.trace import Trace, trace
+from vap.shapes import PixelShape
+
+_META = torch.device("meta")
+# Latent frames at which a VAE is traced; every further one takes the same operations.
+_TRACED_FRAMES = {"wan": (2, 3), "cogvideox": (3, 5)}
+# Bytes that a text encoder works with, of those of its weights (estimate).
+_TEXT_WORKSPACE = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """What is generated.
+
+    Attributes:
+        shape: Pixels.
+        steps: Denoising steps.
+        guidance: Whether there are two passes a step.
+        references: Reference videos.
+    """
+
+    shape: PixelShape
+    steps: int = 50
+    guidance: bool = True
+    references: int = 1
+
+    @classmethod
+    def native(cls, model: PlannedModel, wanted: WantedVideo | None = None) -> Video:
+        """What a model makes by default, with one reference, or what is wanted instead."""
+        wanted, shape = wanted or WantedVideo(), model.shape
+        shape = PixelShape(
+            wanted.num_frames or shape.frames,
+            wanted.height or shape.height,
+            wanted.width or shape.width,
+        )
+        model.compression.check(shape)
+        return cls(shape, model.steps, model.guidance, wanted.references)
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """A model's bytes and the VAE's operations.
+
+    Attributes:
+        blocks: Weights of each transformer block, in order.
+        narrowable: Of each, what can be held in eight bits.
+        rest: Other weights of the transformer.
+        leaf: Largest weight of the transformer.
+        text_encoder: Weights.
+        image_encoder: Weights.
+        encoder_leaf: Largest weight of text and image encoder.
+        vae: Weights.
+        denoising: What a denoising step holds beside weights, with what is kept for the next.
+        bare_denoising: Likewise, if nothing is kept.
+        encode: The VAE's encoder, for one clip.
+        decode: Its decoder.
+    """
+
+    blocks: tuple[int, ...]
+    narrowable: tuple[int, ...]
+    rest: int
+    leaf: int
+    text_encoder: int
+    image_encoder: int
+    encoder_leaf: int
+    vae: int
+    denoising: float
+    bare_denoising: float
+    encode: Trace
+    decode: Trace
+
+    @property
+    def transformer(self) -> int:
+        """All weights of the transformer."""
+        return sum(self.blocks) + self.rest
+
+    @property
+    def text_working(self) -> float:
+        """What the text encoder works with."""
+        return _TEXT_WORKSPACE * self.text_encoder
+
+    @property
+    def weights(self) -> int:
+        """Of all components."""
+        return self.transformer + self.text_encoder + self.image_encoder + self.vae
+
+
+def footprint(model: PlannedModel, video: Video, dtype: torch.dtype) -> Footprint:
+    """Trace a model at a video size, its VAE taking the whole picture at once.
+
+    Args:
+        model: Configurations and sizes of its parts.
+        video: What is generated.
+        dtype: Precision of transformer and encoders; Wan's VAE and image encoder stay in float32.
+    """
+    transformer = weightless_transformer(model, dtype)
+    blocks = tuple(_bytes(block) for block in transformer.expert_blocks)
+    width = dtype.itemsize
+    spared = 4 if model.family == "wan" else width
+    vae = weightless_vae(model, torch.float32 if model.family == "wan" else dtype)
+    return Footprint(
+        blocks=blocks,
+        narrowable=tuple(quantisable_bytes(block) for block in transformer.expert_blocks),
+        rest=_bytes(transformer) - sum(blocks),
+        leaf=max(parameter.nbytes for parameter in transformer.parameters()),
+        text_encoder=model.parameters.get("text_encoder", 0) * width,
+        image_encoder=model.parameters.get("image_encoder", 0) * spared,
+        encoder_leaf=model.largest_encoder_weight * width,
+        vae=_bytes(vae),
+        denoising=_denoising_bytes(model, transformer, video, dtype, keep=True),
+        bare_denoising=_denoising_bytes(model, transformer, video, dtype, keep=False),
+        encode=coding(model, vae, video.shape, "encode"),
+        decode=coding(model, vae, video.shape, "decode"),
+    )
+
+
+def weightless_vae(model: PlannedModel, dtype: torch.dtype) -> Any:
+    """The VAE of a model on the meta device."""
+    from diffusers import AutoencoderKLCogVideoX, AutoencoderKLWan
+
+    kind = AutoencoderKLWan if model.family == "wan" else AutoencoderKLCogVideoX
+    with _META:
+        vae = kind.from_config(dict(model.vae)).eval()
+    for parameter in vae.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return vae
+
+
+def coding(
+    model: PlannedModel, vae: Any, shape: PixelShape, direction: Literal["encode", "decode"]
+) -> Trace:
+    """Bytes and operations of one direction of a VAE: by its known rates, or traced.
+
+    It is traced at a few frames; from there it goes on by the frame.
+    """
+    rates = model.vae_rates
+    if rates is not None:
+        by_pixel = (rates.encode_bytes, rates.encode_flop)
+        if direction == "decode":
+            by_pixel = (rates.decode_bytes, rates.decode_flop)
+        return Trace(by_pixel[0] * shape.height * shape.width, by_pixel[1] * shape.pixels)
+    frames = model.compression.latent(shape, 1).frames
+    few, more = _TRACED_FRAMES[model.family]
+    if frames <= more:
+        return _coding(model, vae, shape, direction, frames)
+    first, second = (_coding(model, vae, shape, direction, count) for count in (few, more))
+    further = frames - more
+    # Pieces of the result are put together at the end: for a moment there are two of each.
+    pixels = 3 * model.compression.temporal * shape.height * shape.width
+    return Trace(
+        second.peak_bytes + 2 * further * pixels * vae.dtype.itemsize,
+        second.flop + further * (second.flop - first.flop) / (more - few),
+    )
+
+
+def _coding(model: PlannedModel, vae: Any, shape: PixelShape, direction: str, frames: int) -> Trace:
+    """Trace one direction of a VAE at so many latent frames."""
+    clip = replace(shape, frames=1 + (frames - 1) * model.compression.temporal)
+    channels = vae.config.get("z_dim") or vae.config.latent_channels
+    latent = model.compression.latent(clip, channels)
+    sizes = {
+        "encode": (1, 3, clip.frames, clip.height, clip.width),
+        "decode": (1, channels, latent.frames, latent.height, latent.width),
+    }
+
+    def run() -> Any:
+        return getattr(vae, direction)(torch.empty(sizes[direction], dtype=vae.dtype, device=_META))
+
+    return trace(run, [vae], count_operations=True)
+
+
+def _denoising_bytes(
+    model: PlannedModel, transformer: Any, video: Video, dtype: torch.dtype, *, keep: bool
+) -> float:
+    """Trace one step at full depth: what is kept for every block counts as well."""
+    step = denoising_step(
+        model,
+        transformer,
+        video.shape,
+        guidance=video.guidance,
+        references=video.references if transformer.expert_depths else 0,
+        dtype=dtype,
+        keep=keep,
+    )
+    return trace(step, [transformer]).peak_bytes
+
+
+def _bytes(module: torch.nn.Module) -> int:
+    return sum(parameter.nbytes for parameter in module.parameters())

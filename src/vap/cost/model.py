@@ -1,0 +1,118 @@
+"""A model as the cost model sees it: configurations and sizes, no weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vap.cost.arithmetic import TransformerSize, stored_parameters, stored_shapes
+from vap.pipelines.defaults import GenerationDefaults
+from vap.prompts import Family
+from vap.shapes import Compression, PixelShape
+
+_ENCODERS = ("text_encoder", "image_encoder")
+
+
+@dataclass(frozen=True, slots=True)
+class VaeRates:
+    """What a VAE takes by the pixel, traced once.
+
+    Attributes:
+        encode_bytes: Peak of the encoder by pixel of one frame.
+        encode_flop: Operations by pixel of the clip.
+        decode_bytes: Likewise, of the decoder.
+        decode_flop: Likewise.
+    """
+
+    encode_bytes: float
+    encode_flop: float
+    decode_bytes: float
+    decode_flop: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedModel:
+    """A model and the video that it makes by default.
+
+    Attributes:
+        family: Which variant.
+        transformer: Its configuration.
+        vae: Configuration.
+        parameters: By component.
+        largest_encoder_weight: Elements of the largest weight of the text and image encoders.
+        shape: Video in pixels.
+        steps: Denoising steps.
+        guidance: Whether guidance is on.
+        vae_rates: Of its VAE, if known; else they are traced.
+    """
+
+    family: Family
+    transformer: Mapping[str, Any] = field(repr=False)
+    vae: Mapping[str, Any] = field(repr=False)
+    parameters: Mapping[str, int]
+    largest_encoder_weight: int
+    shape: PixelShape
+    steps: int = 50
+    guidance: bool = True
+    vae_rates: VaeRates | None = None
+
+    @classmethod
+    def from_folder(cls, folder: Path, family: Family) -> PlannedModel:
+        """Read a pipeline folder's configurations and the headers of its weights."""
+        stored = _config(folder / "model_index.json").get("generation_defaults") or {}
+        native = GenerationDefaults(**stored)
+        transformer = _config(folder / "transformer" / "config.json")
+        largest = max(
+            (size for name in _ENCODERS for size in stored_shapes(folder / name)), default=0
+        )
+        shape = PixelShape(native.num_frames, native.height, native.width)
+        vae = _config(folder / "vae" / "config.json")
+        if family == "cogvideox" and not stored:
+            shape = _trained_shape(transformer, _compression(transformer, vae))
+        return cls(
+            family,
+            transformer,
+            vae,
+            stored_parameters(folder),
+            largest,
+            shape,
+            native.num_inference_steps,
+            native.guidance_scale > 1,
+        )
+
+    @property
+    def size(self) -> TransformerSize:
+        """What of the transformer decides its arithmetic."""
+        return TransformerSize.of(self.transformer, self.family)
+
+    @property
+    def compression(self) -> Compression:
+        """Of VAE and patches."""
+        return _compression(self.transformer, self.vae)
+
+
+def _compression(transformer: Mapping[str, Any], vae: Mapping[str, Any]) -> Compression:
+    patch = transformer.get("patch_size", (1, 2, 2))
+    if isinstance(patch, int):
+        patch = (transformer.get("patch_size_t") or 1, patch, patch)
+    return Compression(
+        vae.get("scale_factor_temporal") or int(vae.get("temporal_compression_ratio", 4)),
+        vae.get("scale_factor_spatial") or 8,
+        tuple(patch),
+    )
+
+
+def _trained_shape(transformer: Mapping[str, Any], compression: Compression) -> PixelShape:
+    """The size that a CogVideoX backbone was trained at."""
+    return PixelShape(
+        transformer.get("sample_frames", 49),
+        transformer.get("sample_height", 60) * compression.spatial,
+        transformer.get("sample_width", 90) * compression.spatial,
+    )
+
+
+def _config(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,247 @@
+"""Time and memory of one generation on a device under a memory plan, predicted.
+
+Weights and what is alive beside them are counted (:mod:`vap.cost.footprint`); times are operations
+over the device's rate, or bytes over its link where weights stream in and that takes longer. What
+is not counted is estimated by the constants below.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from vap.acceleration.plan import MemoryPlan
+from vap.acceleration.tiling import MEMORY_SHARE, OVERHEAD
+from vap.cost.arithmetic import generation_cost
+from vap.cost.devices import DeviceSpec
+from vap.cost.footprint import Footprint, Video
+from vap.cost.model import PlannedModel
+from vap.prompts import Family
+from vap.shapes import TEXT_TOKENS
+
+# A CUDA context with its libraries; a Python process with torch and diffusers.
+_CUDA_BYTES, _PROCESS_BYTES = 600_000_000, 700_000_000
+# An allocator holds more than is alive.
+_FRAGMENTATION = 1.08
+# Convolutions of a VAE reach less of a device's rate than a transformer's matrix products.
+_CONVOLUTION_EFFICIENCY = 0.3
+# Weights of eight bits are widened before every product.
+_WIDENING_TIME = 1.05
+# What no step changes, computed at every step.
+_RECOMPUTING_TIME = 1.02
+# Copies of memory that is not pinned reach about a third of the link.
+_PAGEABLE = 1 / 3
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What one generation takes.
+
+    Attributes:
+        plan: How the model is held.
+        encode: Seconds for texts, image and references.
+        denoise: Seconds for all steps.
+        decode: Seconds for the result.
+        device_bytes: Peak where it computes, with what the process itself needs.
+        host_bytes: Main memory that holds weights for an accelerator; 0 on a CPU.
+    """
+
+    plan: MemoryPlan
+    encode: float
+    denoise: float
+    decode: float
+    device_bytes: float
+    host_bytes: float
+
+    @property
+    def seconds(self) -> float:
+        """Of all stages."""
+        return self.encode + self.denoise + self.decode
+
+
+def predict(
+    model: PlannedModel,
+    traced: Footprint,
+    video: Video,
+    device: DeviceSpec,
+    plan: MemoryPlan,
+    dtype: torch.dtype,
+) -> Prediction:
+    """Predict one generation.
+
+    Args:
+        model: Whose.
+        traced: Its footprint for this video and precision.
+        video: What is generated.
+        device: Where.
+        plan: How the model is held.
+        dtype: Precision of transformer and encoders.
+    """
+    held = _Held(model.family, traced, plan, dtype, on_cpu=device.is_cpu)
+    own = _PROCESS_BYTES if device.is_cpu else _CUDA_BYTES
+    return Prediction(
+        plan,
+        _encode_seconds(model, traced, video, device, plan, dtype),
+        _denoise_seconds(model, held, video, device, plan, dtype),
+        _coding_seconds(model, traced.decode.flop, device, plan, dtype),
+        own + held.peak(),
+        0.0 if device.is_cpu else held.host(),
+    )
+
+
+def denoising_bytes(
+    model: PlannedModel, traced: Footprint, plan: MemoryPlan, dtype: torch.dtype = torch.bfloat16
+) -> float:
+    """Weights of the transformer and what a step holds beside them, on an accelerator."""
+    held = _Held(model.family, traced, plan, dtype, on_cpu=False)
+    return held.transformer() + held.denoising()
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Bytes on the device, stage by stage."""
+
+    family: Family
+    traced: Footprint
+    plan: MemoryPlan
+    dtype: torch.dtype
+    on_cpu: bool
+
+    def peak(self) -> float:
+        """The largest stage."""
+        traced = self.traced
+        tiled = MEMORY_SHARE[self.family] if self.plan.tiling else 1.0
+        encode, decode = (stage.peak_bytes * tiled for stage in (traced.encode, traced.decode))
+        return max(
+            self._text() + self._resident("text") + traced.text_working,
+            self._resident("vae") + encode * _FRAGMENTATION,
+            self._resident("transformer") + self.denoising() * _FRAGMENTATION,
+            self._resident("vae") + decode * _FRAGMENTATION,
+        )
+
+    def denoising(self) -> float:
+        """What a step holds beside weights."""
+        kept = self.plan.keep_constants
+        return self.traced.denoising if kept else self.traced.bare_denoising
+
+    def transformer(self) -> float:
+        """The transformer's weights while it works."""
+        blocks, rest = self.blocks(), float(self.traced.rest)
+        if self.plan.offload == "group":
+            return rest + max(blocks[0::2], default=0.0) + max(blocks[1::2], default=0.0)
+        if self.plan.offload == "sequential":
+            return float(self.traced.leaf)
+        return rest + sum(blocks)
+
+    def blocks(self) -> list[float]:
+        """Weights of each block in the plan's precision."""
+        traced, saved = self.traced, 0.0
+        if self.plan.quantise is not None:
+            saved = 1 - 1 / self.dtype.itemsize
+        return [
+            block - saved * narrowable
+            for block, narrowable in zip(traced.blocks, traced.narrowable, strict=True)
+        ]
+
+    def host(self) -> float:
+        """Weights that wait in main memory."""
+        traced = self.traced
+        text = traced.text_encoder if self.plan.text_encoder == "leaves" else 0
+        if self.plan.offload is None:
+            return float(text)
+        waiting = text + traced.image_encoder + traced.vae + sum(self.blocks())
+        return waiting if self.plan.offload == "group" else waiting + traced.rest
+
+    def _resident(self, working: str) -> float:
+        """Weights on the device while a component works, the text encoder's own left out."""
+        traced, plan = self.traced, self.plan
+        if plan.offload in {"model", "sequential"}:
+            parts = {
+                "transformer": self.transformer(),
+                "vae": float(traced.vae),
+                "text": float(traced.image_encoder),
+            }
+            return parts[working]
+        # Blocks that stream in hold their places all the time; the VAE waits for its turn.
+        held = self.transformer()
+        if plan.offload is None:
+            held += traced.vae + traced.image_encoder
+        elif working == "vae":
+            held += traced.vae
+        if plan.text_encoder == "resident" and working != "text":
+            held += traced.text_encoder
+        return held
+
+    def _text(self) -> float:
+        """The text encoder's weights while it works."""
+        leaves = self.plan.text_encoder == "leaves" and not self.on_cpu
+        if leaves and self.plan.offload != "model":
+            # One layer works while the next comes in.
+            return 2.0 * self.traced.encoder_leaf
+        return float(self.traced.text_encoder)
+
+
+def _denoise_seconds(
+    model: PlannedModel,
+    held: _Held,
+    video: Video,
+    device: DeviceSpec,
+    plan: MemoryPlan,
+    dtype: torch.dtype,
+) -> float:
+    cost = generation_cost(
+        model.size,
+        video.shape,
+        model.compression,
+        steps=video.steps,
+        guidance=video.guidance,
+        references=video.references,
+    )
+    computing = cost.flop / device.rate(_precision(dtype))
+    if plan.quantise is not None:
+        computing *= _WIDENING_TIME
+    if not plan.keep_constants:
+        computing *= _RECOMPUTING_TIME
+    if device.host_link is None or plan.offload is None:
+        return computing
+    weights = sum(held.blocks())
+    if plan.offload == "model":
+        # In before the first step and out after the last.
+        return computing + 2 * weights / (device.host_link * _PAGEABLE)
+    # A batch of both passes, as CogVideoX runs them, reads the weights once.
+    passes = video.steps * (2 if video.guidance and model.family == "wan" else 1)
+    if plan.offload == "group":
+        return max(computing, passes * weights / device.host_link)
+    return computing + passes * weights / (device.host_link * _PAGEABLE)
+
+
+def _encode_seconds(
+    model: PlannedModel,
+    traced: Footprint,
+    video: Video,
+    device: DeviceSpec,
+    plan: MemoryPlan,
+    dtype: torch.dtype,
+) -> float:
+    """Texts of target, references and guidance; clips of the references, and the conditions."""
+    texts = 1 + video.references + (1 if video.guidance else 0)
+    tokens = texts * TEXT_TOKENS[model.family]
+    text = 2.0 * model.parameters.get("text_encoder", 0) * tokens / device.rate(_precision(dtype))
+    if device.host_link is not None and plan.text_encoder == "leaves":
+        text += 2 * traced.text_encoder / (device.host_link * _PAGEABLE)
+    # Of the conditions, only the first frames differ from nothing.
+    clips = video.references + (1 + video.references) / max(1, video.shape.frames // 8)
+    return text + clips * _coding_seconds(model, traced.encode.flop, device, plan, dtype)
+
+
+def _coding_seconds(
+    model: PlannedModel, flop: float, device: DeviceSpec, plan: MemoryPlan, dtype: torch.dtype
+) -> float:
+    precision = "float32" if model.family == "wan" else _precision(dtype)
+    overhead = OVERHEAD[model.family] if plan.tiling else 1.0
+    return flop * overhead / (device.rate(precision) * _CONVOLUTION_EFFICIENCY)
+
+
+def _precision(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
