@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import vap
 from vap import hub
+from vap.acceleration import fast
 
 GOLDEN = Path(__file__).parent / "golden"
 FAMILIES = ("wan", "cogvideox")
@@ -270,3 +271,18 @@ def test_loaded_weights_lie_where_torch_would_put_them() -> None:
     pipeline = vap.load_pipeline(GOLDEN / "cogvideox", device="cpu")
     for name in ("transformer", "vae", "text_encoder"):
         assert not any(p.data_ptr() % 64 for p in getattr(pipeline, name).parameters()), name
+
+
+@pytest.mark.parametrize("options", [{"profile": "exact"}, {"attention": "native"}])
+def test_the_exact_profile_is_applied_when_asked_for(monkeypatch, options: dict) -> None:
+    given = {}
+    monkeypatch.setattr(fast, "apply_exact", lambda _, **kwargs: given.update(kwargs))
+    vap.load_pipeline(GOLDEN / "wan", device="cpu")
+    assert not given
+    vap.load_pipeline(GOLDEN / "wan", device="cpu", **options)
+    assert given == {"compile": False, "attention": options.get("attention")}
+
+
+def test_an_unknown_profile_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"profile='warp' is unknown\. Use one of: exact"):
+        vap.load_pipeline(GOLDEN / "wan", profile="warp")

@@ -1,47 +1,49 @@
-"""From a model's name to a folder to a pipeline: bundled model, local folder, Hub id."""
+"""From a model's name to a pipeline: bundled model, local folder, Hub id."""
 
 from __future__ import annotations
 
-import json
-import math
 import re
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 
 import torch
-from safetensors import SafetensorError, safe_open
 
+from vap.acceleration.plan import (
+    MemoryPlan,
+    Offload,
+    Quantisation,
+    WantedVideo,
+    check_quantise,
+    memory_bytes,
+)
+from vap.acceleration.profiles import Profile, check_profile
 from vap.devices import check_device
+from vap.folders import RELEASED, check_folder, family_of
 from vap.prompts import Family
+from vap.weights import settle, stored_dtype
 
-Offload: TypeAlias = Literal["model", "sequential", "group"]
+__all__ = [
+    "BUNDLED_FOLDER",
+    "DEFAULT_MODEL",
+    "RELEASED",
+    "ModelEntry",
+    "Offload",
+    "Profile",
+    "bundled_model",
+    "check_folder",
+    "default_device",
+    "family_of",
+    "known_models",
+    "load_pipeline",
+    "load_transformer",
+    "pipeline_class",
+    "resolve_folder",
+]
 
-RELEASED = {
-    "wan": "ByteDance/Video-As-Prompt-Wan2.1-14B",
-    "cogvideox": "ByteDance/Video-As-Prompt-CogVideoX-5B",
-}
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 DEFAULT_MODEL = "vap-mini"
 
-_FAMILIES: dict[str, Family] = {
-    "WanVideoAsPromptPipeline": "wan",
-    "WanImageToVideoMOTPipeline": "wan",
-    "WanImageToVideoPipeline": "wan",
-    "CogVideoXVideoAsPromptPipeline": "cogvideox",
-    "CogVideoXImageToVideoMOTPipeline": "cogvideox",
-    "CogVideoXImageToVideoPipeline": "cogvideox",
-}
-_COMPONENT_CONFIGS = {
-    "tokenizer": ("tokenizer_config.json",),
-    "scheduler": ("scheduler_config.json",),
-    "image_processor": ("preprocessor_config.json",),
-}
-_VOCABULARIES = ("tokenizer.json", "spiece.model")
-_WITHOUT_WEIGHTS = frozenset(_COMPONENT_CONFIGS)
-_TORCH_ALIGNMENT = 64
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -110,38 +112,20 @@ def _find_folder(name_or_path: str | Path) -> Path:
     raise FileNotFoundError(message)
 
 
-def check_folder(folder: Path) -> None:
-    """See that a pipeline folder is complete before anything is loaded.
-
-    Raises:
-        FileNotFoundError: Naming the missing file and where to get it.
-        ValueError: If a file is damaged, or the folder is another kind of model.
-    """
-    index = _read_json(folder / "model_index.json")
-    family_of(folder)
-    for name, entry in index.items():
-        if name.startswith("_") or not isinstance(entry, list) or not entry or entry[0] is None:
-            continue
-        for missing in _missing_files(folder / name, name):
-            message = (
-                f"{folder} is incomplete: {missing.relative_to(folder)} is missing. Copy it from "
-                f"where the model came from, for the released models the Hub repositories "
-                f"{RELEASED['wan']} and {RELEASED['cogvideox']}."
-            )
-            raise FileNotFoundError(message)
-        for described in sorted((folder / name).glob("*.json")):
-            _read_json(described)
-        for weights in sorted((folder / name).glob("*.safetensors")):
-            _check_weights(weights)
-
-
 def load_pipeline(
     name_or_path: str | Path = DEFAULT_MODEL,
     *,
     dtype: torch.dtype | str | None = None,
     device: torch.device | str | None = None,
     expert: str | Path | None = None,
+    backbone: str | Path | None = None,
+    quantise: Quantisation | None = None,
+    memory: str | int | None = None,
+    video: WantedVideo | None = None,
     offload: Offload | None = None,
+    profile: Profile | None = None,
+    compile: bool = False,  # noqa: A002 - torch's word for it
+    attention: str | None = None,
     **options: Any,
 ) -> Any:
     """Load a Video-As-Prompt pipeline of either variant.
@@ -149,36 +133,149 @@ def load_pipeline(
     Args:
         name_or_path: A bundled model's name, a local folder, or a Hub id. A stock image-to-video
             backbone folder works too: give it an ``expert``, or use it without references.
-        dtype: Precision; by default bfloat16 on an accelerator and float32 on a CPU. The Wan VAE
-            and image encoder stay in float32, as they were trained.
+        dtype: Precision; by default bfloat16 on an accelerator and float32 on a CPU, where the
+            profiles ``fast`` and ``turbo`` take bfloat16 too if it can. The Wan VAE and image
+            encoder stay in float32, as they were trained, but for some profiles.
         device: Where to run; by default an accelerator if there is one.
         expert: An expert file to load in place of the checkpoint's own.
-        offload: Trade speed for accelerator memory: ``model`` (one component at a time),
-            ``group`` (blocks of the transformer stream in) or ``sequential`` (slowest).
+        backbone: A ``.gguf`` or ``.safetensors`` file to take the backbone from (Wan).
+        quantise: Hold the weights of the transformer's blocks in eight bits: ``int8`` or ``fp8``.
+        memory: What may be used of the device's memory (of main memory on a CPU): ``10GB``,
+            ``7.5GiB`` or bytes. The fastest way to hold the model that fits is chosen, see
+            :mod:`vap.acceleration.plan`; the log says which.
+        video: What ``memory`` has to suffice for; by default one reference and the model's own
+            size.
+        offload: Choose how to save accelerator memory yourself: ``model`` (one component at a
+            time), ``group`` (blocks of the transformer stream in) or ``sequential`` (slowest).
+        profile: ``exact``: as fast as the machine allows at the same result to rounding, which
+            ``compile`` and ``attention`` imply; ``fast`` and ``turbo`` give up a little and more
+            for speed, as measured in docs/profiles.md. By default no profile is applied.
+        compile: Compile the transformer's repeated block; not together with offloading.
+        attention: Name of an attention kernel, in place of the fastest exact one.
         **options: Passed to the pipeline's ``from_pretrained``.
 
     Returns:
-        A :class:`WanVideoAsPromptPipeline` or :class:`CogVideoXVideoAsPromptPipeline`.
+        A :class:`WanVideoAsPromptPipeline` or :class:`CogVideoXVideoAsPromptPipeline`; its
+        ``memory_plan`` says how it is held.
 
     Raises:
         FileNotFoundError: If the model or one of its files is missing.
-        ValueError: If a file is damaged or does not fit.
+        ValueError: If a file is damaged or does not fit, or memory does not suffice.
     """
     # First what needs no model: one of these may be downloaded for hours.
     if device is not None:
         check_device(str(device))
     device = torch.device(device) if device is not None else default_device()
-    dtype = _as_dtype(dtype) or (torch.float32 if device.type == "cpu" else torch.bfloat16)
     _check_offload(offload, device)
+    check_quantise(quantise)
+    check_profile(profile)
+    dtype = _as_dtype(dtype) or _default_dtype(device, profile)
+    if memory is not None:
+        memory_bytes(memory)
+        _check_choices(offload, backbone)
     folder = _find_folder(name_or_path)
     family = family_of(folder)
+    plan = MemoryPlan("chosen by hand", offload=offload, quantise=quantise)
+    if offload == "group":
+        plan = MemoryPlan("chosen by hand", "leaves", offload=offload, quantise=quantise)
+    if memory is not None:
+        plan = _planned(folder, family, memory, video, device, dtype, quantise)
+    if compile and plan.offload is not None:
+        message = (
+            f"compile needs all weights on the device, and the memory plan is {plan.name!r}. "
+            "Leave out compile, or give more memory."
+        )
+        raise ValueError(message)
+    pipeline = _load(folder, family, plan, device, dtype, backbone, options)
+    if expert is not None:
+        pipeline.transformer.load_expert(expert)
+    pipeline = _held(pipeline, plan, device)
+    if profile is not None or compile or attention is not None:
+        from vap.acceleration.fast import apply_profile
+
+        apply_profile(pipeline, profile or "exact", compile=compile, attention=attention)
+    return pipeline
+
+
+def _planned(
+    folder: Path,
+    family: Family,
+    memory: str | int,
+    video: WantedVideo | None,
+    device: torch.device,
+    dtype: torch.dtype,
+    quantise: Quantisation | None,
+) -> MemoryPlan:
+    """The fastest plan that fits, for this machine."""
+    from vap.acceleration.memory import choose, predictions
+    from vap.cost.devices import device_for_planning
+    from vap.cost.footprint import Video
+    from vap.cost.model import PlannedModel
+
+    check_folder(folder)
+    model = PlannedModel.from_folder(folder, family)
+    native = Video.native(model, video)
+    found = predictions(model, native, device_for_planning(device), dtype, quantise)
+    return choose(found, memory).plan
+
+
+def _load(
+    folder: Path,
+    family: Family,
+    plan: MemoryPlan,
+    device: torch.device,
+    dtype: torch.dtype,
+    backbone: str | Path | None,
+    options: dict[str, Any],
+) -> Any:
+    """The pipeline in main memory, as far as a plan wants it loaded."""
+    kind = pipeline_class(family)
     dtypes: Any = dtype
     if family == "wan":
         dtypes = {"default": dtype, "vae": torch.float32, "image_encoder": torch.float32}
-    pipeline = pipeline_class(family).from_pretrained(folder, dtype=dtypes, **options)
-    if expert is not None:
-        pipeline.transformer.load_expert(expert)
-    return _place(pipeline, device, offload)
+    if backbone is not None:
+        from vap.backbones import transformer_with_backbone
+
+        check_folder(folder)
+        options = {
+            "transformer": transformer_with_backbone(
+                kind.transformer_class, folder, backbone, dtype
+            ),
+            **options,
+        }
+    on_demand = device.type == "cpu" and plan.text_encoder == "leaves"
+    if on_demand:
+        from vap.acceleration.text_encoder import release_before, text_encoder_on_demand
+
+        check_folder(folder)
+        options = {"text_encoder": text_encoder_on_demand(folder, dtype), **options}
+    pipeline = kind.from_pretrained(folder, dtype=dtypes, **options)
+    if on_demand:
+        release_before(pipeline.transformer, pipeline.text_encoder)
+    return pipeline
+
+
+def _held(pipeline: Any, plan: MemoryPlan, device: torch.device) -> Any:
+    """A loaded pipeline, held as a plan wants it."""
+    if plan.tiling:
+        from vap.acceleration.tiling import enable_tiling
+
+        enable_tiling(pipeline.vae)
+    if plan.quantise is not None:
+        from vap.acceleration.quantise import quantise
+
+        quantise(pipeline.transformer.expert_blocks, plan.quantise)
+    if device.type == "cpu":
+        for component in pipeline.components.values():
+            if isinstance(component, torch.nn.Module):
+                settle(component)
+    else:
+        from vap.acceleration.memory import hold
+
+        hold(pipeline, plan, device)
+    pipeline.keep_constants = plan.keep_constants
+    pipeline.memory_plan = plan
+    return pipeline
 
 
 def load_transformer(name_or_path: str | Path, *, dtype: torch.dtype | None = None) -> Any:
@@ -186,20 +283,8 @@ def load_transformer(name_or_path: str | Path, *, dtype: torch.dtype | None = No
     folder = resolve_folder(name_or_path)
     model_class = pipeline_class(family_of(folder)).transformer_class
     return model_class.from_pretrained(
-        folder, subfolder="transformer", dtype=dtype or _stored_dtype(folder / "transformer")
+        folder, subfolder="transformer", dtype=dtype or stored_dtype(folder / "transformer")
     )
-
-
-def _stored_dtype(folder: Path) -> torch.dtype:
-    """Precision that most of a component's weights are stored in; diffusers loads float32."""
-    elements: Counter[str] = Counter()
-    for path in folder.glob("*.safetensors"):
-        with safe_open(path, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 - not a dict
-                stored = tensors.get_slice(name)
-                elements[stored.get_dtype()] += math.prod(stored.get_shape())
-    ((most, _),) = elements.most_common(1)
-    return {"F16": torch.float16, "BF16": torch.bfloat16}.get(most, torch.float32)
 
 
 def pipeline_class(family: Family) -> Any:
@@ -218,6 +303,17 @@ def default_device() -> torch.device:
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
+def _default_dtype(device: torch.device, profile: Profile | None) -> torch.dtype:
+    """Half precision where it is faster and nobody wants exactness above all."""
+    if device.type != "cpu":
+        return torch.bfloat16
+    if profile in {None, "exact"}:
+        return torch.float32
+    from vap.acceleration.fast import has_fast_half
+
+    return torch.bfloat16 if has_fast_half(device) else torch.float32
+
+
 def _check_offload(offload: Offload | None, device: torch.device) -> None:
     if offload is None:
         return
@@ -231,46 +327,16 @@ def _check_offload(offload: Offload | None, device: torch.device) -> None:
         raise ValueError(message)
 
 
-def _place(pipeline: Any, device: torch.device, offload: Offload | None) -> Any:
-    if offload is None:
-        return _settled(pipeline) if device.type == "cpu" else pipeline.to(device)
-    if offload == "model":
-        pipeline.enable_model_cpu_offload(device=device)
-    elif offload == "sequential":
-        pipeline.enable_sequential_cpu_offload(device=device)
-    else:
-        _stream_in(pipeline, device)
-    return pipeline
-
-
-def _stream_in(pipeline: Any, device: torch.device) -> None:
-    """Keep weights in main memory and bring them in while the device works on what it has."""
-    pipeline.transformer.enable_group_offload(
-        onload_device=device, offload_type="block_level", num_blocks_per_group=1, use_stream=True
-    )
-    # Text encoders keep their layers too deep for block level, which would bring in all at once.
-    pipeline.enable_group_offload(
-        onload_device=device,
-        offload_type="leaf_level",
-        use_stream=True,
-        exclude_modules=["transformer"],
-    )
-
-
-def _settled(pipeline: Any) -> Any:
-    """Copy weights out of the files that they are mapped from.
-
-    How an operand lies in memory decides the last bit of a product on a CPU, and how a weight
-    lies in its file depends on the length of the file's header. So that the same weights give the
-    same bytes from whatever file they come, they go where torch would have put them.
-    """
-    for component in pipeline.components.values():
-        if isinstance(component, torch.nn.Module):
-            for tensor in (*component.parameters(), *component.buffers()):
-                plain = type(tensor) in {torch.Tensor, torch.nn.Parameter}
-                if plain and tensor.data_ptr() % _TORCH_ALIGNMENT:
-                    tensor.data = tensor.data.clone()
-    return pipeline
+def _check_choices(offload: Offload | None, backbone: str | Path | None) -> None:
+    if offload is not None:
+        message = "memory chooses how weights are offloaded. Leave out either memory or offload."
+        raise ValueError(message)
+    if backbone is not None:
+        message = (
+            "How much memory a backbone file takes is not predicted. Leave out memory, and choose "
+            "offload yourself if the model does not fit."
+        )
+        raise ValueError(message)
 
 
 def _as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
@@ -283,23 +349,6 @@ def _as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
         message = f"dtype={dtype!r} is unknown. Use one of: {', '.join(names)}."
         raise ValueError(message)
     return chosen
-
-
-def family_of(folder: Path) -> Family:
-    """The variant of a pipeline folder.
-
-    Raises:
-        FileNotFoundError: If it is no pipeline folder.
-        ValueError: If it is another kind of model.
-    """
-    name = _read_json(folder / "model_index.json").get("_class_name")
-    if not isinstance(name, str) or name not in _FAMILIES:
-        message = (
-            f"{folder} holds a {name}, which is no Video-As-Prompt model or backbone. "
-            f"Usable are: {', '.join(_FAMILIES)}."
-        )
-        raise ValueError(message)
-    return _FAMILIES[name]
 
 
 def bundled_model(name: str) -> Path | None:
@@ -334,56 +383,3 @@ def _download(hub_id: str) -> Path:
             "the name and the connection, or give the path of a downloaded folder."
         )
         raise FileNotFoundError(message) from error
-
-
-def _missing_files(folder: Path, name: str) -> Iterator[Path]:
-    for config in _COMPONENT_CONFIGS.get(name, ("config.json",)):
-        if not (folder / config).is_file():
-            yield folder / config
-    if name == "tokenizer" and not any((folder / file).is_file() for file in _VOCABULARIES):
-        yield folder / _VOCABULARIES[0]
-    if name in _WITHOUT_WEIGHTS:
-        return
-    indices = sorted(folder.glob("*.safetensors.index.json"))
-    for index in indices:
-        yield from (folder / shard for shard in _shards(index) if not (folder / shard).is_file())
-    if not indices and not any(folder.glob("*.safetensors")):
-        stem = "model" if name.endswith("encoder") else "diffusion_pytorch_model"
-        yield folder / f"{stem}.safetensors"
-
-
-def _shards(index: Path) -> list[str]:
-    """File names of the shards that an index lists."""
-    places = _read_json(index).get("weight_map")
-    if not isinstance(places, dict) or not all(isinstance(file, str) for file in places.values()):
-        message = f"{index} lists no shards under weight_map. Copy it again."
-        raise ValueError(message)
-    return sorted(set(places.values()))
-
-
-def _check_weights(path: Path) -> None:
-    """Read the header, which also compares the file's length with what it should be."""
-    try:
-        with safe_open(path, framework="pt"):
-            pass
-    except SafetensorError as error:
-        message = f"{path} is damaged or incomplete ({error}). Copy it again."
-        raise ValueError(message) from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        message = (
-            f"{path} is missing, so {path.parent} is no pipeline folder. It should have "
-            "model_index.json and the folders transformer/, vae/, text_encoder/ and so on."
-        )
-        raise FileNotFoundError(message)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        message = f"{path} is not valid JSON ({error}). Copy it again."
-        raise ValueError(message) from error
-    if not isinstance(content, dict):
-        message = f"{path} holds a {type(content).__name__}, not an object. Copy it again."
-        raise ValueError(message)
-    return content
