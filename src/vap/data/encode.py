@@ -34,7 +34,7 @@ from vap.data.encoded import (
 from vap.data.schema import ClipRow
 from vap.media import MediaError, probe_clip, read_clip, select_frames
 from vap.media.atomic import atomic_file
-from vap.shapes import PixelShape
+from vap.shapes import TEXT_TOKENS, PixelShape
 
 StoredAs = Literal["float16", "bfloat16", "float32"]
 
@@ -259,8 +259,6 @@ class ClipEncoder:
     @torch.no_grad()
     def encode_text(self, caption: str) -> torch.Tensor:
         """Text tokens ``[L, D]`` of a caption, as the pipeline makes them."""
-        from vap.data.encoders import TEXT_TOKENS
-
         text, _ = self.pipeline.encode_prompt(
             [caption],
             do_classifier_free_guidance=False,

@@ -13,9 +13,11 @@ import torch
 
 from vap.data.encode import EncodeJob, encode_shard, sweep
 from vap.extras import require
+from vap.ray_cluster import ray_cluster
 
 # Less than one, so that workers on every core still leave room for Ray Data's own tasks.
 _CPUS = 0.9
+_PURPOSE = "encode on many machines"
 
 
 class ShardWorker:
@@ -47,14 +49,10 @@ def run_on_ray(job: EncodeJob, *, address: str = "auto", workers: int = 2) -> No
     Raises:
         MissingExtraError: If Ray is not installed.
     """
-    ray = require("ray", extra="ray", purpose="encode on many machines")
-    data = require("ray.data", extra="ray", purpose="encode on many machines")
+    require("ray", extra="ray", purpose=_PURPOSE)  # also where nothing is left to do
     missing = job.missing()
     if missing:
-        started = not ray.is_initialized()
-        if started:
-            ray.init(address=address, log_to_driver=False)
-        try:
+        with ray_cluster(address, purpose=_PURPOSE) as (ray, data):
             accelerators = int(ray.cluster_resources().get("GPU", 0))
             shards = data.from_items(
                 [{"shard": shard} for shard in missing], override_num_blocks=len(missing)
@@ -66,7 +64,4 @@ def run_on_ray(job: EncodeJob, *, address: str = "auto", workers: int = 2) -> No
                 num_cpus=_CPUS,
                 num_gpus=1 if accelerators and torch.accelerator.is_available() else 0,
             ).materialize()
-        finally:
-            if started:
-                ray.shutdown()
     sweep(job)

@@ -9,7 +9,6 @@ from typing import Any
 
 from vap.hub import family_of, load_pipeline, pipeline_class, resolve_folder
 
-TEXT_TOKENS = {"wan": 512, "cogvideox": 226}
 _ENCODERS = ("vae", "text_encoder", "image_encoder", "tokenizer", "image_processor")
 
 

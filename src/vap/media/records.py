@@ -73,6 +73,8 @@ class RunRecord:
         arguments: All other arguments of the call, by name.
         versions: Versions of the software, by distribution.
         inputs: The files that went in.
+        weights: Digest of the model's configurations and weights, see
+            :func:`vap.weights.weights_hash`; None in records of before it was taken.
         created: When, as an ISO 8601 time in UTC.
     """
 
@@ -87,6 +89,7 @@ class RunRecord:
     arguments: dict[str, JsonValue] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=installed_versions)
     inputs: tuple[InputFile, ...] = ()
+    weights: str | None = None
     created: str = field(default_factory=_now)
 
     def to_json(self) -> str:

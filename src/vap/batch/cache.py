@@ -1,0 +1,75 @@
+"""Video prompts shared by many requests, encoded once by each worker."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from vap.generation.request import GenerationRequest
+from vap.generation.run import encode_references
+from vap.media import read_clip
+from vap.media.files import hash_file
+from vap.prompts import VideoPrompt
+
+_KEPT = 16  # of a 14B model's at 480p, 49 frames: 13 MB each
+
+
+@dataclass
+class PromptCache:
+    """Remembers the last prompts by what went into them; reused, they give the same bits.
+
+    Attributes:
+        kept: Prompts to remember.
+        encoded: How many have been encoded.
+    """
+
+    kept: int = _KEPT
+    encoded: int = 0
+    _prompts: OrderedDict[tuple[Any, ...], VideoPrompt] = field(default_factory=OrderedDict)
+    _digests: dict[tuple[Any, ...], str] = field(default_factory=dict)
+
+    def encode(self, request: GenerationRequest, pipeline: Any) -> VideoPrompt:
+        """The prompt of a request's references, see :func:`encode_references`.
+
+        Args:
+            request: With every choice filled in.
+            pipeline: Encodes what is not remembered.
+        """
+        key = (
+            pipeline.encoder_fingerprint,
+            request.dtype,
+            tuple(self._digest(path) for path in request.references),
+            request.reference_prompts,
+            (request.num_frames, request.height, request.width),
+            request.frame_selection,
+            request.fit,
+            request.last_image is not None,
+            # Which frames are taken depends on the seed if they are drawn.
+            request.seed if request.frame_selection == "random" else None,
+        )
+        prompt = self._prompts.get(key)
+        if prompt is None:
+            prompt = encode_references(request, pipeline)
+            self.encoded += 1
+            self._prompts[key] = prompt
+        self._prompts.move_to_end(key)
+        while len(self._prompts) > self.kept:
+            self._prompts.popitem(last=False)
+        # The same contents may have come from a file of another name.
+        named = zip(prompt.references, request.references, strict=True)
+        return replace(
+            prompt, references=tuple(replace(source, name=path.name) for source, path in named)
+        )
+
+    def _digest(self, path: Path) -> str:
+        """Hash of a clip's contents, looked up as long as the file does not change."""
+        if path.is_dir():
+            return read_clip(path, max_frames=1).sha256
+        state = os.stat(path)  # noqa: PTH116 - one call for all three
+        known = (path, state.st_size, state.st_mtime_ns)
+        if known not in self._digests:
+            self._digests[known] = hash_file(path)
+        return self._digests[known]

@@ -1,0 +1,133 @@
+"""What has become of each request of a batch: one small file each, written whole.
+
+So nothing is lost or done twice when a process is killed, however many write at the same time.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as validated
+
+from vap.batch.requests import BatchRequest
+from vap.media.atomic import atomic_file
+
+MANIFEST = "manifest.jsonl"
+_FOLDER = "ledger"
+_LEFTOVER = re.compile(r"\..+-[0-9a-f]{8}(\.\w+)*")
+
+Status: TypeAlias = Literal["started", "done", "failed"]
+
+
+@validated(frozen=True, config=ConfigDict(extra="forbid"))
+class Outcome:
+    """What has become of a request.
+
+    Attributes:
+        name: Of the request.
+        digest: Of the request.
+        status: ``started``, ``done`` or ``failed``.
+        output: File name of the video, in the folder of the batch.
+        record: File name of its run record.
+        seconds: Time spent, by stage.
+        error: Type and message of what went wrong.
+        run: Which run of the batch this comes from.
+        attempts: How often that run has started it.
+    """
+
+    name: str
+    digest: str
+    status: Status
+    output: str | None = None
+    record: str | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    error: dict[str, str] | None = None
+    run: str = ""
+    attempts: int = 0
+
+    def to_json(self) -> str:
+        """Write as JSON."""
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Outcome:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            ValidationError: If it is something else.
+        """
+        return TypeAdapter(cls).validate_json(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Outcomes of a batch.
+
+    Attributes:
+        output: Folder of the batch.
+    """
+
+    output: Path
+
+    def of(self, request: BatchRequest) -> Outcome | None:
+        """What has become of a request; None if nothing, or if the request has changed since."""
+        outcome = self._read(self._path(request.name))
+        return outcome if outcome is not None and outcome.digest == request.digest else None
+
+    def is_done(self, request: BatchRequest) -> bool:
+        """Whether a request's video is there."""
+        outcome = self.of(request)
+        if outcome is None or outcome.status != "done" or outcome.output is None:
+            return False
+        return (self.output / outcome.output).exists()
+
+    def write(self, outcome: Outcome) -> None:
+        """Take down what has become of a request, at once and for good."""
+        with atomic_file(self._path(outcome.name)) as temporary:
+            temporary.write_text(outcome.to_json(), encoding="utf-8")
+
+    def write_manifest(self, requests: Iterable[BatchRequest]) -> Path:
+        """Write one line for each request, in their order, and return the file."""
+        path = self.output / MANIFEST
+        with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            for request in requests:
+                file.write(json.dumps(_line(request, self.of(request))) + "\n")
+        return path
+
+    def sweep(self) -> None:
+        """Remove what killed processes left half written."""
+        for folder in (self.output, self.output / _FOLDER):
+            for path in folder.glob(".*"):
+                if path.is_file() and _LEFTOVER.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
+
+    def _path(self, name: str) -> Path:
+        return self.output / _FOLDER / f"{name}.json"
+
+    @staticmethod
+    def _read(path: Path) -> Outcome | None:
+        """An outcome, or None if there is none or it is damaged: then the work is done again."""
+        try:
+            return Outcome.from_json(path.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+
+
+def _line(request: BatchRequest, outcome: Outcome | None) -> dict[str, Any]:
+    """What the manifest says of a request."""
+    if outcome is None or outcome.status == "started":
+        return {"name": request.name, "status": "pending"}
+    return {
+        "name": request.name,
+        "status": outcome.status,
+        "output": outcome.output,
+        "record": outcome.record,
+        "seconds": outcome.seconds,
+        "error": outcome.error,
+    }

@@ -1,0 +1,81 @@
+"""The same videos by many machines: Ray Data hands out requests, actors hold the model.
+
+Every machine needs the package, the models, the inputs and the folder of the batch under the same
+paths. A machine that is lost costs the videos that it was working on, which others then make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from vap.batch.ledger import Outcome
+from vap.batch.requests import BatchRequest
+from vap.batch.worker import Batch, Worker
+from vap.ray_cluster import ray_cluster
+
+if TYPE_CHECKING:
+    from vap.batch.run import Workers
+
+_PURPOSE = "make videos with several workers (one works without: --workers 1)"
+_MOST_BLOCKS = 5000  # Ray Data keeps books on each; up to here, each request is one
+
+
+class RequestActor:
+    """A worker in a process of a cluster.
+
+    Args:
+        batch: What it works for.
+        requests: All that is to be made.
+        threads: For torch; None to leave it at one a core.
+    """
+
+    def __init__(self, batch: Batch, requests: Sequence[BatchRequest], threads: int | None) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._worker = Worker(batch)
+        self._requests = requests
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Make the request ``row["place"]``, unless another made it before being lost."""
+        outcome = self._worker.make_unless_done(self._requests[int(row["place"])])
+        return {"outcome": outcome.to_json()}
+
+
+def make_on_ray(
+    batch: Batch, requests: Sequence[BatchRequest], workers: Workers, address: str
+) -> Iterator[Outcome]:
+    """Make videos on a cluster.
+
+    Args:
+        batch: Where they go.
+        requests: What to make.
+        workers: How many, and their cores.
+        address: Of the cluster; ``local`` starts one on this machine for the duration.
+
+    Yields:
+        What became of each, as it is known.
+
+    Raises:
+        MissingExtraError: If Ray is not installed.
+    """
+    with ray_cluster(address, purpose=_PURPOSE) as (ray, data):
+        data.DataContext.get_current().enable_progress_bars = False
+        gpus = int(ray.cluster_resources().get("GPU", 0))
+        count = min(len(requests), workers.count or max(1, gpus))
+        places = data.from_items(
+            [{"place": place} for place in range(len(requests))],
+            override_num_blocks=min(len(requests), _MOST_BLOCKS),
+        )
+        made = places.map(
+            RequestActor,
+            fn_constructor_args=(batch, requests, None if gpus else workers.cpus),
+            compute=data.ActorPoolStrategy(size=count),
+            num_gpus=1 if gpus else 0,
+            # A little less than whole cores leaves room for Ray Data's own tasks.
+            num_cpus=None if gpus else workers.cpus - 0.1,
+        )
+        for row in made.iter_rows():
+            yield Outcome.from_json(row["outcome"])

@@ -1,0 +1,186 @@
+"""A file of requests: JSON Lines, each line what :class:`GenerationRequest` says, and a name."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from vap.generation.request import GenerationRequest
+from vap.hub import bundled_model
+
+_LISTED = 20  # problems that an error lists
+_NAME = r"^[\w-][\w.-]*$"
+# In characters of up to four bytes, of which a file's name may have 255 with all that is added.
+_LONGEST_NAME = 60
+_LONGEST_STEM = 40
+_SINGLE_FILES = ("image", "last_image", "video_prompt", "expert")
+_DIGITS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRequest:
+    """A video of a batch.
+
+    Attributes:
+        name: Of its files.
+        request: What to generate, with absolute paths.
+        digest: Of the request as it was written: another digest, another video.
+    """
+
+    name: str
+    request: GenerationRequest
+    digest: str
+
+
+def read_requests(path: str | Path) -> list[BatchRequest]:
+    """Read a file of requests; files that they name are looked at only when their turn comes.
+
+    Args:
+        path: One JSON object a line with the fields of :class:`GenerationRequest` and, if wanted,
+            a ``name``; without one, it is made from the image's name and the request's digest.
+            Relative paths start at this file's folder. Blank lines are skipped.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: Listing the lines that are no requests, and names that are there twice.
+    """
+    file = Path(path)
+    if not file.is_file():
+        message = f"There is no file of requests at {file}. Give a JSON Lines file."
+        raise FileNotFoundError(message)
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"{file} is not UTF-8 text ({error}). Save it as UTF-8."
+        raise ValueError(message) from error
+    return parse_requests(text, file.parent.resolve(), name=str(file))
+
+
+def parse_requests(text: str, folder: Path, name: str = "requests") -> list[BatchRequest]:
+    """Requests of a text, see :func:`read_requests`.
+
+    Args:
+        text: JSON Lines.
+        folder: Where relative paths start.
+        name: Of the text, for messages.
+
+    Raises:
+        ValueError: Listing what is wrong.
+    """
+    requests: dict[str, BatchRequest] = {}
+    lines: dict[str, int] = {}
+    problems = []
+    # Only line feeds end lines: JSON may hold other line separators of Unicode.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            request = _parse(line, folder)
+        except ValidationError as error:
+            problems += [f"{name}, line {number}: {what}" for what in _explained(error)]
+            continue
+        if request.name in requests:
+            first = lines[request.name]
+            problems.append(
+                f"{name}, line {number}: {request.name!r} is the name of line {first} too. Give "
+                "one of them another name, or, for another video, another seed."
+            )
+            continue
+        requests[request.name], lines[request.name] = request, number
+    if problems:
+        shown = problems[:_LISTED]
+        more = [f"… and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
+        raise ValueError("\n".join(shown + more))
+    if not requests:
+        message = f"{name} holds no requests. Write one JSON object a line."
+        raise ValueError(message)
+    return list(requests.values())
+
+
+def _parse(line: str, folder: Path) -> BatchRequest:
+    """One line.
+
+    Raises:
+        ValidationError: If it is no request.
+    """
+    content = _line_model().model_validate_json(line, strict=True)
+    values = {field: getattr(content, field) for field in type(content).model_fields}
+    name: str | None = values.pop("name")
+    request = GenerationRequest(**values)
+    digest = _digest(request)
+    return BatchRequest(name or _name(request, digest), _placed(request, folder), digest)
+
+
+@cache
+def _line_model() -> type[BaseModel]:
+    """What a line must be: the fields of a request with their types, and nothing else."""
+    hints = get_type_hints(GenerationRequest)
+    definitions: dict[str, Any] = {
+        "name": (str | None, Field(None, pattern=_NAME, max_length=_LONGEST_NAME))
+    }
+    for field in fields(GenerationRequest):
+        default = ... if field.default is MISSING else field.default
+        definitions[field.name] = (hints[field.name], default)
+    return create_model(
+        "RequestLine", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **definitions
+    )
+
+
+def _explained(error: ValidationError) -> Iterator[str]:
+    """What is wrong with a line, a sentence for each fault."""
+    known = tuple(_line_model().model_fields)
+    for fault in error.errors(include_url=False, include_context=False):
+        where = ".".join(map(str, fault["loc"]))
+        if fault["type"] == "extra_forbidden":
+            yield f"{where!r} is no setting{_nearest(where, known)}."
+        elif fault["type"] == "missing":
+            yield f"{where!r} is missing."
+        else:
+            yield f"{where}: {fault['msg']}." if where else f"{fault['msg']}."
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f". Known are: {', '.join(known)}"
+
+
+def _digest(request: GenerationRequest) -> str:
+    """Of what is not left to its default, so that settings of later versions do not change it."""
+    defaults = {field.name: field.default for field in fields(request)}
+    written = {k: v for k, v in asdict(request).items() if v != defaults[k]}
+    return hashlib.sha256(json.dumps(written, default=str, sort_keys=True).encode()).hexdigest()
+
+
+def _name(request: GenerationRequest, digest: str) -> str:
+    """A name that says what it is of and stays the same when lines move."""
+    stem = re.sub(r"[^\w-]+", "_", request.image.stem)[:_LONGEST_STEM]
+    return f"{stem or 'video'}-{digest[:_DIGITS]}"
+
+
+def _placed(request: GenerationRequest, folder: Path) -> GenerationRequest:
+    """The request with its paths made absolute."""
+    single = {name: getattr(request, name) for name in _SINGLE_FILES}
+    changes: dict[str, Any] = {
+        name: folder / path for name, path in single.items() if path is not None
+    }
+    if _is_folder_of(request.model, folder):
+        changes["model"] = str(folder / request.model)
+    references = tuple(folder / path for path in request.references)
+    return replace(request, **changes, references=references)
+
+
+def _is_folder_of(model: str, folder: Path) -> bool:
+    """Whether a model's name is a path, rather than a bundled name or a Hub id."""
+    try:
+        return bundled_model(model) is None and (folder / model).is_dir()
+    except OSError:  # a name that no file can have
+        return False

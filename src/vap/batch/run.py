@@ -1,0 +1,168 @@
+"""Run a batch: what is missing, by one process or by the workers of a Ray cluster."""
+
+from __future__ import annotations
+
+import importlib.util
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import torch
+
+from vap.batch.ledger import MANIFEST, Outcome
+from vap.batch.requests import BatchRequest
+from vap.batch.worker import Batch, Worker, model_key
+from vap.generation.request import check_place
+from vap.generation.run import OnStep
+
+Format: TypeAlias = Literal["mp4", "webm", "gif"]
+OnOutcome = Callable[[Outcome], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a batch stands after a run.
+
+    Attributes:
+        requests: Of the whole batch.
+        done: Videos that are there.
+        failed: Requests that failed, in this run or, where not tried again, before.
+        skipped: Videos that were there before this run.
+        manifest: A line for each request.
+    """
+
+    requests: int
+    done: int
+    failed: int
+    skipped: int
+    manifest: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Who does the work.
+
+    Attributes:
+        count: Workers; None for one a GPU with Ray, or this process alone without.
+        ray: Address of a cluster, ``local`` for one on this machine, None to decide by ``count``.
+        cpus: Cores of each worker that has no GPU.
+    """
+
+    count: int | None = None
+    ray: str | None = None
+    cpus: int = 1
+
+    def address(self) -> str | None:
+        """Of the Ray cluster to use; None for this process alone.
+
+        Raises:
+            ValueError: If a number makes no sense.
+        """
+        for name, number in (("workers", self.count), ("cpus", self.cpus)):
+            if number is not None and number < 1:
+                message = f"{name}={number}: at least one is needed."
+                raise ValueError(message)
+        if self.ray is not None:
+            return self.ray
+        several = self.count > 1 if self.count is not None else _gpus() > 1 and _has_ray()
+        return "local" if several else None
+
+
+def run_batch(
+    requests: Sequence[BatchRequest],
+    output: Path,
+    *,
+    file_format: Format = "mp4",
+    workers: Workers | None = None,
+    retry_failed: bool = False,
+    on_start: Callable[[int], None] | None = None,
+    on_outcome: OnOutcome | None = None,
+    on_step: OnStep | None = None,
+) -> Summary:
+    """Make the videos of a batch that are not there yet.
+
+    Whenever it is ended, by whatever means, the same call goes on with what is missing.
+
+    Args:
+        requests: From :func:`vap.batch.requests.read_requests`.
+        output: Folder of videos, records, ledger and manifest; made if missing.
+        file_format: Of the videos.
+        workers: Who does the work; by default Ray with a worker a GPU where there are several,
+            else this process.
+        retry_failed: Whether to try again what failed in an earlier run.
+        on_start: Told how many requests need nothing done.
+        on_outcome: Told what became of each request as it is known.
+        on_step: Told how many denoising steps are done, of how many; by this process alone.
+
+    Raises:
+        MissingExtraError: If several workers are wanted and Ray is not installed.
+        ValueError: If the workers make no sense.
+        OSError: If the folder cannot be written to.
+    """
+    address = (workers or Workers()).address()
+    check_place(output)
+    output.mkdir(exist_ok=True)
+    batch = Batch(output.resolve(), f".{file_format}", secrets.token_hex(4))
+    batch.ledger.sweep()
+    missing, skipped = _missing(batch, requests, retry_failed=retry_failed)
+    # Neighbours share a model, so that each worker seldom changes it.
+    missing.sort(key=lambda request: model_key(request.request))
+    if on_start is not None:
+        on_start(len(requests) - len(missing))
+    try:
+        for outcome in _outcomes(batch, missing, workers or Workers(), address, on_step):
+            if on_outcome is not None:
+                on_outcome(outcome)
+    finally:
+        batch.ledger.write_manifest(requests)
+    found = [batch.ledger.of(request) for request in requests]
+    return Summary(
+        len(requests),
+        sum(outcome is not None and outcome.status == "done" for outcome in found),
+        sum(outcome is not None and outcome.status == "failed" for outcome in found),
+        skipped,
+        batch.output / MANIFEST,
+    )
+
+
+def _missing(
+    batch: Batch, requests: Iterable[BatchRequest], *, retry_failed: bool
+) -> tuple[list[BatchRequest], int]:
+    """Requests to work on, and how many videos are there."""
+    missing, done = [], 0
+    for request in requests:
+        outcome = batch.ledger.of(request)
+        if batch.ledger.is_done(request):
+            done += 1
+        elif outcome is None or outcome.status != "failed" or retry_failed:
+            missing.append(request)
+    return missing, done
+
+
+def _outcomes(
+    batch: Batch,
+    missing: Sequence[BatchRequest],
+    workers: Workers,
+    address: str | None,
+    on_step: OnStep | None,
+) -> Iterator[Outcome]:
+    if not missing:
+        return
+    if address is None:
+        worker = Worker(batch)
+        for request in missing:
+            yield worker.make(request, on_step)
+        return
+    from vap.batch.on_ray import make_on_ray
+
+    yield from make_on_ray(batch, missing, workers, address)
+
+
+def _gpus() -> int:
+    return torch.accelerator.device_count() if torch.accelerator.is_available() else 0
+
+
+def _has_ray() -> bool:
+    return importlib.util.find_spec("ray") is not None

@@ -1,0 +1,59 @@
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.batch.making import requests_of
+from vap.batch.ledger import Ledger, Outcome
+
+
+def done(request) -> Outcome:
+    return Outcome(request.name, request.digest, "done", output=f"{request.name}.mp4")
+
+
+def test_a_video_is_done_if_it_is_there_and_its_request_has_not_changed(tmp_path):
+    ledger = Ledger(tmp_path)
+    (one,) = requests_of({"name": "one"})
+    (changed,) = requests_of({"name": "one", "seed": 1})
+    assert not ledger.is_done(one)
+    ledger.write(done(one))
+    assert not ledger.is_done(one)
+    (tmp_path / "one.mp4").touch()
+    assert ledger.is_done(one)
+    assert not ledger.is_done(changed)
+    ledger.write(Outcome(one.name, one.digest, "started"))
+    assert not ledger.is_done(one)
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_a_damaged_entry_is_as_none(tmp_path_factory, content):
+    ledger = Ledger(tmp_path_factory.mktemp("ledger"))
+    (one,) = requests_of({"name": "one"})
+    ledger.write(done(one))
+    ledger._path("one").write_bytes(content)
+    assert ledger.of(one) is None
+
+
+def test_the_manifest_has_a_line_for_each_request_in_order(tmp_path):
+    ledger = Ledger(tmp_path)
+    requests = requests_of({"name": "a"}, {"name": "b"}, {"name": "c"})
+    error = {"type": "ValueError", "message": "so bad"}
+    ledger.write(Outcome("b", requests[1].digest, "failed", error=error))
+    ledger.write(done(requests[2]))
+    lines = [json.loads(line) for line in ledger.write_manifest(requests).open()]
+    assert [line["name"] for line in lines] == ["a", "b", "c"]
+    assert [line["status"] for line in lines] == ["pending", "failed", "done"]
+    assert lines[1]["error"] == error
+    assert lines[2]["output"] == "c.mp4"
+
+
+def test_only_what_was_left_half_written_is_swept(tmp_path):
+    ledger = Ledger(tmp_path)
+    (one,) = requests_of({"name": "one"})
+    ledger.write(done(one))
+    kept = {tmp_path / "one.mp4", tmp_path / ".hidden", tmp_path / "ledger" / "one.json"}
+    torn = {tmp_path / ".one-0123abcd.mp4", tmp_path / "ledger" / ".one-0123abcd.json"}
+    for path in kept | torn:
+        path.touch()
+    ledger.sweep()
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == kept

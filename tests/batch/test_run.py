@@ -1,0 +1,208 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import weakref
+from pathlib import Path
+
+import pytest
+
+from tests.batch.making import MODEL, lines_of, requests_of
+from vap import ray_cluster
+from vap.batch import run, worker
+from vap.batch.ledger import Outcome
+from vap.batch.run import Workers, run_batch
+from vap.extras import MissingExtraError
+from vap.generation.run import generate, load_for
+from vap.media import read_run
+
+
+@pytest.fixture
+def loaded(monkeypatch) -> list[str]:
+    """Models as they are loaded."""
+    names: list[str] = []
+
+    def load(request):
+        names.append(request.model)
+        return load_for(request)
+
+    monkeypatch.setattr(worker, "load_for", load)
+    return names
+
+
+@pytest.fixture
+def made(monkeypatch) -> list[str]:
+    """Prompts of the requests as they are made; one that says "fault" breaks."""
+    prompts: list[str] = []
+
+    def make(request, *arguments, **options):
+        prompts.append(request.prompt)
+        if "fault" in request.prompt:
+            raise RuntimeError("broken")
+        return generate(request, *arguments, **options)
+
+    monkeypatch.setattr(worker, "generate", make)
+    return prompts
+
+
+def files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def manifest(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "manifest.jsonl").open()]
+
+
+def test_videos_records_and_a_manifest_are_written(inputs, tmp_path):
+    output = tmp_path / "out"
+    requests = requests_of({"name": "a"}, {"name": "b", "references": ["clip.mp4"]}, folder=inputs)
+    outcomes: list[Outcome] = []
+    summary = run_batch(requests, output, file_format="gif", on_outcome=outcomes.append)
+    assert (summary.requests, summary.done, summary.failed, summary.skipped) == (2, 2, 0, 0)
+    assert files(output) == {
+        *("a.gif", "a.gif.json", "b.gif", "b.gif.json"),
+        *("ledger", "manifest.jsonl"),
+    }
+    assert [outcome.name for outcome in outcomes] == ["a", "b"]
+    first, second = manifest(output)
+    assert (first["status"], first["output"], first["error"]) == ("done", "a.gif", None)
+    assert set(second["seconds"]) == {"encode", "generate"}
+    assert read_run(output / second["record"]).inputs[1].name == "clip.mp4"
+
+
+def test_what_is_done_is_skipped_and_what_changed_is_made_anew(inputs, tmp_path, made):
+    lines = [{"name": name, "prompt": name} for name in "abc"]
+    run_batch(requests_of(*lines, folder=inputs), tmp_path)
+    made.clear()
+    (tmp_path / "b.mp4").unlink()
+    lines[2]["prompt"] = "changed"
+    summary = run_batch(requests_of(*lines, folder=inputs), tmp_path)
+    assert made == ["b", "changed"]
+    assert (summary.done, summary.skipped) == (3, 1)
+
+
+def test_a_failure_stops_nobody_and_is_tried_again_only_if_asked(inputs, tmp_path, made):
+    requests = requests_of(
+        {"name": "a", "prompt": "fault"},
+        {"name": "b", "image": "missing.png"},
+        {"name": "c", "prompt": "fine"},
+        folder=inputs,
+    )
+    summary = run_batch(requests, tmp_path)
+    assert (summary.done, summary.failed) == (1, 2)
+    errors = [line["error"] for line in manifest(tmp_path)]
+    assert errors[0] == {"type": "RuntimeError", "message": "broken"}
+    assert "missing.png" in errors[1]["message"]
+    made.clear()
+    assert run_batch(requests, tmp_path).failed == 2
+    assert made == []
+    assert run_batch(requests, tmp_path, retry_failed=True).failed == 2
+    assert made == ["fault", ""]
+
+
+def test_a_model_stays_loaded_and_one_that_cannot_be_is_tried_once(inputs, tmp_path, loaded):
+    lines = [{"seed": seed, "model": model} for seed in (1, 2) for model in ("none", str(MODEL))]
+    summary = run_batch(requests_of(*lines, folder=inputs), tmp_path)
+    assert (summary.done, summary.failed) == (2, 2)
+    assert sorted(loaded) == sorted(["none", str(MODEL)])
+
+
+def test_references_of_the_same_content_are_encoded_once(inputs, tmp_path, monkeypatch):
+    held: list[worker.Worker] = []
+    build = worker.Worker.__init__
+
+    def keep(self, *arguments):
+        build(self, *arguments)
+        held.append(self)
+
+    monkeypatch.setattr(worker.Worker, "__init__", keep)
+    clips = ("clip.mp4", "copy.mp4", "clip.mp4", "other.mp4")
+    lines = [{"seed": seed, "references": [clip]} for seed, clip in enumerate(clips)]
+    lines.append({"references": ["clip.mp4"], "frame_selection": "first"})
+    lines.append({"references": ["clip.mp4"], "reference_prompts": ["it turns"]})
+    requests = requests_of(*lines, folder=inputs)
+    run_batch(requests, tmp_path)
+    assert held[0]._prompts.encoded == 4
+    records = [read_run(tmp_path / f"{request.name}.mp4") for request in requests]
+    assert [record.inputs[1].name for record in records[:4]] == list(clips)
+    assert records[5].reference_prompts == ("it turns",)
+
+
+@pytest.mark.parametrize("breaks", ["load_for", "generate"])
+def test_what_a_failure_held_in_memory_is_let_go(breaks, tmp_path, monkeypatch):
+    class Weights:
+        pass
+
+    alive = []
+
+    def fail(*_, **__):
+        weights = Weights()
+        alive.append(weakref.ref(weights))
+        raise MemoryError
+
+    monkeypatch.setattr(worker, "load_for", lambda _: None)
+    monkeypatch.setattr(worker, breaks, fail)
+    making = worker.Worker(worker.Batch(tmp_path, ".mp4", "run"))
+    assert making.make(requests_of({})[0]).status == "failed"
+    assert alive[0]() is None
+
+
+def test_a_request_that_ends_its_process_is_given_up(inputs, tmp_path, made):
+    (request,) = requests_of({"prompt": "deadly"}, folder=inputs)
+    batch = worker.Batch(tmp_path, ".mp4", "this run")
+    for attempt in (1, 2, 3):
+        batch.ledger.write(
+            Outcome(request.name, request.digest, "started", run="this run", attempts=attempt)
+        )
+    outcome = worker.Worker(batch).make(request)
+    assert outcome.status == "failed"
+    assert outcome.error is not None
+    assert "ended unexpectedly 3 times" in outcome.error["message"]
+    assert made == []
+    # Another run of the batch starts counting anew.
+    outcome = worker.Worker(worker.Batch(tmp_path, ".mp4", "later")).make(request)
+    assert (outcome.status, outcome.attempts) == ("done", 1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
+def test_after_a_kill_the_rest_is_made(inputs, tmp_path):
+    (inputs / "requests.jsonl").write_text(lines_of(*({"name": f"v{i}"} for i in range(200))))
+    command = [sys.executable, "-m", "vap", "batch", str(inputs / "requests.jsonl")]
+    ledger = tmp_path / "ledger"
+    with subprocess.Popen(  # noqa: S603 - ours
+        [*command, "-o", str(tmp_path)], env={**os.environ, "OMP_NUM_THREADS": "1"}
+    ) as process:
+        while not any('"done"' in path.read_text() for path in ledger.glob("v1.json")):
+            assert process.poll() is None
+        process.send_signal(signal.SIGKILL)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.mp4")}
+    assert 2 <= len(before) < 200
+    requests = requests_of(*({"name": f"v{i}"} for i in range(4)), folder=inputs)
+    summary = run_batch(requests, tmp_path)
+    assert summary.done == 4
+    assert summary.skipped >= 2
+    assert all(path.stat().st_mtime_ns == before[path] for path in list(before)[: summary.skipped])
+    assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
+
+
+def test_workers_are_one_unless_there_is_more_to_use(monkeypatch):
+    assert Workers().address() is None
+    assert Workers(2).address() == "local"
+    assert Workers(1, ray="auto").address() == "auto"
+    monkeypatch.setattr(run, "_gpus", lambda: 8)
+    assert Workers(1).address() is None
+    assert Workers().address() == "local"
+    monkeypatch.setattr(run, "_has_ray", lambda: False)
+    assert Workers().address() is None
+    with pytest.raises(ValueError, match="at least one"):
+        Workers(0).address()
+
+
+def test_several_workers_need_ray(inputs, tmp_path, monkeypatch):
+    def missing(module, **_):
+        raise MissingExtraError(module)
+
+    monkeypatch.setattr(ray_cluster, "require", missing)
+    with pytest.raises(MissingExtraError, match="ray"):
+        run_batch(requests_of({}, folder=inputs), tmp_path, workers=Workers(2))
