@@ -1,13 +1,14 @@
 import pytest
 
 from tests.cli.running import vap, vap_json
-from vap.cost import EFFICIENCY
 from vap.hub import RELEASED, known_models
+
+BUNDLED = known_models()[0].name
 
 
 @pytest.fixture(scope="module")
 def found():
-    return vap_json("doctor")
+    return vap_json("doctor", "--gpu", "h200", "--memory", "12GB")
 
 
 def test_every_known_model_is_sized(found):
@@ -17,23 +18,38 @@ def test_every_known_model_is_sized(found):
 
 def test_machine_is_described(found):
     machine = found["machine"]
-    assert 0 < machine["free_memory_gib"] <= machine["memory_gib"]
-    assert machine["teraflop_per_second"] > 0
+    assert 0 < machine["free_memory_gb"] <= machine["memory_gb"]
+    assert machine["teraflop_per_second"]["float32"] > 0
     assert machine["video_encoders"]["mp4 (H.264)"] is True
 
 
-def test_predictions_follow_from_the_released_counts(found):
+def test_plans_of_released_models_follow_from_their_counts(found):
     reports = {report["name"]: report for report in found["models"]}
-    rate = found["machine"]["teraflop_per_second"] * 1e12
-    for name, flop in ((RELEASED["wan"], 1.2e17), (RELEASED["cogvideox"], 9.7e16)):
+    for name, flop, floor in ((RELEASED["wan"], 1.2e17, 122), (RELEASED["cogvideox"], 9.7e16, 98)):
         report = reports[name]
-        assert report["seconds"] == pytest.approx(flop / rate / EFFICIENCY, rel=0.02)
-        assert report["memory_gib"] > report["offloaded_gib"] > report["parameters"] / 2**30
+        assert report["flop"] == pytest.approx(flop, rel=0.02)
+        resident, *_, smallest = report["plans"]
+        # Half the published rate of an H200.
+        assert resident["denoise_seconds"] == pytest.approx(2 * floor, rel=0.02)
+        assert resident["device_gb"] > report["parameters"] * 2 / 1e9 > smallest["device_gb"]
+        assert report["plan"].startswith("blocks")
+        assert not report["checked"]
+
+
+def test_this_machine_is_measured_without_a_gpu_to_predict_for():
+    (report,) = vap_json("doctor", "--model", BUNDLED)["models"]
+    assert report["plan"] == "resident"
+    assert all(plan["seconds"] > 0 and plan["host_gb"] == 0 for plan in report["plans"])
+
+
+def test_unknown_gpus_and_amounts_are_refused():
+    assert "h200" in vap("doctor", "--gpu", "abacus", code=2).stderr
+    assert "10GB" in vap("doctor", "--memory", "plenty", code=2).stderr
 
 
 def test_text_is_never_cut_at_80_columns(found):
-    for command in ("doctor", "models"):
-        shown = vap(command).stdout
+    for command in (("doctor", "--gpu", "4090"), ("models",)):
+        shown = vap(*command).stdout
         assert all(name in shown for name in RELEASED.values())
         assert max(map(len, shown.splitlines())) <= 80
         assert "…" not in shown

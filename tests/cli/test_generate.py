@@ -65,6 +65,12 @@ def test_every_format_is_written_with_its_record(name, short, here):
     assert sorted(path.name for path in here.iterdir()) == [name, f"{name}.json"]
 
 
+def test_a_profile_is_recorded_and_leaves_the_steps_that_were_given(short, here):
+    vap(*short, "--profile", "turbo", "-o", "out.mp4")
+    arguments = read_run(here / "out.mp4").arguments
+    assert (arguments["profile"], arguments["num_inference_steps"]) == ("turbo", 2)
+
+
 def test_text_output_is_a_message_not_a_result(short, here):
     result = vap(*short, "-o", "out.mp4")
     assert result.stdout == ""

@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 from vap import __version__
-from vap.cli import data, data_encode, data_synth, doctor, expert, generate, models, prompt, train
+from vap.cli import (
+    batch,
+    data,
+    data_encode,
+    data_synth,
+    doctor,
+    evaluate,
+    expert,
+    generate,
+    models,
+    prompt,
+    train,
+)
 
 app = typer.Typer(
     name="vap",
@@ -17,6 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("generate")(generate.generate)
+app.command("batch")(batch.batch)
 app.command("models")(models.models)
 app.command("doctor")(doctor.doctor)
 app.command("train")(train.train)
@@ -25,6 +38,7 @@ app.add_typer(expert.app, name="expert")
 data.app.command("encode")(data_encode.encode)
 data.app.add_typer(data_synth.app, name="synth")
 app.add_typer(data.app, name="data")
+app.add_typer(evaluate.app, name="eval")
 
 
 def _version(value: bool) -> None:

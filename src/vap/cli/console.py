@@ -28,6 +28,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from vap.parallel.launch import launched, leave
+
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 
 # What bad input raises throughout the package; anything else is a fault of ours.
@@ -64,6 +66,20 @@ def reporting(*, as_json: bool = False) -> Iterator[None]:
             said = f"{kind}: {error}" if str(error) else kind
             _report(kind, f"{said}. {_FAULT_ADVICE}", as_json=as_json)
         raise typer.Exit(FAILED) from error
+
+
+@contextmanager
+def ending_together() -> Iterator[None]:
+    """End at once if this is one of several processes: then ``torchrun`` ends the others too."""
+    code = 0
+    try:
+        yield
+    except typer.Exit as ended:
+        if not launched():
+            raise
+        code = ended.exit_code
+    if launched():
+        leave(code)
 
 
 def show_json(value: Any) -> None:

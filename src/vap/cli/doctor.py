@@ -4,86 +4,205 @@ from __future__ import annotations
 
 import os
 import platform
-import time
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.table import Table
 
 from vap.cli import options
 from vap.cli.console import quiet_libraries, reporting, results, show_json
 
-_GIB = 1 << 30
+if TYPE_CHECKING:
+    import torch
+
+    from vap.cost.devices import DeviceSpec
+    from vap.cost.model import PlannedModel
+    from vap.cost.prediction import Prediction
+
+_GB = 10**9
 _BILLION = 1_000_000_000
-_MATRIX = {"cpu": 1024}
-_LARGE_MATRIX = 8192
-_TITLES = {
-    "memory_gib": "memory (GiB)",
-    "free_memory_gib": "free (GiB)",
-    "teraflop_per_second": "TFLOP/s",
-    "video_encoders": "writes",
-}
 _ENCODERS = {"mp4 (H.264)": "libx264", "webm (VP9)": "libvpx-vp9", "gif": "gif"}
 
-
-@dataclass(frozen=True, slots=True)
-class ModelReport:
-    """What a model needs here.
-
-    Attributes:
-        name: Of the model.
-        size: Video that it makes.
-        steps: Denoising steps.
-        tokens: Of the target stream.
-        parameters: Of all components.
-        memory_gib: With everything resident.
-        offloaded_gib: With one component at a time resident (``--offload model``).
-        seconds: Predicted denoising time on this machine.
-        fits: How it can be run here.
-    """
-
-    name: str
-    size: str
-    steps: int
-    tokens: int
-    parameters: int
-    memory_gib: float
-    offloaded_gib: float
-    seconds: float
-    fits: str
+Gpu = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME", help="Predict for h200, 4090 …, not for this machine; repeatable."
+    ),
+]
+Model = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Only this model: a known name or a folder.")
+]
 
 
 def doctor(
+    model: Model = None,
+    gpu: Gpu = None,
+    memory: options.Memory = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Say what this machine can run, and how long and how much memory each model would take."""
     with reporting(as_json=as_json):
         quiet_libraries()
-        machine = _machine()
-        reports = _model_reports(machine)
+        from vap.acceleration.plan import memory_bytes
+        from vap.cost.devices import known_gpu
+
+        budget = None if memory is None else memory_bytes(memory)
+        machine, here = _machine()
+        devices = [known_gpu(name) for name in gpu] if gpu else [here]
+        reports = [
+            _report(name, planned, device, budget)
+            for name, planned in _models(model)
+            for device in devices
+        ]
         if as_json:
-            show_json({"machine": machine, "models": [asdict(report) for report in reports]})
+            show_json({"machine": machine, "models": reports})
         else:
             _show(machine, reports)
 
 
-def _show(machine: dict[str, Any], reports: list[ModelReport]) -> None:
-    """Blocks of name and value, which no terminal is too narrow for."""
+def _machine() -> tuple[dict[str, Any], DeviceSpec]:
+    """Facts about this machine, and its device, measured."""
+    import torch
+
+    from vap.cost.devices import device_memory, this_machine
+    from vap.hub import default_device
+
+    device = default_device()
+    here = this_machine(device)
+    free, total = device_memory(device)
+    facts = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": here.name,
+        "cores": os.cpu_count(),
+        "memory_gb": round(total / _GB, 1),
+        "free_memory_gb": round(free / _GB, 1),
+        "teraflop_per_second": {name: round(rate / 1e12, 3) for name, rate in here.rates.items()},
+        "video_encoders": {name: _has_encoder(codec) for name, codec in _ENCODERS.items()},
+    }
+    return facts, here
+
+
+def _models(chosen: str | None) -> list[tuple[str, PlannedModel]]:
+    """The chosen model, or all known ones, none of them downloaded."""
+    from vap.cost.model import PlannedModel
+    from vap.cost.released import RELEASED_MODELS
+    from vap.hub import BUNDLED_FOLDER, family_of, known_models, resolve_folder
+
+    if chosen in RELEASED_MODELS:
+        return [(chosen, RELEASED_MODELS[chosen])]
+    if chosen is not None:
+        folder = resolve_folder(chosen)
+        return [(chosen, PlannedModel.from_folder(folder, family_of(folder)))]
+    return [
+        (
+            entry.name,
+            RELEASED_MODELS[entry.name]
+            if entry.where == "hub"
+            else PlannedModel.from_folder(BUNDLED_FOLDER / entry.name, entry.family),
+        )
+        for entry in known_models()
+    ]
+
+
+def _report(
+    name: str, planned: PlannedModel, device: DeviceSpec, budget: int | None
+) -> dict[str, Any]:
+    """What a model takes on a device under every plan."""
+    from vap.acceleration.memory import predictions
+    from vap.cost.arithmetic import generation_cost
+    from vap.cost.footprint import Video
+
+    video = Video.native(planned)
+    cost = generation_cost(
+        planned.size,
+        video.shape,
+        planned.compression,
+        steps=video.steps,
+        guidance=video.guidance,
+    )
+    limit = device.memory if budget is None else budget
+    found = predictions(planned, video, device, _precision(device))
+    fitting = [each.plan.name for each in found if each.device_bytes <= limit]
+    return {
+        "name": name,
+        "device": device.name,
+        "size": f"{video.shape.frames} frames of {video.shape.height}×{video.shape.width}",
+        "steps": video.steps,
+        "tokens": cost.tokens,
+        "flop": cost.flop,
+        "parameters": sum(planned.parameters.values()),
+        "memory_gb": limit / _GB,
+        "plan": fitting[0] if fitting else None,
+        "plans": [_row(each) for each in found],
+        "checked": False,
+    }
+
+
+def _row(found: Prediction) -> dict[str, Any]:
+    return {
+        "name": found.plan.name,
+        "exact": found.plan.exact,
+        "device_gb": found.device_bytes / _GB,
+        "host_gb": found.host_bytes / _GB,
+        "encode_seconds": found.encode,
+        "denoise_seconds": found.denoise,
+        "decode_seconds": found.decode,
+        "seconds": found.seconds,
+    }
+
+
+def _precision(device: DeviceSpec) -> torch.dtype:
+    """What a model is loaded in by default."""
+    import torch
+
+    return torch.float32 if device.is_cpu else torch.bfloat16
+
+
+def _show(machine: dict[str, Any], reports: list[dict[str, Any]]) -> None:
+    """Blocks of name and value and narrow tables, which no terminal is too narrow for."""
     results.print("[bold]This machine[/]")
-    _show_facts({_TITLES.get(key, key): _say(value) for key, value in machine.items()})
-    for report in reports:
-        results.print(f"\n[bold]{report.name}[/]")
-        facts = {
-            "makes": f"{report.size}, {report.steps} steps",
-            "parameters": _count(report.parameters),
-            "memory": _gib(report.memory_gib),
-            "denoising": f"about {_duration(report.seconds)}",
-            "here": report.fits,
+    _show_facts(
+        {
+            "python, torch": f"{machine['python']}, {machine['torch']}",
+            "device": f"{machine['device']}, {machine['cores']} cores",
+            "memory": f"{machine['memory_gb']:.1f} GB, {machine['free_memory_gb']:.1f} free",
+            "TFLOP/s": _listed(machine["teraflop_per_second"]),
+            "writes": ", ".join(k for k, has in machine["video_encoders"].items() if has)
+            or "nothing",
         }
-        if machine["device"] != "cpu":
-            facts["memory"] += f"; {_gib(report.offloaded_gib)} with --offload model"
-        _show_facts(facts)
-    results.print("\nTimes and memory are predicted, times from the measured speed above.")
+    )
+    for report in reports:
+        results.print(f"\n[bold]{report['name']}[/]")
+        chosen = report["plan"] or "no plan fits"
+        _show_facts(
+            {
+                "on": f"{report['device']}, {report['memory_gb']:.1f} GB: {chosen}",
+                "makes": f"{report['size']}, {report['steps']} steps",
+                "parameters": _count(report["parameters"]),
+            }
+        )
+        _show_plans(report)
+    results.print(
+        "\nPredicted for one video with one reference, from the rates above; for --gpu,\n"
+        "from the maker's. GPU plans are not yet measured. --memory chooses a plan."
+    )
+
+
+def _show_plans(report: dict[str, Any]) -> None:
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    table.add_column("plan", min_width=24)
+    for heading in ("memory", "host", "encode", "denoise", "decode"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for plan in report["plans"]:
+        mark = "→" if plan["name"] == report["plan"] else " "
+        table.add_row(
+            f"{mark} {plan['name']}",
+            _size(plan["device_gb"]),
+            _size(plan["host_gb"]) if plan["host_gb"] else "",
+            *(_duration(plan[f"{stage}_seconds"]) for stage in ("encode", "denoise", "decode")),
+        )
+    results.print(table)
 
 
 def _show_facts(facts: dict[str, str]) -> None:
@@ -93,100 +212,8 @@ def _show_facts(facts: dict[str, str]) -> None:
     results.print(table)
 
 
-def _machine() -> dict[str, Any]:
-    import torch
-
-    from vap.hub import default_device
-
-    device = default_device()
-    dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
-    free, total = _memory(device)
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "cores": os.cpu_count(),
-        "memory_gib": round(total / _GIB, 1),
-        "free_memory_gib": round(free / _GIB, 1),
-        "dtype": str(dtype).removeprefix("torch."),
-        "teraflop_per_second": round(_matrix_rate(device, dtype) / 1e12, 3),
-        "video_encoders": {name: _has_encoder(codec) for name, codec in _ENCODERS.items()},
-    }
-
-
-def _model_reports(machine: dict[str, Any]) -> list[ModelReport]:
-    from vap.cost import generation_cost, stored_parameters
-    from vap.cost_released import RELEASED_MODELS, PlannedModel
-    from vap.hub import BUNDLED_FOLDER, known_models
-
-    reports = []
-    for entry in known_models():
-        if entry.where == "bundled":
-            folder = BUNDLED_FOLDER / entry.name
-            planned = PlannedModel.from_folder(folder, entry.family, stored_parameters(folder))
-        else:
-            planned = RELEASED_MODELS[entry.name]
-        cost = generation_cost(
-            planned.size,
-            planned.shape,
-            planned.compression,
-            steps=planned.steps,
-            guidance=planned.guidance,
-        )
-        width = 4 if machine["dtype"] == "float32" else 2
-        working = planned.working_bytes(width)
-        resident = sum(planned.parameters.values()) * width + working
-        offloaded = max(planned.parameters.values()) * width + working
-        reports.append(
-            ModelReport(
-                entry.name,
-                f"{planned.shape.frames} frames of {planned.shape.height}×{planned.shape.width}",
-                planned.steps,
-                cost.tokens,
-                sum(planned.parameters.values()),
-                resident / _GIB,
-                offloaded / _GIB,
-                cost.seconds(machine["teraflop_per_second"] * 1e12),
-                _fits(machine, resident / _GIB, offloaded / _GIB),
-            )
-        )
-    return reports
-
-
-def _fits(machine: dict[str, Any], resident: float, offloaded: float) -> str:
-    free = machine["free_memory_gib"]
-    if resident <= free:
-        return "fits"
-    if machine["device"] == "cpu":
-        return "not enough memory"
-    return "with --offload model" if offloaded <= free else "with --offload group"
-
-
-def _matrix_rate(device: Any, dtype: Any) -> float:
-    """Operations a second of a plain matrix product, best of a few."""
-    import torch
-
-    extent = _MATRIX.get(device.type, _LARGE_MATRIX)
-    left = torch.randn(extent, extent, device=device, dtype=dtype)
-    best = float("inf")
-    for _ in range(4):
-        start = time.perf_counter()
-        product = left @ left
-        product[0, 0].item()
-        best = min(best, time.perf_counter() - start)
-    return 2 * extent**3 / best
-
-
-def _memory(device: Any) -> tuple[int, int]:
-    """Free and total bytes where the model would live."""
-    import psutil
-    import torch
-
-    if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(device)
-        return free, total
-    memory = psutil.virtual_memory()
-    return memory.available, memory.total
+def _listed(rates: dict[str, float]) -> str:
+    return ", ".join(f"{rate:g} {name}" for name, rate in rates.items())
 
 
 def _has_encoder(codec: str) -> bool:
@@ -195,20 +222,14 @@ def _has_encoder(codec: str) -> bool:
     return codec in av.codecs_available
 
 
-def _say(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(key for key, held in value.items() if held) or "nothing"
-    return str(value)
-
-
 def _count(parameters: int) -> str:
     if parameters < _BILLION:
         return f"{parameters / 1e6:.1f} million"
     return f"{parameters / 1e9:.1f} billion"
 
 
-def _gib(amount: float) -> str:
-    return f"{amount:.1f} GiB" if amount >= 1 else f"{amount * 1024:.0f} MiB"
+def _size(gigabytes: float) -> str:
+    return f"{gigabytes:.1f} GB" if gigabytes >= 1 else f"{gigabytes * 1000:.0f} MB"
 
 
 def _duration(seconds: float) -> str:

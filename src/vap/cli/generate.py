@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vap.cli import options
-from vap.cli.console import messages, progress_bar, quiet_libraries, reporting, show_json
+from vap.cli.console import (
+    ending_together,
+    messages,
+    progress_bar,
+    quiet_libraries,
+    reporting,
+    show_json,
+)
+from vap.parallel.launch import is_first, launched
 
 if TYPE_CHECKING:
     from vap.generation.request import GenerationRequest
@@ -14,7 +24,7 @@ if TYPE_CHECKING:
 
 # What may be given together with --repeat: places, and what does not change the video.
 _SINGLE_INPUTS = ("image", "video_prompt", "last_image", "expert")
-_REPEATABLE = (*_SINGLE_INPUTS, "references", "model", "device", "offload")
+_REPEATABLE = (*_SINGLE_INPUTS, "references", "model", "device", "offload", "memory")
 # What --demo brings itself.
 _OF_THE_DEMO = ("image", "references", "reference_prompts", "prompt", "video_prompt", "last_image")
 _OPTIONS = {
@@ -57,10 +67,15 @@ def generate(
     dtype: options.Dtype = None,
     device: options.Device = None,
     offload: options.Offload = None,
+    memory: options.Memory = None,
+    quantise: options.Quantise = None,
+    profile: options.Profile = None,
+    parallel: options.Parallel = None,
 ) -> None:
     """Animate an image with the semantics of a reference video."""
-    with reporting(as_json=as_json):
+    with ending_together(), reporting(as_json=as_json and is_first()):
         quiet_libraries()
+        _check_parallel(parallel)
         from vap.generation.request import check_output
 
         given = {
@@ -87,11 +102,15 @@ def generate(
             "dtype": dtype,
             "device": device,
             "offload": offload,
+            "memory": memory,
+            "quantise": quantise,
+            "profile": profile,
         }
         chosen = {name: value for name, value in given.items() if value not in {None, ()}}
         place = _output(output, repeat)
-        check_output(place, sheet)
-        _run(_request(chosen, repeat, demo=demo), place, sheet, as_json=as_json)
+        if is_first():
+            check_output(place, sheet)
+        _run(_request(chosen, repeat, demo=demo), place, sheet, parallel, as_json=as_json)
 
 
 def _output(output: Path | None, repeat: Path | None) -> Path:
@@ -128,7 +147,12 @@ def _repeated(repeat: Path, chosen: dict[str, Any]) -> GenerationRequest:
     """The request behind a video; options say where things are now."""
     from dataclasses import replace
 
-    from vap.generation.record import changed_versions, recorded_run, request_from
+    from vap.generation.record import (
+        changed_versions,
+        has_other_weights,
+        recorded_run,
+        request_from,
+    )
 
     _refuse(chosen.keys() - _REPEATABLE, "--repeat makes the same video again")
     record = recorded_run(repeat)
@@ -137,10 +161,14 @@ def _repeated(repeat: Path, chosen: dict[str, Any]) -> GenerationRequest:
     moved = {role: (chosen[role],) for role in _SINGLE_INPUTS if role in chosen}
     moved["reference"] = chosen.get("references", ())
     request = request_from(record, moved=moved, model=chosen.get("model"))
+    if has_other_weights(record, request.model):
+        messages.print("note: the model is not the one that made this video: its weights differ.")
     if "device" in chosen:
         # How memory was saved belongs to the other device.
-        request = replace(request, device=chosen["device"], offload=None)
-    return replace(request, offload=chosen.get("offload", request.offload))
+        request = replace(request, device=chosen["device"], offload=None, memory=None)
+    if "offload" in chosen or "memory" in chosen:
+        request = replace(request, offload=chosen.get("offload"), memory=chosen.get("memory"))
+    return request
 
 
 def _refuse(names: set[str], why: str) -> None:
@@ -151,17 +179,40 @@ def _refuse(names: set[str], why: str) -> None:
         raise ValueError(message)
 
 
-def _run(request: GenerationRequest, output: Path, sheet: Path | None, *, as_json: bool) -> None:
-    from vap.generation.run import generate as make
+def _check_parallel(parallel: str | None) -> None:
+    """Refuse what cannot be shared, before anything is loaded."""
+    if parallel is None:
+        return
+    if not launched():
+        message = (
+            "--parallel says how several processes share a video, and this is one. Start them "
+            "with: torchrun --nproc-per-node 2 -m vap generate … (or vap.parallel in Python)."
+        )
+        raise ValueError(message)
+    from vap.parallel.mesh import Mesh
+
+    Mesh.parse(parallel)
+
+
+def _run(
+    request: GenerationRequest,
+    output: Path,
+    sheet: Path | None,
+    parallel: str | None,
+    *,
+    as_json: bool,
+) -> None:
     from vap.generation.run import save
 
-    with progress_bar(shown=not as_json and messages.is_terminal) as bar:
+    with progress_bar(shown=is_first() and not as_json and messages.is_terminal) as bar:
         task = bar.add_task("start", total=None)
-        made = make(
+        made = _maker(parallel)(
             request,
             on_stage=lambda stage: bar.update(task, description=stage),
             on_step=lambda done, total: bar.update(task, completed=done, total=total),
         )
+        if not is_first():
+            return
         bar.update(task, description="write")
         written = save(made, output, sheet)
     if as_json:
@@ -172,6 +223,18 @@ def _run(request: GenerationRequest, output: Path, sheet: Path | None, *, as_jso
     messages.print(f"Made {len(made.frames)} frames in {total:.1f} s ({stages}).")
     for path in written:
         messages.print(f"  {path}", soft_wrap=True, markup=False)
+
+
+def _maker(parallel: str | None) -> Callable[..., Generation]:
+    """What makes a video: this process alone, or together with others."""
+    if not launched():
+        from vap.generation.run import generate as alone
+
+        return alone
+    from vap.generation.together import generate_together
+    from vap.parallel.mesh import Mesh
+
+    return partial(generate_together, mesh=None if parallel is None else Mesh.parse(parallel))
 
 
 def _summary(made: Generation, written: list[Path]) -> dict[str, object]:

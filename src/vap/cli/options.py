@@ -117,3 +117,24 @@ Offload: TypeAlias = Annotated[
     Literal["model", "group", "sequential"] | None,
     _option(_MODEL, "Save GPU memory: model, group (more) or sequential (most, slow).", "HOW"),
 ]
+Parallel: TypeAlias = Annotated[
+    str | None,
+    _option(
+        _MODEL,
+        "How processes started by torchrun share a video: degrees of guidance, ulysses and ring, "
+        "as in guidance=2,ulysses=4. Default: chosen.",
+        "DEGREES",
+    ),
+]
+Memory: TypeAlias = Annotated[
+    str | None,
+    _option(_MODEL, "Hold the model within so much memory, for example 10GB.", "AMOUNT"),
+]
+Profile: TypeAlias = Annotated[
+    Literal["exact", "fast", "turbo"] | None,
+    _option(_MODEL, "Speed: exact, or fast and turbo, which give up some fidelity.", "NAME"),
+]
+Quantise: TypeAlias = Annotated[
+    Literal["int8", "fp8"] | None,
+    _option(_MODEL, "Hold the backbone's weights in eight bits; slightly inexact.", "TYPE"),
+]

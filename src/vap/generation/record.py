@@ -16,6 +16,7 @@ from vap.media import InputFile, MediaError, RunRecord, read_clip, read_metadata
 from vap.media.files import hash_file
 from vap.media.records import installed_versions
 from vap.prompts import VideoPrompt
+from vap.weights import weights_hash
 
 # What a record keeps under names of its own, or as an input file with its hash.
 _RECORDED_ELSEWHERE = frozenset({
@@ -24,12 +25,15 @@ _RECORDED_ELSEWHERE = frozenset({
 })  # fmt: skip
 
 
-def record_of(request: GenerationRequest, prompt: VideoPrompt | None) -> RunRecord:
+def record_of(
+    request: GenerationRequest, prompt: VideoPrompt | None, weights: str | None = None
+) -> RunRecord:
     """What is needed to make a request's video again.
 
     Args:
         request: With every choice filled in.
         prompt: Its references as the model sees them.
+        weights: Of the model, see :func:`weights_of`.
     """
     folder = Path(request.model).expanduser()
     bundled = bundled_model(request.model) is not None
@@ -47,7 +51,14 @@ def record_of(request: GenerationRequest, prompt: VideoPrompt | None) -> RunReco
         negative_prompt=request.negative_prompt,
         arguments=settings,
         inputs=tuple(_inputs(request, prompt)),
+        weights=weights,
     )
+
+
+def weights_of(pipeline: Any) -> str | None:
+    """Identity of the weights in the folder that a pipeline was loaded from, if it was."""
+    folder = Path(pipeline.name_or_path or "")
+    return weights_hash(folder) if (folder / "model_index.json").is_file() else None
 
 
 def recorded_run(path: str | Path) -> RunRecord:
@@ -117,6 +128,14 @@ def changed_versions(record: RunRecord) -> dict[str, tuple[str, str]]:
         for name, then in record.versions.items()
         if here.get(name) != then
     }
+
+
+def has_other_weights(record: RunRecord, model: str) -> bool:
+    """Whether a model that lies on this machine is not the one that made a video."""
+    folder = bundled_model(model) or Path(model).expanduser()
+    if record.weights is None or not (folder / "model_index.json").is_file():
+        return False
+    return weights_hash(folder) != record.weights
 
 
 def _inputs(request: GenerationRequest, prompt: VideoPrompt | None) -> list[InputFile]:

@@ -8,6 +8,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from vap.acceleration.plan import Quantisation
+from vap.acceleration.profiles import Profile
 from vap.devices import check_device
 from vap.hub import BUNDLED_FOLDER, DEFAULT_MODEL, Offload
 from vap.media import FrameSelection, MediaError, probe_clip, read_image
@@ -51,6 +53,9 @@ class GenerationRequest:
         dtype: Precision.
         device: Where to run.
         offload: Memory saving, see :func:`vap.load_pipeline`.
+        memory: Amount to hold the model within, likewise.
+        quantise: Precision to hold the backbone's weights in, likewise.
+        profile: Speed against fidelity, likewise.
     """
 
     image: Path
@@ -76,6 +81,9 @@ class GenerationRequest:
     dtype: str | None = None
     device: str | None = None
     offload: Offload | None = None
+    memory: str | None = None
+    quantise: Quantisation | None = None
+    profile: Profile | None = None
 
 
 def demo_request() -> GenerationRequest:

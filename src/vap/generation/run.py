@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from vap.generation.record import record_of
+from vap.acceleration.plan import WantedVideo
+from vap.generation.record import record_of, weights_of
 from vap.generation.request import GenerationRequest, check_request
 from vap.hub import load_pipeline
 from vap.media import (
@@ -38,7 +39,7 @@ class Generation:
     """A generated video and how it came about.
 
     Attributes:
-        frames: uint8 ``[T, H, W, 3]``.
+        frames: uint8 ``[T, H, W, 3]``; T is 0 where another process decodes them.
         request: The request with every choice of the model filled in.
         record: What is needed to make it again.
         taken: Indices of the frames that the model saw, for each of the request's references.
@@ -52,21 +53,36 @@ class Generation:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
+def loading_options(request: GenerationRequest) -> dict[str, Any]:
+    """What :func:`vap.load_pipeline` is given; requests that agree here may share a pipeline."""
+    size = WantedVideo(
+        request.height, request.width, request.num_frames, max(1, len(request.references))
+    )
+    return {
+        "name_or_path": request.model,
+        "dtype": request.dtype,
+        "device": request.device,
+        "expert": request.expert,
+        "offload": request.offload,
+        "memory": request.memory,
+        "quantise": request.quantise,
+        "profile": request.profile,
+        "video": None if request.memory is None else size,
+    }
+
+
 def load_for(request: GenerationRequest) -> Any:
     """Load the pipeline that a request asks for."""
-    return load_pipeline(
-        request.model,
-        dtype=request.dtype,
-        device=request.device,
-        expert=request.expert,
-        offload=request.offload,
-    )
+    return load_pipeline(**loading_options(request))
 
 
 def generate(
     request: GenerationRequest,
     pipeline: Any = None,
     *,
+    load: Callable[[GenerationRequest], Any] = load_for,
+    encode: Callable[[GenerationRequest, Any], VideoPrompt] | None = None,
+    decode: bool = True,
     on_stage: OnStage | None = None,
     on_step: OnStep | None = None,
 ) -> Generation:
@@ -75,6 +91,9 @@ def generate(
     Args:
         request: What to generate.
         pipeline: The request's model, if it is loaded already.
+        load: How it is loaded otherwise.
+        encode: Makes the video prompt of references; :func:`encode_references` by default.
+        decode: Whether to turn the latents into frames; not where a process only helps another.
         on_stage: Told the name of every stage as it starts.
         on_step: Told how many denoising steps are done, of how many.
 
@@ -86,18 +105,41 @@ def generate(
     check_request(request)
     if pipeline is None:
         with clock.stage("load"):
-            pipeline = load_for(request)
+            pipeline = load(request)
     pipeline.set_progress_bar_config(disable=True)
     request = filled_in(request, pipeline)
     with clock.stage("encode"):
-        prompt = _video_prompt(request, pipeline)
+        prompt = _video_prompt(request, pipeline, encode or encode_references)
         # Before the long part, so that a file that disappears meanwhile does no harm.
-        record = record_of(request, prompt)
+        record = record_of(request, prompt, weights_of(pipeline))
     with clock.stage("generate"):
-        frames = _run(request, pipeline, prompt, on_step)
+        frames = _run(request, pipeline, prompt, on_step, decode=decode)
     sources = prompt.references if prompt is not None and request.references else ()
     taken = tuple(source.frames for source in sources)
     return Generation(frames, request, record, taken, clock.seconds)
+
+
+def encode_references(request: GenerationRequest, pipeline: Any) -> VideoPrompt:
+    """The video prompt of a request's references.
+
+    Args:
+        request: With every choice filled in.
+        pipeline: Its model.
+
+    Raises:
+        ValueError: If a reference cannot be used.
+    """
+    return pipeline.encode_video_prompt(
+        list(request.references),
+        list(request.reference_prompts) or None,
+        height=request.height,
+        width=request.width,
+        num_frames=request.num_frames,
+        frame_selection=request.frame_selection,
+        fit=request.fit,
+        has_last_frame=request.last_image is not None,
+        generator=torch.Generator().manual_seed(request.seed),
+    )
 
 
 def filled_in(request: GenerationRequest, pipeline: Any) -> GenerationRequest:
@@ -153,28 +195,25 @@ def _spread(taken: Sequence[int]) -> list[int]:
     return [taken[place] for place in select_frames(len(taken), min(len(taken), _SHEET_COLUMNS))]
 
 
-def _video_prompt(request: GenerationRequest, pipeline: Any) -> VideoPrompt | None:
+def _video_prompt(
+    request: GenerationRequest,
+    pipeline: Any,
+    encode: Callable[[GenerationRequest, Any], VideoPrompt],
+) -> VideoPrompt | None:
     if request.video_prompt is not None:
         return VideoPrompt.load(request.video_prompt)
-    if not request.references:
-        return None
-    return pipeline.encode_video_prompt(
-        list(request.references),
-        list(request.reference_prompts) or None,
-        height=request.height,
-        width=request.width,
-        num_frames=request.num_frames,
-        frame_selection=request.frame_selection,
-        fit=request.fit,
-        has_last_frame=request.last_image is not None,
-        generator=torch.Generator().manual_seed(request.seed),
-    )
+    return encode(request, pipeline) if request.references else None
 
 
 def _run(
-    request: GenerationRequest, pipeline: Any, prompt: VideoPrompt | None, on_step: OnStep | None
+    request: GenerationRequest,
+    pipeline: Any,
+    prompt: VideoPrompt | None,
+    on_step: OnStep | None,
+    *,
+    decode: bool,
 ) -> np.ndarray:
-    """Frames uint8 ``[T, H, W, 3]``."""
+    """Frames uint8 ``[T, H, W, 3]``, none if they are not to be decoded."""
 
     def step_end(_: Any, index: int, __: Any, ___: dict[str, Any]) -> dict[str, Any]:
         if on_step is not None:
@@ -202,10 +241,14 @@ def _run(
         guidance_scale=request.guidance_scale,
         fit=request.fit,
         generator=torch.Generator().manual_seed(request.seed),
-        output_type="np",
+        output_type="np" if decode else "latent",
         callback_on_step_end=step_end,
         **variant,
     ).frames[0]
+    if not decode:
+        assert request.height is not None
+        assert request.width is not None
+        return np.empty((0, request.height, request.width, 3), np.uint8)
     return (video * 255).round().astype(np.uint8)
 
 

@@ -1,0 +1,115 @@
+"""``vap batch``: many videos from a file of requests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.progress import Progress, TaskID
+
+from vap.cli.console import (
+    FAILED,
+    messages,
+    progress_bar,
+    quiet_libraries,
+    reporting,
+    show_json,
+)
+
+if TYPE_CHECKING:
+    from vap.batch.ledger import Outcome
+    from vap.batch.run import Summary
+
+
+def batch(
+    requests: Annotated[
+        Path, typer.Argument(metavar="REQUESTS", help="JSON Lines, a request each.")
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder of the videos; made if missing.")
+    ],
+    file_format: Annotated[
+        Literal["mp4", "webm", "gif"], typer.Option("--format", help="Of the videos.")
+    ] = "mp4",
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Models at work at once. Default: one a GPU with Ray, else one.", min=1),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Address of a Ray cluster (or 'local') that shares the work."),
+    ] = None,
+    cpus: Annotated[
+        int, typer.Option(help="Cores of each worker of a cluster without GPUs.", min=1)
+    ] = 1,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again what failed before.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Make the videos of a file of requests; run again to go on after any interruption."""
+    with reporting(as_json=as_json):
+        quiet_libraries()
+        from vap.batch.requests import read_requests
+        from vap.batch.run import Workers, run_batch
+
+        asked = read_requests(requests)
+        with progress_bar(shown=not as_json and messages.is_terminal) as bars:
+            shown = _Shown(bars, len(asked))
+            summary = run_batch(
+                asked,
+                output,
+                file_format=file_format,
+                workers=Workers(workers, ray, cpus),
+                retry_failed=retry_failed,
+                on_start=shown.start,
+                on_outcome=shown.outcome,
+                on_step=shown.step,
+            )
+        _print(summary, retry_failed=retry_failed, as_json=as_json)
+        if summary.failed:
+            raise typer.Exit(FAILED)
+
+
+class _Shown:
+    """A bar of videos and one of the steps of the video at work; failures stay on the screen."""
+
+    def __init__(self, bars: Progress, requests: int) -> None:
+        self._bars = bars
+        self._videos = bars.add_task("videos", total=requests)
+        self._steps: TaskID | None = None
+
+    def start(self, done: int) -> None:
+        self._bars.update(self._videos, completed=done)
+
+    def outcome(self, outcome: Outcome) -> None:
+        self._bars.advance(self._videos)
+        if outcome.error is not None:
+            said = f"{outcome.name}: {outcome.error['message']}"
+            messages.print(said, style="red", markup=False, soft_wrap=True)
+
+    def step(self, done: int, total: int) -> None:
+        if self._steps is None:
+            self._steps = self._bars.add_task("steps", total=total)
+        self._bars.update(self._steps, completed=done, total=total)
+
+
+def _print(summary: Summary, *, retry_failed: bool, as_json: bool) -> None:
+    if as_json:
+        show_json(
+            {
+                "requests": summary.requests,
+                "done": summary.done,
+                "failed": summary.failed,
+                "skipped": summary.skipped,
+                "manifest": str(summary.manifest),
+            }
+        )
+        return
+    before = f" ({summary.skipped} before)" if summary.skipped else ""
+    messages.print(f"{summary.done} of {summary.requests} videos are there{before}.")
+    if summary.failed:
+        again = "" if retry_failed else " Try them again with --retry-failed."
+        messages.print(f"{summary.failed} failed; the manifest says why.{again}")
+    messages.print(f"  {summary.manifest}", soft_wrap=True, markup=False)

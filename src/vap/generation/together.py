@@ -1,0 +1,64 @@
+"""One video by several processes: each runs this, and the first gets the frames."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from vap.generation.request import GenerationRequest, check_request
+from vap.generation.run import Generation, OnStage, OnStep, generate, load_for
+from vap.parallel.apply import parallelise
+from vap.parallel.launch import is_first
+from vap.parallel.mesh import Mesh
+from vap.parallel.session import own_device, processes
+
+
+def generate_together(
+    request: GenerationRequest,
+    mesh: Mesh | None = None,
+    *,
+    on_stage: OnStage | None = None,
+    on_step: OnStep | None = None,
+) -> Generation:
+    """Make the video of a request with all processes that ``torchrun`` started.
+
+    Args:
+        request: What to generate, the same in every process.
+        mesh: How to share; by default guidance first, then heads, then tokens.
+        on_stage: Told the name of every stage as it starts.
+        on_step: Told how many denoising steps are done, of how many.
+
+    Returns:
+        The video in the first process; in the others all but its frames.
+
+    Raises:
+        ValueError: If the request does not fit the model, or the mesh does not fit the processes.
+        FileNotFoundError: If the model or a file is missing.
+    """
+    check_request(request)
+    device = own_device(request.device)
+
+    def load(asked: GenerationRequest) -> Any:
+        pipeline = load_for(replace(asked, device=device))
+        return parallelise(pipeline, _mesh_for(asked, pipeline, mesh, count))
+
+    with processes(device) as count:
+        if mesh is not None:
+            mesh.check(count)
+        return generate(request, load=load, decode=is_first(), on_stage=on_stage, on_step=on_step)
+
+
+def _mesh_for(request: GenerationRequest, pipeline: Any, mesh: Mesh | None, processes: int) -> Mesh:
+    """The mesh asked for, or one in which every process has something of its own to do."""
+    asked = request.guidance_scale
+    scale = pipeline.defaults.guidance_scale if asked is None else asked
+    if mesh is None:
+        heads = pipeline.transformer.config.num_attention_heads
+        return Mesh.choose(processes, heads, guided=scale > 1)
+    if mesh.guidance > 1 and scale <= 1:
+        message = (
+            f"{mesh} shares two passes, and a guidance scale of {scale:g} makes only one. Leave "
+            "guidance out of it, or raise the scale above 1."
+        )
+        raise ValueError(message)
+    return mesh

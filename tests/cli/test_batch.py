@@ -1,0 +1,53 @@
+import json
+
+import pytest
+
+from tests.batch.making import lines_of
+from tests.cli.running import refusal, vap, vap_json
+
+
+@pytest.fixture
+def requests(media, here):
+    """Writes a file of requests about the picture."""
+
+    def write(*settings):
+        lines = lines_of(*({"image": str(media.image), **setting} for setting in settings))
+        (here / "requests.jsonl").write_text(lines)
+        return here / "requests.jsonl"
+
+    return write
+
+
+def test_a_summary_in_text_and_json_with_a_code_for_failures(requests, here):
+    file = requests({"name": "good"}, {"name": "bad", "image": "missing.png"})
+    result = vap("batch", file, "-o", here / "out", code=1)
+    said = " ".join(result.stderr.split())
+    assert result.stdout == ""
+    assert "bad: " in said
+    assert "1 of 2 videos are there." in said
+    assert "1 failed; the manifest says why. Try them again with --retry-failed." in said
+    found = vap_json("batch", file, "-o", here / "out", code=1)
+    manifest = here / "out" / "manifest.jsonl"
+    assert found == {
+        "requests": 2, "done": 1, "failed": 1, "skipped": 1, "manifest": str(manifest.resolve())
+    }  # fmt: skip
+    assert [json.loads(line)["status"] for line in manifest.open()] == ["done", "failed"]
+
+
+def test_all_done_is_success(requests, here):
+    file = requests({"name": "good"})
+    result = vap("batch", file, "-o", here / "out", "--format", "gif")
+    assert "1 of 1 videos are there." in result.stderr
+    assert (here / "out" / "good.gif").exists()
+
+
+def test_a_file_of_requests_that_cannot_be_used_is_refused(requests, here):
+    assert "no file of requests" in refusal("batch", here / "none.jsonl", "-o", here / "out")
+    assert "line 1: 'imgae' is no setting" in refusal(
+        "batch", requests({"imgae": "x"}), "-o", here / "out"
+    )
+    assert not (here / "out").exists()
+
+
+def test_a_place_that_does_not_exist_is_refused(requests, here):
+    assert "does not exist" in refusal("batch", requests({}), "-o", here / "no" / "out")

@@ -1,0 +1,29 @@
+"""``vap eval``: its options reach the evaluation, and its results the user."""
+
+import json
+
+from tests.cli.running import refusal, vap
+
+
+def test_scores_are_printed_and_written(here):
+    options = ("--cases", 2, "--steps", 1, "--condition", "sepia", "--system", "vap")
+    result = vap("eval", "mini", "-o", "run", "--json", "out.json", *options)
+    rows = json.loads((here / "out.json").read_text())["rows"]
+    assert [(row["system"], row["split"]) for row in rows] == [
+        (system, "seen") for system in ("static", "vap", "vae")
+    ]
+    assert json.loads((here / "run/results.json").read_text())["rows"] == rows
+    printed = result.stdout.split()
+    assert f"{rows[1]['gap_closed']:.2f}".replace("-", "−") in printed
+    again = vap("eval", "mini", "-o", "run", "--resume", *options)
+    assert again.stdout == result.stdout
+
+
+def test_wrong_choices_are_named_before_a_model_is_loaded(here):
+    assert "sora" in refusal("eval", "mini", "--system", "sora")
+    assert "sepai" in refusal("eval", "mini", "--condition", "sepai")
+    assert "no/out.json" not in refusal("eval", "mini", "--json", "no/out.json").replace(
+        "folder", ""
+    )
+    assert "at least 2" in refusal("eval", "story", "--condition", "sepia")
+    assert list(here.iterdir()) == []
