@@ -60,7 +60,8 @@ def test_file_round_trip(model, tmp_path):
     path = tmp_path / "recogniser.safetensors"
     save_recogniser(model, path)
     video = torch.rand(1, 3, 9, 64, 96)
-    torch.testing.assert_close(load_recogniser(path)(video), model(video))
+    # Stored in half precision.
+    torch.testing.assert_close(load_recogniser(path)(video), model(video), rtol=1e-2, atol=1e-3)
 
 
 def test_a_file_of_other_conditions_is_refused(model, tmp_path):

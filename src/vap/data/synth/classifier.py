@@ -1,8 +1,8 @@
 """A small video classifier that recognises which condition a clip shows.
 
-It learns from rendered clips of all 100 conditions on subjects that training may show and is
-measured on subjects it has never seen. It tells whether a *generated* video shows the condition of
-its reference, without a judge.
+It learns from rendered clips of all 100 conditions on subjects that training may show, half of them
+softened, and is measured on subjects it has never seen. It tells whether a *generated* video shows
+the condition of its reference, without a judge.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from vap.data.synth.clips import ClipSpec
 from vap.data.synth.composition import compose
 from vap.data.synth.fields import generator
 from vap.data.synth.registry import CONDITIONS
+from vap.data.synth.softening import soften_half
 from vap.media.atomic import atomic_file
 
 FRAMES, HEIGHT, WIDTH = 9, 64, 96
@@ -95,7 +96,7 @@ class Training:
         seed: Of weights and clips.
     """
 
-    steps: int = 1100
+    steps: int = 2000
     batch: int = 48
     learning_rate: float = 4e-3
     seed: int = 0
@@ -123,11 +124,12 @@ def train_recogniser(
         optimiser, training.learning_rate, total_steps=training.steps, pct_start=0.1
     )
     batches = labelled_batches(training.seed, training.batch, unseen=False)
+    softness = torch.Generator().manual_seed(training.seed)
     for step in range(training.steps):
         video, labels = next(batches)
         # Half the time of float32 on processors with bfloat16 units; weights stay float32.
         with torch.autocast("cpu", torch.bfloat16):
-            logits = model(video)
+            logits = model(soften_half(video, softness))
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=0.05)
         if not math.isfinite(loss.item()):
             message = f"The loss is {loss.item()} at step {step}; lower the learning rate."
@@ -211,7 +213,14 @@ def recognise(model: Recogniser, frames: NDArray[np.uint8]) -> list[dict[str, fl
 
 
 @torch.no_grad()
-def confusion(model: Recogniser, clips: int, *, seed: int, unseen: bool = True) -> Tensor:
+def confusion(
+    model: Recogniser,
+    clips: int,
+    *,
+    seed: int,
+    unseen: bool = True,
+    change: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
     """Count what clips of each condition are taken for.
 
     Args:
@@ -219,6 +228,7 @@ def confusion(model: Recogniser, clips: int, *, seed: int, unseen: bool = True) 
         clips: How many to render, a multiple of 100.
         seed: Of the clips.
         unseen: Whether on subjects that training never shows.
+        change: What to do to clips ``[B, 3, T, H, W]`` before they are looked at.
 
     Returns:
         Counts ``[100, 100]``: rows are the truth, columns the likeliest condition.
@@ -231,16 +241,19 @@ def confusion(model: Recogniser, clips: int, *, seed: int, unseen: bool = True) 
     batches = labelled_batches(seed, len(_LABELS), unseen=unseen)
     for _ in range(clips // len(_LABELS)):
         video, labels = next(batches)
-        counts.index_put_(
-            (labels, model(video).argmax(dim=1)), torch.ones_like(labels), accumulate=True
-        )
+        seen = model(change(video) if change else video)
+        counts.index_put_((labels, seen.argmax(dim=1)), torch.ones_like(labels), accumulate=True)
     return counts
 
 
 def save_recogniser(model: Recogniser, path: str | Path) -> None:
-    """Write the weights as safetensors, with the names of the conditions they tell apart."""
+    """Write the weights in half precision, with the names of the conditions they tell apart."""
+    state = {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in model.state_dict().items()
+    }
     with atomic_file(Path(path)) as temporary:
-        save_file(model.state_dict(), temporary, {"conditions": ",".join(_LABELS)})
+        save_file(state, temporary, {"conditions": ",".join(_LABELS)})
 
 
 def load_recogniser(path: str | Path) -> Recogniser:

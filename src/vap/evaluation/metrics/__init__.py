@@ -1,0 +1,1 @@
+"""Numbers that compare a generated video with the true one, all in float64."""

@@ -1,0 +1,68 @@
+"""*Gap closed*: how much of the true change a video makes.
+
+It compares three errors over the pixels that the true video changes: of the first frame repeated
+(0), of the autoencoder's reconstruction of the truth (1), and of the generated video.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Video = NDArray[np.floating[Any]]
+
+_CHANGED = 0.08  # of the range: below it lies what an encoder leaves, not what happens
+
+
+def changed_pixels(truth: Video) -> NDArray[np.bool_]:
+    """Which pixels differ from the first frame.
+
+    Args:
+        truth: Video ``[T, H, W, 3]`` in 0 to 1.
+
+    Returns:
+        ``[T, H, W]``: whether any channel differs by more than 0.08.
+    """
+    return np.abs(truth - truth[:1]).max(axis=-1) > _CHANGED
+
+
+def changed_error(video: Video, truth: Video) -> float:
+    """Mean squared error over the pixels that the truth changes; 0 if it changes none.
+
+    Args:
+        video: ``[T, H, W, 3]`` in 0 to 1.
+        truth: Likewise.
+
+    Raises:
+        ValueError: If the two differ in shape.
+    """
+    if video.shape != truth.shape:
+        message = f"The video is {video.shape}, the truth {truth.shape}; they must have one shape."
+        raise ValueError(message)
+    changed = changed_pixels(truth)
+    if not changed.any():
+        return 0.0
+    difference = video[changed].astype(np.float64) - truth[changed].astype(np.float64)
+    return float(np.square(difference).mean())
+
+
+def still(truth: Video) -> Video:
+    """The first frame repeated."""
+    return np.broadcast_to(truth[:1], truth.shape)
+
+
+def gap_closed(error: float, static_error: float, best_error: float) -> float | None:
+    """Share of the way from a still to the best that the autoencoder can show.
+
+    Args:
+        error: Of the generated video, by :func:`changed_error`, or the mean over some videos.
+        static_error: Of the first frame repeated.
+        best_error: Of the autoencoder's reconstruction of the truth; 0 for the truth itself.
+
+    Returns:
+        1 at best, 0 for a still, negative for worse; None if the best is no better than a still.
+    """
+    room = static_error - best_error
+    return (static_error - error) / room if room > 0 else None

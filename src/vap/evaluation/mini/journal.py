@@ -1,0 +1,84 @@
+"""The journal: one line a finished video, so that a crash costs the batch in work and no more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from vap.evaluation.mini.scores import Score
+
+_SCORE = TypeAdapter(Score)
+_SETTINGS = "settings"
+
+
+class Journal:
+    """Scores in a JSONL file, headed by the settings that they belong to.
+
+    Args:
+        path: The file.
+        settings: Plain values that decide all scores, besides the weights, which a line names.
+        resume: Keep what the file holds; else begin anew.
+
+    Raises:
+        ValueError: If what is to be kept belongs to other settings, or is damaged.
+        FileNotFoundError: If there is nothing to resume.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], *, resume: bool) -> None:
+        self._path = path
+        if resume:
+            self.scores = _read(path, settings)
+        else:
+            self.scores = []
+        # Rewritten, so that a line that a crash cut off does not join the next one.
+        lines = [json.dumps({_SETTINGS: dict(settings)}), *map(_line, self.scores)]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+    def add(self, scores: Iterable[Score]) -> None:
+        """Append scores; they are in the file when this returns."""
+        fresh = list(scores)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.writelines(f"{_line(score)}\n" for score in fresh)
+        self.scores += fresh
+
+
+def _line(score: Score) -> str:
+    return json.dumps(asdict(score))
+
+
+def _read(path: Path, settings: Mapping[str, Any]) -> list[Score]:
+    if not path.is_file():
+        message = f"There is nothing to resume: {path} does not exist. Begin without --resume."
+        raise FileNotFoundError(message)
+    first, *lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    found = _object(first).get(_SETTINGS)
+    if found != json.loads(json.dumps(dict(settings))):
+        message = (
+            f"{path} was begun with other settings: {found}. Repeat those, or begin anew without "
+            "--resume."
+        )
+        raise ValueError(message)
+    # What follows the last line break was cut off by a crash.
+    return [_score(line, path) for line in lines[:-1]]
+
+
+def _score(line: str, path: Path) -> Score:
+    try:
+        return _SCORE.validate_json(line)
+    except ValidationError as error:
+        message = f"{path} is damaged at {line[:80]!r}. Begin anew without --resume."
+        raise ValueError(message) from error
+
+
+def _object(line: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except (json.JSONDecodeError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

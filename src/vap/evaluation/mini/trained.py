@@ -1,0 +1,178 @@
+"""Systems with weights of their own, read from the folders that training wrote.
+
+Under one folder, one subfolder a system, holding what the method's strategy saves:
+
+=====================  ===========================================================================
+``single_branch``      ``transformer/``, or LoRA on it: ``pytorch_lora_weights.safetensors``
+``unidirectional``     ``alternative.safetensors``
+``residual``           ``alternative.safetensors``
+``shared_positions``   ``expert.safetensors``, or ``transformer/``
+``lora``               a folder a condition, each with ``pytorch_lora_weights.safetensors``
+=====================  ===========================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vap.evaluation.metrics.gap import Video
+from vap.evaluation.mini.cases import Case, CaseSpec
+from vap.evaluation.mini.references import OneReferenceEach
+from vap.evaluation.mini.systems import Autoencoded, Generated, Generation, Static, System, Truth
+from vap.hub import load_pipeline, load_transformer
+
+TRAINED = ("lora", "single_branch", "unidirectional", "residual", "shared_positions")
+"""Systems that the model's own weights do not contain."""
+
+_EXPERT, _ALTERNATIVE = "expert.safetensors", "alternative.safetensors"
+_LORA = "pytorch_lora_weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where all weights are.
+
+    Attributes:
+        model: Pipeline folder or name of the model under test.
+        trained: Folder of the systems with weights of their own; None for none.
+    """
+
+    model: str
+    trained: Path | None = None
+
+    def folder(self, system: str) -> Path | None:
+        """The weights of a system of :data:`TRAINED`, or None if there are none."""
+        if self.trained is None or not (self.trained / system).is_dir():
+            return None
+        return self.trained / system
+
+
+class ConditionLora:
+    """The backbone with one LoRA a condition, which no reference can replace.
+
+    Args:
+        pipeline: The backbone; it is given each LoRA in turn.
+        folder: Holds a folder for each condition that there is one for.
+        settings: How to generate.
+    """
+
+    def __init__(self, pipeline: OneReferenceEach, folder: Path, settings: Generation) -> None:
+        self._backbone = Generated(pipeline, settings)
+        self._folder = folder
+
+    def videos(self, cases: Sequence[Case]) -> list[Video]:
+        """Generated clips, the weights changed from case to case."""
+        transformer = self._backbone.pipeline.transformer
+        made = []
+        for case in cases:
+            file = _lora_of(self._folder, case.spec)
+            transformer.load_lora_adapter(file, prefix="transformer")
+            try:
+                made += self._backbone.videos([case])
+            finally:
+                transformer.unload_lora()
+        return made
+
+
+def available(names: Sequence[str], weights: Weights) -> tuple[list[str], list[str]]:
+    """Which systems there are weights for.
+
+    Returns:
+        Their names, and a note on those that are left out.
+    """
+    missing = [name for name in names if name in TRAINED and weights.folder(name) is None]
+    notes = [f"Left out, having no weights here: {', '.join(missing)}."] if missing else []
+    return [name for name in names if name not in missing], notes
+
+
+def covers(name: str, spec: CaseSpec, weights: Weights) -> bool:
+    """Whether a system can be asked about a case: all but the LoRA can, about any."""
+    folder = weights.folder(name)
+    return name != "lora" or (folder is not None and _lora_of(folder, spec).is_file())
+
+
+def build_systems(
+    names: Sequence[str], model: OneReferenceEach, weights: Weights, settings: Generation
+) -> dict[str, System]:
+    """Load systems.
+
+    Args:
+        names: Which, of :func:`available`.
+        model: The model under test.
+        weights: Where those of the others are.
+        settings: How to generate.
+
+    Raises:
+        FileNotFoundError: If a system's folder does not hold weights.
+        ValueError: If weights do not fit the model.
+    """
+    fixed: dict[str, System] = {
+        "static": Static(),
+        "backbone": Generated(model, settings),
+        "backbone_effect": Generated(model, settings, effect=True),
+        "vap": Generated(model, settings, reference=True),
+        "vae": Autoencoded(model),
+        "truth": Truth(),
+    }
+    return {
+        name: fixed[name] if name in fixed else _trained(name, model, weights, settings)
+        for name in names
+    }
+
+
+def load_model(name_or_path: str | Path) -> OneReferenceEach:
+    """The model under test, each video of a batch with a reference of its own.
+
+    Raises:
+        FileNotFoundError: If there is no such model.
+        ValueError: If it is not of the Wan variant.
+    """
+    pipeline = load_pipeline(name_or_path, device="cpu")
+    if pipeline.family != "wan":
+        message = f"{name_or_path} is a {pipeline.family} model; this evaluation takes Wan ones."
+        raise ValueError(message)
+    return OneReferenceEach.of(pipeline)
+
+
+def _trained(name: str, model: OneReferenceEach, weights: Weights, settings: Generation) -> System:
+    folder = weights.folder(name)
+    assert folder is not None
+    transformer = load_transformer(weights.model, dtype=torch.float32)
+    if name == "lora":
+        transformer.remove_expert()
+        return ConditionLora(OneReferenceEach.of(model, transformer), folder, settings)
+    pipeline = OneReferenceEach.of(model, _with_weights(transformer, folder))
+    return Generated(pipeline, settings, reference=True)
+
+
+def _lora_of(folder: Path, spec: CaseSpec) -> Path:
+    return folder / spec.condition / _LORA
+
+
+def _with_weights(transformer: Any, folder: Path) -> Any:
+    """The transformer that a method trained, from whichever file the method writes."""
+    from vap.training.alternatives.single_branch import tie_branches
+    from vap.training.alternatives.streams import load_alternative
+    from vap.training.tuning_config import ModelConfig
+
+    if (folder / "transformer").is_dir():
+        return type(transformer).from_pretrained(folder / "transformer", dtype=torch.float32)
+    if (folder / _EXPERT).is_file():
+        return transformer.load_expert(folder / _EXPERT)
+    if (folder / _ALTERNATIVE).is_file():
+        load_alternative(transformer, folder / _ALTERNATIVE)
+        return transformer
+    if (folder / _LORA).is_file():
+        tie_branches(transformer, ModelConfig(start=""))
+        transformer.load_lora_adapter(folder / _LORA, prefix="transformer")
+        return transformer
+    message = (
+        f"{folder} holds no weights: there should be transformer/, {_EXPERT}, {_ALTERNATIVE} or "
+        f"{_LORA}, as training writes them."
+    )
+    raise FileNotFoundError(message)

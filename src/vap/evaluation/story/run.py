@@ -1,0 +1,115 @@
+"""From a model to the story's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vap.evaluation.story.drawing import write_animation, write_still
+from vap.evaluation.story.inputs import (
+    CONDITIONS_SHOWN,
+    Picture,
+    Reference,
+    pictures_of,
+    references_of,
+)
+from vap.evaluation.story.page import write_page
+from vap.evaluation.story.panels import (
+    Panel,
+    Studio,
+    one_image,
+    one_reference,
+    references_by_images,
+    strengths,
+    two_references,
+)
+from vap.hub import DEFAULT_MODEL
+from vap.shapes import PixelShape
+
+_IMAGES, _IN_GRID = 10, 5
+_FEWEST = 2
+
+Progress = Callable[[int, int], None]
+"""Told how many panels are done, and how many there are."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """What is shown.
+
+    Attributes:
+        model: Name or folder of a Wan model.
+        conditions: What the references show, at least two; the grid takes the first five, the
+            others the first of these.
+        images: Photographs to animate, before public ones.
+        seed: Of the drawn scenes.
+        steps: Denoising steps; None for the model's own.
+    """
+
+    model: str = DEFAULT_MODEL
+    conditions: tuple[str, ...] = CONDITIONS_SHOWN
+    images: tuple[Path, ...] = ()
+    seed: int = 0
+    steps: int | None = None
+
+
+def tell(story: Story, output: Path, progress: Progress | None = None) -> list[Path]:
+    """Write ``index.html`` with its animations, and the grid as ``references-by-images.png``.
+
+    Args:
+        story: What is shown.
+        output: Folder to write to.
+        progress: Told after each panel.
+
+    Returns:
+        The paths written.
+
+    Raises:
+        ValueError: If there are too few conditions, one does not exist, or the model is of
+            another variant.
+        FileNotFoundError: If there is no such model or image.
+    """
+    if len(story.conditions) < _FEWEST:
+        message = f"A story needs at least {_FEWEST} conditions; {story.conditions} were given."
+        raise ValueError(message)
+    studio = Studio(story.model, steps=story.steps)
+    native = studio.defaults
+    shape = PixelShape(native.num_frames, native.height, native.width)
+    references = references_of(story.conditions, shape, story.seed)
+    pictures = pictures_of(story.images, _IMAGES, shape, story.seed)
+    first, *others = pictures
+    makers: list[Callable[[], Panel]] = [
+        lambda: references_by_images(studio, references[:_IN_GRID], _mixed(pictures)),
+        lambda: one_image(studio, references, others[-1]),
+        lambda: one_reference(studio, references[0], pictures),
+        lambda: strengths(studio, references[:_FEWEST], first),
+        lambda: two_references(studio, _couples(references), others[-1]),
+    ]
+    panels = []
+    for done, make in enumerate(makers, start=1):
+        panels.append(make())
+        write_animation(output / f"{panels[-1].name}.webp", panels[-1], native.fps)
+        if progress is not None:
+            progress(done, len(makers))
+    write_still(output / f"{panels[0].name}.png", panels[0])
+    title = f"{Path(story.model).name}: on what a result depends"
+    write_page(output / "index.html", title, panels, _origin(story))
+    return sorted(output.iterdir())
+
+
+def _origin(story: Story) -> str:
+    return (
+        "Subjects and backgrounds are new to the model, and all clips are the first that were "
+        f"drawn (seed {story.seed}) and made (noise 0); the conditions were chosen."
+    )
+
+
+def _mixed(pictures: list[Picture]) -> list[Picture]:
+    """Some photographs and some drawn scenes: the first come first, the others last."""
+    return pictures[: _IN_GRID // 2 + 1] + pictures[-(_IN_GRID // 2) :]
+
+
+def _couples(references: list[Reference]) -> list[tuple[Reference, Reference]]:
+    """Neighbours, at most three couples."""
+    return list(zip(references[::2], references[1::2], strict=False))[:3]

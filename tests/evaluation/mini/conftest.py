@@ -1,0 +1,29 @@
+import pytest
+
+from tests.evaluation.conftest import SHAPE
+from vap.evaluation.mini.cases import choose_cases, render_case
+from vap.evaluation.mini.scores import Score
+from vap.evaluation.mini.trained import load_model
+
+CONDITIONS = ("sepia", "invert", "spiral_zoom")
+
+
+@pytest.fixture(scope="session")
+def model(tiny):
+    return load_model(tiny)
+
+
+@pytest.fixture(scope="session")
+def cases():
+    specs = choose_cases(3, seed=0, conditions=CONDITIONS)
+    return [render_case(spec, SHAPE, 0) for spec in specs]
+
+
+@pytest.fixture
+def score():
+    """Makes scores with one error, for a case of one split."""
+
+    def make(system, error, index=0, split="seen", recognised="sepia"):
+        return Score(system, "abc", split, index, "sepia", error, recognised, 30.0, 0.5)
+
+    return make

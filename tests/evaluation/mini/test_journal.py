@@ -1,0 +1,66 @@
+import json
+from contextlib import suppress
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from vap.evaluation.mini.journal import Journal
+
+SETTINGS = {"model": "vap-mini", "seed": 1, "systems": ["vap"]}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run" / "cases.jsonl"
+
+
+def test_what_was_added_is_there_again(path, score):
+    Journal(path, SETTINGS, resume=False).add([score("vap", 0.1), score("vap", 0.2, 1)])
+    again = Journal(path, SETTINGS, resume=True)
+    again.add([score("vae", 0.3)])
+    assert [s.error for s in Journal(path, SETTINGS, resume=True).scores] == [0.1, 0.2, 0.3]
+
+
+def test_a_line_that_a_crash_cut_off_is_done_again(path, score):
+    Journal(path, SETTINGS, resume=False).add([score("vap", 0.1), score("vap", 0.2, 1)])
+    path.write_text(path.read_text()[:-20])
+    again = Journal(path, SETTINGS, resume=True)
+    again.add([score("vap", 0.4, 1)])
+    assert [s.error for s in Journal(path, SETTINGS, resume=True).scores] == [0.1, 0.4]
+
+
+def test_a_new_beginning_forgets(path, score):
+    Journal(path, SETTINGS, resume=False).add([score("vap", 0.1)])
+    assert Journal(path, SETTINGS, resume=False).scores == []
+    assert len(path.read_text().splitlines()) == 1
+
+
+def test_other_settings_are_not_mixed(path):
+    Journal(path, SETTINGS, resume=False)
+    with pytest.raises(ValueError, match="other settings"):
+        Journal(path, {**SETTINGS, "seed": 2}, resume=True)
+
+
+def test_nothing_to_resume_is_said(path):
+    with pytest.raises(FileNotFoundError, match="without --resume"):
+        Journal(path, SETTINGS, resume=True)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(st.text(), st.booleans())
+def test_any_file_is_read_or_refused(path, text, headed):
+    path.parent.mkdir(exist_ok=True)
+    head = json.dumps({"settings": SETTINGS}) + "\n" if headed else ""
+    path.write_text(head + text, encoding="utf-8", errors="replace")
+    with suppress(ValueError):
+        assert Journal(path, SETTINGS, resume=True).scores == []
+
+
+@pytest.mark.parametrize("line", ["{}", "[]", "null", "\x00", '{"system": "vap"}'])
+def test_a_damaged_line_is_refused_with_the_remedy(path, line):
+    Journal(path, SETTINGS, resume=False)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+    with pytest.raises(ValueError, match=r"damaged.*without --resume"):
+        Journal(path, SETTINGS, resume=True)

@@ -1,0 +1,105 @@
+import json
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.evaluation.mini.conftest import CONDITIONS
+from vap.evaluation.mini.run import Evaluation, evaluate
+from vap.evaluation.mini.systems import Generated
+
+
+@pytest.fixture(scope="module")
+def evaluation(tiny):
+    return Evaluation(str(tiny), systems=("vap",), cases=6, conditions=CONDITIONS, seed=3)
+
+
+def without_times(report):
+    rows = report.as_json()["rows"]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def errors(folder):
+    _, *lines = (folder / "cases.jsonl").read_text().splitlines()
+    scores = map(json.loads, lines)
+    return {f"{score['system']} {score['index']}": score["error"] for score in scores}
+
+
+@pytest.fixture(scope="module")
+def whole(evaluation, tmp_path_factory):
+    """A finished run: its folder, its report and what it told of its progress."""
+    folder, told = tmp_path_factory.mktemp("whole"), []
+    report = evaluate(evaluation, folder, progress=lambda *counts: told.append(counts))
+    return SimpleNamespace(folder=folder, report=report, told=told)
+
+
+def test_an_evaluation_writes_its_results_and_sheets(whole):
+    assert [row["pairs"] for row in whole.report.as_json()["rows"]] == [2] * 9
+    assert {row.system for row in whole.report.rows} == {"static", "vap", "vae"}
+    assert whole.told[-1] == (18, 18)
+    splits = ("seen", "heldout", "unknown")
+    sheets = {f"{split}{kind}.png" for split in splits for kind in ("", "-systems")}
+    written = {path.name for path in whole.folder.iterdir()}
+    assert written == {*sheets, "cases.jsonl", "results.json", "table.md", "strips"}
+    assert json.loads((whole.folder / "results.json").read_text())["settings"]["seed"] == 3
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_was(evaluation, whole, tmp_path, monkeypatch):
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Generated, "videos", fail)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(evaluation, tmp_path)
+    done = []
+    resumed = evaluate(
+        evaluation, tmp_path, resume=True, progress=lambda count, _: done.append(count)
+    )
+    assert done == [12, 18]
+    assert without_times(resumed) == without_times(whole.report)
+
+
+def test_systems_and_cases_are_added_to_what_is_there(evaluation, whole, tmp_path):
+    folder = tmp_path / "more"
+    shutil.copytree(whole.folder, folder)
+    more, done = replace(evaluation, systems=("vap", "truth"), cases=7), []
+    report = evaluate(more, folder, resume=True, progress=lambda count, _: done.append(count))
+    assert done[-1] == 4 * 7
+    assert done[0] > len(whole.report.rows)
+    fewer = evaluate(evaluation, folder, resume=True)
+    assert {row.system for row in report.rows} - {row.system for row in fewer.rows} == {"truth"}
+    assert without_times(fewer) == without_times(whole.report)
+
+
+def test_scores_of_other_weights_are_not_kept(evaluation, whole, tmp_path, tiny):
+    folder, other = tmp_path / "run", tmp_path / "other"
+    shutil.copytree(whole.folder, folder)
+    shutil.copytree(tiny, other, symlinks=True)
+    (other / "extra").mkdir()
+    save_file({"new": torch.zeros(1)}, other / "extra" / "model.safetensors")
+    done = []
+    evaluate(
+        replace(evaluation, model=str(other), systems=("static",), cases=3),
+        folder,
+        resume=True,
+        progress=lambda count, _: done.append(count),
+    )
+    assert done == [3, 6]
+
+
+def test_several_workers_come_to_the_same(evaluation, tmp_path):
+    short = replace(evaluation, systems=("static",), cases=2, conditions=("sepia",))
+    evaluate(short, tmp_path / "alone")
+    evaluate(short, tmp_path / "together", workers=2)
+    assert errors(tmp_path / "together") == pytest.approx(errors(tmp_path / "alone"), rel=1e-4)
+
+
+def test_unknown_systems_and_no_workers_are_refused(evaluation, tmp_path):
+    with pytest.raises(ValueError, match="sora"):
+        evaluate(replace(evaluation, systems=("sora",)), tmp_path)
+    with pytest.raises(ValueError, match="workers=0"):
+        evaluate(evaluation, tmp_path, workers=0)
