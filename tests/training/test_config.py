@@ -25,7 +25,7 @@ def backbone(**changes):
     tree = {
         "stage": "backbone",
         "output": "out",
-        "latents": "latents",
+        "latents": ["latents"],
         "loop": {"steps": 2, "batch_size": 1},
     }
     return tree | changes
@@ -123,7 +123,7 @@ def test_packaged_stages_feed_each_other():
     expert = recipes["vap-mini-4-expert"]
     assert isinstance(expert, ExpertStage)
     assert expert.backbone == recipes["vap-mini-3b-backbone"].output
-    assert expert.latents == recipes["vap-mini-2-latents"].output
+    assert expert.latents == (recipes["vap-mini-2-latents"].output,)
     start = recipes["vap-mini-1b-vae"]
     assert isinstance(start, VAEStage)
     assert start.start == recipes["vap-mini-1a-vae"].output / "vae"

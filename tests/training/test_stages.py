@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from vap.cli.app import app
+from vap.data.latents import only, read_shards
 from vap.hub import load_pipeline
 from vap.media import read_clip, read_image
 from vap.models.expert import is_expert_name
@@ -19,6 +20,7 @@ from vap.training import trainer
 from vap.training.config import parse_recipe
 from vap.training.stages import run_recipe
 from vap.training.stages.backbone import BackboneTask
+from vap.training.stages.expert import ExpertTask
 from vap.training.stages.vae import VAETask
 
 RENDER = {"height": 16, "width": 32, "frames": 5, "conditions": ["sepia", "pan"]}
@@ -51,7 +53,7 @@ def backbone_recipe(folder, **changes):
     return {
         "stage": "backbone",
         "output": str(folder / "backbone"),
-        "latents": str(folder / "latents"),
+        "latents": [str(folder / "latents")],
         "loop": LOOP,
         "optimizer": OPTIMIZER,
         "model": MODEL,
@@ -65,7 +67,7 @@ def expert_recipe(folder, **changes):
     return {
         "stage": "expert",
         "output": str(folder / "expert"),
-        "latents": str(folder / "latents"),
+        "latents": [str(folder / "latents")],
         "backbone": str(folder / "backbone"),
         "loop": LOOP,
         "optimizer": OPTIMIZER,
@@ -93,14 +95,6 @@ def recipes(folder):
         "expert": str(folder / "expert"),
         "generation_defaults": {"height": 16, "width": 32, "num_frames": 5},
     }
-    evaluate = {
-        "stage": "evaluate",
-        "output": str(folder / "evaluate"),
-        "model": str(folder / "tiny"),
-        "pairs": 1,
-        "steps": 1,
-        "render": {**RENDER, "split": "seen"},
-    }
     demo = {
         "stage": "demo",
         "output": str(folder / "demo"),
@@ -112,7 +106,6 @@ def recipes(folder):
         backbone_recipe(folder),
         expert_recipe(folder),
         export,
-        evaluate,
         demo,
     ]
 
@@ -142,19 +135,96 @@ def test_every_training_stage_logs_its_steps(trained, stage):
     assert all(entry["gradient"] > 0 for entry in logged)
 
 
-def test_the_backbone_is_bit_identical_after_expert_steps(trained):
-    before = load_file(trained / "backbone/transformer/diffusion_pytorch_model.safetensors")
-    after = load_file(trained / "expert/transformer/diffusion_pytorch_model.safetensors")
+def exported_and_backbone(trained):
+    """Tensors of the exported transformer, and of the backbone in the same precision."""
+    exported = load_file(trained / "tiny/transformer/diffusion_pytorch_model.safetensors")
+    backbone = load_file(trained / "backbone/transformer/diffusion_pytorch_model.safetensors")
+    return exported, {name: tensor.half() for name, tensor in backbone.items()}
 
-    assert {name for name in after if not is_expert_name(name)} == set(before)
-    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+def test_the_backbone_is_bit_identical_after_expert_steps(trained):
+    exported, backbone = exported_and_backbone(trained)
+
+    assert {name for name in exported if not is_expert_name(name)} == set(backbone)
+    assert all(torch.equal(exported[name], tensor) for name, tensor in backbone.items())
 
 
 def test_the_expert_moves_away_from_its_backbone_twin(trained):
-    after = load_file(trained / "expert/transformer/diffusion_pytorch_model.safetensors")
+    exported, _ = exported_and_backbone(trained)
     name = "blocks.0.attn1_mot_ref.to_v.weight"
 
-    assert not torch.equal(after[name], after[name.replace("_mot_ref", "")])
+    assert not torch.equal(exported[name], exported[name.replace("_mot_ref", "")])
+
+
+@pytest.mark.parametrize(
+    ("method", "file"),
+    [
+        ("single-branch", "transformer/diffusion_pytorch_model.safetensors"),
+        ("cross-attention", "alternative.safetensors"),
+        ("residual", "alternative.safetensors"),
+        ("backbone-lora", "pytorch_lora_weights.safetensors"),
+    ],
+)
+def test_the_expert_stage_trains_what_the_expert_is_compared_with(trained, tmp_path, method, file):
+    recipe = expert_recipe(trained, output=str(tmp_path), method=method)
+
+    run_recipe(parse_recipe(recipe))
+
+    assert load_file(tmp_path / file)
+
+
+def test_the_expert_stage_continues_from_an_earlier_expert(trained, tmp_path):
+    recipe = parse_recipe(
+        expert_recipe(trained, output=str(tmp_path), start=str(trained / "expert"))
+    )
+    earlier = load_file(trained / "expert/expert.safetensors")
+
+    begun = ExpertTask(recipe).transformer.expert_state_dict()
+
+    assert all(torch.equal(begun[name], tensor) for name, tensor in earlier.items())
+
+
+def test_compiling_reaches_every_repeated_block_and_keeps_weight_names(trained):
+    model = BackboneTask(parse_recipe(backbone_recipe(trained))).model
+    names = list(model.state_dict())
+
+    trainer.compile_repeated_blocks(model)
+
+    assert all(block._compiled_call_impl is not None for block in model.transformer.blocks)
+    assert list(model.state_dict()) == names
+    with pytest.raises(ValueError, match=r"Linear has no repeated blocks.*loop\.compile"):
+        trainer.compile_repeated_blocks(torch.nn.Linear(1, 1))
+
+
+def test_only_the_conditions_asked_for_are_trained_on(trained):
+    pairs = read_shards(trained / "latents")
+    (first, *_) = pairs.names
+
+    kept = only(pairs, (first,))
+
+    assert set(kept.names) == {first}
+    assert len(kept.latents) == len(kept.captions) == pairs.names.count(first)
+    with pytest.raises(ValueError, match="no pairs of moonwalk"):
+        only(pairs, ("moonwalk",))
+
+
+def test_a_decoder_trained_alone_leaves_latents_and_their_statistics_as_they_are(trained, tmp_path):
+    start = trained / "vae/vae"
+    recipe = vae_recipe(tmp_path, start=str(start), freeze_encoder=True)
+
+    run_recipe(parse_recipe(recipe))
+
+    before, after = (
+        load_file(folder / "diffusion_pytorch_model.safetensors")
+        for folder in (start, tmp_path / "vae/vae")
+    )
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"decoder", "post_quant_conv"}
+    configs = [
+        json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        for folder in (start, tmp_path / "vae/vae")
+    ]
+    assert configs[0]["latents_mean"] == configs[1]["latents_mean"]
 
 
 def test_latents_are_normalised_by_the_vaes_own_statistics(trained):
@@ -184,14 +254,6 @@ def test_the_exported_folder_is_a_half_precision_pipeline(trained):
     assert np.asarray(video.frames[0]).shape == (5, 16, 32, 3)
 
 
-def test_evaluation_scores_every_condition(trained):
-    results = json.loads((trained / "evaluate/results.json").read_text(encoding="utf-8"))
-
-    assert set(results) == {"sepia", "pan", "mean"}
-    assert set(results["mean"]) == {"reference", "neither", "caption"}
-    assert (trained / "evaluate/pan.png").is_file()
-
-
 def test_a_demo_is_a_clip_a_picture_and_their_captions(trained):
     described = json.loads((trained / "demo/demo.json").read_text(encoding="utf-8"))
 
@@ -209,7 +271,7 @@ def test_a_stopped_run_continues_bit_for_bit(trained, tmp_path):
     run_recipe(parse_recipe(parted | {"loop": LOOP | {"stop": 1}}))
     run_recipe(parse_recipe(parted))
 
-    name = "transformer/diffusion_pytorch_model.safetensors"
+    name = "expert.safetensors"
     a, b = load_file(tmp_path / "whole" / name), load_file(tmp_path / "parted" / name)
     assert all(torch.equal(a[key], b[key]) for key in a)
 

@@ -1,5 +1,9 @@
 """Pairs encoded once: latents, conditions and image tokens in safetensors shards.
 
+What the stages of a mini model train on. Unlike :mod:`vap.data.encoded`, which keeps what a
+finished pipeline makes of a table of files, it keeps captions as text, because the text encoder
+trains too, and rendered pairs, which come from no file.
+
 A shard holds N pairs; the axis ``S`` of size 2 is the side of a pair, reference then target.
 Values are float16: latents are normalised, so nothing is near the format's limits.
 """
@@ -69,20 +73,14 @@ def write_shard(path: Path, pairs: EncodedPairs) -> None:
     partial.replace(path)
 
 
-def read_shards(folder: Path) -> EncodedPairs:
-    """Read all shards of a folder into memory, in the order of their names.
+def read_shards(*folders: Path) -> EncodedPairs:
+    """Read all shards of some folders into memory, in the order of folders and names.
 
     Raises:
-        FileNotFoundError: If the folder holds no shard.
+        FileNotFoundError: If a folder holds no shard.
         ValueError: If the shards are of different sizes of clip or encoder.
     """
-    paths = sorted(folder.glob("*.safetensors"))
-    if not paths:
-        message = (
-            f"There is no shard (*.safetensors) in {str(folder)!r}. Run the recipe's latents "
-            "stage first, or give the folder that it wrote."
-        )
-        raise FileNotFoundError(message)
+    paths = [path for folder in folders for path in _shards(folder)]
     parts: dict[str, list[Tensor]] = {name: [] for name in _TENSORS}
     captions: list[tuple[tuple[str, str], tuple[str, str]]] = []
     names: list[str] = []
@@ -97,10 +95,45 @@ def read_shards(folder: Path) -> EncodedPairs:
     for name, tensors in parts.items():
         shapes = {tuple(tensor.shape[1:]) for tensor in tensors}
         if len(shapes) > 1:
-            message = f"The shards in {str(folder)!r} disagree on the shape of {name}: {shapes}."
+            places = ", ".join(repr(str(folder)) for folder in folders)
+            message = f"The shards in {places} disagree on the shape of {name}: {shapes}."
             raise ValueError(message)
     latents, conditions, image_tokens = (torch.cat(parts[name]) for name in _TENSORS)
     return EncodedPairs(latents, conditions, image_tokens, captions, names)
+
+
+def only(pairs: EncodedPairs, conditions: Sequence[str]) -> EncodedPairs:
+    """The pairs of some conditions; all of them if none is named.
+
+    Raises:
+        ValueError: If there is no pair of a condition.
+    """
+    if not conditions:
+        return pairs
+    missing = sorted(set(conditions) - set(pairs.names))
+    if missing:
+        known = ", ".join(sorted(set(pairs.names)))
+        message = f"There are no pairs of {', '.join(missing)}. The shards hold: {known}."
+        raise ValueError(message)
+    kept = [index for index, name in enumerate(pairs.names) if name in conditions]
+    return EncodedPairs(
+        pairs.latents[kept],
+        pairs.conditions[kept],
+        pairs.image_tokens[kept],
+        [pairs.captions[index] for index in kept],
+        [pairs.names[index] for index in kept],
+    )
+
+
+def _shards(folder: Path) -> list[Path]:
+    paths = sorted(folder.glob("*.safetensors"))
+    if not paths:
+        message = (
+            f"There is no shard (*.safetensors) in {str(folder)!r}. Run the recipe's latents "
+            "stage first, or give the folder that it wrote."
+        )
+        raise FileNotFoundError(message)
+    return paths
 
 
 def take(pairs: EncodedPairs, indices: Sequence[int], sides: Sequence[int]) -> ClipBatch:

@@ -11,56 +11,33 @@ import math
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.transformers.transformer_wan import (
-    WanAttention,
-    _get_added_kv_projections,
-    _get_qkv_projections,
-)
+from diffusers.models.transformers.transformer_wan import WanAttention
 from torch import Tensor, nn
 
-_TEXT_TOKENS = 512
+from vap.models.wan_attention import WanContextAttnProcessor
+from vap.shapes import TEXT_TOKENS
 
 
-class CompactTextProcessor:
+class CompactTextProcessor(WanContextAttnProcessor):
     """Stock cross-attention whose last text token stands for all further padding.
 
     Args:
         text_tokens: Text tokens given, the last of them padding in every caption.
     """
 
-    _attention_backend = None
-    _parallel_config = None
-
     def __init__(self, text_tokens: int) -> None:
+        super().__init__()
         self.text_tokens = text_tokens
         bias = torch.zeros(text_tokens)
-        bias[-1] = math.log(_TEXT_TOKENS - text_tokens + 1)
+        bias[-1] = math.log(TEXT_TOKENS["wan"] - text_tokens + 1)
         self.bias = bias
 
-    def __call__(
-        self,
-        attn: WanAttention,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor,
-        attention_mask: Tensor | None = None,
-        rotary_emb: tuple[Tensor, Tensor] | None = None,
-    ) -> Tensor:
-        """Attend from ``[B, N, D]`` to image tokens followed by ``text_tokens`` text tokens."""
-        assert attention_mask is None
-        assert rotary_emb is None
-        text = encoder_hidden_states[:, -self.text_tokens :]
-        image = encoder_hidden_states[:, : -self.text_tokens]
-        query, key, value = _get_qkv_projections(attn, hidden_states, text)
-        query = _heads(attn.norm_q(query), attn)
-        key, value = _heads(attn.norm_k(key), attn), _heads(value, attn)
-        bias = self.bias.to(query).expand(query.shape[-2], -1)
+    def attend_text(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attention of ``[B, N, heads, d]`` to ``text_tokens`` text tokens."""
+        bias = self.bias.to(query).expand(query.shape[1], -1)
+        query, key, value = (tokens.transpose(1, 2) for tokens in (query, key, value))
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        if attn.add_k_proj is not None:
-            key, value = _get_added_kv_projections(attn, image)
-            key, value = _heads(attn.norm_added_k(key), attn), _heads(value, attn)
-            attended = attended + F.scaled_dot_product_attention(query, key, value)
-        output = attended.transpose(1, 2).flatten(2)
-        return attn.to_out[1](attn.to_out[0](output))
+        return attended.transpose(1, 2)
 
 
 def use_compact_text(transformer: nn.Module, text_tokens: int) -> None:
@@ -68,8 +45,3 @@ def use_compact_text(transformer: nn.Module, text_tokens: int) -> None:
     for module in transformer.modules():
         if isinstance(module, WanAttention) and module.is_cross_attention:
             module.set_processor(CompactTextProcessor(text_tokens))
-
-
-def _heads(tokens: Tensor, attn: WanAttention) -> Tensor:
-    """``[B, N, D]`` as ``[B, heads, N, d]``."""
-    return tokens.unflatten(-1, (attn.heads, -1)).transpose(1, 2)

@@ -9,15 +9,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from vap.data.synth import Split
+from vap.models.rope import ReferencePositions
 from vap.training.recipe_files import RecipeError, find_recipe, read_tree
 from vap.training.sections import FlowConfig, LoopConfig, OptimizerConfig, Section
-from vap.training.tuning_config import DPOStage, SFTStage
+from vap.training.tuning_config import DPOStage, Method, ModelConfig, SFTStage
 
 __all__ = [
     "AutoencoderConfig",
     "BackboneStage",
     "EncoderConfig",
-    "EvaluateStage",
     "ExpertStage",
     "ExportStage",
     "FlowConfig",
@@ -71,6 +71,8 @@ class VAEStage(Section):
         kl_weight: Weight of the divergence from a standard normal, mean over latent elements.
         statistics_clips: Clips from which the latents' mean and scale are measured at the end.
         start: VAE folder to continue from; a fresh one when absent.
+        freeze_encoder: Train the decoder alone: latents and their statistics stay as they are, so
+            this may run beside the stages that use them.
     """
 
     stage: Literal["vae"]
@@ -83,6 +85,7 @@ class VAEStage(Section):
     kl_weight: float = Field(1e-3, ge=0)
     statistics_clips: int = Field(64, gt=0)
     start: Path | None = None
+    freeze_encoder: bool = False
 
 
 class EncoderConfig(Section):
@@ -109,6 +112,8 @@ class LatentsStage(Section):
         shard_size: Pairs a file.
         seed: Seed of the rendered pairs.
         threads: CPU threads of PyTorch; 0 leaves PyTorch's choice.
+        precision: Arithmetic of the encoders: in bf16 latents are off by a hundredth of their
+            deviation, and take two thirds of the time on a CPU that has it.
     """
 
     stage: Literal["latents"]
@@ -119,6 +124,7 @@ class LatentsStage(Section):
     shard_size: int = Field(256, gt=0)
     seed: int = 0
     threads: int = Field(0, ge=0)
+    precision: Literal["no", "bf16"] = "no"
     render: RenderConfig = RenderConfig()
     encoders: EncoderConfig = EncoderConfig()
 
@@ -138,15 +144,16 @@ class BackboneStage(Section):
     """Train the stock image-to-video backbone (and its text encoder) from captions.
 
     Attributes:
-        latents: Folder of shards written by the ``latents`` stage.
+        latents: Folders of shards written by ``latents`` stages.
         effect_in_caption: Share of captions that name the effect.
         caption_dropout: Share of captions replaced by the empty one, for guidance.
         text_tokens: Longest caption in tokens while training (inference always takes 512).
+        start: Output folder of an earlier ``backbone`` stage, or a pipeline, to continue from.
     """
 
     stage: Literal["backbone"]
     output: Path
-    latents: Path
+    latents: tuple[Path, ...] = Field(min_length=1)
     loop: LoopConfig
     optimizer: OptimizerConfig = OptimizerConfig()
     flow: FlowConfig = FlowConfig()
@@ -159,25 +166,46 @@ class BackboneStage(Section):
 
 
 class ExpertStage(Section):
-    """Train the expert on pairs, the backbone frozen; captions never name the effect.
+    """Train the expert, or what it is compared with, on pairs; captions never name the effect.
 
     Attributes:
-        latents: Folder of shards written by the ``latents`` stage.
+        latents: Folders of shards written by ``latents`` stages.
         backbone: Output folder of the ``backbone`` stage.
+        conditions: Conditions that are trained on; empty for all of the shards.
+        method: ``expert`` or an alternative, see :class:`vap.training.tuning_config.ModelConfig`.
         expert_blocks: Depths that get an expert; empty for all.
+        reference_positions: Placement of references; see ``vap.models.rope``.
+        lora_rank: Rank of the LoRA methods.
         text_tokens: Longest caption in tokens while training (inference always takes 512).
+        start: Output folder of an earlier ``expert`` stage to continue from.
     """
 
     stage: Literal["expert"]
     output: Path
-    latents: Path
+    latents: tuple[Path, ...] = Field(min_length=1)
     backbone: Path
+    conditions: tuple[str, ...] = ()
     loop: LoopConfig
     optimizer: OptimizerConfig = OptimizerConfig()
     flow: FlowConfig = FlowConfig()
+    method: Method = "expert"
     expert_blocks: tuple[int, ...] = ()
+    reference_positions: ReferencePositions = "before"
+    lora_rank: int = Field(16, gt=0)
     caption_dropout: float = Field(0.1, ge=0, le=1)
     text_tokens: int = Field(40, gt=0)
+    start: Path | None = None
+
+    def tuned(self, blocks: int) -> ModelConfig:
+        """The method in the words of the tuning stages, for a backbone of so many blocks."""
+        return ModelConfig(
+            start=str(self.backbone),
+            method=self.method,
+            expert=self.start / "expert.safetensors" if self.start else None,
+            expert_blocks=self.expert_blocks or tuple(range(blocks)),
+            reference_positions=self.reference_positions,
+            lora_rank=self.lora_rank,
+        )
 
 
 class ExportStage(Section):
@@ -198,29 +226,6 @@ class ExportStage(Section):
     expert: Path
     flow_shift: float = Field(1.0, gt=0)
     generation_defaults: dict[str, int | float | bool | str] = Field(default_factory=dict)
-
-
-class EvaluateStage(Section):
-    """Score a pipeline folder on unseen pairs.
-
-    Attributes:
-        model: Pipeline folder, or the name of a bundled model.
-        pairs: Pairs of each condition.
-        steps: Denoising steps.
-        guidance_scale: Classifier-free guidance; 1 turns it off.
-        seed: Seed of the rendered pairs.
-        threads: CPU threads of PyTorch; 0 leaves PyTorch's choice.
-    """
-
-    stage: Literal["evaluate"]
-    output: Path
-    model: str
-    pairs: int = Field(4, gt=0)
-    steps: int = Field(12, gt=0)
-    guidance_scale: float = 1.0
-    seed: int = 0
-    threads: int = Field(0, ge=0)
-    render: RenderConfig = RenderConfig(split="seen")
 
 
 class DemoStage(Section):
@@ -248,7 +253,6 @@ Recipe = (
     | BackboneStage
     | ExpertStage
     | ExportStage
-    | EvaluateStage
     | DemoStage
     | SFTStage
     | DPOStage

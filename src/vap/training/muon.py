@@ -23,17 +23,20 @@ _ITERATIONS = 5
 def orthogonalise(matrix: Tensor) -> Tensor:
     """The nearest semi-orthogonal matrix, approximately: singular values near 1.
 
+    The iterations run in bfloat16, as the reference implementation's: the result is no more exact
+    than that in float32, and it takes a quarter of the time.
+
     Args:
         matrix: ``[M, N]``.
     """
     a, b, c = _QUINTIC
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.mT if tall else matrix
-    x = x / (x.norm() + 1e-7)
+    x = (x / (x.norm() + 1e-7)).bfloat16()
     for _ in range(_ITERATIONS):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.mT if tall else x
+    return (x.mT if tall else x).to(matrix.dtype)
 
 
 class Muon(Optimizer):

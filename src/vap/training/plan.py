@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from vap.cost import TransformerSize, generation_cost
+from vap.cost.arithmetic import TransformerSize, generation_cost
 from vap.models.expert import is_expert_name
 from vap.shapes import Compression, PixelShape
 from vap.training.alternatives import strategy_of

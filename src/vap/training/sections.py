@@ -52,6 +52,8 @@ class LoopConfig(Section):
         precision: Arithmetic of the forward pass; weights are always float32.
         math_attention: Plain matrix products for attention: on CPUs the fused kernel's backward
             pass is several times slower for sequences of some hundred tokens.
+        compile: Compile the transformer's repeated block with ``torch.compile``: a minute before
+            the first step, then about 1.5 times the speed for small models on a CPU.
         threads: CPU threads of PyTorch; 0 leaves PyTorch's choice.
         log_every: Steps between lines of ``metrics.jsonl``.
         checkpoint_every: Steps between checkpoints; 0 writes only the last.
@@ -63,6 +65,7 @@ class LoopConfig(Section):
     seed: int = 0
     precision: Literal["no", "bf16"] = "no"
     math_attention: bool = False
+    compile: bool = False
     threads: int = Field(0, ge=0)
     log_every: int = Field(20, gt=0)
     checkpoint_every: int = Field(500, ge=0)

@@ -16,6 +16,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from vap.acceleration.compile import compile_each
 from vap.training.checkpoints import Part, RunState, load_checkpoint, save_checkpoint
 from vap.training.optimizers import (
     WeightAverage,
@@ -102,6 +103,8 @@ def train(
             "validation.every to 0, and generate from what the run writes."
         )
         raise ValueError(message)
+    if loop.compile:
+        compile_repeated_blocks(task.model)
     model = spread(task.model, layout, accelerator)
     training = _Run(task, model, accelerator, loop, optimizer, run, layout, output)
     training.resume(_fingerprint(recipe))
@@ -113,6 +116,26 @@ def train(
         task.save(output)
     accelerator.wait_for_everyone()
     return output
+
+
+def compile_repeated_blocks(model: nn.Module) -> None:
+    """Compile every repeated block of the transformers inside a model, in place.
+
+    A model names the classes of its repeated blocks (``_repeated_blocks``, as in diffusers); they
+    share one compiled graph, and weights keep their names.
+
+    Raises:
+        ValueError: If the model has no such blocks.
+    """
+    repeated = {name for part in model.modules() for name in getattr(part, "_repeated_blocks", [])}
+    blocks = [part for part in model.modules() if type(part).__name__ in repeated]
+    if not blocks:
+        message = (
+            f"loop.compile is on, and {type(model).__name__} has no repeated blocks. "
+            "Set loop.compile to false."
+        )
+        raise ValueError(message)
+    compile_each(blocks)
 
 
 class _Run:
@@ -262,6 +285,6 @@ def _fingerprint(recipe: Section) -> str:
         tree.pop(key, None)
     if "run" in tree:
         tree["run"] = tree["run"]["accumulate"]
-    for key in ("stop", "math_attention", "threads", "log_every", "checkpoint_every"):
+    for key in ("stop", "math_attention", "compile", "threads", "log_every", "checkpoint_every"):
         tree["loop"].pop(key)
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()

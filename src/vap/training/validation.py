@@ -14,10 +14,11 @@ from vap.data.check import load_table
 from vap.data.encode import EncodeSettings, read_frames
 from vap.data.encoded import read_manifest
 from vap.data.pairing import PairingRules, Sample, pair_clips
+from vap.evaluation.metrics.gap import changed_error, gap_closed, still
+from vap.evaluation.metrics.psnr import psnr
 from vap.hub import load_pipeline
 from vap.media import SheetRow, write_sheet, write_video
 from vap.shapes import PixelShape
-from vap.training.stages.evaluate import gap_closed
 from vap.training.tuning_config import TuningStage
 
 _FPS = 16
@@ -67,9 +68,9 @@ class Validation:
             sheet = [*rows, SheetRow(f"step {step}", video, sample.target.condition)]
             write_sheet(folder / f"{number:02d}.png", sheet, columns=6)
             target = truth.astype(np.float32) / np.float32(255)
-            error = float(np.square(video - target).mean())
-            scores["validation_psnr"].append(-10 * float(np.log10(max(error, 1e-10))))
-            if (gap := gap_closed(video, target, target)) is not None:
+            scores["validation_psnr"].append(psnr(video, target))
+            errors = changed_error(video, target), changed_error(still(target), target)
+            if (gap := gap_closed(*errors, best_error=0.0)) is not None:
                 scores["validation_gap"].append(gap)
         return {name: sum(values) / len(values) for name, values in scores.items() if values}
 

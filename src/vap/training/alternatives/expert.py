@@ -12,6 +12,8 @@ from vap.models.expert_file import write_expert
 from vap.training.alternatives.whole import is_writer, whole_state
 from vap.training.tuning_config import ModelConfig
 
+EXPERT_FILE = "expert.safetensors"
+
 
 class ExpertStrategy:
     """Train the expert."""
@@ -24,11 +26,11 @@ class ExpertStrategy:
         model.freeze_backbone()
 
     def save(self, model: Any, output: Path) -> None:
-        """Write ``output/expert.safetensors``."""
+        """Write :data:`EXPERT_FILE`."""
         state = whole_state(model, is_expert_name)
         if is_writer():
             write_expert(
-                output / "expert.safetensors",
+                output / EXPERT_FILE,
                 state,
                 transformer=type(model).__name__,
                 depths=model.expert_depths,

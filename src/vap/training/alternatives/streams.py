@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from vap.media.atomic import atomic_file
 from vap.models.cogvideox_block import CogVideoXJointAttnProcessor
 from vap.models.expert import is_expert_name
+from vap.models.memory import BlockMemory
 from vap.models.rope import RotaryTable
-from vap.models.wan_block import WanJointAttnProcessor
+from vap.models.wan_attention import WanJointAttnProcessor
 from vap.training.alternatives.expert import ensure_expert
 from vap.training.alternatives.whole import is_writer, whole_state
 from vap.training.tuning_config import Method, ModelConfig
@@ -37,6 +38,7 @@ class WanSeparateProcessor(WanJointAttnProcessor):
     def __init__(self, *, target_reads: bool) -> None:
         super().__init__()
         self.target_reads = target_reads
+        self.coupling = "one-way" if target_reads else "addition"
 
     def __call__(
         self,
@@ -49,6 +51,7 @@ class WanSeparateProcessor(WanJointAttnProcessor):
         reference_rotary_emb: RotaryTable | None = None,
         reference_strength: float = 1.0,
         reference_output: bool = True,
+        memory: BlockMemory | None = None,
     ) -> Any:
         """Attend; arguments and results are those of the joint processor."""
         references: dict[str, Any] = {}
@@ -58,6 +61,7 @@ class WanSeparateProcessor(WanJointAttnProcessor):
                 "reference_rotary_emb": reference_rotary_emb,
                 "reference_strength": reference_strength,
                 "reference_output": False,
+                "memory": memory,
             }
         target = super().__call__(
             attn, hidden_states, encoder_hidden_states, attention_mask, rotary_emb, **references
@@ -84,6 +88,7 @@ class CogVideoXSeparateProcessor(CogVideoXJointAttnProcessor):
     def __init__(self, *, target_reads: bool) -> None:
         super().__init__()
         self.target_reads = target_reads
+        self.coupling = "one-way" if target_reads else "addition"
 
     def __call__(
         self,
@@ -97,6 +102,7 @@ class CogVideoXSeparateProcessor(CogVideoXJointAttnProcessor):
         reference_rotary_emb: RotaryTable | None = None,
         reference_strength: float = 1.0,
         reference_output: bool = True,
+        memory: BlockMemory | None = None,
     ) -> tuple[Tensor, ...]:
         """Attend; arguments and results are those of the joint processor."""
         references: dict[str, Any] = {}
@@ -107,6 +113,7 @@ class CogVideoXSeparateProcessor(CogVideoXJointAttnProcessor):
                 "reference_rotary_emb": reference_rotary_emb,
                 "reference_strength": reference_strength,
                 "reference_output": False,
+                "memory": memory,
             }
         target = super().__call__(
             attn,

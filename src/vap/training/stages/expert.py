@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import T5Tokenizer, UMT5EncoderModel
 
-from vap.data.latents import ClipBatch, draw, read_shards, take
+from vap.data.latents import ClipBatch, draw, only, read_shards, take
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
+from vap.training.alternatives import strategy_of
 from vap.training.compact_text import use_compact_text
 from vap.training.config import ExpertStage
 from vap.training.encoders import encode_text
@@ -46,20 +48,27 @@ class ExpertTask:
     """Flow matching of targets whose effect only their reference shows.
 
     Attributes:
-        model: The transformer; only its expert requires gradients.
+        model: The transformer; only what the recipe's method trains requires gradients.
     """
 
     model: nn.Module
 
     def __init__(self, recipe: ExpertStage) -> None:
         self.recipe = recipe
-        self.pairs = read_shards(recipe.latents)
+        self.pairs = only(read_shards(*recipe.latents), recipe.conditions)
         backbone = output_of("backbone", recipe.backbone)
+        if recipe.start:
+            output_of("expert", recipe.start)
         self.tokenizer = T5Tokenizer.from_pretrained(backbone / "tokenizer")
         self.text_encoder = UMT5EncoderModel.from_pretrained(backbone / "text_encoder")
         self.text_encoder.requires_grad_(False).eval()
+        self.strategy = strategy_of(recipe.method)
         torch.manual_seed(recipe.loop.seed)
-        self.transformer = build_expert(backbone, recipe.expert_blocks)
+        self.transformer = WanVideoAsPromptTransformer3DModel.from_pretrained(
+            backbone / "transformer"
+        )
+        tuned = recipe.tuned(self.transformer.config.num_layers)
+        self.strategy.prepare(self.transformer, tuned)
         use_compact_text(self.transformer, recipe.text_tokens)
         self.model = self.transformer
 
@@ -90,32 +99,27 @@ class ExpertTask:
         noisy = add_noise(clean, sigma, torch.randn(clean.shape, generator=generator))
         with torch.no_grad():
             text, reference_text = encode_text(self.text_encoder, batch.ids, batch.mask).chunk(2)
-        reference = with_condition(batch.reference.latents, batch.reference.conditions)
         prediction = model(
             with_condition(noisy.noisy, batch.target.conditions),
             noisy.timestep,
             text,
             batch.target.image_tokens,
-            reference_hidden_states=reference.unsqueeze(1),
-            reference_encoder_hidden_states=reference_text.unsqueeze(1),
-            reference_encoder_hidden_states_image=batch.reference.image_tokens.unsqueeze(1),
-            reference_timestep=torch.full_like(noisy.timestep, REFERENCE_TIMESTEP),
             return_dict=False,
+            **self._reference(batch.reference, reference_text, noisy.timestep),
         )[0]
         return {"loss": flow_loss(prediction.float(), clean, noisy, flow).mean()}
 
+    def _reference(self, clips: ClipBatch, text: Tensor, timestep: Tensor) -> dict[str, Any]:
+        """What the reference stream is given; nothing for methods without one."""
+        if not self.strategy.reads_references:
+            return {}
+        return {
+            "reference_hidden_states": with_condition(clips.latents, clips.conditions).unsqueeze(1),
+            "reference_encoder_hidden_states": text.unsqueeze(1),
+            "reference_encoder_hidden_states_image": clips.image_tokens.unsqueeze(1),
+            "reference_timestep": torch.full_like(timestep, REFERENCE_TIMESTEP),
+        }
+
     def save(self, output: Path) -> None:
-        """Write backbone and expert together as ``output/transformer``."""
-        self.transformer.save_pretrained(output / "transformer")
-
-
-def build_expert(backbone: Path, depths: tuple[int, ...]) -> WanVideoAsPromptTransformer3DModel:
-    """A frozen backbone with an expert copied from it.
-
-    Args:
-        backbone: Output folder of the backbone stage.
-        depths: Blocks that get an expert; empty for all.
-    """
-    model = WanVideoAsPromptTransformer3DModel.from_pretrained(backbone / "transformer")
-    model.add_expert(depths or tuple(range(model.config.num_layers)))
-    return model.initialise_expert().freeze_backbone()
+        """Write what the method trained: for the expert, ``output/expert.safetensors``."""
+        self.strategy.save(self.transformer, output)

@@ -12,6 +12,7 @@ from diffusers import __version__ as diffusers_version
 from transformers import CLIPVisionModel, UMT5EncoderModel
 
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
+from vap.training.alternatives.expert import EXPERT_FILE
 from vap.training.config import ExportStage
 from vap.training.stages.earlier import output_of
 
@@ -37,8 +38,9 @@ def run(recipe: ExportStage) -> Path:
     vae, backbone = output_of("vae", recipe.vae), output_of("backbone", recipe.backbone)
     expert = output_of("expert", recipe.expert)
     output.mkdir(parents=True, exist_ok=True)
+    transformer = WanVideoAsPromptTransformer3DModel.from_pretrained(backbone / "transformer")
     models = {
-        "transformer": WanVideoAsPromptTransformer3DModel.from_pretrained(expert / "transformer"),
+        "transformer": transformer.load_expert(expert / EXPERT_FILE),
         "vae": AutoencoderKLWan.from_pretrained(vae),
         "text_encoder": UMT5EncoderModel.from_pretrained(backbone / "text_encoder"),
         "image_encoder": CLIPVisionModel.from_pretrained(backbone / "image_encoder"),

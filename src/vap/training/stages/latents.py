@@ -25,6 +25,7 @@ class PairEncoder:
 
     def __init__(self, recipe: LatentsStage) -> None:
         self.vae = AutoencoderKLWan.from_pretrained(output_of("vae", recipe.vae)).eval()
+        self.autocast = torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16")
         self.image_encoder = build_image_encoder(recipe.encoders)
         self.image_processor = build_image_processor(recipe.encoders)
         self.mean = torch.tensor(self.vae.config.latents_mean).view(-1, 1, 1, 1)
@@ -54,7 +55,8 @@ class PairEncoder:
 
     def _latents(self, videos: Tensor) -> Tensor:
         """Normalised posterior modes ``[B, C, F, H, W]``."""
-        modes = self.vae.encode(videos).latent_dist.mode()
+        with self.autocast:
+            modes = self.vae.encode(videos).latent_dist.mode().float()
         return (modes - self.mean) / self.std
 
 

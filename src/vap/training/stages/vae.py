@@ -102,6 +102,9 @@ class VAETask:
             if recipe.start
             else build_autoencoder(recipe.model)
         )
+        if recipe.freeze_encoder:
+            self.vae.encoder.requires_grad_(False)
+            self.vae.quant_conv.requires_grad_(False)
         self.model = _Reconstruction(self.vae)
 
     def batch(self, step: int) -> Tensor:
@@ -124,9 +127,10 @@ class VAETask:
         )
 
     def save(self, output: Path) -> None:
-        """Measure the latents and write ``output/vae``."""
-        mean, std = self.statistics()
-        self.vae.register_to_config(latents_mean=mean, latents_std=std)
+        """Measure the latents, unless they are those of before, and write ``output/vae``."""
+        if not self.recipe.freeze_encoder:
+            mean, std = self.statistics()
+            self.vae.register_to_config(latents_mean=mean, latents_std=std)
         self.vae.save_pretrained(output / "vae")
 
     @torch.no_grad()
