@@ -66,6 +66,7 @@ def recognise(arguments: argparse.Namespace) -> None:
     import torch
 
     from vap.data.synth.classifier import Training, confusion, save_recogniser, train_recogniser
+    from vap.data.synth.softening import soften
 
     torch.set_num_threads(1)
     training = Training(steps=arguments.steps, batch=arguments.batch)
@@ -79,9 +80,15 @@ def recognise(arguments: argparse.Namespace) -> None:
     start = time.process_time()
     model = train_recogniser(training, progress=note)
     minutes = (time.process_time() - start) / 60
+    if arguments.out:
+        save_recogniser(model, arguments.out)
+        print(f"written to {arguments.out}")
     counts = confusion(model, arguments.clips, seed=1).numpy()
     right = np.diag(counts) / counts.sum(axis=1)
     print(f"{minutes:.1f} CPU minutes; {right.mean():.1%} of {arguments.clips} clips recognised")
+    softness = torch.Generator().manual_seed(1)
+    soft = confusion(model, arguments.clips, seed=1, change=lambda clips: soften(clips, softness))
+    print(f"the same clips softened: {soft.diag().sum() / soft.sum():.1%}")
     names = list(CONDITIONS)
     for category in ("concept", "style", "motion", "camera"):
         own = [right[i] for i, name in enumerate(names) if CONDITIONS[name].category == category]
@@ -90,9 +97,6 @@ def recognise(arguments: argparse.Namespace) -> None:
         wrong = counts[index].copy()
         wrong[index] = 0
         print(f"  {names[index]:18} {right[index]:5.0%}, often taken for {names[wrong.argmax()]}")
-    if arguments.out:
-        save_recogniser(model, arguments.out)
-        print(f"written to {arguments.out}")
 
 
 def sheet(arguments: argparse.Namespace) -> None:
@@ -128,7 +132,7 @@ def main() -> None:
     counting.add_argument("--pairs", type=int, default=100_000)
     counting.set_defaults(run=variety)
     learning = commands.add_parser("recognise")
-    for name, default in (("steps", 1100), ("batch", 48), ("clips", 2000)):
+    for name, default in (("steps", 2000), ("batch", 48), ("clips", 2000)):
         learning.add_argument(f"--{name}", type=int, default=default)
     learning.add_argument("--out", type=Path)
     learning.set_defaults(run=recognise)

@@ -1,0 +1,216 @@
+"""Videos of every candidate on the cases of ``vap eval mini``, and the time that one takes."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.fidelity_caches import cache_of_diffusers, caching, calibrate
+from benchmarks.fidelity_settings import Candidate
+from benchmarks.measured.gauges import STAGES, StageClock
+from vap.evaluation.metrics.gap import Video
+from vap.evaluation.metrics.psnr import psnr
+from vap.evaluation.mini.cases import Case, choose_cases, render_case
+from vap.evaluation.mini.references import OneReferenceEach
+from vap.evaluation.mini.scores import Score, Scorer, summarise
+from vap.evaluation.mini.systems import Autoencoded, Generated, Generation, Static
+from vap.extras import require
+from vap.shapes import PixelShape
+
+_BATCH = 8
+_SPLITS = ("seen", "heldout")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What a candidate gives.
+
+    Attributes:
+        name: Of the candidate.
+        stages: Median seconds of each stage of one video.
+        psnr: To the exact profile's videos, mean over the cases, in dB.
+        worst_psnr: The least of any case.
+        ssim: Mean structural similarity to them.
+        gap_closed: By split, and of both together under ``all``.
+        recognised: Likewise.
+        first_frame: PSNR of the first frame to the image, in dB.
+    """
+
+    name: str
+    stages: Mapping[str, float]
+    psnr: float
+    worst_psnr: float
+    ssim: float
+    gap_closed: Mapping[str, float | None]
+    recognised: Mapping[str, float]
+    first_frame: float
+
+    @property
+    def seconds(self) -> float:
+        """Of one whole generation."""
+        return sum(self.stages.values())
+
+
+def measure(
+    model: Any,
+    chosen: Mapping[str, Candidate],
+    *,
+    cases: int,
+    seed: int,
+    repeats: int,
+    tell: Callable[[str], None],
+) -> list[Point]:
+    """Measure candidates; fidelity is to the first, the exact profile.
+
+    Args:
+        model: A loaded Wan pipeline.
+        chosen: By name.
+        cases: Pairs in all, shared out over the splits.
+        seed: Of the pairs.
+        repeats: Timed generations of each, in turns, after one that does not count.
+        tell: Is told of progress.
+    """
+    native = model.native_defaults
+    shape = PixelShape(native.num_frames, native.height, native.width)
+    # The third split's conditions are unknown to all; the front is about what works.
+    specs = [spec for spec in choose_cases(cases, seed=seed) if spec.split in _SPLITS]
+    rendered = [render_case(spec, shape, seed) for spec in specs]
+    bench = _Bench.of(model, chosen, rendered)
+    timed = bench.time(repeats)
+    scorer = Scorer()
+    bounds = {
+        name: _score(scorer, name, rendered, system.videos(rendered))
+        for name, system in (("static", Static()), ("vae", Autoencoded(model)))
+    }
+    points: list[Point] = []
+    exact: list[Video] = []
+    for name in chosen:
+        videos = bench.videos(name)
+        exact = exact or videos
+        scores = _score(scorer, name, rendered, videos)
+        points.append(_point(name, timed[name], videos, exact, scores, bounds))
+        tell(f"{name}: {points[-1].psnr:.1f} dB")
+    return points
+
+
+@dataclass(frozen=True, eq=False)
+class _Bench:
+    """Where candidates run; all share the transformer's weights.
+
+    Attributes:
+        pipelines: By name.
+        caches: Configuration of the cache of diffusers of each, or None.
+        cases: Rendered.
+    """
+
+    pipelines: Mapping[str, OneReferenceEach]
+    caches: Mapping[str, Any]
+    cases: Sequence[Case]
+
+    @classmethod
+    def of(cls, model: Any, chosen: Mapping[str, Candidate], cases: Sequence[Case]) -> _Bench:
+        pipelines = {name: _with_settings(model, one) for name, one in chosen.items()}
+        steps = model.native_defaults.num_inference_steps
+        first = next(iter(pipelines.values()))
+        ratios = (
+            calibrate(first.transformer, lambda: _videos(first, cases[:1]), steps)
+            if any(one.step_cache == "MagCache" for one in chosen.values())
+            else []
+        )
+        caches = {
+            name: None
+            if one.step_cache is None
+            else cache_of_diffusers(one.step_cache, one.amount, steps, ratios)
+            for name, one in chosen.items()
+        }
+        return cls(pipelines, caches, cases)
+
+    def videos(self, name: str, cases: Sequence[Case] | None = None) -> list[Video]:
+        """A candidate's videos, batch by batch."""
+        pipeline = self.pipelines[name]
+        with caching(pipeline.transformer, self.caches[name]):
+            return _videos(pipeline, self.cases if cases is None else cases)
+
+    def time(self, repeats: int) -> dict[str, dict[str, float]]:
+        """Median processor seconds by stage of one video, candidates in turns."""
+        device = torch.device("cpu")
+        clocks = {name: StageClock(each, device) for name, each in self.pipelines.items()}
+        taken: dict[str, list[dict[str, float]]] = {name: [] for name in self.pipelines}
+        for turn in range(repeats + 1):
+            for name, clock in clocks.items():
+                clock.start()
+                self.videos(name, self.cases[:1])
+                _, busy = clock.stop()
+                if turn:
+                    taken[name].append(busy)
+        return {
+            name: {stage: statistics.median(run[stage] for run in runs) for stage in STAGES}
+            for name, runs in taken.items()
+        }
+
+
+def _with_settings(model: Any, candidate: Candidate) -> OneReferenceEach:
+    """The model with a candidate's settings, its weights shared but for the VAE's."""
+    from vap.acceleration.fast import apply_profile
+
+    own = OneReferenceEach.of(model)
+    own.vae = copy.deepcopy(model.vae)
+    return apply_profile(own, "exact", settings=candidate.settings)
+
+
+def _videos(pipeline: OneReferenceEach, cases: Sequence[Case]) -> list[Video]:
+    system = Generated(pipeline, Generation(), reference=True)
+    batches = range(0, len(cases), _BATCH)
+    return [video for start in batches for video in system.videos(cases[start : start + _BATCH])]
+
+
+def _score(
+    scorer: Scorer, name: str, cases: Sequence[Case], videos: Sequence[Video]
+) -> list[Score]:
+    return scorer.score(name, cases, videos, seconds=0.0, weights="")
+
+
+def _point(
+    name: str,
+    stages: Mapping[str, float],
+    videos: Sequence[Video],
+    exact: Sequence[Video],
+    scores: Sequence[Score],
+    bounds: Mapping[str, Sequence[Score]],
+) -> Point:
+    ratios = [psnr(video, truth) for video, truth in zip(videos, exact, strict=True)]
+    groups = {split: [one for one in scores if one.split == split] for split in _SPLITS}
+    sums = {
+        split: summarise(group, bounds["static"], bounds["vae"])
+        for split, group in {**groups, "all": list(scores)}.items()
+    }
+    return Point(
+        name,
+        stages,
+        psnr=float(np.mean(ratios)),
+        worst_psnr=min(ratios),
+        ssim=float(np.mean([_ssim(a, b) for a, b in zip(videos, exact, strict=True)])),
+        gap_closed={split: found.gap_closed for split, found in sums.items()},
+        recognised={split: found.recognised for split, found in sums.items()},
+        first_frame=sums["all"].first_frame,
+    )
+
+
+def _ssim(video: Video, exact: Video) -> float:
+    """Mean over the frames."""
+    metrics: Any = require("skimage.metrics", extra="train", purpose="compare structure")
+    frames = zip(video, exact, strict=True)
+    return float(
+        np.mean(
+            [
+                metrics.structural_similarity(a, b, channel_axis=-1, data_range=1.0)
+                for a, b in frames
+            ]
+        )
+    )

@@ -1,0 +1,87 @@
+"""Candidates of the front: settings by name, in groups that differ in one thing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from vap.acceleration.profiles import Settings
+from vap.pipelines.work import Reuse
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One point.
+
+    Attributes:
+        group: What it is drawn together with.
+        amount: Of what the group varies.
+        settings: What it does.
+        step_cache: Which cache of diffusers runs besides, of :mod:`benchmarks.fidelity_caches`;
+            ``amount`` is what it is told.
+    """
+
+    group: str
+    amount: float
+    settings: Settings
+    step_cache: str | None = None
+
+
+EXACT, STEPS, REFERENCES, CARRIED, GUIDANCE, HALF, LIBRARY, TOGETHER = (
+    "exact",
+    "fewer steps",
+    "references kept",
+    "predictions carried on",
+    "guidance kept",
+    "bfloat16 VAE",
+    "caches of diffusers",
+    "together",
+)
+_LIBRARY = {"FirstBlockCache": (0.1, 0.2), "MagCache": (0.06, 0.12, 0.24), "TaylorSeer": (2, 3)}
+
+
+def candidates(native_steps: int, *, guided: bool) -> Mapping[str, Candidate]:
+    """What is tried for a model.
+
+    Args:
+        native_steps: Its own number of denoising steps.
+        guided: Whether it runs with guidance.
+
+    Returns:
+        By name, the exact profile first.
+    """
+    return dict(_candidates(native_steps, guided=guided))
+
+
+def _candidates(native: int, *, guided: bool) -> Iterator[tuple[str, Candidate]]:
+    yield "exact", Candidate(EXACT, 1, Settings())
+    shares = (2 / 3, 1 / 2, 1 / 3, 1 / 4, 1 / 6, 1 / 12)
+    fewer = sorted({max(1, round(native * share)) for share in shares})
+    for steps in reversed(fewer):
+        share = steps / native
+        yield _steps(steps), Candidate(STEPS, steps, Settings(share))
+    for every in (2, 3, 4, 6, native):
+        name = f"references every {every}"
+        yield name, Candidate(REFERENCES, every, Settings(reuse=Reuse(references=every)))
+    for every in (2, 3):
+        name = f"model every {every}"
+        yield name, Candidate(CARRIED, every, Settings(reuse=Reuse(model=every, warm_up=2)))
+    for every in (2, 4) if guided else ():
+        name = f"guidance every {every}"
+        yield name, Candidate(GUIDANCE, every, Settings(reuse=Reuse(guidance=every)))
+    yield "bfloat16 VAE", Candidate(HALF, 1, Settings(half_vae=True))
+    for name, amounts in _LIBRARY.items():
+        for amount in amounts:
+            yield f"{name} {amount}", Candidate(LIBRARY, amount, Settings(), name)
+    guidance = 2 if guided else 1
+    for steps in reversed(fewer[:4]):
+        for every in (2, steps):
+            if 1 < every <= steps:
+                reuse = Reuse(references=every, guidance=guidance)
+                settings = Settings(steps / native, reuse, half_vae=True)
+                name = f"{_steps(steps)}, references every {every}, bfloat16 VAE"
+                yield name, Candidate(TOGETHER, steps, settings)
+
+
+def _steps(count: int) -> str:
+    return f"{count} step" if count == 1 else f"{count} steps"
