@@ -17,7 +17,7 @@ PROCESSES = 2
 def one_of_many(rank: int, processes: int, rendezvous: Path, recipe) -> None:
     import os
 
-    os.environ |= {"LOCAL_RANK": str(rank), "ACCELERATE_USE_CPU": "true"}
+    os.environ["LOCAL_RANK"] = str(rank)
     with gloo_rank(rank, processes, rendezvous):
         run_recipe(recipe)
 

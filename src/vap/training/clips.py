@@ -134,10 +134,14 @@ class PairedClips:
             tuple(sample.target.video for sample in samples),
         )
 
+    def empty_text(self) -> Tensor:
+        """Encoding of the empty caption ``[L, D]``."""
+        return self._encoded.empty_text()
+
     def _read(self, row: ClipRow, caption: str) -> Encodings:
         """Encodings of a clip; its caption is its own or the empty one."""
         encodings = self._encoded.read(row.video)
-        return encodings if caption else {**encodings, TEXT: self._encoded.empty_text()}
+        return encodings if caption else {**encodings, TEXT: self.empty_text()}
 
 
 class PreferredClips:

@@ -12,7 +12,7 @@ from vap.data.synth import Split
 from vap.models.rope import ReferencePositions
 from vap.training.recipe_files import RecipeError, find_recipe, read_tree
 from vap.training.sections import FlowConfig, LoopConfig, OptimizerConfig, Section
-from vap.training.tuning_config import DPOStage, Method, ModelConfig, SFTStage
+from vap.training.tuning_config import DistillStage, DPOStage, Method, ModelConfig, SFTStage
 
 __all__ = [
     "AutoencoderConfig",
@@ -256,6 +256,7 @@ Recipe = (
     | DemoStage
     | SFTStage
     | DPOStage
+    | DistillStage
 )
 _RECIPE: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="stage")])
 

@@ -14,10 +14,10 @@ from torch import nn
 from vap.cost.arithmetic import TransformerSize, generation_cost
 from vap.models.expert import is_expert_name
 from vap.shapes import Compression, PixelShape
-from vap.training.alternatives import strategy_of
+from vap.training.alternatives import Strategy, strategy_of
 from vap.training.alternatives.lora import LoraStrategy
 from vap.training.architectures import weightless
-from vap.training.tuning_config import DPOStage, TuningStage
+from vap.training.tuning_config import DistillStage, DPOStage, TuningStage
 
 _BYTES = {"float32": 4, "bfloat16": 2}
 _HELD_IN = {"no": 4, "bf16": 2}
@@ -93,8 +93,7 @@ def plan_run(recipe: TuningStage) -> RunPlan:
     """
     hardware, run = recipe.hardware, recipe.run
     family, model = weightless(recipe.model.start)
-    is_dpo = isinstance(recipe, DPOStage)
-    strategy = LoraStrategy("all") if is_dpo else strategy_of(recipe.model.method)
+    strategy = _strategy(recipe)
     with torch.device("meta"):
         strategy.prepare(model, recipe.model.model_copy(update={"expert": None}))
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -128,6 +127,15 @@ def plan_run(recipe: TuningStage) -> RunPlan:
     )
 
 
+def _strategy(recipe: TuningStage) -> Strategy:
+    """What trains in a stage."""
+    if isinstance(recipe, DPOStage):
+        return LoraStrategy("all")
+    if isinstance(recipe, DistillStage):
+        return LoraStrategy("backbone")
+    return strategy_of(recipe.model.method)
+
+
 def _stored(model: nn.Module) -> tuple[int, int]:
     """Numbers in a checkpoint, and those of the expert; tensors with two names count once."""
     tensors = {id(t): (n, t) for n, t in reversed(model.state_dict(keep_vars=True).items())}
@@ -157,8 +165,13 @@ def _operations(recipe: TuningStage, size: TransformerSize, trained: int) -> flo
     # A trained weight meets the tokens of its stream once more: 2 operations each.
     weights = 2.0 * trained * _tokens(recipe) * references
     once = forward * (3 if _recomputes(recipe) else 2) + weights
-    # Winner and loser, and both again by the reference model, which learns nothing.
-    return 2 * once + 2 * forward if isinstance(recipe, DPOStage) else once
+    if isinstance(recipe, DPOStage):
+        # Winner and loser, and both again by the reference model, which learns nothing.
+        return 2 * once + 2 * forward
+    if isinstance(recipe, DistillStage):
+        # The teacher, with or without guidance, and the student from where it leads.
+        return once + (3 if recipe.guidance > 1 else 2) * forward
+    return once
 
 
 _COMPRESSION = Compression(4, 8, (1, 2, 2))

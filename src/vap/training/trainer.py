@@ -92,6 +92,8 @@ def train(
     output = Path(str(recipe.model_dump()["output"]))
     output.mkdir(parents=True, exist_ok=True)
     accelerator = Accelerator(
+        # Without being told, Accelerate takes processes on CPUs for as many runs on their own.
+        cpu=not torch.accelerator.is_available(),
         mixed_precision=loop.precision,
         # Nothing reads the last expert block's own output, so some weights get no gradient.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],

@@ -177,3 +177,19 @@ class DPOStage(TuningStage):
 
     stage: Literal["dpo"]
     beta: float = Field(500.0, gt=0)
+
+
+class DistillStage(TuningStage):
+    """Teach a frozen model, by LoRA on its backbone, to sample in a few steps without guidance.
+
+    Attributes:
+        steps: Steps of the sampler that the LoRA is for; Wan's are spaced by ``flow.shift``,
+            which should be that of the scheduler.
+        substeps: Steps of the teacher for one of them.
+        guidance: The teacher's classifier-free guidance; 1 for none.
+    """
+
+    stage: Literal["distill"]
+    steps: int = Field(4, gt=0)
+    substeps: int = Field(12, gt=0)
+    guidance: float = Field(5.0, ge=1)

@@ -53,9 +53,13 @@ def draw_sigmas(count: int, config: FlowConfig, generator: torch.Generator) -> T
 def add_noise(clean: Tensor, sigma: Tensor, noise: Tensor) -> NoisyBatch:
     """Move clean latents ``[B, C, F, H, W]`` along the straight path to the noise."""
     level = sigma.view(-1, 1, 1, 1, 1)
+    return NoisyBatch((1 - level) * clean + level * noise, noise, sigma, timestep_of(sigma))
+
+
+def timestep_of(sigma: Tensor) -> Tensor:
+    """The timestep ⌊1000·σ⌋ that a network is given, ``[B]``."""
     # A float32 product such as 1000 × 0.001 may fall just below the whole number it stands for.
-    timestep = (sigma.double() * _TRAIN_STEPS + 1e-4).floor().long()
-    return NoisyBatch((1 - level) * clean + level * noise, noise, sigma, timestep)
+    return (sigma.double() * _TRAIN_STEPS + 1e-4).floor().long()
 
 
 def flow_loss(prediction: Tensor, clean: Tensor, batch: NoisyBatch, config: FlowConfig) -> Tensor:

@@ -54,6 +54,20 @@ def clean_estimate(velocity: Tensor, batch: DiffusedBatch) -> Tensor:
     return signal * batch.noisy - spread * velocity
 
 
+def ddim_step(noisy: Tensor, velocity: Tensor, alpha_bar: Tensor, to: Tensor) -> Tensor:
+    """x_s = √ᾱ_s·x̂₀ + √(1-ᾱ_s)·ε̂, the deterministic step (Song et al. 2021, eq. 12 with σ = 0).
+
+    Args:
+        noisy: x_t ``[B, F, C, H, W]``.
+        velocity: The network's output.
+        alpha_bar: ᾱ_t ``[B]``.
+        to: ᾱ_s ``[B]``.
+    """
+    (signal, spread), (signal_to, spread_to) = _factors(alpha_bar), _factors(to)
+    clean, noise = signal * noisy - spread * velocity, spread * noisy + signal * velocity
+    return signal_to * clean + spread_to * noise
+
+
 def v_prediction_loss(velocity: Tensor, clean: Tensor, batch: DiffusedBatch) -> Tensor:
     """Mean squared error of the clean estimate over 1-ᾱ_t, a mean per sample ``[B]``.
 

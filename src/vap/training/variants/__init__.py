@@ -49,6 +49,25 @@ class Variant(Protocol):
     ) -> Tensor:
         """Loss of each target ``[B]`` at its noise level, the references clean."""
 
+    def schedule(self, steps: int) -> Tensor:
+        """Noise levels ``[steps + 1]`` of a sampler of so many steps, the last one clean."""
+
+    def noised(self, target: Stream, level: Tensor, generator: torch.Generator) -> Tensor:
+        """Latents of each target at its noise level."""
+
+    def predict(
+        self,
+        model: nn.Module,
+        noisy: Tensor,
+        target: Stream,
+        reference: Stream | None,
+        level: Tensor,
+    ) -> Tensor:
+        """What the network says of noisy latents, in its own terms and float32."""
+
+    def moved(self, noisy: Tensor, prediction: Tensor, level: Tensor, to: Tensor) -> Tensor:
+        """Noisy latents carried to another level by one step of the sampler (first order)."""
+
 
 def variant_of(transformer: Any, folder: Path, flow: FlowConfig) -> Variant:
     """The variant of a transformer.

@@ -12,7 +12,12 @@ from diffusers import CogVideoXDDIMScheduler
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor, nn
 
-from vap.training.objectives.v_prediction import diffuse, draw_timesteps, v_prediction_loss
+from vap.training.objectives.v_prediction import (
+    ddim_step,
+    diffuse,
+    draw_timesteps,
+    v_prediction_loss,
+)
 from vap.training.variants import Stream
 
 # The offset that 1.5 image-to-video checkpoints were trained with.
@@ -91,28 +96,58 @@ class CogVideoXVariant:
         clean = target.latents
         noise = torch.randn(clean.shape, generator=generator, device=clean.device)
         noised = diffuse(clean, level, self._alphas_bar, noise)
+        velocity = self.predict(model, noised.noisy, target, reference, level)
+        return v_prediction_loss(velocity, clean, noised)
+
+    def schedule(self, steps: int) -> Tensor:
+        """Timesteps from the last one down ("trailing"), then -1, which is clean."""
+        count = len(self._alphas_bar)
+        return (torch.linspace(count, 0, steps + 1).round() - 1).long()
+
+    def noised(self, target: Stream, level: Tensor, generator: torch.Generator) -> Tensor:
+        """x_t of each target."""
+        clean = target.latents
+        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+        return diffuse(clean, level, self._alphas_bar, noise).noisy
+
+    def predict(
+        self,
+        model: nn.Module,
+        noisy: Tensor,
+        target: Stream,
+        reference: Stream | None,
+        level: Tensor,
+    ) -> Tensor:
+        """The network's velocity."""
+        timestep = level.clamp_min(0)
         conditions: dict[str, Any] = {}
         if reference is None and self._rotary_tables is not None:
             # Without references the transformer is the stock one, which is given its tables.
-            size = (clean.shape[1], *clean.shape[3:])
-            conditions["image_rotary_emb"] = self._rotary_tables(size, 0, clean.device)[0]
+            size = (noisy.shape[1], *noisy.shape[3:])
+            conditions["image_rotary_emb"] = self._rotary_tables(size, 0, noisy.device)[0]
         if reference is not None:
             conditions = {
                 "reference_hidden_states": torch.cat(
                     [reference.latents, reference.condition], dim=3
                 ),
                 "reference_encoder_hidden_states": reference.text,
-                "reference_timestep": level,
+                "reference_timestep": timestep,
             }
-        velocity = model(
-            torch.cat([noised.noisy, target.condition], dim=2),
+        velocity: Tensor = model(
+            torch.cat([noisy, target.condition], dim=2),
             target.text,
-            level,
-            ofs=clean.new_full((1,), _OFS) if self._has_offset else None,
+            timestep,
+            ofs=noisy.new_full((1,), _OFS) if self._has_offset else None,
             **conditions,
             return_dict=False,
         )[0]
-        return v_prediction_loss(velocity.float(), clean, noised)
+        return velocity.float()
+
+    def moved(self, noisy: Tensor, prediction: Tensor, level: Tensor, to: Tensor) -> Tensor:
+        """The deterministic DDIM step."""
+        # One more entry at the end, so that -1 is clean.
+        alphas_bar = torch.cat([self._alphas_bar, self._alphas_bar.new_ones(1)])
+        return ddim_step(noisy, prediction, *(alphas_bar.to(noisy)[each] for each in (level, to)))
 
 
 def _sample(moments: Tensor, generator: torch.Generator) -> Tensor:

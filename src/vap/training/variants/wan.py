@@ -12,9 +12,12 @@ from vap.training.objectives.flow_matching import (
     add_noise,
     draw_sigmas,
     flow_loss,
+    timestep_of,
 )
 from vap.training.sections import FlowConfig
 from vap.training.variants import Stream
+
+_TRAIN_STEPS = 1000
 
 
 class WanVariant:
@@ -48,6 +51,32 @@ class WanVariant:
         clean = target.latents
         noise = torch.randn(clean.shape, generator=generator, device=clean.device)
         noised = add_noise(clean, level, noise)
+        prediction = self.predict(model, noised.noisy, target, reference, level)
+        return flow_loss(prediction, clean, noised, self._flow)
+
+    def schedule(self, steps: int) -> Tensor:
+        """Sigmas as diffusers' flow samplers space them, then 0."""
+        sigma = torch.linspace(1, 1 / _TRAIN_STEPS, steps + 1)
+        sigma = self._flow.shift * sigma / (1 + (self._flow.shift - 1) * sigma)
+        sigma[-1] = 0
+        return sigma
+
+    def noised(self, target: Stream, level: Tensor, generator: torch.Generator) -> Tensor:
+        """x_σ of each target."""
+        clean = target.latents
+        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+        return add_noise(clean, level, noise).noisy
+
+    def predict(
+        self,
+        model: nn.Module,
+        noisy: Tensor,
+        target: Stream,
+        reference: Stream | None,
+        level: Tensor,
+    ) -> Tensor:
+        """The network's velocity, or clean latents."""
+        timestep = timestep_of(level)
         references = {}
         if reference is not None:
             references = {
@@ -56,14 +85,21 @@ class WanVariant:
                 ),
                 "reference_encoder_hidden_states": reference.text,
                 "reference_encoder_hidden_states_image": reference.image,
-                "reference_timestep": torch.full_like(noised.timestep, REFERENCE_TIMESTEP),
+                "reference_timestep": torch.full_like(timestep, REFERENCE_TIMESTEP),
             }
-        prediction = model(
-            torch.cat([noised.noisy, target.condition], dim=1),
-            noised.timestep,
+        prediction: Tensor = model(
+            torch.cat([noisy, target.condition], dim=1),
+            timestep,
             target.text,
             target.image,
             **references,
             return_dict=False,
         )[0]
-        return flow_loss(prediction.float(), clean, noised, self._flow)
+        return prediction.float()
+
+    def moved(self, noisy: Tensor, prediction: Tensor, level: Tensor, to: Tensor) -> Tensor:
+        """Along the velocity, straight."""
+        sigma, end = (each.view(-1, 1, 1, 1, 1) for each in (level, to))
+        if self._flow.prediction == "sample":
+            prediction = (noisy - prediction) / sigma.clamp_min(1 / _TRAIN_STEPS)
+        return noisy + (end - sigma) * prediction

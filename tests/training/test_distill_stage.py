@@ -1,0 +1,123 @@
+import json
+from itertools import pairwise
+
+import pytest
+import torch
+from diffusers import CogVideoXDDIMScheduler, UniPCMultistepScheduler
+from safetensors.torch import load_file
+
+from tests.training.tuning_tiny import GOLDEN, VARIANTS, recipe_of
+from vap.hub import load_pipeline
+from vap.training.objectives.consistency import PhasePoints
+from vap.training.sections import FlowConfig
+from vap.training.stages import run_recipe
+from vap.training.stages.distill import DistillTask
+from vap.training.variants.cogvideox import CogVideoXVariant
+from vap.training.variants.wan import WanVariant
+
+
+def distill(datasets, output, variant, **changes):
+    changes = {"loop": {"steps": 30, "batch_size": 4}, "steps": 2, "substeps": 4, **changes}
+    return recipe_of(
+        datasets[variant], output, variant, stage="distill", model={"lora_rank": 4}, **changes
+    )
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_student_comes_closer_to_its_teacher(variant, datasets, tmp_path) -> None:
+    task = DistillTask(distill(datasets, tmp_path, variant))
+    trained = [p for p in task.model.parameters() if p.requires_grad]
+    optimizer, batch, losses = torch.optim.Adam(trained, 2e-3), task.batch(0), []
+    for _ in range(12):
+        # The same points and noise each time, and a teacher that stays.
+        loss = task.loss(task.model, batch, torch.Generator().manual_seed(0))["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_what_is_written_is_a_lora_of_the_backbone_that_a_pipeline_loads(
+    datasets, tmp_path
+) -> None:
+    run_recipe(distill(datasets, tmp_path, "wan", loop={"steps": 2, "batch_size": 1}))
+    saved = load_file(tmp_path / "pytorch_lora_weights.safetensors")
+    assert saved
+    assert not any("_mot_ref" in name for name in saved)
+    pipeline = load_pipeline(str(GOLDEN / "wan"), device="cpu")
+    pipeline.load_lora_weights(str(tmp_path / "pytorch_lora_weights.safetensors"))
+    assert pipeline.get_active_adapters()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_fresh_student_is_right_where_its_teacher_takes_one_step_a_phase(
+    variant, datasets, tmp_path
+) -> None:
+    task = DistillTask(distill(datasets, tmp_path, variant, substeps=1, guidance=1.0))
+    loss = task.loss(task.model, task.batch(0), torch.Generator().manual_seed(0))["loss"]
+    assert loss.item() == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_guidance_is_between_the_caption_and_the_empty_one(variant, datasets, tmp_path) -> None:
+    task = DistillTask(distill(datasets, tmp_path, variant, substeps=1, guidance=4.0))
+    batch, generator = task.batch(0), torch.Generator().manual_seed(0)
+    target, reference = (
+        task.variant.stream(each, generator) for each in (batch.target, batch.reference)
+    )
+    empty = task.uncaptioned(target).text
+    assert empty.shape == target.text.shape
+    assert (empty == empty[0]).all()
+    ends = task.schedule[[0, 1]].unsqueeze(1).expand(2, len(batch.names))
+    points = PhasePoints(ends[0], ends[1], ends[1])
+    noisy = task.variant.noised(target, points.start, generator)
+    with torch.no_grad():
+        said, unsaid = (
+            task.variant.predict(task.transformer, noisy, *streams, points.start)
+            for streams in (
+                (target, reference),
+                (task.uncaptioned(target), task.uncaptioned(reference)),
+            )
+        )
+        goal = task.goal(noisy, target, reference, points)
+    expected = task.variant.moved(noisy, 4 * said - 3 * unsaid, points.start, points.end)
+    torch.testing.assert_close(goal, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_wan_levels_are_those_of_the_sampler(shift) -> None:
+    sampler = UniPCMultistepScheduler(
+        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift
+    )
+    sampler.set_timesteps(4)
+    ours = WanVariant(FlowConfig(shift=shift)).schedule(4)
+    torch.testing.assert_close(ours, sampler.sigmas, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("prediction", ["velocity", "sample"])
+def test_a_wan_step_to_clean_gives_the_clean_estimate(prediction) -> None:
+    clean, noise = torch.randn(2, 2, 16, 2, 4, 6)
+    level = torch.tensor([0.9, 0.3])
+    sigma = level.view(-1, 1, 1, 1, 1)
+    noisy = (1 - sigma) * clean + sigma * noise
+    said = noise - clean if prediction == "velocity" else clean
+    variant = WanVariant(FlowConfig(prediction=prediction))
+    torch.testing.assert_close(
+        variant.moved(noisy, said, level, torch.zeros(2)), clean, atol=1e-5, rtol=1e-5
+    )
+
+
+def test_cogvideox_levels_and_steps_are_those_of_its_ddim_sampler() -> None:
+    config = json.loads((GOLDEN / "cogvideox/scheduler/scheduler_config.json").read_text())
+    config |= {"timestep_spacing": "trailing"}
+    sampler = CogVideoXDDIMScheduler.from_config(config)
+    sampler.set_timesteps(4)
+    variant = CogVideoXVariant(sampler.alphas_cumprod, 1.0)
+    schedule = variant.schedule(4)
+    assert schedule[:-1].tolist() == sampler.timesteps.tolist()
+    noisy, velocity = torch.randn(2, 1, 2, 3, 4, 6)
+    for start, end in pairwise(schedule):
+        expected = sampler.step(velocity, start, noisy, return_dict=False)[0]
+        ours = variant.moved(noisy, velocity, start.view(1), end.view(1))
+        torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
