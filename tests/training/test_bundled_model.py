@@ -20,7 +20,7 @@ from vap.training.config import DemoStage, load_recipe
 from vap.training.stages.vae import to_video
 
 FOLDER = BUNDLED_FOLDER / "vap-mini"
-RECIPE = Path(config.__file__).parent / "configs" / "vap-mini-7-demo.yaml"
+RECIPE = Path(config.__file__).parent / "configs" / "vap-mini-6-demo.yaml"
 LARGEST = 13e6
 
 

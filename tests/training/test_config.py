@@ -7,13 +7,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vap.data.synth import conditions_of
 from vap.training import config
 from vap.training.config import (
     BackboneStage,
-    ExpertStage,
+    ExportStage,
     Recipe,
     RecipeError,
-    VAEStage,
     load_recipe,
     parse_recipe,
 )
@@ -118,15 +118,27 @@ def test_packaged_recipes_are_valid(path):
 
 
 def test_packaged_stages_feed_each_other():
-    recipes = {path.stem: load_recipe(path) for path in CONFIGS.glob("*.yaml")}
+    recipes = [load_recipe(path) for path in CONFIGS.glob("vap-mini-*.yaml")]
+    made = {recipe.output: recipe for recipe in recipes}
 
-    expert = recipes["vap-mini-4-expert"]
-    assert isinstance(expert, ExpertStage)
-    assert expert.backbone == recipes["vap-mini-3b-backbone"].output
-    assert expert.latents == (recipes["vap-mini-2-latents"].output,)
-    start = recipes["vap-mini-1b-vae"]
-    assert isinstance(start, VAEStage)
-    assert start.start == recipes["vap-mini-1a-vae"].output / "vae"
+    assert len(made) == len(recipes)
+    for recipe in recipes:
+        needed = [getattr(recipe, name, None) for name in ("start", "vae", "backbone", "expert")]
+        needed += getattr(recipe, "latents", ())
+        for path in filter(None, needed):
+            stage = made[path.parent if path.name == "vae" else path]
+            assert stage.output < recipe.output or isinstance(recipe, ExportStage)
+
+
+def test_nothing_of_the_unknown_conditions_is_trained_on():
+    for path in CONFIGS.glob("vap-mini-*.yaml"):
+        render = getattr(load_recipe(path), "render", None)
+        if render is None:
+            continue
+        allowed = set(conditions_of("seen") if "demo" in path.stem else conditions_of("backbone"))
+        assert set(render.conditions) <= allowed
+        if not render.conditions:
+            assert set(conditions_of(render.split)) <= allowed
 
 
 def test_every_stage_can_be_named_in_yaml():

@@ -62,7 +62,9 @@ def _show_plan(recipe: Recipe, *, as_json: bool) -> None:
     from vap.training.tuning_config import TuningStage
 
     if not isinstance(recipe, TuningStage):
-        message = f"--dry-run plans the stages sft and dpo; this recipe's is {recipe.stage}."
+        message = (
+            f"--dry-run plans the stages sft, dpo and distill; this recipe's is {recipe.stage}."
+        )
         raise ValueError(message)
     plan = plan_run(recipe)
     if as_json:
