@@ -276,6 +276,28 @@ def test_a_stopped_run_continues_bit_for_bit(trained, tmp_path):
     assert all(torch.equal(a[key], b[key]) for key in a)
 
 
+def test_a_backbone_continues_from_a_finished_pipeline_in_full_precision(trained, tmp_path):
+    recipe = backbone_recipe(trained, output=str(tmp_path), start=str(trained / "tiny"))
+    task = BackboneTask(parse_recipe(recipe))
+    before = load_file(trained / "backbone/transformer/diffusion_pytorch_model.safetensors")
+
+    assert all(value.dtype == torch.float32 for value in task.model.parameters())
+    assert not any(is_expert_name(name) for name, _ in task.model.named_parameters())
+    for name, value in task.transformer.state_dict().items():
+        torch.testing.assert_close(value, before[name], atol=1e-3, rtol=1e-3)
+
+
+def test_latents_in_bfloat16_are_nearly_those_in_float32(trained, tmp_path):
+    recipe = recipes(trained)[1] | {"output": str(tmp_path), "precision": "bf16"}
+    run_recipe(parse_recipe(recipe))
+    exact, rounded = (
+        read_shards(folder).latents.float() for folder in (trained / "latents", tmp_path)
+    )
+
+    error = (rounded - exact).std() / exact.std()
+    assert 0 < error < 0.02
+
+
 def test_a_continued_backbone_keeps_its_tokens(trained, tmp_path, monkeypatch):
     recipe = parse_recipe(backbone_recipe(trained, output=str(tmp_path / "backbone")))
     first = BackboneTask(recipe).tokenizer("a cat").input_ids

@@ -60,7 +60,9 @@ class ExpertTask:
         if recipe.start:
             output_of("expert", recipe.start)
         self.tokenizer = T5Tokenizer.from_pretrained(backbone / "tokenizer")
-        self.text_encoder = UMT5EncoderModel.from_pretrained(backbone / "text_encoder")
+        self.text_encoder = UMT5EncoderModel.from_pretrained(
+            backbone / "text_encoder", dtype=torch.float32
+        )
         self.text_encoder.requires_grad_(False).eval()
         self.strategy = strategy_of(recipe.method)
         torch.manual_seed(recipe.loop.seed)
