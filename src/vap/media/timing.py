@@ -78,18 +78,21 @@ class Timeline:
     def constant_rate(self) -> Fraction | None:
         """The rate that explains every time stamp, or None if the timing is variable.
 
+        Rates above ``MAX_FPS`` are none: such stamps are damaged, or count something else.
+
         Containers round times to ticks (1 ms in WebM, 10 ms in GIF), so the frames at a constant
         rate may each be less than a tick off, and the average rate may be near the true one only.
         """
         count = len(self.starts)
         if count < 2 or self.seconds <= 0:  # noqa: PLR2004  (a rate needs two frames)
-            return self.nominal
+            return self.nominal if self.nominal and self.nominal <= MAX_FPS else None
         average = count / self.seconds
         common = _common_rates(average)[:2]
         # A stated rate is exact in MP4 and WebM, but a mere average of rounded delays in GIF.
         stated = [self.nominal] if self.nominal in common else []
         candidates = [*stated, *common, self.nominal, average]
-        return next((rate for rate in candidates if rate and self._explains(rate)), None)
+        usable = (rate for rate in candidates if rate and rate <= MAX_FPS)
+        return next((rate for rate in usable if self._explains(rate)), None)
 
     @property
     def rate(self) -> Fraction:
