@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from vap.training.objectives.consistency import consistency_loss, draw_points, guided
+from vap.pipelines.denoise import Guidance
+from vap.training.objectives.consistency import consistency_loss, draw_points
 
 SCHEDULE = torch.linspace(1, 0, 13)  # three phases of four
 
@@ -25,8 +26,9 @@ def test_whole_timesteps_stay_whole() -> None:
 
 def test_guidance_of_one_is_the_conditional_prediction() -> None:
     told, untold = torch.randn(2, 3), torch.randn(2, 3)
-    torch.testing.assert_close(guided(told, untold, 1.0), told)
-    torch.testing.assert_close(guided(told, untold, 3.0), 3 * told - 2 * untold)
+    torch.testing.assert_close(Guidance(1.0).combine(told, untold, torch.tensor(0)), told)
+    threefold = Guidance(3.0).combine(told, untold, torch.tensor(0))
+    torch.testing.assert_close(threefold, 3 * told - 2 * untold)
 
 
 def test_the_distance_is_zero_only_where_both_lead_to_one_place() -> None:

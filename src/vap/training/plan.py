@@ -14,8 +14,7 @@ from torch import nn
 from vap.cost.arithmetic import TransformerSize, generation_cost
 from vap.models.expert import is_expert_name
 from vap.shapes import Compression, PixelShape
-from vap.training.alternatives import Strategy, strategy_of
-from vap.training.alternatives.lora import LoraStrategy
+from vap.training.alternatives import strategy_for
 from vap.training.architectures import weightless
 from vap.training.tuning_config import DistillStage, DPOStage, TuningStage
 
@@ -93,7 +92,7 @@ def plan_run(recipe: TuningStage) -> RunPlan:
     """
     hardware, run = recipe.hardware, recipe.run
     family, model = weightless(recipe.model.start)
-    strategy = _strategy(recipe)
+    strategy = strategy_for(recipe)
     with torch.device("meta"):
         strategy.prepare(model, recipe.model.model_copy(update={"expert": None}))
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -125,15 +124,6 @@ def plan_run(recipe: TuningStage) -> RunPlan:
         * run.accumulate
         / (hardware.tflops * 1e12 * hardware.efficiency * run.context),
     )
-
-
-def _strategy(recipe: TuningStage) -> Strategy:
-    """What trains in a stage."""
-    if isinstance(recipe, DPOStage):
-        return LoraStrategy("all")
-    if isinstance(recipe, DistillStage):
-        return LoraStrategy("backbone")
-    return strategy_of(recipe.model.method)
 
 
 def _stored(model: nn.Module) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""From a tuning recipe to a model that is ready to train."""
+"""From a tuning recipe to a model that is ready to train, and what all tuning tasks share."""
 
 from __future__ import annotations
 
@@ -6,12 +6,44 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from vap.hub import load_transformer, resolve_folder
-from vap.training.alternatives import Strategy
+from vap.training.alternatives import Strategy, strategy_for
 from vap.training.tuning_config import TuningStage
+from vap.training.validation import Validation
+from vap.training.variants import variant_of
 
 _FROZEN_IN = {"no": torch.float32, "bf16": torch.bfloat16}
+
+
+class TuningTask:
+    """A transformer that a recipe's stage prepares, validates and saves.
+
+    Attributes:
+        model: The transformer; what its strategy trains requires gradients.
+        validate_every: Steps between validations; 0 for none.
+    """
+
+    model: nn.Module
+
+    def __init__(self, recipe: TuningStage) -> None:
+        self.strategy = strategy_for(recipe)
+        self.model = self.transformer = build_model(recipe, self.strategy)
+        self.variant = variant_of(self.transformer, resolve_folder(recipe.model.start), recipe.flow)
+        self.validate_every = recipe.validation.every
+        self.validation = Validation.of(
+            recipe, self.transformer, reads_references=self.strategy.reads_references
+        )
+
+    def validate(self, step: int, output: Path) -> dict[str, float]:
+        """Generate some rows of a split that is not trained on."""
+        assert self.validation is not None
+        return self.validation(step, output)
+
+    def save(self, output: Path) -> None:
+        """Write what was trained."""
+        self.strategy.save(self.transformer, output)
 
 
 def build_model(recipe: TuningStage, strategy: Strategy) -> Any:
@@ -31,8 +63,3 @@ def build_model(recipe: TuningStage, strategy: Strategy) -> Any:
     if recipe.model.gradient_checkpointing:
         model.enable_gradient_checkpointing()
     return model
-
-
-def model_folder(recipe: TuningStage) -> Path:
-    """Pipeline folder that a recipe starts from."""
-    return resolve_folder(recipe.model.start)

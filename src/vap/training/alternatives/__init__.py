@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-from vap.training.tuning_config import Method, ModelConfig
+from vap.training.tuning_config import DistillStage, DPOStage, Method, ModelConfig, TuningStage
 
 
 class Strategy(Protocol):
@@ -26,6 +26,17 @@ class Strategy(Protocol):
 
     def save(self, model: Any, output: Path) -> None:
         """Write what was trained; called on every process, as sharded weights need."""
+
+
+def strategy_for(recipe: TuningStage) -> Strategy:
+    """What trains in a stage: the recipe's method, or the LoRA that is the stage's own."""
+    from vap.training.alternatives.lora import LoraStrategy
+
+    if isinstance(recipe, DPOStage):
+        return LoraStrategy("all")
+    if isinstance(recipe, DistillStage):
+        return LoraStrategy("backbone")
+    return strategy_of(recipe.model.method)
 
 
 def strategy_of(method: Method) -> Strategy:

@@ -44,11 +44,6 @@ def draw_points(
     return PhasePoints(levels[place], levels[place + 1], levels[end])
 
 
-def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
-    """Classifier-free guidance of predictions."""
-    return unconditional + scale * (conditional - unconditional)
-
-
 def consistency_loss(student: Tensor, goal: Tensor) -> Tensor:
     """Pseudo-Huber distance of where two steps lead, a mean per sample ``[B]``."""
     square = (student.float() - goal.float()).square()

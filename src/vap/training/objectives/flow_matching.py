@@ -38,8 +38,32 @@ class NoisyBatch:
 
 def training_sigmas(shift: float = 1.0) -> Tensor:
     """The 1000 sigmas of the training schedule, from 1 down to 1/1000 (before the shift)."""
-    sigma = torch.linspace(1, 1 / _TRAIN_STEPS, _TRAIN_STEPS)
-    return shift * sigma / (1 + (shift - 1) * sigma)
+    return _shifted(torch.linspace(1, 1 / _TRAIN_STEPS, _TRAIN_STEPS), shift)
+
+
+def sampling_sigmas(steps: int, shift: float = 1.0) -> Tensor:
+    """Sigmas ``[steps + 1]`` as diffusers' flow samplers space them, the last one 0."""
+    sigma = _shifted(torch.linspace(1, 1 / _TRAIN_STEPS, steps + 1), shift)
+    sigma[-1] = 0
+    return sigma
+
+
+def flow_step(
+    noisy: Tensor, prediction: Tensor, sigma: Tensor, to: Tensor, config: FlowConfig
+) -> Tensor:
+    """x_σ carried straight along the velocity to another level.
+
+    Args:
+        noisy: x_σ ``[B, C, F, H, W]``.
+        prediction: The network's output.
+        sigma: ``[B]``.
+        to: ``[B]``.
+        config: Which of velocity and sample the network predicts.
+    """
+    start, end = (each.view(-1, 1, 1, 1, 1) for each in (sigma, to))
+    if config.prediction == "sample":
+        prediction = (noisy - prediction) / start.clamp_min(1 / _TRAIN_STEPS)
+    return noisy + (end - start) * prediction
 
 
 def draw_sigmas(count: int, config: FlowConfig, generator: torch.Generator) -> Tensor:
@@ -96,3 +120,7 @@ def with_condition(latents: Tensor, condition: Tensor) -> Tensor:
     mask = latents.new_zeros(batch, _MASK_CHANNELS, frames, height, width)
     mask[:, :, 0] = 1
     return torch.cat([latents, mask, condition], dim=1)
+
+
+def _shifted(sigma: Tensor, shift: float) -> Tensor:
+    return shift * sigma / (1 + (shift - 1) * sigma)

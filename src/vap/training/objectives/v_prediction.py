@@ -50,8 +50,7 @@ def diffuse(clean: Tensor, timestep: Tensor, alphas_bar: Tensor, noise: Tensor) 
 
 def clean_estimate(velocity: Tensor, batch: DiffusedBatch) -> Tensor:
     """x̂₀ = √ᾱ_t·x_t - √(1-ᾱ_t)·v, of the shape of ``velocity``."""
-    signal, spread = _factors(batch.alpha_bar)
-    return signal * batch.noisy - spread * velocity
+    return _estimates(batch.noisy, velocity, batch.alpha_bar)[0]
 
 
 def ddim_step(noisy: Tensor, velocity: Tensor, alpha_bar: Tensor, to: Tensor) -> Tensor:
@@ -63,9 +62,9 @@ def ddim_step(noisy: Tensor, velocity: Tensor, alpha_bar: Tensor, to: Tensor) ->
         alpha_bar: ᾱ_t ``[B]``.
         to: ᾱ_s ``[B]``.
     """
-    (signal, spread), (signal_to, spread_to) = _factors(alpha_bar), _factors(to)
-    clean, noise = signal * noisy - spread * velocity, spread * noisy + signal * velocity
-    return signal_to * clean + spread_to * noise
+    clean, noise = _estimates(noisy, velocity, alpha_bar)
+    signal, spread = _factors(to)
+    return signal * clean + spread * noise
 
 
 def v_prediction_loss(velocity: Tensor, clean: Tensor, batch: DiffusedBatch) -> Tensor:
@@ -78,6 +77,12 @@ def v_prediction_loss(velocity: Tensor, clean: Tensor, batch: DiffusedBatch) -> 
     """
     error = (clean_estimate(velocity, batch) - clean).square().mean(dim=(1, 2, 3, 4))
     return error / (1 - batch.alpha_bar)
+
+
+def _estimates(noisy: Tensor, velocity: Tensor, alpha_bar: Tensor) -> tuple[Tensor, Tensor]:
+    """x̂₀ and ε̂ of a velocity."""
+    signal, spread = _factors(alpha_bar)
+    return signal * noisy - spread * velocity, spread * noisy + signal * velocity
 
 
 def _factors(alpha_bar: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,19 +8,18 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vap.training.alternatives.lora import LoraStrategy, without_updates
+from vap.pipelines.denoise import Guidance
+from vap.training.alternatives.lora import without_updates
 from vap.training.clips import PairBatch, PairedClips
 from vap.training.objectives.consistency import (
     PhasePoints,
     consistency_loss,
     draw_points,
-    guided,
 )
 from vap.training.trainer import train
-from vap.training.tuning import build_model, model_folder
+from vap.training.tuning import TuningTask
 from vap.training.tuning_config import DistillStage
-from vap.training.validation import Validation
-from vap.training.variants import Stream, variant_of
+from vap.training.variants import Stream
 
 
 def run(recipe: DistillStage) -> Path:
@@ -28,25 +27,16 @@ def run(recipe: DistillStage) -> Path:
     return train(DistillTask(recipe), recipe, recipe.loop, recipe.optimizer, recipe.run)
 
 
-class DistillTask:
-    """Phased consistency; the model without its updates is the teacher.
-
-    Attributes:
-        model: The transformer; its LoRA requires gradients.
-        validate_every: Steps between validations; 0 for none.
-    """
-
-    model: nn.Module
+class DistillTask(TuningTask):
+    """Phased consistency; the model without its updates is the teacher."""
 
     def __init__(self, recipe: DistillStage) -> None:
-        self.recipe = recipe
-        self.strategy = LoraStrategy("backbone")
+        # First: data that is not there is missed before a model is loaded.
         self.clips = PairedClips(recipe.data, recipe.loop.batch_size, recipe.loop.seed)
-        self.model = self.transformer = build_model(recipe, self.strategy)
-        self.variant = variant_of(self.transformer, model_folder(recipe), recipe.flow)
+        super().__init__(recipe)
+        self.substeps = recipe.substeps
+        self.guidance = Guidance(recipe.guidance)
         self.schedule = self.variant.schedule(recipe.steps * recipe.substeps)
-        self.validate_every = recipe.validation.every
-        self.validation = Validation.of(recipe, self.transformer, reads_references=True)
 
     def batch(self, step: int) -> PairBatch:
         """Targets and references of a batch."""
@@ -58,7 +48,7 @@ class DistillTask:
         """Distance between the student's steps from two neighbouring points to the phase's end."""
         target = self.variant.stream(batch.target, generator)
         reference = self.variant.stream(batch.reference, generator)
-        points = draw_points(self.schedule, self.recipe.substeps, len(batch.names), generator)
+        points = draw_points(self.schedule, self.substeps, len(batch.names), generator)
         noisy = self.variant.noised(target, points.start, generator)
         said = self.variant.predict(model, noisy, target, reference, points.start)
         student = self.variant.moved(noisy, said, points.start, points.end)
@@ -70,7 +60,7 @@ class DistillTask:
         """Where the student steps to after one step of the teacher."""
         with without_updates(self.transformer):
             said = self.variant.predict(self.transformer, noisy, target, reference, points.start)
-            if self.recipe.guidance > 1:
+            if self.guidance.enabled:
                 unsaid = self.variant.predict(
                     self.transformer,
                     noisy,
@@ -78,7 +68,7 @@ class DistillTask:
                     self.uncaptioned(reference),
                     points.start,
                 )
-                said = guided(said, unsaid, self.recipe.guidance)
+                said = self.guidance.combine(said, unsaid, points.start)
         near = self.variant.moved(noisy, said, points.start, points.neighbour)
         said = self.variant.predict(self.transformer, near, target, reference, points.neighbour)
         return self.variant.moved(near, said, points.neighbour, points.end)
@@ -87,12 +77,3 @@ class DistillTask:
         """A stream under the empty caption, as guidance replaces both at inference."""
         empty = self.clips.empty_text().to(stream.text)
         return replace(stream, text=empty.expand_as(stream.text))
-
-    def validate(self, step: int, output: Path) -> dict[str, float]:
-        """Generate some rows of a split that is not trained on."""
-        assert self.validation is not None
-        return self.validation(step, output)
-
-    def save(self, output: Path) -> None:
-        """Write the LoRA."""
-        self.strategy.save(self.transformer, output)

@@ -7,14 +7,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vap.training.alternatives.lora import LoraStrategy, without_updates
+from vap.training.alternatives.lora import without_updates
 from vap.training.clips import PreferenceBatch, PreferredClips
 from vap.training.objectives.dpo import DenoisingLosses, preference_loss, win_margin
 from vap.training.trainer import train
-from vap.training.tuning import build_model, model_folder
+from vap.training.tuning import TuningTask
 from vap.training.tuning_config import DPOStage
-from vap.training.validation import Validation
-from vap.training.variants import Stream, variant_of
+from vap.training.variants import Stream
 
 
 def run(recipe: DPOStage) -> Path:
@@ -22,24 +21,14 @@ def run(recipe: DPOStage) -> Path:
     return train(DPOTask(recipe), recipe, recipe.loop, recipe.optimizer, recipe.run)
 
 
-class DPOTask:
-    """Preference loss; the model without its updates is the reference model.
-
-    Attributes:
-        model: The transformer; its LoRA requires gradients.
-        validate_every: Steps between validations; 0 for none.
-    """
-
-    model: nn.Module
+class DPOTask(TuningTask):
+    """Preference loss; the model without its updates is the reference model."""
 
     def __init__(self, recipe: DPOStage) -> None:
-        self.beta = recipe.beta
-        self.strategy = LoraStrategy("all")
+        # First: data that is not there is missed before a model is loaded.
         self.clips = PreferredClips(recipe.data, recipe.loop.batch_size, recipe.loop.seed)
-        self.model = self.transformer = build_model(recipe, self.strategy)
-        self.variant = variant_of(self.transformer, model_folder(recipe), recipe.flow)
-        self.validate_every = recipe.validation.every
-        self.validation = Validation.of(recipe, self.transformer, reads_references=True)
+        super().__init__(recipe)
+        self.beta = recipe.beta
 
     def batch(self, step: int) -> PreferenceBatch:
         """Winners, losers and references of a batch."""
@@ -64,15 +53,6 @@ class DPOTask:
         margin = win_margin(DenoisingLosses(*adapted.chunk(2)), DenoisingLosses(*original.chunk(2)))
         loss = preference_loss(margin, batch.weight.to(margin), self.beta)
         return {"loss": loss.mean(), "margin": margin.mean()}
-
-    def validate(self, step: int, output: Path) -> dict[str, float]:
-        """Generate some rows of a split that is not trained on."""
-        assert self.validation is not None
-        return self.validation(step, output)
-
-    def save(self, output: Path) -> None:
-        """Write the LoRA."""
-        self.strategy.save(self.transformer, output)
 
 
 def _joined(first: Stream, second: Stream) -> Stream:

@@ -12,12 +12,12 @@ from vap.training.objectives.flow_matching import (
     add_noise,
     draw_sigmas,
     flow_loss,
+    flow_step,
+    sampling_sigmas,
     timestep_of,
 )
 from vap.training.sections import FlowConfig
 from vap.training.variants import Stream
-
-_TRAIN_STEPS = 1000
 
 
 class WanVariant:
@@ -55,11 +55,8 @@ class WanVariant:
         return flow_loss(prediction, clean, noised, self._flow)
 
     def schedule(self, steps: int) -> Tensor:
-        """Sigmas as diffusers' flow samplers space them, then 0."""
-        sigma = torch.linspace(1, 1 / _TRAIN_STEPS, steps + 1)
-        sigma = self._flow.shift * sigma / (1 + (self._flow.shift - 1) * sigma)
-        sigma[-1] = 0
-        return sigma
+        """Sigmas of the sampler, then 0."""
+        return sampling_sigmas(steps, self._flow.shift)
 
     def noised(self, target: Stream, level: Tensor, generator: torch.Generator) -> Tensor:
         """x_σ of each target."""
@@ -99,7 +96,4 @@ class WanVariant:
 
     def moved(self, noisy: Tensor, prediction: Tensor, level: Tensor, to: Tensor) -> Tensor:
         """Along the velocity, straight."""
-        sigma, end = (each.view(-1, 1, 1, 1, 1) for each in (level, to))
-        if self._flow.prediction == "sample":
-            prediction = (noisy - prediction) / sigma.clamp_min(1 / _TRAIN_STEPS)
-        return noisy + (end - sigma) * prediction
+        return flow_step(noisy, prediction, level, to, self._flow)
