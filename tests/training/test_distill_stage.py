@@ -85,6 +85,27 @@ def test_guidance_is_between_the_caption_and_the_empty_one(variant, datasets, tm
     torch.testing.assert_close(goal, expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_guidance_by_the_reference_is_away_from_the_backbone(variant, datasets, tmp_path) -> None:
+    changes = {"substeps": 1, "guidance": 1.0, "reference_guidance": 3.0}
+    task = DistillTask(distill(datasets, tmp_path, variant, **changes))
+    batch, generator = task.batch(0), torch.Generator().manual_seed(0)
+    target, reference = (
+        task.variant.stream(each, generator) for each in (batch.target, batch.reference)
+    )
+    ends = task.schedule[[0, 1]].unsqueeze(1).expand(2, len(batch.names))
+    points = PhasePoints(ends[0], ends[1], ends[1])
+    noisy = task.variant.noised(target, points.start, generator)
+    with torch.no_grad():
+        said, unseen = (
+            task.variant.predict(task.transformer, noisy, target, given, points.start)
+            for given in (reference, None)
+        )
+        goal = task.goal(noisy, target, reference, points)
+    expected = task.variant.moved(noisy, 3 * said - 2 * unseen, points.start, points.end)
+    torch.testing.assert_close(goal, expected, atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("shift", [1.0, 3.0])
 def test_wan_levels_are_those_of_the_sampler(shift) -> None:
     sampler = UniPCMultistepScheduler(

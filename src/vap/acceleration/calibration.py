@@ -25,7 +25,7 @@ class Kind(BaseModel):
         scheduler: Class of the scheduler.
         prediction_type: What the transformer predicts, as in the scheduler's configuration.
         steps: The model's own number of denoising steps.
-        guided: Whether it is run with guidance by default.
+        guided: Whether it is run with guidance by default, by the text or by the reference.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,7 +45,7 @@ class Kind(BaseModel):
             scheduler=type(pipeline.scheduler).__name__,
             prediction_type=str(pipeline.scheduler.config.prediction_type),
             steps=native.num_inference_steps,
-            guided=native.guidance_scale > 1.0,
+            guided=native.guided,
         )
 
 

@@ -53,6 +53,9 @@ def mini(
     guidance: Annotated[
         float | None, typer.Option(metavar="SCALE", help="1: off. Default: the model's.")
     ] = None,
+    reference_guidance: Annotated[
+        float | None, typer.Option(metavar="SCALE", help="Likewise, by the reference.")
+    ] = None,
     workers: Annotated[
         int, typer.Option(metavar="N", help="Processes that share the work.", min=1)
     ] = 1,
@@ -77,7 +80,7 @@ def mini(
             cases=cases,
             conditions=tuple(condition or ()),
             seed=seed,
-            generation=Generation(steps, guidance),
+            generation=Generation(steps, guidance, reference_guidance),
         )
         with progress_bar(shown=messages.is_terminal) as bar:
             task = bar.add_task("videos", total=None)

@@ -33,6 +33,7 @@ _OPTIONS = {
     "num_frames": "frames",
     "num_inference_steps": "steps",
     "guidance_scale": "guidance",
+    "reference_guidance_scale": "reference-guidance",
     "use_dynamic_cfg": "dynamic-guidance",
     "frame_selection": "selection",
 }
@@ -59,6 +60,7 @@ def generate(
     fps: options.Rate = None,
     steps: options.Steps = None,
     guidance: options.GuidanceScale = None,
+    reference_guidance: options.ReferenceGuidance = None,
     dynamic_guidance: options.DynamicGuidance = None,
     strength: options.Strength = None,
     seed: options.Seed = None,
@@ -94,6 +96,7 @@ def generate(
             "fps": fps,
             "num_inference_steps": steps,
             "guidance_scale": guidance,
+            "reference_guidance_scale": reference_guidance,
             "use_dynamic_cfg": dynamic_guidance,
             "strength": strength,
             "seed": seed,

@@ -79,6 +79,10 @@ Steps: TypeAlias = Annotated[
 GuidanceScale: TypeAlias = Annotated[
     float | None, _option(_VIDEO, "How closely to follow the text; 1: off.", "SCALE")
 ]
+ReferenceGuidance: TypeAlias = Annotated[
+    float | None,
+    _option(_VIDEO, "How far past its reference's lead to go; 1: off.", "SCALE"),
+]
 DynamicGuidance: TypeAlias = Annotated[
     bool | None,
     _option(

@@ -28,14 +28,16 @@ class Video:
     Attributes:
         shape: Pixels.
         steps: Denoising steps.
-        guidance: Whether there are two passes a step.
+        guidance: Whether a second pass a step has the negative prompt.
         references: Reference videos.
+        reference_guidance: Whether a further pass leaves the references out.
     """
 
     shape: PixelShape
     steps: int = 50
     guidance: bool = True
     references: int = 1
+    reference_guidance: bool = False
 
     @classmethod
     def native(cls, model: PlannedModel, wanted: WantedVideo | None = None) -> Video:
@@ -47,7 +49,7 @@ class Video:
             wanted.width or shape.width,
         )
         model.compression.check(shape)
-        return cls(shape, model.steps, model.guidance, wanted.references)
+        return cls(shape, model.steps, model.guidance, wanted.references, model.reference_guidance)
 
 
 @dataclass(frozen=True, slots=True)

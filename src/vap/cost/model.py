@@ -45,7 +45,8 @@ class PlannedModel:
         largest_encoder_weight: Elements of the largest weight of the text and image encoders.
         shape: Video in pixels.
         steps: Denoising steps.
-        guidance: Whether guidance is on.
+        guidance: Whether guidance by the text is on.
+        reference_guidance: Whether guidance by the reference is on.
         vae_rates: Of its VAE, if known; else they are traced.
     """
 
@@ -57,6 +58,7 @@ class PlannedModel:
     shape: PixelShape
     steps: int = 50
     guidance: bool = True
+    reference_guidance: bool = False
     vae_rates: VaeRates | None = None
 
     @classmethod
@@ -81,6 +83,7 @@ class PlannedModel:
             shape,
             native.num_inference_steps,
             native.guidance_scale > 1,
+            native.reference_guidance_scale > 1,
         )
 
     @property

@@ -198,7 +198,18 @@ def _denoise_seconds(
         guidance=video.guidance,
         references=video.references,
     )
-    computing = cost.flop / device.rate(_precision(dtype))
+    flop = cost.flop
+    if video.reference_guidance:
+        alone = generation_cost(
+            model.size,
+            video.shape,
+            model.compression,
+            steps=video.steps,
+            guidance=False,
+            references=0,
+        )
+        flop += alone.flop
+    computing = flop / device.rate(_precision(dtype))
     if plan.quantise is not None:
         computing *= _WIDENING_TIME
     if not plan.keep_constants:
@@ -210,7 +221,8 @@ def _denoise_seconds(
         # In before the first step and out after the last.
         return computing + 2 * weights / (device.host_link * _PAGEABLE)
     # A batch of both passes, as CogVideoX runs them, reads the weights once.
-    passes = video.steps * (2 if video.guidance and model.family == "wan" else 1)
+    apart = video.guidance and model.family == "wan"
+    passes = video.steps * (1 + apart + video.reference_guidance)
     if plan.offload == "group":
         return max(computing, passes * weights / device.host_link)
     return computing + passes * weights / (device.host_link * _PAGEABLE)

@@ -43,6 +43,7 @@ class GenerationRequest:
         num_frames: Pixel frames.
         num_inference_steps: Denoising steps.
         guidance_scale: Classifier-free guidance.
+        reference_guidance_scale: Guidance by the references, which costs a pass of the backbone.
         use_dynamic_cfg: Whether the scale rises over the steps (CogVideoX).
         strength: How much the target reads the reference, 0 … 1.
         seed: Of the noise, 0 … 2⁶³ − 1; drawn on the CPU, so that it means the same on every
@@ -72,6 +73,7 @@ class GenerationRequest:
     num_frames: int | None = None
     num_inference_steps: int | None = None
     guidance_scale: float | None = None
+    reference_guidance_scale: float | None = None
     use_dynamic_cfg: bool | None = None
     strength: float = 1.0
     seed: int = 0
@@ -166,13 +168,15 @@ def check_place(path: str | Path) -> None:
 
 
 def _check_settings(request: GenerationRequest) -> None:
-    steps, guidance = request.num_inference_steps, request.guidance_scale
+    steps = request.num_inference_steps
     if steps is not None and steps < 1:
         message = f"num_inference_steps={steps}; at least one denoising step is needed."
         raise ValueError(message)
-    if guidance is not None and not math.isfinite(guidance):
-        message = f"guidance_scale={guidance}; give a number, such as 5, or 1 for no guidance."
-        raise ValueError(message)
+    for name, usual in (("guidance_scale", 5), ("reference_guidance_scale", 2)):
+        scale = getattr(request, name)
+        if scale is not None and not math.isfinite(scale):
+            message = f"{name}={scale}; give a number, such as {usual}, or 1 for no guidance."
+            raise ValueError(message)
     if not 0 <= request.seed < _SEEDS:
         message = f"seed={request.seed} is out of range. Use 0 … {_SEEDS - 1}."
         raise ValueError(message)

@@ -239,6 +239,7 @@ def _run(
         num_frames=request.num_frames,
         num_inference_steps=request.num_inference_steps,
         guidance_scale=request.guidance_scale,
+        reference_guidance_scale=request.reference_guidance_scale,
         fit=request.fit,
         generator=torch.Generator().manual_seed(request.seed),
         output_type="np" if decode else "latent",

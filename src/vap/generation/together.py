@@ -11,6 +11,9 @@ from vap.parallel.apply import parallelise
 from vap.parallel.launch import is_first
 from vap.parallel.mesh import Mesh
 from vap.parallel.session import own_device, processes
+from vap.pipelines.defaults import GenerationDefaults
+
+_SCALES = ("guidance_scale", "reference_guidance_scale")
 
 
 def generate_together(
@@ -50,15 +53,17 @@ def generate_together(
 
 def _mesh_for(request: GenerationRequest, pipeline: Any, mesh: Mesh | None, processes: int) -> Mesh:
     """The mesh asked for, or one in which every process has something of its own to do."""
-    asked = request.guidance_scale
-    scale = pipeline.defaults.guidance_scale if asked is None else asked
+    asked = {name: getattr(request, name) for name in _SCALES}
+    scales = {name: scale for name, scale in asked.items() if scale is not None}
+    settings: GenerationDefaults = replace(pipeline.defaults, **scales)
     if mesh is None:
         heads = pipeline.transformer.config.num_attention_heads
-        return Mesh.choose(processes, heads, guided=scale > 1)
-    if mesh.guidance > 1 and scale <= 1:
+        return Mesh.choose(processes, heads, guided=settings.guided)
+    if mesh.guidance > 1 and not settings.guided:
         message = (
-            f"{mesh} shares two passes, and a guidance scale of {scale:g} makes only one. Leave "
-            "guidance out of it, or raise the scale above 1."
+            f"{mesh} shares passes of guidance, and there is one: guidance is "
+            f"{settings.guidance_scale:g}, by the reference {settings.reference_guidance_scale:g}. "
+            "Leave guidance out of the mesh, or raise a scale above 1."
         )
         raise ValueError(message)
     return mesh

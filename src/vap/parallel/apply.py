@@ -35,7 +35,7 @@ def parallelise(pipeline: PipelineT, mesh: Mesh | None = None) -> PipelineT:
     transformer: Any = pipeline.transformer  # type: ignore[attr-defined]
     heads = transformer.config.num_attention_heads
     if mesh is None:
-        guided = pipeline.defaults.guidance_scale > 1  # type: ignore[attr-defined]
+        guided = pipeline.defaults.guided  # type: ignore[attr-defined]
         mesh = Mesh.choose(processes, heads, guided=guided)
     mesh.check(processes, heads)
     groups = Groups.of(mesh)

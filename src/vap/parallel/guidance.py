@@ -1,4 +1,4 @@
-"""The two passes of guidance on different processes."""
+"""The passes of guidance on different processes."""
 
 from __future__ import annotations
 
@@ -14,27 +14,32 @@ from vap.pipelines.passes import Pass
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SplitPasses:
-    """Each process runs one pass, then both tell each other what came out.
+    """Each process runs its share of the passes, then all tell each other what came out.
 
-    A single pass, without guidance, is run by both.
+    A single pass, without guidance, is run by all.
 
     Attributes:
-        group: The two processes, the first pass's first.
+        group: The processes; passes are dealt out to them in turn.
     """
 
     group: Group
 
     def arrange(self, passes: Sequence[Pass]) -> tuple[Pass, ...]:
-        """This process's pass."""
-        return tuple(passes) if len(passes) == 1 else (passes[self.group.place],)
+        """This process's passes."""
+        if len(passes) == 1:
+            return tuple(passes)
+        return tuple(passes[self.group.place :: self.group.size])
 
     def collect(self, predictions: Sequence[torch.Tensor], passes: int) -> Sequence[torch.Tensor]:
-        """The predictions of both."""
+        """The predictions of all, in the order of the passes."""
         if passes == 1:
             return predictions
-        (mine,) = predictions
-        both = [
-            torch.empty_like(mine, memory_format=torch.contiguous_format) for _ in range(passes)
-        ]
-        dist.all_gather(both, mine.contiguous(), group=self.group.channel)
-        return both
+        collected: list[torch.Tensor] = []
+        while len(collected) < passes:
+            # Who has no pass left in the last round sends one that nobody keeps.
+            turn = min(len(collected) // self.group.size, len(predictions) - 1)
+            mine = predictions[turn].contiguous()
+            round_ = [torch.empty_like(mine) for _ in range(self.group.size)]
+            dist.all_gather(round_, mine, group=self.group.channel)
+            collected += round_
+        return collected[:passes]

@@ -20,7 +20,7 @@ from vap.media import FrameSelection
 from vap.media.pixels import Fit
 from vap.models.attention import check_strength
 from vap.pipelines.defaults import GenerationDefaults
-from vap.pipelines.denoise import StepCallback, StepEnd
+from vap.pipelines.denoise import Guidance, StepCallback, StepEnd
 from vap.pipelines.inputs import (
     Batch,
     ClipLike,
@@ -68,6 +68,7 @@ class Call:
         batch: Samples, and videos of each.
         steps: Denoising steps.
         guidance_scale: Of classifier-free guidance.
+        reference_guidance_scale: Of guidance by the references.
         references: What to read, or None to run the backbone alone.
         strength: How much to read it; 0 without references.
         text: Target text ``[S, L, D]``.
@@ -80,11 +81,20 @@ class Call:
     batch: Batch
     steps: int
     guidance_scale: float
+    reference_guidance_scale: float
     references: VideoPrompt | None
     strength: float
     text: torch.Tensor
     negative_text: torch.Tensor | None
     on_step_end: StepEnd
+
+    def guidance(self, *, dynamic: bool = False) -> Guidance:
+        """What the denoiser is guided by.
+
+        Args:
+            dynamic: Whether the text's scale rises over the steps.
+        """
+        return Guidance(self.guidance_scale, dynamic, self.steps, self.reference_guidance_scale)
 
 
 class VideoAsPromptMixin:
@@ -239,6 +249,7 @@ class VideoAsPromptMixin:
         num_frames: int | None,
         num_inference_steps: int | None,
         guidance_scale: float | None,
+        reference_guidance_scale: float | None,
         num_videos_per_prompt: int,
         generator: Generators,
         prompt_embeds: torch.Tensor | None,
@@ -264,6 +275,9 @@ class VideoAsPromptMixin:
         )
         defaults = self.defaults
         scale = defaults.guidance_scale if guidance_scale is None else guidance_scale
+        by_reference = reference_guidance_scale
+        if by_reference is None:
+            by_reference = defaults.reference_guidance_scale
         shape = self._shape(height, width, num_frames)
         images = fitted(as_images(image), shape, references.fit)
         prompts = as_prompts(prompt)
@@ -291,6 +305,7 @@ class VideoAsPromptMixin:
             batch,
             num_inference_steps or defaults.num_inference_steps,
             scale,
+            by_reference,
             video_prompt,
             0.0 if video_prompt is None else references.strength,
             text,

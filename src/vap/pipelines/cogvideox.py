@@ -21,7 +21,7 @@ from vap.pipelines.cogvideox_denoiser import (
     CogVideoXReference,
 )
 from vap.pipelines.defaults import GenerationDefaults
-from vap.pipelines.denoise import Guidance, SchedulerStep, StepCallback, denoise
+from vap.pipelines.denoise import SchedulerStep, StepCallback, denoise
 from vap.pipelines.inputs import (
     Batch,
     ClipLike,
@@ -85,6 +85,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         num_frames: int | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
+        reference_guidance_scale: float | None = None,
         use_dynamic_cfg: bool = False,
         frame_selection: FrameSelection = "evenly",
         fit: Fit = "stretch",
@@ -118,6 +119,8 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
             num_inference_steps: Denoising steps; the model's own by default.
             guidance_scale: Classifier-free guidance; 1 or less turns it off. The model's own by
                 default.
+            reference_guidance_scale: Guidance by the reference: 2 goes twice as far as the
+                reference moves the prediction; 1 or less turns it off. The model's own by default.
             use_dynamic_cfg: Let the scale rise over the steps.
             frame_selection: How frames of a reference are taken.
             fit: ``stretch`` images and references to the size, as released, or ``cover`` it and
@@ -156,6 +159,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
             num_frames=num_frames,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
+            reference_guidance_scale=reference_guidance_scale,
             num_videos_per_prompt=num_videos_per_prompt,
             generator=generator,
             prompt_embeds=prompt_embeds,
@@ -206,7 +210,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
                 self.scheduler.scale_model_input,
             ),
             reference,
-            Guidance(call.guidance_scale, use_dynamic_cfg, call.steps),
+            call.guidance(dynamic=use_dynamic_cfg),
             call.strength,
             attention_kwargs,
             self.guidance_passes,

@@ -10,7 +10,13 @@ import torch
 
 from vap.models.rope import RotaryTable
 from vap.pipelines.denoiser import GuidedDenoiser
-from vap.pipelines.passes import CONDITIONAL, UNCONDITIONAL, BatchedPasses, Pass
+from vap.pipelines.passes import (
+    CONDITIONAL,
+    UNCONDITIONAL,
+    UNREFERENCED,
+    BatchedPasses,
+    Pass,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +56,10 @@ class CogVideoXReference:
 
 
 class CogVideoXDenoiser(GuidedDenoiser[CogVideoXConditions, CogVideoXReference]):
-    """Predicts v; the reference video is present in both guidance passes."""
+    """Predicts v; the reference video is present in both passes of the text."""
 
     stock_passes: ClassVar = BatchedPasses()
-    _contexts: ClassVar = (UNCONDITIONAL, CONDITIONAL)
+    _contexts: ClassVar = (UNCONDITIONAL, CONDITIONAL, UNREFERENCED)
 
     def _input(self, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         """Scaled noisy latents and image latents, ``[B, F, 2C, H, W]``."""
@@ -72,7 +78,7 @@ class CogVideoXDenoiser(GuidedDenoiser[CogVideoXConditions, CogVideoXReference])
             "ofs": self.conditions.ofs,
             "image_rotary_emb": self.conditions.rotary,
         }
-        if self.reference is not None:
+        if self.reference is not None and context != UNREFERENCED:
             conditions |= {
                 "reference_hidden_states": self.reference.latents,
                 "reference_encoder_hidden_states": self._reference_text(

@@ -26,6 +26,7 @@ class GenerationDefaults:
         fps: Frames a second.
         num_inference_steps: Denoising steps.
         guidance_scale: Classifier-free guidance.
+        reference_guidance_scale: Guidance by the reference; the release has none, which is 1.
         use_dynamic_cfg: Whether the scale rises over the steps (CogVideoX).
         negative_prompt: For target and reference text alike.
     """
@@ -36,8 +37,14 @@ class GenerationDefaults:
     fps: float = 16.0
     num_inference_steps: int = 50
     guidance_scale: float = 5.0
+    reference_guidance_scale: float = 1.0
     use_dynamic_cfg: bool = False
     negative_prompt: str = RELEASED_NEGATIVE_PROMPT
+
+    @property
+    def guided(self) -> bool:
+        """Whether a step takes more than one pass."""
+        return max(self.guidance_scale, self.reference_guidance_scale) > 1.0
 
     def with_steps(self, share: float) -> GenerationDefaults:
         """The same with a share of the steps, at least one."""

@@ -38,22 +38,29 @@ class Denoiser(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Guidance:
-    """Classifier-free guidance.
+    """Classifier-free guidance, by the text and by the reference.
 
     Attributes:
-        scale: Guidance scale; 1 or less turns guidance off.
-        dynamic: Raise the scale over the steps by CogVideoX's cosine.
+        scale: Scale of guidance by the text; 1 or less turns it off.
+        dynamic: Raise that scale over the steps by CogVideoX's cosine.
         steps: Number of inference steps N of that cosine.
+        reference: Scale of guidance by the reference; 1 or less turns it off.
     """
 
     scale: float
     dynamic: bool = False
     steps: int = 50
+    reference: float = 1.0
 
     @property
     def enabled(self) -> bool:
         """Whether an unconditional prediction is needed."""
         return self.scale > 1.0
+
+    @property
+    def by_reference(self) -> bool:
+        """Whether a prediction without the references is needed."""
+        return self.reference > 1.0
 
     def at(self, timestep: torch.Tensor) -> float:
         """Scale at a timestep.
@@ -71,6 +78,14 @@ class Guidance:
     ) -> torch.Tensor:
         """Move from the unconditional prediction through the conditional one."""
         return unconditional + self.at(timestep) * (conditional - unconditional)
+
+    def away_from(self, difference: torch.Tensor) -> torch.Tensor:
+        """What guidance by the reference adds to a prediction.
+
+        Args:
+            difference: Of the predictions with and without the references: all that these change.
+        """
+        return (self.reference - 1.0) * difference
 
 
 class SchedulerStep:

@@ -10,7 +10,13 @@ import torch
 
 from vap.models.memory import GenerationMemory, StepMemory
 from vap.pipelines.denoise import Guidance
-from vap.pipelines.passes import CONDITIONAL, UNCONDITIONAL, GuidancePasses, Pass
+from vap.pipelines.passes import (
+    CONDITIONAL,
+    UNCONDITIONAL,
+    UNREFERENCED,
+    GuidancePasses,
+    Pass,
+)
 from vap.pipelines.work import EVERYTHING, StepWork
 
 
@@ -39,16 +45,16 @@ class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
         transformer: Backbone and expert.
         conditions: Of the target.
         reference: Of the references; None for the backbone alone.
-        guidance: Classifier-free guidance.
+        guidance: Classifier-free guidance; that by the reference needs one.
         strength: Reference strength, 0 … 1.
         attention_kwargs: Passed to the transformer.
-        passes: How both passes of guidance are run; as the stock pipeline does by default.
+        passes: How the passes of guidance are run; as the stock pipeline does by default.
         keep: Whether to keep what no step changes, see :mod:`vap.models.memory`.
     """
 
     stock_passes: ClassVar[GuidancePasses]
-    # The order in which the stock pipeline has them, which a batch of both keeps.
-    _contexts: ClassVar = (CONDITIONAL, UNCONDITIONAL)
+    # The order in which the stock pipeline has the first two, which a batch of both keeps.
+    _contexts: ClassVar = (CONDITIONAL, UNCONDITIONAL, UNREFERENCED)
     _fields: ClassVar = {"prompt_embeds": "text", "negative_prompt_embeds": "negative_text"}
 
     def __init__(
@@ -73,7 +79,8 @@ class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
         self.keep = keep
         self._arranged: dict[tuple[str, ...], tuple[Pass, ...]] = {}
         self._memories: dict[str, GenerationMemory] = {}
-        self._difference: torch.Tensor | None = None
+        # The prediction minus that of each other pass, of the last step that ran it.
+        self._differences: dict[str, torch.Tensor] = {}
 
     def predict(
         self, latents: torch.Tensor, timestep: torch.Tensor, work: StepWork = EVERYTHING
@@ -85,8 +92,7 @@ class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
             timestep: Of the step.
             work: What is computed of it; the transformer always runs.
         """
-        both = self.guidance.enabled and (work.guidance or self._difference is None)
-        contexts = self._contexts if both else (CONDITIONAL,)
+        contexts = self._contexts_of(work)
         if contexts not in self._arranged:
             passes = self.passes.arrange([self._pass(context) for context in contexts])
             self._arranged[contexts] = tuple(passes)
@@ -94,18 +100,39 @@ class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
         predictions = []
         for one in self._arranged[contexts]:
             memory = self._memories.setdefault(one.context, GenerationMemory())
-            kept = {"memory": memory, "step": step} if self.keep else {}
+            # The pass without references shares nothing with the others, not even at the start.
+            shared = StepMemory() if one.context == UNREFERENCED else step
+            kept = {"memory": memory, "step": shared} if self.keep else {}
             predictions.append(self._forward(one, noisy, timestep, **kept))
         collected = self.passes.collect(predictions, len(contexts))
-        by_context = dict(zip(contexts, collected, strict=True))
+        return self._guided(dict(zip(contexts, collected, strict=True)), timestep)
+
+    def _contexts_of(self, work: StepWork) -> tuple[str, ...]:
+        """The passes of a step; those of guidance may be spared once each has run."""
+        wanted = [CONDITIONAL]
+        if self.guidance.enabled:
+            wanted.append(UNCONDITIONAL)
+        if self.guidance.by_reference and self.reference is not None:
+            wanted.append(UNREFERENCED)
+        if not work.guidance and self._differences.keys() == set(wanted[1:]):
+            return (CONDITIONAL,)
+        return tuple(context for context in self._contexts if context in wanted)
+
+    def _guided(self, by_context: dict[str, torch.Tensor], timestep: torch.Tensor) -> torch.Tensor:
+        """The prediction, moved away from those of the passes that ran, or had run."""
         conditional = by_context[CONDITIONAL]
-        if not self.guidance.enabled:
-            return conditional
-        if both:
-            self._difference = conditional - by_context[UNCONDITIONAL]
-            return self.guidance.combine(conditional, by_context[UNCONDITIONAL], timestep)
-        assert self._difference is not None
-        return self.guidance.combine(conditional, conditional - self._difference, timestep)
+        for context, prediction in by_context.items():
+            if context != CONDITIONAL:
+                self._differences[context] = conditional - prediction
+        guided = conditional
+        if UNCONDITIONAL in self._differences:
+            unconditional = by_context.get(UNCONDITIONAL)
+            if unconditional is None:
+                unconditional = conditional - self._differences[UNCONDITIONAL]
+            guided = self.guidance.combine(conditional, unconditional, timestep)
+        if UNREFERENCED in self._differences:
+            guided = guided + self.guidance.away_from(self._differences[UNREFERENCED])
+        return guided
 
     def _forward(
         self, one: Pass, noisy: torch.Tensor, timestep: torch.Tensor, **kept: Any
@@ -132,12 +159,12 @@ class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
         """What the transformer is given in a pass of guidance.
 
         Args:
-            context: The conditional pass or the unconditional one.
+            context: One of those that :mod:`vap.pipelines.passes` names.
         """
 
     def _text(self, context: str) -> torch.Tensor:
         """The target's text in a pass."""
-        if context == CONDITIONAL:
+        if context != UNCONDITIONAL:
             return self.conditions.text
         assert self.conditions.negative_text is not None
         return self.conditions.negative_text
@@ -160,4 +187,4 @@ class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
             return
         changed: Any = {self._fields[name]: tensor}
         self.conditions = replace(self.conditions, **changed)  # type: ignore[type-var]
-        self._arranged, self._memories, self._difference = {}, {}, None
+        self._arranged, self._memories, self._differences = {}, {}, {}

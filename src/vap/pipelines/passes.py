@@ -1,14 +1,16 @@
-"""How the conditional and the unconditional prediction of a step are run."""
+"""How the predictions that guidance of a step compares are run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Protocol
 
 import torch
 
-CONDITIONAL, UNCONDITIONAL = "cond", "uncond"
+CONDITIONAL, UNCONDITIONAL, UNREFERENCED = "cond", "uncond", "unreferenced"
+"""The prediction itself, that of the negative prompt, and that of the backbone alone."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -64,13 +66,15 @@ class BatchedPasses:
     """All passes in one batch: fewer, larger matrix products."""
 
     def arrange(self, passes: Sequence[Pass]) -> tuple[Pass, ...]:
-        """One pass whose batch holds those of all."""
-        return (join_passes(passes),) if len(passes) > 1 else tuple(passes)
+        """A pass for each set of arguments: those that are given the same make one batch."""
+        alike = groupby(passes, lambda one: one.conditions.keys())
+        groups = [tuple(group) for _, group in alike]
+        return tuple(join_passes(group) if len(group) > 1 else group[0] for group in groups)
 
     def collect(self, predictions: Sequence[torch.Tensor], passes: int) -> Sequence[torch.Tensor]:
-        """The batch, split again."""
-        (together,) = predictions
-        return together.chunk(passes)
+        """The batches, split again."""
+        size = sum(map(len, predictions)) // passes
+        return [part for together in predictions for part in together.split(size)]
 
 
 def join_passes(passes: Sequence[Pass]) -> Pass:

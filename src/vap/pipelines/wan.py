@@ -17,7 +17,7 @@ from vap.media.pixels import Fit
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.pipelines.base import VideoAsPromptMixin, VideoAsPromptPipelineOutput
 from vap.pipelines.defaults import GenerationDefaults
-from vap.pipelines.denoise import Guidance, SchedulerStep, StepCallback, denoise
+from vap.pipelines.denoise import SchedulerStep, StepCallback, denoise
 from vap.pipelines.inputs import (
     Batch,
     ClipLike,
@@ -105,6 +105,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         num_frames: int | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
+        reference_guidance_scale: float | None = None,
         frame_selection: FrameSelection = "evenly",
         fit: Fit = "stretch",
         last_image: ImageLike | Sequence[ImageLike] | None = None,
@@ -137,6 +138,8 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
             num_inference_steps: Denoising steps; the model's own by default.
             guidance_scale: Classifier-free guidance; 1 or less turns it off. The model's own by
                 default.
+            reference_guidance_scale: Guidance by the reference: 2 goes twice as far as the
+                reference moves the prediction; 1 or less turns it off. The model's own by default.
             frame_selection: How frames of a reference are taken.
             fit: ``stretch`` images and references to the size, as released, or ``cover`` it and
                 crop the rest.
@@ -175,6 +178,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
             num_frames=num_frames,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
+            reference_guidance_scale=reference_guidance_scale,
             num_videos_per_prompt=num_videos_per_prompt,
             generator=generator,
             prompt_embeds=prompt_embeds,
@@ -209,7 +213,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
                 latents=batch.spread(condition),
             ),
             None if references is None else self._place_reference(references, batch),
-            Guidance(call.guidance_scale),
+            call.guidance(),
             call.strength,
             attention_kwargs,
             self.guidance_passes,

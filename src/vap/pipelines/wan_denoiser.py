@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 
 from vap.pipelines.denoiser import GuidedDenoiser
-from vap.pipelines.passes import Pass, SequentialPasses
+from vap.pipelines.passes import UNREFERENCED, Pass, SequentialPasses
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class WanReference:
 
 
 class WanDenoiser(GuidedDenoiser[WanConditions, WanReference]):
-    """Predicts the velocity; the reference video is present in both guidance passes."""
+    """Predicts the velocity; the reference video is present in both passes of the text."""
 
     stock_passes: ClassVar = SequentialPasses()
 
@@ -57,7 +57,7 @@ class WanDenoiser(GuidedDenoiser[WanConditions, WanReference]):
             "encoder_hidden_states": self._text(context),
             "encoder_hidden_states_image": self.conditions.image,
         }
-        if self.reference is not None:
+        if self.reference is not None and context != UNREFERENCED:
             text = self._reference_text(context, self.reference.text)
             conditions |= {
                 "reference_hidden_states": self.reference.latents,

@@ -159,8 +159,9 @@ def _operations(recipe: TuningStage, size: TransformerSize, trained: int) -> flo
         # Winner and loser, and both again by the reference model, which learns nothing.
         return 2 * once + 2 * forward
     if isinstance(recipe, DistillStage):
-        # The teacher, with or without guidance, and the student from where it leads.
-        return once + (3 if recipe.guidance > 1 else 2) * forward
+        # The teacher, with the passes of its guidance, and the student from where it leads.
+        guidance = (recipe.guidance > 1) + (recipe.reference_guidance > 1)
+        return once + (2 + guidance) * forward
     return once
 
 

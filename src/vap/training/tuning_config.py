@@ -187,9 +187,11 @@ class DistillStage(TuningStage):
             which should be that of the scheduler.
         substeps: Steps of the teacher for one of them.
         guidance: The teacher's classifier-free guidance; 1 for none.
+        reference_guidance: Its guidance by the references, likewise.
     """
 
     stage: Literal["distill"]
     steps: int = Field(4, gt=0)
     substeps: int = Field(12, gt=0)
     guidance: float = Field(5.0, ge=1)
+    reference_guidance: float = Field(1.0, ge=1)

@@ -38,6 +38,26 @@ def test_the_caption_tells_the_effect_only_where_it_should(model, cases, monkeyp
     assert told == [[clip.scene_caption], [clip.caption]]
 
 
+def test_a_told_effect_guides_as_strongly_as_a_reference(model, cases, monkeypatch):
+    given = []
+
+    def asked(_pipeline, *_inputs, **arguments):
+        given.append(arguments)
+        raise StopIteration
+
+    monkeypatch.setattr(type(model), "__call__", asked)
+    guided = Generation(1, reference_guidance_scale=3.0)
+    for settings in (guided, Generation(1), Generation(1, 2.0, 3.0)):
+        with pytest.raises(StopIteration):
+            Generated(model, settings, effect=True).videos(cases[:2])
+    by_effect, by_default, by_text = given
+    assert by_effect["guidance_scale"] == 3.0
+    scenes = [case.pair.target.scene_caption for case in cases[:2]]
+    assert by_effect["negative_prompt"] == scenes
+    assert by_default["guidance_scale"] is None
+    assert (by_text["guidance_scale"], by_text["negative_prompt"]) == (2.0, "")
+
+
 def test_bounds_are_stills_truths_and_reconstructions(model, cases):
     stills, truths = Static().videos(cases), Truth().videos(cases)
     decoded = Autoencoded(model).videos(cases)

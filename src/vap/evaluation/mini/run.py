@@ -185,6 +185,7 @@ def _settings(evaluation: Evaluation) -> dict[str, Any]:
         "seed": evaluation.seed,
         "steps": evaluation.generation.steps,
         "guidance_scale": evaluation.generation.guidance_scale,
+        "reference_guidance_scale": evaluation.generation.reference_guidance_scale,
         "classifier": file_hash(RECOGNISER),
         "torch": torch.__version__,
         "machine": platform.machine(),

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vap.data.synth import SynthClip
 from vap.evaluation.metrics.gap import Video, still
 from vap.evaluation.mini.cases import Case
 from vap.evaluation.mini.references import OneReferenceEach
@@ -91,10 +92,12 @@ class Generation:
     Attributes:
         steps: Denoising steps.
         guidance_scale: Classifier-free guidance; 1 turns it off.
+        reference_guidance_scale: Guidance by the reference; 1 turns it off.
     """
 
     steps: int | None = None
     guidance_scale: float | None = None
+    reference_guidance_scale: float | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,8 @@ class Generated:
         pipeline: What generates.
         settings: How.
         reference: Whether each case's reference is given.
-        effect: Whether the captions tell the effect.
+        effect: Whether the captions tell the effect, and guide as strongly as references do:
+            away from the captions that do not tell it.
     """
 
     pipeline: OneReferenceEach
@@ -123,18 +127,31 @@ class Generated:
                 "reference_videos": [clip.frames for clip in references],
                 "reference_prompts": [clip.scene_caption for clip in references],
             }
+        if self.effect:
+            told = self._effect_guidance(targets)
         count, height, width, _ = targets[0].frames.shape
         output: Any = self.pipeline(
             [Image.fromarray(case.image) for case in cases],
             [clip.caption if self.effect else clip.scene_caption for clip in targets],
-            negative_prompt="",
             height=height,
             width=width,
             num_frames=count,
             num_inference_steps=self.settings.steps,
-            guidance_scale=self.settings.guidance_scale,
+            reference_guidance_scale=self.settings.reference_guidance_scale,
             generator=[torch.Generator().manual_seed(case.spec.index) for case in cases],
             output_type="np",
-            **told,
+            **{"negative_prompt": "", "guidance_scale": self.settings.guidance_scale, **told},
         )
         return list(np.asarray(output.frames))
+
+    def _effect_guidance(self, targets: Sequence[SynthClip]) -> dict[str, Any]:
+        """Arguments that guide by the effect in the caption as references would by theirs."""
+        scale = self.settings.reference_guidance_scale
+        if scale is None:
+            scale = self.pipeline.defaults.reference_guidance_scale
+        if scale <= 1.0 or self.settings.guidance_scale is not None:
+            return {}
+        return {
+            "negative_prompt": [clip.scene_caption for clip in targets],
+            "guidance_scale": scale,
+        }

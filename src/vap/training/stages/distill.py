@@ -35,7 +35,7 @@ class DistillTask(TuningTask):
         self.clips = PairedClips(recipe.data, recipe.loop.batch_size, recipe.loop.seed)
         super().__init__(recipe)
         self.substeps = recipe.substeps
-        self.guidance = Guidance(recipe.guidance)
+        self.guidance = Guidance(recipe.guidance, reference=recipe.reference_guidance)
         self.schedule = self.variant.schedule(recipe.steps * recipe.substeps)
 
     def batch(self, step: int) -> PairBatch:
@@ -59,19 +59,22 @@ class DistillTask(TuningTask):
     def goal(self, noisy: Tensor, target: Stream, reference: Stream, points: PhasePoints) -> Tensor:
         """Where the student steps to after one step of the teacher."""
         with without_updates(self.transformer):
-            said = self.variant.predict(self.transformer, noisy, target, reference, points.start)
-            if self.guidance.enabled:
-                unsaid = self.variant.predict(
-                    self.transformer,
-                    noisy,
-                    self.uncaptioned(target),
-                    self.uncaptioned(reference),
-                    points.start,
-                )
-                said = self.guidance.combine(said, unsaid, points.start)
+            said = self.guided(noisy, target, reference, points.start)
         near = self.variant.moved(noisy, said, points.start, points.neighbour)
         said = self.variant.predict(self.transformer, near, target, reference, points.neighbour)
         return self.variant.moved(near, said, points.neighbour, points.end)
+
+    def guided(self, noisy: Tensor, target: Stream, reference: Stream, level: Tensor) -> Tensor:
+        """The model's prediction, moved as the pipelines' guidance moves theirs."""
+        said = moved = self.variant.predict(self.transformer, noisy, target, reference, level)
+        if self.guidance.enabled:
+            bare = self.uncaptioned(target), self.uncaptioned(reference)
+            unsaid = self.variant.predict(self.transformer, noisy, *bare, level)
+            moved = self.guidance.combine(said, unsaid, level)
+        if self.guidance.by_reference:
+            unseen = self.variant.predict(self.transformer, noisy, target, None, level)
+            moved = moved + self.guidance.away_from(said - unseen)
+        return moved
 
     def uncaptioned(self, stream: Stream) -> Stream:
         """A stream under the empty caption, as guidance replaces both at inference."""
