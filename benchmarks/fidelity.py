@@ -83,13 +83,15 @@ def _run(options: argparse.Namespace) -> None:
     from benchmarks.fidelity_settings import candidates
     from benchmarks.quiet import silence_loading
     from vap.acceleration.calibration import FOLDER, Kind
-    from vap.hub import load_pipeline
+    from vap.acceleration.student import BUNDLED
+    from vap.hub import load_pipeline, resolve_folder
 
     silence_loading()
     torch.set_num_threads(options.threads)
     model = load_pipeline(options.model, dtype=options.dtype, device="cpu")
     kind = Kind.of(model)
-    chosen = candidates(kind.steps, guided=kind.guided)
+    student = (resolve_folder(options.model) / BUNDLED).is_dir()
+    chosen = candidates(kind.steps, guided=kind.guided, student=student)
     points = measure(
         model, chosen, cases=options.cases, seed=options.seed, repeats=options.repeats, tell=_tell
     )

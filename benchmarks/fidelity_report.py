@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.fidelity_runs import Point
-from benchmarks.fidelity_settings import EXACT, LIBRARY, REFERENCES, STEPS, TOGETHER, Candidate
+from benchmarks.fidelity_settings import (
+    EXACT,
+    GUIDANCE,
+    LIBRARY,
+    REFERENCES,
+    STEPS,
+    STUDENT,
+    TOGETHER,
+    Candidate,
+)
 from benchmarks.svg import Line, Panel, draw
 from vap.acceleration.calibration import Calibration, Kind
 
@@ -105,12 +114,13 @@ def table(found: Mapping[str, Any]) -> str:
 def plots(found: Mapping[str, Any]) -> str:
     """The front, and the error over the reuse of references, as SVG."""
     rows = found["rows"]
-    groups = {group: _of(rows, group) for group in (STEPS, REFERENCES, TOGETHER)}
+    groups = {group: _of(rows, group) for group in (STEPS, REFERENCES, GUIDANCE, TOGETHER, STUDENT)}
     for row in _of(rows, LIBRARY):
         groups.setdefault(row["step_cache"], []).append(row)
     front = [
         Line(name, [(row["denoise_speed_up"], row["psnr"]) for row in group])
         for name, group in groups.items()
+        if group
     ]
     kept = _of(rows, REFERENCES)
     error = Line("to exact", [(row["amount"], _error(row["psnr"])) for row in kept])

@@ -156,10 +156,13 @@ class _Bench:
 
 
 def _with_settings(model: Any, candidate: Candidate) -> OneReferenceEach:
-    """The model with a candidate's settings, its weights shared but for the VAE's."""
+    """The model with a candidate's settings, its weights shared where none change them."""
     from vap.acceleration.fast import apply_profile
 
-    own = OneReferenceEach.of(model)
+    student = candidate.settings.student
+    transformer = copy.deepcopy(model.transformer) if student else None
+    own = OneReferenceEach.of(model, transformer)
+    own.register_to_config(_name_or_path=model.name_or_path)
     own.vae = copy.deepcopy(model.vae)
     return apply_profile(own, "exact", settings=candidate.settings)
 

@@ -27,7 +27,7 @@ class Candidate:
     step_cache: str | None = None
 
 
-EXACT, STEPS, REFERENCES, CARRIED, GUIDANCE, HALF, LIBRARY, TOGETHER = (
+EXACT, STEPS, REFERENCES, CARRIED, GUIDANCE, HALF, LIBRARY, TOGETHER, STUDENT = (
     "exact",
     "fewer steps",
     "references kept",
@@ -36,21 +36,26 @@ EXACT, STEPS, REFERENCES, CARRIED, GUIDANCE, HALF, LIBRARY, TOGETHER = (
     "bfloat16 VAE",
     "caches of diffusers",
     "together",
+    "student",
 )
 _LIBRARY = {"FirstBlockCache": (0.1, 0.2), "MagCache": (0.06, 0.12, 0.24), "TaylorSeer": (2, 3)}
 
 
-def candidates(native_steps: int, *, guided: bool) -> Mapping[str, Candidate]:
+def candidates(
+    native_steps: int, *, guided: bool, student: bool = False
+) -> Mapping[str, Candidate]:
     """What is tried for a model.
 
     Args:
         native_steps: Its own number of denoising steps.
         guided: Whether it runs with guidance.
+        student: Whether it has a few-step student.
 
     Returns:
         By name, the exact profile first.
     """
-    return dict(_candidates(native_steps, guided=guided))
+    found = dict(_candidates(native_steps, guided=guided))
+    return found | dict(_of_student(native_steps)) if student else found
 
 
 def _candidates(native: int, *, guided: bool) -> Iterator[tuple[str, Candidate]]:
@@ -66,7 +71,7 @@ def _candidates(native: int, *, guided: bool) -> Iterator[tuple[str, Candidate]]
     for every in (2, 3):
         name = f"model every {every}"
         yield name, Candidate(CARRIED, every, Settings(reuse=Reuse(model=every, warm_up=2)))
-    for every in (2, 4) if guided else ():
+    for every in sorted({2, 4, native}) if guided else ():
         name = f"guidance every {every}"
         yield name, Candidate(GUIDANCE, every, Settings(reuse=Reuse(guidance=every)))
     yield "bfloat16 VAE", Candidate(HALF, 1, Settings(half_vae=True))
@@ -81,6 +86,14 @@ def _candidates(native: int, *, guided: bool) -> Iterator[tuple[str, Candidate]]
                 settings = Settings(steps / native, reuse, half_vae=True)
                 name = f"{_steps(steps)}, references every {every}, bfloat16 VAE"
                 yield name, Candidate(TOGETHER, steps, settings)
+
+
+def _of_student(native: int) -> Iterator[tuple[str, Candidate]]:
+    for steps in (3, 2, 1):
+        for half in (False, True) if steps < native else ():
+            settings = Settings(steps / native, student=True, half_vae=half)
+            name = f"student, {_steps(steps)}{', bfloat16 VAE' if half else ''}"
+            yield name, Candidate(STUDENT, steps, settings)
 
 
 def _steps(count: int) -> str:

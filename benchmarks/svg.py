@@ -11,7 +11,7 @@ _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _MARGIN = 300, 220, 52, 40, 24
 _DIGITS = ((1,), (1, 2, 5), (1, 1.2, 1.4, 1.6, 1.8, 2, 3, 4, 5, 6, 8))
 # As many amounts stand below a plot themselves; of more, round values do.
 _MOST_AMOUNTS = 8
-_COLOURS = ("#1f5fa8", "#c0561a", "#3a7d34", "#7a3f98", "#8a7a1c", "#1c8a84")
+_COLOURS = ("#1f5fa8", "#c0561a", "#3a7d34", "#7a3f98", "#8a7a1c", "#1c8a84", "#b0305c", "#555555")
 _STYLE = "font-family:sans-serif;font-size:11px;fill:#333"
 
 

@@ -41,6 +41,16 @@ def test_profiles_are_the_fastest_that_lose_little_enough(rows: list[dict[str, A
     assert choose(rows) == {"fast": "6 steps", "turbo": "2 steps"}
 
 
+def test_guidance_and_a_student_are_tried_where_there_are_any() -> None:
+    plain, both = candidates(4, guided=False), candidates(4, guided=True, student=True)
+    assert "guidance every 2" not in plain
+    assert not any(one.settings.student for one in plain.values())
+    assert both["guidance every 2"].settings.reuse.guidance == 2
+    assert both["student, 1 step, bfloat16 VAE"].settings.student
+    assert both["student, 1 step, bfloat16 VAE"].settings.steps == pytest.approx(0.25)
+    assert next(iter(both)) == "exact"
+
+
 def test_where_nothing_is_good_enough_no_profile_is_chosen(rows: list[dict[str, Any]]) -> None:
     bad = [{**row, "gap_lost": 0.1 if row["name"] != "exact" else 0.0} for row in rows]
     assert choose(bad) == {}

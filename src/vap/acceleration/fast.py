@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -13,6 +14,7 @@ from vap.acceleration.exact import apply_exact
 from vap.acceleration.fast_products import can_multiply_fp8, quantised_attention, use_fp8_products
 from vap.acceleration.plan import MemoryPlan
 from vap.acceleration.profiles import Profile, Settings, check_profile
+from vap.acceleration.student import BUNDLED, use_student
 
 _logger = logging.getLogger(__name__)
 
@@ -51,6 +53,8 @@ def apply_profile(
     if settings is None:
         settings, source = settings_for(profile, loaded)
     _check(settings, loaded)
+    if settings.student and loaded.student is None:
+        use_student(loaded, Path(loaded.name_or_path) / BUNDLED)
     transformer = loaded.transformer
     done = []
     plan: MemoryPlan | None = getattr(loaded, "memory_plan", None)
@@ -85,6 +89,18 @@ def _check(settings: Settings, pipeline: Any) -> None:
         ValueError: Saying why, and what to use instead.
     """
     reuse, transformer = settings.reuse, pipeline.transformer
+    if pipeline.student is not None and not settings.student:
+        message = (
+            f"{pipeline.student} has taken the backbone's place, and this profile is about the "
+            "backbone. Load the model again."
+        )
+        raise ValueError(message)
+    if settings.student and not (Path(pipeline.name_or_path) / BUNDLED).is_dir():
+        message = (
+            f"This profile takes few steps by a student of the backbone, and {BUNDLED}/ is missing "
+            f"in {pipeline.name_or_path}. Use profile='fast', or train one (stage distill)."
+        )
+        raise ValueError(message)
     if reuse.model > 1 and pipeline.scheduler.order != 1:
         name = type(pipeline.scheduler).__name__
         message = (

@@ -26,6 +26,8 @@ class Settings:
         half_vae: Whether a VAE held in float32 works in bfloat16.
         fp8_products: Whether products of large matrices are computed in fp8, on GPUs that can.
         quantised_attention: Whether attention may quantise, on GPUs with a kernel for it.
+        student: Whether the few-step student in the pipeline folder takes the backbone's place, see
+            :mod:`vap.acceleration.student`.
     """
 
     steps: float = 1.0
@@ -33,6 +35,7 @@ class Settings:
     half_vae: bool = False
     fp8_products: bool = False
     quantised_attention: bool = False
+    student: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 < self.steps <= 1.0:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from vap.media.pixels import Fit
 from vap.models.attention import check_strength
 from vap.pipelines.defaults import GenerationDefaults
 from vap.pipelines.denoise import Guidance, StepCallback, StepEnd
+from vap.pipelines.fingerprint import fingerprint
 from vap.pipelines.inputs import (
     Batch,
     ClipLike,
@@ -41,7 +40,6 @@ from vap.prompts import Family, VideoPrompt
 from vap.shapes import Compression, PixelShape
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
-_FINGERPRINT_VALUES = 4096
 # Loading options that diffusers takes for a pipeline and for a model alike.
 _SHARED_OPTIONS = ("use_safetensors", "variant", "low_cpu_mem_usage", "device_map", "max_memory")
 
@@ -106,6 +104,7 @@ class VideoAsPromptMixin:
             otherwise it is computed anew at every step.
         reuse: What steps take over from earlier ones; nothing, by default.
         steps_share: Share of the model's own steps that are taken by default.
+        student: Where the few-step student came from that took the backbone's place, if one did.
     """
 
     family: ClassVar[Family]
@@ -114,6 +113,7 @@ class VideoAsPromptMixin:
     keep_constants: bool = True
     reuse: Reuse = NOTHING
     steps_share: float = 1.0
+    student: str | None = None
     _fingerprinted: Any = None
     _fingerprint: str = ""
 
@@ -124,8 +124,9 @@ class VideoAsPromptMixin:
 
     @property
     def defaults(self) -> GenerationDefaults:
-        """The model's native settings, with as many steps as its profile takes."""
-        return self.native_defaults.with_steps(self.steps_share)
+        """The native settings with the steps of the profile; a student needs no guidance."""
+        defaults = self.native_defaults.with_steps(self.steps_share)
+        return defaults if self.student is None else defaults.unguided()
 
     @property
     def native_defaults(self) -> GenerationDefaults:
@@ -147,7 +148,7 @@ class VideoAsPromptMixin:
 
     @property
     def encoder_fingerprint(self) -> str:
-        """Identifies the encoders behind a video prompt, see :func:`fingerprint`."""
+        """Identifies the encoders behind a video prompt, see :mod:`vap.pipelines.fingerprint`."""
         if self._fingerprinted is not self.vae:  # type: ignore[attr-defined]
             self._remember_encoders()
         return self._fingerprint
@@ -381,28 +382,3 @@ def _transformer_options(options: dict[str, Any]) -> dict[str, Any]:
             is_diffusers=True, module_name="transformer"
         )
     return chosen
-
-
-def fingerprint(family: Family, encoders: Sequence[Any]) -> str:
-    """Hash of encoders: their configurations, and some weights of the first, the VAE.
-
-    Weights are compared as bfloat16, so the precision that a model is loaded in is no part of
-    its identity.
-    """
-    digest = hashlib.sha256(family.encode())
-    for encoder in encoders:
-        config: Any = getattr(encoder, "config", None)
-        stored = config.to_dict() if hasattr(config, "to_dict") else dict(config or {})
-        digest.update(json.dumps(_identity(stored), sort_keys=True, default=str).encode())
-    parameters = list(encoders[0].parameters())
-    for parameter in (parameters[0], parameters[-1]):
-        values = parameter.detach().flatten()[:_FINGERPRINT_VALUES]
-        rounded = values.to("cpu", torch.bfloat16).contiguous()
-        digest.update(rounded.view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _identity(config: dict[str, Any]) -> dict[str, Any]:
-    """What of a component's configuration decides its outputs."""
-    volatile = ("dtype", "torch_dtype", "transformers_version", "architectures")
-    return {k: v for k, v in config.items() if not k.startswith("_") and k not in volatile}

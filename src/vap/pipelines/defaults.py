@@ -50,6 +50,10 @@ class GenerationDefaults:
         """The same with a share of the steps, at least one."""
         return replace(self, num_inference_steps=max(1, round(share * self.num_inference_steps)))
 
+    def unguided(self) -> GenerationDefaults:
+        """The same, one pass a step."""
+        return replace(self, guidance_scale=1.0, reference_guidance_scale=1.0)
+
     def as_config(self) -> dict[str, Any]:
         """The settings as they stand in ``model_index.json``."""
         return asdict(self)

@@ -4,6 +4,7 @@ import pytest
 from tests.evaluation.conftest import SHAPE
 from vap.evaluation.story.inputs import pictures_of, references_of
 from vap.evaluation.story.panels import (
+    guidances,
     one_image,
     one_reference,
     references_by_images,
@@ -15,8 +16,9 @@ from vap.evaluation.story.panels import (
 class Stub:
     """Makes single frames whose pixel says of which picture, reference and strength."""
 
-    def animate(self, pairs, strength=1.0):
-        return [self._frame(pic.caption, ref.condition, strength) for pic, ref in pairs]
+    def animate(self, pairs, strength=1.0, guidance=None):
+        scale = () if guidance is None else (guidance,)
+        return [self._frame(pic.caption, ref.condition, strength, *scale) for pic, ref in pairs]
 
     def combine(self, picture, references):
         return self._frame(picture.caption, *(reference.condition for reference in references))
@@ -73,6 +75,15 @@ def test_strength_rises_from_the_backbone_to_the_reference(references, pictures)
         labels[0] == labels[1] == [f"strength {s}" for s in ("0", "0.2", "0.4", "0.6", "0.8", "1")]
     )
     assert told(panel)[1][-1] == f"{pictures[0].caption} | pan | 1.0"
+
+
+def test_guidance_rises_from_none_at_full_strength(references, pictures):
+    panel = guidances(Stub(), references[:2], pictures[0])
+    assert [cell.label for cell in panel.rows[1][1:]] == [
+        f"scale {s}" for s in ("1", "1.5", "2", "3", "4")
+    ]
+    assert told(panel)[1][1] == f"{pictures[0].caption} | pan | 1.0 | 1.0"
+    assert told(panel)[1][-1] == f"{pictures[0].caption} | pan | 1.0 | 4.0"
 
 
 def test_two_references_are_shown_apart_and_together(references, pictures):

@@ -8,7 +8,14 @@ def test_a_story_is_a_page_with_its_pictures(tiny, tmp_path):
     told = []
     story = Story(str(tiny), conditions=("sepia", "invert"))
     written = tell(story, tmp_path, lambda *counts: told.append(counts))
-    panels = {"references-by-images", "one-image", "one-reference", "strength", "two-references"}
+    panels = {
+        "references-by-images",
+        "one-image",
+        "one-reference",
+        "strength",
+        "guidance",
+        "two-references",
+    }
     assert {path.name for path in written} == {
         "index.html", "references-by-images.png", *(f"{panel}.webp" for panel in panels),
     }  # fmt: skip

@@ -18,6 +18,7 @@ from vap.hub import load_pipeline
 
 _COLUMNS = 5
 _STRENGTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+_SCALES = (1.0, 1.5, 2.0, 3.0, 4.0)
 _BATCH = 10
 
 Kind = Literal["reference", "image", "result"]
@@ -79,26 +80,30 @@ class Studio:
         self.defaults = self._together.defaults
 
     def animate(
-        self, pairs: Sequence[tuple[Picture, Reference]], strength: float = 1.0
+        self,
+        pairs: Sequence[tuple[Picture, Reference]],
+        strength: float = 1.0,
+        guidance: float | None = None,
     ) -> list[NDArray[np.uint8]]:
-        """Each picture by its own reference."""
+        """Each picture by its own reference, guided by it as the model is by default."""
         videos = []
         for start in range(0, len(pairs), _BATCH):
             batch = pairs[start : start + _BATCH]
             pictures, references = zip(*batch, strict=True)
-            videos += self._make(self._apart, pictures, references, strength)
+            videos += self._make(self._apart, pictures, references, strength, guidance)
         return videos
 
     def combine(self, picture: Picture, references: Sequence[Reference]) -> NDArray[np.uint8]:
         """One picture by several references at once."""
-        return self._make(self._together, [picture], references, 1.0)[0]
+        return self._make(self._together, [picture], references)[0]
 
     def _make(
         self,
         pipeline: Any,
         pictures: Sequence[Picture],
         references: Sequence[Reference],
-        strength: float,
+        strength: float = 1.0,
+        guidance: float | None = None,
     ) -> list[NDArray[np.uint8]]:
         output = pipeline(
             [Image.fromarray(picture.pixels) for picture in pictures],
@@ -107,6 +112,7 @@ class Studio:
             reference_prompts=[reference.caption for reference in references],
             negative_prompt="",
             strength=strength,
+            reference_guidance_scale=guidance,
             num_inference_steps=self._steps,
             generator=[torch.Generator().manual_seed(self._seed) for _ in pictures],
             output_type="np",
@@ -184,6 +190,22 @@ def strengths(studio: Studio, references: Sequence[Reference], picture: Picture)
         "Strength from 0 to 1",
         "At 0 the reference is not read: the backbone alone, bit for bit, which does as it likes. "
         "At 1 it is read as in training.",
+        rows,
+    )
+
+
+def guidances(studio: Studio, references: Sequence[Reference], picture: Picture) -> Panel:
+    """From the reference as it was trained to be read, to far past it."""
+    made = {s: studio.animate([(picture, r) for r in references], guidance=s) for s in _SCALES}
+    rows = [
+        [_shown(reference), *(Cell("result", made[s][i], f"scale {s:g}") for s in _SCALES)]
+        for i, reference in enumerate(references)
+    ]
+    return Panel(
+        "guidance",
+        "Guidance by the reference",
+        "At 1 the reference is read as in training. At more the result goes so many times as far "
+        "from what the backbone alone would do: plainer effects, and in the end too much of them.",
         rows,
     )
 

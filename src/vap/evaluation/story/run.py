@@ -18,6 +18,7 @@ from vap.evaluation.story.page import write_page
 from vap.evaluation.story.panels import (
     Panel,
     Studio,
+    guidances,
     one_image,
     one_reference,
     references_by_images,
@@ -84,6 +85,7 @@ def tell(story: Story, output: Path, progress: Progress | None = None) -> list[P
         lambda: one_image(studio, references, others[-1]),
         lambda: one_reference(studio, references[0], pictures),
         lambda: strengths(studio, references[:_FEWEST], first),
+        lambda: guidances(studio, references[:_FEWEST], first),
         lambda: two_references(studio, _couples(references), others[-1]),
     ]
     panels = []

@@ -1,0 +1,117 @@
+"""A few-step student takes the backbone's place."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import (
+    CogVideoXDDIMScheduler,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    UniPCMultistepScheduler,
+)
+
+from tests.pipelines.golden import Golden, load, relative_error
+from tests.pipelines.test_passes import spied
+from vap.acceleration.fast import apply_profile
+from vap.acceleration.profiles import Settings
+from vap.acceleration.student import BUNDLED, first_order, use_student
+from vap.training.alternatives.lora import LoraStrategy
+from vap.training.tuning_config import ModelConfig
+
+
+@pytest.fixture
+def student(case: Golden, tmp_path: Path) -> Path:
+    """A LoRA as distillation writes it, of updates that matter."""
+    model, strategy = load(case.family).transformer, LoraStrategy("backbone")
+    strategy.prepare(model, ModelConfig(start="", lora_rank=2))
+    generator = torch.Generator().manual_seed(0)
+    for name, update in model.named_parameters():
+        if "lora_B" in name:
+            update.data = 0.1 * torch.randn(update.shape, generator=generator)
+    strategy.save(model, tmp_path)
+    return tmp_path
+
+
+def test_merged_it_is_the_backbone_with_its_updates(case: Golden, student: Path) -> None:
+    beside, merged = load(case.family), load(case.family)
+    beside.load_lora_weights(str(student))
+    beside.scheduler = first_order(beside.scheduler)
+    use_student(merged, student)
+    expected, plain = (
+        case.run(case.prompted(guidance_scale=1.0), each) for each in (beside, load(case.family))
+    )
+    made = case.run(case.prompted(guidance_scale=1.0), merged)
+    assert relative_error(made, expected) < 1e-5
+    assert relative_error(made, plain) > 1e-3
+    assert not hasattr(merged.transformer, "peft_config") or not merged.get_active_adapters()
+
+
+def test_it_needs_one_pass_a_step_and_takes_as_many_as_it_was_taught(
+    case: Golden, student: Path
+) -> None:
+    pipeline = use_student(load(case.family), student, steps=3)
+    assert pipeline.defaults.num_inference_steps == 3
+    batches = spied(pipeline)
+    arguments = case.prompted(num_inference_steps=None, guidance_scale=None)
+    del arguments["guidance_scale"], arguments["num_inference_steps"]
+    case.run(arguments, pipeline)
+    assert batches == [1, 1, 1]
+
+
+def test_what_replaced_the_backbone_stays(case: Golden, student: Path) -> None:
+    pipeline = use_student(load(case.family), student)
+    with pytest.raises(ValueError, match=r"merged into this model already\. Load"):
+        use_student(pipeline, student)
+    with pytest.raises(ValueError, match=r"has taken the backbone's place.*Load the model again"):
+        apply_profile(pipeline, "exact")
+
+
+def test_a_profile_takes_the_student_of_the_pipelines_folder(
+    case: Golden, student: Path, tmp_path: Path
+) -> None:
+    pipeline = load(case.family)
+    settings = Settings(student=True)
+    with pytest.raises(ValueError, match=r"student/ is missing.*profile='fast'"):
+        apply_profile(pipeline, "turbo", settings=settings)
+    weights = student / "pytorch_lora_weights.safetensors"
+    (tmp_path / "model" / BUNDLED).mkdir(parents=True)
+    weights.rename(tmp_path / "model" / BUNDLED / weights.name)
+    pipeline.register_to_config(_name_or_path=str(tmp_path / "model"))
+    apply_profile(pipeline, "turbo", settings=settings)
+    assert pipeline.student == str(tmp_path / "model" / BUNDLED)
+    apply_profile(pipeline, "turbo", settings=settings)
+
+
+def test_weights_that_are_not_there_are_named(case: Golden) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere does not exist.*stage distill"):
+        use_student(load(case.family), "nowhere")
+
+
+@pytest.mark.parametrize("prediction", ["flow_prediction", "sample"])
+def test_steps_of_unipc_are_straight(prediction: str) -> None:
+    scheduler = first_order(
+        UniPCMultistepScheduler(
+            prediction_type=prediction, use_flow_sigmas=True, flow_shift=3.0, solver_order=2
+        )
+    )
+    scheduler.set_timesteps(4)
+    generator = torch.Generator().manual_seed(0)
+    latents = expected = torch.randn(1, 4, 2, 3, generator=generator)
+    for (sigma, to), timestep in zip(pairwise(scheduler.sigmas), scheduler.timesteps, strict=True):
+        said = torch.randn(latents.shape, generator=generator)
+        velocity = said if prediction == "flow_prediction" else (expected - said) / sigma
+        expected = expected + (to - sigma) * velocity
+        latents = scheduler.step(said, timestep, latents, return_dict=False)[0]
+        torch.testing.assert_close(latents, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_schedulers_of_a_kind_become_their_first_order_one() -> None:
+    euler: Any = FlowMatchEulerDiscreteScheduler(shift=5.0)
+    assert first_order(euler) is euler
+    ddim = first_order(CogVideoXDDIMScheduler())
+    assert ddim.config.timestep_spacing == "trailing"
+    with pytest.raises(ValueError, match=r"DPMSolverMultistepScheduler takes no first-order"):
+        first_order(DPMSolverMultistepScheduler())
