@@ -119,6 +119,7 @@ def load_pipeline(
     device: torch.device | str | None = None,
     expert: str | Path | None = None,
     backbone: str | Path | None = None,
+    student: str | Path | None = None,
     quantise: Quantisation | None = None,
     memory: str | int | None = None,
     video: WantedVideo | None = None,
@@ -139,6 +140,7 @@ def load_pipeline(
         device: Where to run; by default an accelerator if there is one.
         expert: An expert file to load in place of the checkpoint's own.
         backbone: A ``.gguf`` or ``.safetensors`` file to take the backbone from (Wan).
+        student: A few-step LoRA to merge into the backbone, see :mod:`vap.acceleration.student`.
         quantise: Hold the weights of the transformer's blocks in eight bits: ``int8`` or ``fp8``.
         memory: What may be used of the device's memory (of main memory on a CPU): ``10GB``,
             ``7.5GiB`` or bytes. The fastest way to hold the model that fits is chosen, see
@@ -189,6 +191,10 @@ def load_pipeline(
     pipeline = _load(folder, family, plan, device, dtype, backbone, options)
     if expert is not None:
         pipeline.transformer.load_expert(expert)
+    if student is not None:
+        from vap.acceleration.student import use_student
+
+        use_student(pipeline, student)
     pipeline = _held(pipeline, plan, device)
     if profile is not None or compile or attention is not None:
         from vap.acceleration.fast import apply_profile

@@ -13,11 +13,21 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
+import vap
 from tests.pipelines.golden import Golden, load, relative_error
 from tests.pipelines.test_passes import spied
 from vap.acceleration.fast import apply_profile
+from vap.acceleration.plan import MemoryPlan
 from vap.acceleration.profiles import Settings
-from vap.acceleration.student import BUNDLED, first_order, use_student
+from vap.acceleration.student import (
+    BUNDLED,
+    STEPS_NOTE,
+    check_student,
+    first_order,
+    taught_steps,
+    use_student,
+)
+from vap.hub import BUNDLED_FOLDER
 from vap.training.alternatives.lora import LoraStrategy
 from vap.training.tuning_config import ModelConfig
 
@@ -61,12 +71,10 @@ def test_it_needs_one_pass_a_step_and_takes_as_many_as_it_was_taught(
     assert batches == [1, 1, 1]
 
 
-def test_what_replaced_the_backbone_stays(case: Golden, student: Path) -> None:
+def test_there_is_one_student_at_most(case: Golden, student: Path) -> None:
     pipeline = use_student(load(case.family), student)
     with pytest.raises(ValueError, match=r"merged into this model already\. Load"):
         use_student(pipeline, student)
-    with pytest.raises(ValueError, match=r"has taken the backbone's place.*Load the model again"):
-        apply_profile(pipeline, "exact")
 
 
 def test_a_profile_takes_the_student_of_the_pipelines_folder(
@@ -83,6 +91,43 @@ def test_a_profile_takes_the_student_of_the_pipelines_folder(
     apply_profile(pipeline, "turbo", settings=settings)
     assert pipeline.student == str(tmp_path / "model" / BUNDLED)
     apply_profile(pipeline, "turbo", settings=settings)
+    with pytest.raises(ValueError, match=r"has taken the backbone's place.*Load the model again"):
+        apply_profile(pipeline, "exact")
+
+
+def test_a_users_student_keeps_its_steps_whatever_the_profile(case: Golden, student: Path) -> None:
+    pipeline = vap.load_pipeline(case.folder, device="cpu", student=student, profile="turbo")
+    native = pipeline.native_defaults.num_inference_steps
+    assert pipeline.defaults.num_inference_steps == native
+    assert pipeline.reuse.nothing
+    assert pipeline.defaults.guidance_scale == 1.0
+
+
+def test_what_distillation_writes_says_for_how_many_steps_it_is(
+    case: Golden, tmp_path: Path
+) -> None:
+    model = load(case.family).transformer
+    strategy = LoraStrategy("backbone", notes={STEPS_NOTE: "6"})
+    strategy.prepare(model, ModelConfig(start="", lora_rank=2))
+    strategy.save(model, tmp_path)
+    assert taught_steps(tmp_path) == 6
+    pipeline = vap.load_pipeline(case.folder, device="cpu", student=tmp_path)
+    assert pipeline.defaults.num_inference_steps == 6
+
+
+def test_weights_in_eight_bits_are_not_merged_into(student: Path) -> None:
+    pipeline = load("wan")
+    pipeline.memory_plan = MemoryPlan("small", quantise="int8")
+    with pytest.raises(ValueError, match=r"held in eight bits.*student=…"):
+        use_student(pipeline, student)
+
+
+def test_what_is_no_lora_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"model\.safetensors holds no LoRA"):
+        check_student(BUNDLED_FOLDER / "vap-mini" / "text_encoder" / "model.safetensors")
+    (tmp_path / "text.safetensors").write_text("hello")
+    with pytest.raises(ValueError, match=r"text\.safetensors is no safetensors file"):
+        check_student(tmp_path / "text.safetensors")
 
 
 def test_weights_that_are_not_there_are_named(case: Golden) -> None:

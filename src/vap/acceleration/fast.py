@@ -70,9 +70,16 @@ def apply_profile(
     if settings.half_vae and has_fast_half(loaded.vae.device):
         loaded.vae.to(torch.bfloat16)
         done.append("bfloat16 VAE")
-    loaded.reuse, loaded.steps_share = settings.reuse, settings.steps
+    if not _is_guests(loaded):
+        loaded.reuse, loaded.steps_share = settings.reuse, settings.steps
     _logger.info("profile %s (%s): %s %s", profile, source, settings, ", ".join(done))
     return pipeline
+
+
+def _is_guests(pipeline: Any) -> bool:
+    """Whether steps are those of a student that the user brought, not of what was measured."""
+    own = str(Path(pipeline.name_or_path or "") / BUNDLED)
+    return pipeline.student not in {None, own}
 
 
 def has_fast_half(device: torch.device) -> bool:
@@ -89,7 +96,7 @@ def _check(settings: Settings, pipeline: Any) -> None:
         ValueError: Saying why, and what to use instead.
     """
     reuse, transformer = settings.reuse, pipeline.transformer
-    if pipeline.student is not None and not settings.student:
+    if pipeline.student is not None and not settings.student and not _is_guests(pipeline):
         message = (
             f"{pipeline.student} has taken the backbone's place, and this profile is about the "
             "backbone. Load the model again."

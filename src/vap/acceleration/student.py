@@ -11,17 +11,15 @@ import logging
 from pathlib import Path
 from typing import Any, TypeVar
 
-from diffusers import (
-    CogVideoXDDIMScheduler,
-    CogVideoXDPMScheduler,
-    FlowMatchEulerDiscreteScheduler,
-    UniPCMultistepScheduler,
-)
+from safetensors import SafetensorError, safe_open
 
 BUNDLED = "student"
 """Where a pipeline folder holds the student of its backbone."""
 
-_NAME = "student"
+STEPS_NOTE = "vap-student-steps"
+"""Where a student's file says how many steps it takes."""
+
+_NAME, _LORA = "student", "pytorch_lora_weights.safetensors"
 # More steps than any student takes.
 _STEPS = 100
 
@@ -39,32 +37,73 @@ def use_student(pipeline: PipelineT, weights: str | Path, *, steps: int | None =
     Args:
         pipeline: Of either variant, not quantised, its weights not streamed; changed in place.
         weights: LoRA file in diffusers' names, or the folder with ``pytorch_lora_weights``.
-        steps: That it was trained for, the default of calls from now on; None leaves that alone.
+        steps: That it was trained for, the default of calls from now on; by default as many as
+            the file says, which ``vap train`` notes in it.
 
     Returns:
         The same pipeline.
 
     Raises:
-        ValueError: If there is a student already, or the scheduler has no first-order steps.
+        ValueError: If there is a student already, the weights are held in eight bits or stream
+            in, the file is no LoRA of this backbone, or the scheduler has no first-order steps.
         FileNotFoundError: If there are no weights.
     """
     loaded: Any = pipeline
     if loaded.student is not None:
         message = f"{loaded.student} is merged into this model already. Load the model again."
         raise ValueError(message)
+    plan = getattr(loaded, "memory_plan", None)
+    if plan is not None and (plan.quantise or plan.offload in {"group", "sequential"}):
+        message = (
+            "A student cannot be merged into weights that are held in eight bits or stream in. "
+            "Load the model with student=…, which merges it before."
+        )
+        raise ValueError(message)
     place = Path(weights)
-    if not place.exists():
-        message = f"{place} does not exist. Give the LoRA that vap train (stage distill) wrote."
-        raise FileNotFoundError(message)
+    check_student(place)
     scheduler = first_order(loaded.scheduler)
     loaded.load_lora_weights(str(place), adapter_name=_NAME)
     loaded.fuse_lora(components=["transformer"], adapter_names=[_NAME])
     loaded.unload_lora_weights()
     loaded.scheduler, loaded.student = scheduler, str(place)
+    steps = steps or taught_steps(place)
     if steps is not None:
         loaded.steps_share = steps / loaded.native_defaults.num_inference_steps
     _logger.info("student %s merged into the backbone", place)
     return pipeline
+
+
+def check_student(weights: Path) -> None:
+    """Refuse what cannot be a student, without reading its tensors.
+
+    Raises:
+        FileNotFoundError: If there is nothing.
+        ValueError: If it is not a LoRA.
+    """
+    file = _file(weights)
+    if not file.is_file():
+        message = f"{file} does not exist. Give the LoRA that vap train (stage distill) wrote."
+        raise FileNotFoundError(message)
+    try:
+        with safe_open(file, framework="pt") as opened:
+            names = opened.keys()
+    except (SafetensorError, OSError) as error:
+        message = f"{file} is no safetensors file ({error}). Give a LoRA in that format."
+        raise ValueError(message) from error
+    if not any("lora" in name.lower() for name in names):
+        message = f"{file} holds no LoRA: none of its tensors is named like one."
+        raise ValueError(message)
+
+
+def taught_steps(weights: Path) -> int | None:
+    """The number of steps that a student's file says it was trained for, if it does."""
+    with safe_open(_file(weights), framework="pt") as opened:
+        noted = (opened.metadata() or {}).get(STEPS_NOTE)
+    return None if noted is None else int(noted)
+
+
+def _file(weights: Path) -> Path:
+    return weights / _LORA if weights.is_dir() else weights
 
 
 def first_order(scheduler: Any) -> Any:
@@ -76,6 +115,14 @@ def first_order(scheduler: Any) -> Any:
     Raises:
         ValueError: If there is none for its kind.
     """
+    # Here: requests are checked before diffusers is loaded.
+    from diffusers import (
+        CogVideoXDDIMScheduler,
+        CogVideoXDPMScheduler,
+        FlowMatchEulerDiscreteScheduler,
+        UniPCMultistepScheduler,
+    )
+
     if isinstance(scheduler, UniPCMultistepScheduler):
         return UniPCMultistepScheduler.from_config(
             scheduler.config, solver_order=1, disable_corrector=list(range(_STEPS))

@@ -22,7 +22,7 @@ _NAME = r"^[\w-][\w.-]*$"
 # In characters of up to four bytes, of which a file's name may have 255 with all that is added.
 _LONGEST_NAME = 60
 _LONGEST_STEM = 40
-_SINGLE_FILES = ("image", "last_image", "video_prompt", "expert")
+_SINGLE_FILES = ("image", "last_image", "video_prompt", "expert", "student")
 _DIGITS = 8
 
 

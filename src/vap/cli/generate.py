@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vap.generation.run import Generation
 
 # What may be given together with --repeat: places, and what does not change the video.
-_SINGLE_INPUTS = ("image", "video_prompt", "last_image", "expert")
+_SINGLE_INPUTS = ("image", "video_prompt", "last_image", "expert", "student")
 _REPEATABLE = (*_SINGLE_INPUTS, "references", "model", "device", "offload", "memory")
 # What --demo brings itself.
 _OF_THE_DEMO = ("image", "references", "reference_prompts", "prompt", "video_prompt", "last_image")
@@ -66,6 +66,7 @@ def generate(
     seed: options.Seed = None,
     model: options.Model = None,
     expert: options.ExpertFile = None,
+    student: options.StudentFile = None,
     dtype: options.Dtype = None,
     device: options.Device = None,
     offload: options.Offload = None,
@@ -102,6 +103,7 @@ def generate(
             "seed": seed,
             "model": model,
             "expert": expert,
+            "student": student,
             "dtype": dtype,
             "device": device,
             "offload": offload,

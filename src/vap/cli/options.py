@@ -105,6 +105,9 @@ Model: TypeAlias = Annotated[
 ExpertFile: TypeAlias = Annotated[
     Path | None, _option(_MODEL, "Expert in place of the model's.", "FILE")
 ]
+StudentFile: TypeAlias = Annotated[
+    Path | None, _option(_MODEL, "Few-step LoRA to merge into the backbone.", "FILE")
+]
 Dtype: TypeAlias = Annotated[
     str | None,
     _option(

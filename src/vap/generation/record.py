@@ -21,7 +21,7 @@ from vap.weights import weights_hash
 # What a record keeps under names of its own, or as an input file with its hash.
 _RECORDED_ELSEWHERE = frozenset({
     "image", "last_image", "references", "video_prompt", "prompt", "reference_prompts",
-    "negative_prompt", "model", "seed", "fps", "expert",
+    "negative_prompt", "model", "seed", "fps", "expert", "student",
 })  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def request_from(
     Args:
         record: See :func:`recorded_run`.
         moved: Where inputs are now, by role: ``image``, ``reference``, ``video_prompt``,
-            ``last_image``, ``expert``. Inputs are told apart by their contents.
+            ``last_image``, ``expert``, ``student``. Inputs are told apart by their contents.
         model: Where the model is now.
 
     Raises:
@@ -105,7 +105,7 @@ def request_from(
     for entry in record.inputs:
         candidates = (moved or {}).get(entry.role, ())
         found.setdefault(entry.role, []).append(_located(entry, candidates))
-    single = ("image", "last_image", "video_prompt", "expert")
+    single = ("image", "last_image", "video_prompt", "expert", "student")
     content = {
         "references": tuple(found.get("reference", ())),
         "reference_prompts": record.reference_prompts,
@@ -143,6 +143,7 @@ def _inputs(request: GenerationRequest, prompt: VideoPrompt | None) -> list[Inpu
         "image": request.image,
         "last_image": request.last_image,
         "expert": request.expert,
+        "student": request.student,
         "video_prompt": request.video_prompt,
     }
     inputs = [

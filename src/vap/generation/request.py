@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vap.acceleration.plan import Quantisation
 from vap.acceleration.profiles import Profile
+from vap.acceleration.student import check_student
 from vap.devices import check_device
 from vap.hub import BUNDLED_FOLDER, DEFAULT_MODEL, Offload
 from vap.media import FrameSelection, MediaError, probe_clip, read_image
@@ -38,6 +39,7 @@ class GenerationRequest:
         last_image: Last frame (Wan).
         model: Bundled name, folder or Hub id.
         expert: Expert file in place of the model's own.
+        student: Few-step LoRA to merge into the backbone.
         height: Pixels.
         width: Pixels.
         num_frames: Pixel frames.
@@ -68,6 +70,7 @@ class GenerationRequest:
     last_image: Path | None = None
     model: str = DEFAULT_MODEL
     expert: Path | None = None
+    student: Path | None = None
     height: int | None = None
     width: int | None = None
     num_frames: int | None = None
@@ -120,6 +123,8 @@ def check_request(request: GenerationRequest) -> None:
         read_image(request.last_image)
     if request.expert is not None:
         read_expert_info(request.expert)
+    if request.student is not None:
+        check_student(request.student)
 
 
 def check_output(output: str | Path, sheet: str | Path | None = None) -> None:

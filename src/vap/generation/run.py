@@ -63,6 +63,7 @@ def loading_options(request: GenerationRequest) -> dict[str, Any]:
         "dtype": request.dtype,
         "device": request.device,
         "expert": request.expert,
+        "student": request.student,
         "offload": request.offload,
         "memory": request.memory,
         "quantise": request.quantise,

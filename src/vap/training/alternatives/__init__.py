@@ -30,12 +30,13 @@ class Strategy(Protocol):
 
 def strategy_for(recipe: TuningStage) -> Strategy:
     """What trains in a stage: the recipe's method, or the LoRA that is the stage's own."""
+    from vap.acceleration.student import STEPS_NOTE
     from vap.training.alternatives.lora import LoraStrategy
 
     if isinstance(recipe, DPOStage):
         return LoraStrategy("all")
     if isinstance(recipe, DistillStage):
-        return LoraStrategy("backbone")
+        return LoraStrategy("backbone", notes={STEPS_NOTE: str(recipe.steps)})
     return strategy_of(recipe.model.method)
 
 

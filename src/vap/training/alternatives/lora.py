@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +34,7 @@ class LoraStrategy:
         where: Attention projections of the ``expert``, the ``backbone``, or ``all``.
         single_branch: Let references go through the backbone.
         reads_references: Whether references are shown at all.
+        notes: One entry for the file's header.
     """
 
     def __init__(
@@ -42,10 +43,12 @@ class LoraStrategy:
         *,
         single_branch: bool = False,
         reads_references: bool = True,
+        notes: Mapping[str, str] | None = None,
     ) -> None:
         self.where = where
         self.single_branch = single_branch
         self.reads_references = reads_references
+        self.notes = notes or {}
 
     def prepare(self, model: Any, config: ModelConfig) -> None:
         """Add the updates; nothing else trains."""
@@ -69,7 +72,8 @@ class LoraStrategy:
         }
         if is_writer():
             with atomic_file(output / _FILE) as partial:
-                save_file(state, partial, metadata={"format": "pt"})
+                # One key: safetensors writes several in random order.
+                save_file(state, partial, metadata={**self.notes} or {"format": "pt"})
 
 
 @contextmanager
