@@ -66,7 +66,7 @@ def choose(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
             and row["psnr"] >= LEAST_PSNR[profile]
             and not row["step_cache"]
         ]
-        best = max(suits, key=lambda row: row["denoise_speed_up"], default=None)
+        best = max(suits, key=lambda row: row["speed_up"], default=None)
         if best is not None and best["group"] != EXACT:
             found[profile] = best["name"]
     return found

@@ -78,21 +78,22 @@ def _candidates(native: int, *, guided: bool) -> Iterator[tuple[str, Candidate]]
     for name, amounts in _LIBRARY.items():
         for amount in amounts:
             yield f"{name} {amount}", Candidate(LIBRARY, amount, Settings(), name)
-    guidance = 2 if guided else 1
     for steps in reversed(fewer[:4]):
-        for every in (2, steps):
-            if 1 < every <= steps:
-                reuse = Reuse(references=every, guidance=guidance)
-                settings = Settings(steps / native, reuse, half_vae=True)
-                name = f"{_steps(steps)}, references every {every}, bfloat16 VAE"
+        for every in sorted({1, 2, steps}):
+            if every <= steps:
+                settings = Settings(steps / native, Reuse(references=every), half_vae=True)
+                kept = f", references every {every}" if every > 1 else ""
+                name = f"{_steps(steps)}{kept}, bfloat16 VAE"
                 yield name, Candidate(TOGETHER, steps, settings)
 
 
 def _of_student(native: int) -> Iterator[tuple[str, Candidate]]:
-    for steps in (3, 2, 1):
-        for half in (False, True) if steps < native else ():
-            settings = Settings(steps / native, student=True, half_vae=half)
-            name = f"student, {_steps(steps)}{', bfloat16 VAE' if half else ''}"
+    for steps in (2, 1):
+        for every in range(1, steps + 1):
+            reuse = Reuse(references=every)
+            settings = Settings(steps / native, reuse, half_vae=True, student=True)
+            kept = f", references every {every}" if every > 1 else ""
+            name = f"student, {_steps(steps)}{kept}, bfloat16 VAE"
             yield name, Candidate(STUDENT, steps, settings)
 
 
