@@ -83,15 +83,14 @@ def _run(options: argparse.Namespace) -> None:
     from benchmarks.fidelity_settings import candidates
     from benchmarks.quiet import silence_loading
     from vap.acceleration.calibration import FOLDER, Kind
-    from vap.acceleration.student import BUNDLED
-    from vap.hub import load_pipeline, resolve_folder
+    from vap.acceleration.student import own_student
+    from vap.hub import load_pipeline
 
     silence_loading()
     torch.set_num_threads(options.threads)
     model = load_pipeline(options.model, dtype=options.dtype, device="cpu")
     kind = Kind.of(model)
-    student = (resolve_folder(options.model) / BUNDLED).is_dir()
-    chosen = candidates(kind.steps, guided=kind.guided, student=student)
+    chosen = candidates(kind.steps, guided=kind.guided, student=own_student(model).is_dir())
     points = measure(
         model, chosen, cases=options.cases, seed=options.seed, repeats=options.repeats, tell=_tell
     )

@@ -11,6 +11,9 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
+LORA_FILE = "pytorch_lora_weights.safetensors"
+"""Where diffusers looks for a LoRA in a folder."""
+
 _TORCH_ALIGNMENT = 64
 # What is read of each file beside its header.
 _SAMPLES, _SAMPLE_BYTES = 64, 4096

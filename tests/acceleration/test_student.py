@@ -20,9 +20,7 @@ from vap.acceleration.fast import apply_profile
 from vap.acceleration.plan import MemoryPlan
 from vap.acceleration.profiles import Settings
 from vap.acceleration.student import (
-    BUNDLED,
     STEPS_NOTE,
-    check_student,
     first_order,
     taught_steps,
     use_student,
@@ -85,11 +83,11 @@ def test_a_profile_takes_the_student_of_the_pipelines_folder(
     with pytest.raises(ValueError, match=r"student/ is missing.*profile='fast'"):
         apply_profile(pipeline, "turbo", settings=settings)
     weights = student / "pytorch_lora_weights.safetensors"
-    (tmp_path / "model" / BUNDLED).mkdir(parents=True)
-    weights.rename(tmp_path / "model" / BUNDLED / weights.name)
+    (tmp_path / "model" / "student").mkdir(parents=True)
+    weights.rename(tmp_path / "model" / "student" / weights.name)
     pipeline.register_to_config(_name_or_path=str(tmp_path / "model"))
     apply_profile(pipeline, "turbo", settings=settings)
-    assert pipeline.student == str(tmp_path / "model" / BUNDLED)
+    assert pipeline.student == str(tmp_path / "model" / "student")
     apply_profile(pipeline, "turbo", settings=settings)
     with pytest.raises(ValueError, match=r"has taken the backbone's place.*Load the model again"):
         apply_profile(pipeline, "exact")
@@ -124,10 +122,10 @@ def test_weights_in_eight_bits_are_not_merged_into(student: Path) -> None:
 
 def test_what_is_no_lora_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"model\.safetensors holds no LoRA"):
-        check_student(BUNDLED_FOLDER / "vap-mini" / "text_encoder" / "model.safetensors")
+        taught_steps(BUNDLED_FOLDER / "vap-mini" / "text_encoder" / "model.safetensors")
     (tmp_path / "text.safetensors").write_text("hello")
     with pytest.raises(ValueError, match=r"text\.safetensors is no safetensors file"):
-        check_student(tmp_path / "text.safetensors")
+        taught_steps(tmp_path / "text.safetensors")
 
 
 def test_weights_that_are_not_there_are_named(case: Golden) -> None:

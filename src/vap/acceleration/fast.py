@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -14,7 +13,7 @@ from vap.acceleration.exact import apply_exact
 from vap.acceleration.fast_products import can_multiply_fp8, quantised_attention, use_fp8_products
 from vap.acceleration.plan import MemoryPlan
 from vap.acceleration.profiles import Profile, Settings, check_profile
-from vap.acceleration.student import BUNDLED, use_student
+from vap.acceleration.student import own_student, use_student
 
 _logger = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ def apply_profile(
         settings, source = settings_for(profile, loaded)
     _check(settings, loaded)
     if settings.student and loaded.student is None:
-        use_student(loaded, Path(loaded.name_or_path) / BUNDLED)
+        use_student(loaded, own_student(loaded))
     transformer = loaded.transformer
     done = []
     plan: MemoryPlan | None = getattr(loaded, "memory_plan", None)
@@ -78,8 +77,7 @@ def apply_profile(
 
 def _is_guests(pipeline: Any) -> bool:
     """Whether steps are those of a student that the user brought, not of what was measured."""
-    own = str(Path(pipeline.name_or_path or "") / BUNDLED)
-    return pipeline.student not in {None, own}
+    return pipeline.student not in {None, str(own_student(pipeline))}
 
 
 def has_fast_half(device: torch.device) -> bool:
@@ -102,9 +100,9 @@ def _check(settings: Settings, pipeline: Any) -> None:
             "backbone. Load the model again."
         )
         raise ValueError(message)
-    if settings.student and not (Path(pipeline.name_or_path) / BUNDLED).is_dir():
+    if settings.student and not own_student(pipeline).is_dir():
         message = (
-            f"This profile takes few steps by a student of the backbone, and {BUNDLED}/ is missing "
+            "This profile takes few steps by a student of the backbone, and student/ is missing "
             f"in {pipeline.name_or_path}. Use profile='fast', or train one (stage distill)."
         )
         raise ValueError(message)

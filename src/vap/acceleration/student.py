@@ -13,13 +13,12 @@ from typing import Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
 
-BUNDLED = "student"
-"""Where a pipeline folder holds the student of its backbone."""
+from vap.weights import LORA_FILE
 
 STEPS_NOTE = "vap-student-steps"
 """Where a student's file says how many steps it takes."""
 
-_NAME, _LORA = "student", "pytorch_lora_weights.safetensors"
+_NAME = "student"
 # More steps than any student takes.
 _STEPS = 100
 
@@ -60,50 +59,46 @@ def use_student(pipeline: PipelineT, weights: str | Path, *, steps: int | None =
         )
         raise ValueError(message)
     place = Path(weights)
-    check_student(place)
+    steps = taught_steps(place) if steps is None else steps
     scheduler = first_order(loaded.scheduler)
     loaded.load_lora_weights(str(place), adapter_name=_NAME)
     loaded.fuse_lora(components=["transformer"], adapter_names=[_NAME])
     loaded.unload_lora_weights()
     loaded.scheduler, loaded.student = scheduler, str(place)
-    steps = steps or taught_steps(place)
     if steps is not None:
         loaded.steps_share = steps / loaded.native_defaults.num_inference_steps
     _logger.info("student %s merged into the backbone", place)
     return pipeline
 
 
-def check_student(weights: Path) -> None:
-    """Refuse what cannot be a student, without reading its tensors.
+def own_student(pipeline: Any) -> Path:
+    """Where a pipeline's folder holds the student of its backbone, if it does."""
+    return Path(pipeline.name_or_path or "") / "student"
+
+
+def taught_steps(weights: Path) -> int | None:
+    """The number of steps that a student's file says it was trained for, if it does.
+
+    No tensor is read.
 
     Raises:
         FileNotFoundError: If there is nothing.
         ValueError: If it is not a LoRA.
     """
-    file = _file(weights)
+    file = weights / LORA_FILE if weights.is_dir() else weights
     if not file.is_file():
         message = f"{file} does not exist. Give the LoRA that vap train (stage distill) wrote."
         raise FileNotFoundError(message)
     try:
         with safe_open(file, framework="pt") as opened:
-            names = opened.keys()
+            names, noted = opened.keys(), (opened.metadata() or {}).get(STEPS_NOTE)
     except (SafetensorError, OSError) as error:
         message = f"{file} is no safetensors file ({error}). Give a LoRA in that format."
         raise ValueError(message) from error
     if not any("lora" in name.lower() for name in names):
         message = f"{file} holds no LoRA: none of its tensors is named like one."
         raise ValueError(message)
-
-
-def taught_steps(weights: Path) -> int | None:
-    """The number of steps that a student's file says it was trained for, if it does."""
-    with safe_open(_file(weights), framework="pt") as opened:
-        noted = (opened.metadata() or {}).get(STEPS_NOTE)
     return None if noted is None else int(noted)
-
-
-def _file(weights: Path) -> Path:
-    return weights / _LORA if weights.is_dir() else weights
 
 
 def first_order(scheduler: Any) -> Any:

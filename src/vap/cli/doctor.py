@@ -120,6 +120,7 @@ def _report(
         planned.compression,
         steps=video.steps,
         guidance=video.guidance,
+        reference_guidance=video.reference_guidance,
     )
     limit = device.memory if budget is None else budget
     found = predictions(planned, video, device, _precision(device))

@@ -82,6 +82,7 @@ def generation_cost(
     steps: int,
     guidance: bool = True,
     references: int = 1,
+    reference_guidance: bool = False,
 ) -> GenerationCost:
     """Count the arithmetic of one generation.
 
@@ -90,10 +91,20 @@ def generation_cost(
         shape: Video in pixels.
         compression: Of VAE and patches.
         steps: Denoising steps.
-        guidance: Whether there are two passes a step.
+        guidance: Whether a second pass a step has the negative prompt.
         references: Reference videos.
+        reference_guidance: Whether a further pass leaves the references out.
     """
     tokens = compression.tokens(shape)
+    forward = _forward_flop(size, tokens, references)
+    step = forward * (2 if guidance else 1)
+    if reference_guidance:
+        step += _forward_flop(size, tokens, references=0)
+    return GenerationCost(tokens, forward, step * steps)
+
+
+def _forward_flop(size: TransformerSize, tokens: int, references: int) -> float:
+    """One pass of the transformer."""
     text = TEXT_TOKENS["cogvideox"] if size.family == "cogvideox" else 0
     stream = tokens + text
     linear = stream * _linear_flop_per_token(size)
@@ -101,8 +112,7 @@ def generation_cost(
     alone = _attention_flop(stream, size.width) * (size.blocks - size.coupled)
     joint = _attention_flop(stream * (1 + references), size.width) * size.coupled
     context = _context_flop(size, tokens) * (size.blocks + references * size.coupled)
-    forward = linear_all + alone + joint + context
-    return GenerationCost(tokens, forward, forward * steps * (2 if guidance else 1))
+    return linear_all + alone + joint + context
 
 
 def stored_parameters(folder: Path) -> dict[str, int]:

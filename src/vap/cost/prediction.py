@@ -197,19 +197,9 @@ def _denoise_seconds(
         steps=video.steps,
         guidance=video.guidance,
         references=video.references,
+        reference_guidance=video.reference_guidance,
     )
-    flop = cost.flop
-    if video.reference_guidance:
-        alone = generation_cost(
-            model.size,
-            video.shape,
-            model.compression,
-            steps=video.steps,
-            guidance=False,
-            references=0,
-        )
-        flop += alone.flop
-    computing = flop / device.rate(_precision(dtype))
+    computing = cost.flop / device.rate(_precision(dtype))
     if plan.quantise is not None:
         computing *= _WIDENING_TIME
     if not plan.keep_constants:

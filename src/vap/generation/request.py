@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vap.acceleration.plan import Quantisation
 from vap.acceleration.profiles import Profile
-from vap.acceleration.student import check_student
+from vap.acceleration.student import taught_steps
 from vap.devices import check_device
 from vap.hub import BUNDLED_FOLDER, DEFAULT_MODEL, Offload
 from vap.media import FrameSelection, MediaError, probe_clip, read_image
@@ -124,7 +124,7 @@ def check_request(request: GenerationRequest) -> None:
     if request.expert is not None:
         read_expert_info(request.expert)
     if request.student is not None:
-        check_student(request.student)
+        taught_steps(request.student)
 
 
 def check_output(output: str | Path, sheet: str | Path | None = None) -> None:

@@ -79,13 +79,28 @@ class Guidance:
         """Move from the unconditional prediction through the conditional one."""
         return unconditional + self.at(timestep) * (conditional - unconditional)
 
-    def away_from(self, difference: torch.Tensor) -> torch.Tensor:
-        """What guidance by the reference adds to a prediction.
+    def moved(
+        self,
+        conditional: torch.Tensor,
+        unconditional: torch.Tensor | None,
+        by_reference: torch.Tensor | None,
+        timestep: torch.Tensor,
+    ) -> torch.Tensor:
+        """Move a prediction by all guidance that there is.
 
         Args:
-            difference: Of the predictions with and without the references: all that these change.
+            conditional: The prediction.
+            unconditional: That of the negative prompt; None without guidance by the text.
+            by_reference: The prediction less that without the references: all that these change;
+                None without guidance by the reference.
+            timestep: Of the step.
         """
-        return (self.reference - 1.0) * difference
+        guided = conditional
+        if unconditional is not None:
+            guided = self.combine(conditional, unconditional, timestep)
+        if by_reference is not None:
+            guided = guided + (self.reference - 1.0) * by_reference
+        return guided
 
 
 class SchedulerStep:

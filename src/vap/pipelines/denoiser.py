@@ -124,15 +124,11 @@ class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
         for context, prediction in by_context.items():
             if context != CONDITIONAL:
                 self._differences[context] = conditional - prediction
-        guided = conditional
-        if UNCONDITIONAL in self._differences:
-            unconditional = by_context.get(UNCONDITIONAL)
-            if unconditional is None:
-                unconditional = conditional - self._differences[UNCONDITIONAL]
-            guided = self.guidance.combine(conditional, unconditional, timestep)
-        if UNREFERENCED in self._differences:
-            guided = guided + self.guidance.away_from(self._differences[UNREFERENCED])
-        return guided
+        unconditional = by_context.get(UNCONDITIONAL)
+        if unconditional is None and UNCONDITIONAL in self._differences:
+            unconditional = conditional - self._differences[UNCONDITIONAL]
+        by_reference = self._differences.get(UNREFERENCED)
+        return self.guidance.moved(conditional, unconditional, by_reference, timestep)
 
     def _forward(
         self, one: Pass, noisy: torch.Tensor, timestep: torch.Tensor, **kept: Any

@@ -25,12 +25,12 @@ from vap.evaluation.mini.cases import Case, CaseSpec
 from vap.evaluation.mini.references import OneReferenceEach
 from vap.evaluation.mini.systems import Autoencoded, Generated, Generation, Static, System, Truth
 from vap.hub import load_pipeline, load_transformer
+from vap.weights import LORA_FILE
 
 TRAINED = ("lora", "single_branch", "unidirectional", "residual", "shared_positions")
 """Systems that the model's own weights do not contain."""
 
 _EXPERT, _ALTERNATIVE = "expert.safetensors", "alternative.safetensors"
-_LORA = "pytorch_lora_weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _trained(name: str, model: OneReferenceEach, weights: Weights, settings: Gen
 
 
 def _lora_of(folder: Path, spec: CaseSpec) -> Path:
-    return folder / spec.condition / _LORA
+    return folder / spec.condition / LORA_FILE
 
 
 def _with_weights(transformer: Any, folder: Path) -> Any:
@@ -167,12 +167,12 @@ def _with_weights(transformer: Any, folder: Path) -> Any:
     if (folder / _ALTERNATIVE).is_file():
         load_alternative(transformer, folder / _ALTERNATIVE)
         return transformer
-    if (folder / _LORA).is_file():
+    if (folder / LORA_FILE).is_file():
         tie_branches(transformer, ModelConfig(start=""))
-        transformer.load_lora_adapter(folder / _LORA, prefix="transformer")
+        transformer.load_lora_adapter(folder / LORA_FILE, prefix="transformer")
         return transformer
     message = (
         f"{folder} holds no weights: there should be transformer/, {_EXPERT}, {_ALTERNATIVE} or "
-        f"{_LORA}, as training writes them."
+        f"{LORA_FILE}, as training writes them."
     )
     raise FileNotFoundError(message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -181,10 +181,7 @@ def one_reference(studio: Studio, reference: Reference, pictures: Sequence[Pictu
 def strengths(studio: Studio, references: Sequence[Reference], picture: Picture) -> Panel:
     """From the backbone alone to the reference in full."""
     made = {s: studio.animate([(picture, r) for r in references], s) for s in _STRENGTHS}
-    rows = [
-        [_shown(reference), *(Cell("result", made[s][i], f"strength {s:g}") for s in _STRENGTHS)]
-        for i, reference in enumerate(references)
-    ]
+    rows = _by_amount(references, "strength", made)
     return Panel(
         "strength",
         "Strength from 0 to 1",
@@ -197,10 +194,7 @@ def strengths(studio: Studio, references: Sequence[Reference], picture: Picture)
 def guidances(studio: Studio, references: Sequence[Reference], picture: Picture) -> Panel:
     """From the reference as it was trained to be read, to far past it."""
     made = {s: studio.animate([(picture, r) for r in references], guidance=s) for s in _SCALES}
-    rows = [
-        [_shown(reference), *(Cell("result", made[s][i], f"scale {s:g}") for s in _SCALES)]
-        for i, reference in enumerate(references)
-    ]
+    rows = _by_amount(references, "scale", made)
     return Panel(
         "guidance",
         "Guidance by the reference",
@@ -228,6 +222,19 @@ def two_references(
         "model was trained on one at a time.",
         rows,
     )
+
+
+def _by_amount(
+    references: Sequence[Reference], name: str, made: Mapping[float, Sequence[NDArray[np.uint8]]]
+) -> list[list[Cell | None]]:
+    """A row a reference: what became of it at each amount."""
+    return [
+        [
+            _shown(reference),
+            *(Cell("result", videos[i], f"{name} {amount:g}") for amount, videos in made.items()),
+        ]
+        for i, reference in enumerate(references)
+    ]
 
 
 def _shown(reference: Reference) -> Cell:

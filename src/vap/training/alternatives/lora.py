@@ -17,6 +17,7 @@ from vap.training.alternatives.expert import ensure_expert
 from vap.training.alternatives.single_branch import tie_branches
 from vap.training.alternatives.whole import is_writer, whole_state
 from vap.training.tuning_config import ModelConfig
+from vap.weights import LORA_FILE
 
 _PROJECTIONS = r"\.(to_q|to_k|to_v|to_out\.0)"
 _TARGETS = {
@@ -24,7 +25,6 @@ _TARGETS = {
     "backbone": r".*\battn\d" + _PROJECTIONS,
     "all": r".*\battn\d(_mot_ref)?" + _PROJECTIONS,
 }
-_FILE = "pytorch_lora_weights.safetensors"
 
 
 class LoraStrategy:
@@ -71,7 +71,7 @@ class LoraStrategy:
             if not (self.single_branch and "_mot_ref" in name)
         }
         if is_writer():
-            with atomic_file(output / _FILE) as partial:
+            with atomic_file(output / LORA_FILE) as partial:
                 # One key: safetensors writes several in random order.
                 save_file(state, partial, metadata={**self.notes} or {"format": "pt"})
 

@@ -66,15 +66,15 @@ class DistillTask(TuningTask):
 
     def guided(self, noisy: Tensor, target: Stream, reference: Stream, level: Tensor) -> Tensor:
         """The model's prediction, moved as the pipelines' guidance moves theirs."""
-        said = moved = self.variant.predict(self.transformer, noisy, target, reference, level)
+        unsaid = by_reference = None
+        said = self.variant.predict(self.transformer, noisy, target, reference, level)
         if self.guidance.enabled:
             bare = self.uncaptioned(target), self.uncaptioned(reference)
             unsaid = self.variant.predict(self.transformer, noisy, *bare, level)
-            moved = self.guidance.combine(said, unsaid, level)
         if self.guidance.by_reference:
             unseen = self.variant.predict(self.transformer, noisy, target, None, level)
-            moved = moved + self.guidance.away_from(said - unseen)
-        return moved
+            by_reference = said - unseen
+        return self.guidance.moved(said, unsaid, by_reference, level)
 
     def uncaptioned(self, stream: Stream) -> Stream:
         """A stream under the empty caption, as guidance replaces both at inference."""
