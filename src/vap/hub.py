@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -291,6 +292,16 @@ def load_transformer(name_or_path: str | Path, *, dtype: torch.dtype | None = No
     return model_class.from_pretrained(
         folder, subfolder="transformer", dtype=dtype or stored_dtype(folder / "transformer")
     )
+
+
+def load_scheduler(name_or_path: str | Path) -> Any:
+    """Load the scheduler of a model alone."""
+    import diffusers
+
+    folder = resolve_folder(name_or_path)
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    _, name = index["scheduler"]
+    return getattr(diffusers, name).from_pretrained(folder, subfolder="scheduler")
 
 
 def pipeline_class(family: Family) -> Any:

@@ -221,3 +221,29 @@ def test_saving_without_an_expert_is_refused(variant: Variant, tmp_path) -> None
     with pytest.raises(ValueError, match="no expert"):
         variant.model().remove_expert().save_expert(tmp_path / "expert.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_expert_that_moved_away_and_back_is_what_it_was(variant: Variant) -> None:
+    model = variant.model()
+    before = {name: tensor.clone() for name, tensor in model.expert_state_dict().items()}
+    home = model.expert_depths
+    count = len(model.expert_blocks)
+    away = tuple(range(count - len(home), count))
+    model.move_expert(away)
+    assert model.expert_depths == away
+    model.move_expert(home)
+    assert model.expert_depths == home
+    after = model.expert_state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name].float()) for name in before)
+
+
+@pytest.mark.parametrize("depths", [[], [0, 0], [99]])
+def test_an_expert_moves_to_as_many_depths_that_exist(variant: Variant, depths) -> None:
+    model = variant.model()
+    home = model.expert_depths
+    with pytest.raises(ValueError, match=r"depths|blocks"):
+        model.move_expert(depths)
+    with pytest.raises(ValueError, match=f"has {len(home)} blocks"):
+        model.move_expert(range(len(home) - 1) if len(home) > 1 else (0, 1))
+    assert model.expert_depths == home

@@ -7,11 +7,13 @@ from diffusers import CogVideoXDDIMScheduler, UniPCMultistepScheduler
 from safetensors.torch import load_file
 
 from tests.training.tuning_tiny import GOLDEN, VARIANTS, recipe_of
+from vap.acceleration.student import first_order
 from vap.hub import load_pipeline
+from vap.pipelines.schedules import released_sigmas
 from vap.training.objectives.consistency import PhasePoints
 from vap.training.sections import FlowConfig
 from vap.training.stages import run_recipe
-from vap.training.stages.distill import DistillTask
+from vap.training.stages.distill import ConsistencyTask, PathTask
 from vap.training.variants.cogvideox import CogVideoXVariant
 from vap.training.variants.wan import WanVariant
 
@@ -23,11 +25,15 @@ def distill(datasets, output, variant, **changes):
     )
 
 
+TASKS = {"consistency": ConsistencyTask, "path": PathTask}
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_student_comes_closer_to_its_teacher(variant, datasets, tmp_path) -> None:
-    task = DistillTask(distill(datasets, tmp_path, variant))
+@pytest.mark.parametrize("objective", TASKS)
+def test_the_student_comes_closer_to_its_teacher(variant, objective, datasets, tmp_path) -> None:
+    task = TASKS[objective](distill(datasets, tmp_path, variant))
     trained = [p for p in task.model.parameters() if p.requires_grad]
-    optimizer, batch, losses = torch.optim.Adam(trained, 2e-3), task.batch(0), []
+    optimizer, batch, losses = torch.optim.Adam(trained, 5e-3), task.batch(0), []
     for _ in range(12):
         # The same points and noise each time, and a teacher that stays.
         loss = task.loss(task.model, batch, torch.Generator().manual_seed(0))["loss"]
@@ -54,14 +60,14 @@ def test_what_is_written_is_a_lora_of_the_backbone_that_a_pipeline_loads(
 def test_a_fresh_student_is_right_where_its_teacher_takes_one_step_a_phase(
     variant, datasets, tmp_path
 ) -> None:
-    task = DistillTask(distill(datasets, tmp_path, variant, substeps=1, guidance=1.0))
+    task = ConsistencyTask(distill(datasets, tmp_path, variant, substeps=1, guidance=1.0))
     loss = task.loss(task.model, task.batch(0), torch.Generator().manual_seed(0))["loss"]
     assert loss.item() == pytest.approx(0, abs=1e-5)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_guidance_is_between_the_caption_and_the_empty_one(variant, datasets, tmp_path) -> None:
-    task = DistillTask(distill(datasets, tmp_path, variant, substeps=1, guidance=4.0))
+    task = ConsistencyTask(distill(datasets, tmp_path, variant, substeps=1, guidance=4.0))
     batch, generator = task.batch(0), torch.Generator().manual_seed(0)
     target, reference = (
         task.variant.stream(each, generator) for each in (batch.target, batch.reference)
@@ -88,7 +94,7 @@ def test_guidance_is_between_the_caption_and_the_empty_one(variant, datasets, tm
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_guidance_by_the_reference_is_away_from_the_backbone(variant, datasets, tmp_path) -> None:
     changes = {"substeps": 1, "guidance": 1.0, "reference_guidance": 3.0}
-    task = DistillTask(distill(datasets, tmp_path, variant, **changes))
+    task = ConsistencyTask(distill(datasets, tmp_path, variant, **changes))
     batch, generator = task.batch(0), torch.Generator().manual_seed(0)
     target, reference = (
         task.variant.stream(each, generator) for each in (batch.target, batch.reference)
@@ -104,6 +110,50 @@ def test_guidance_by_the_reference_is_away_from_the_backbone(variant, datasets, 
         goal = task.goal(noisy, target, reference, points)
     expected = task.variant.moved(noisy, 3 * said - 2 * unseen, points.start, points.end)
     torch.testing.assert_close(goal, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_fresh_student_is_on_the_path_of_a_first_order_sampler_of_as_many_steps(
+    variant, datasets, tmp_path
+) -> None:
+    changes = {"steps": 3, "substeps": 1, "guidance": 1.0}
+    task = PathTask(distill(datasets, tmp_path, variant, **changes))
+    task.sampler = first_order(task.sampler)
+    loss = task.loss(task.model, task.batch(0), torch.Generator().manual_seed(0))["loss"]
+    assert loss.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_the_path_is_that_of_the_models_own_sampler_with_guidance(datasets, tmp_path) -> None:
+    changes = {"steps": 2, "substeps": 2, "guidance": 1.0, "reference_guidance": 3.0}
+    task = PathTask(distill(datasets, tmp_path, "wan", **changes))
+    batch, generator = task.batch(0), torch.Generator().manual_seed(0)
+    target, reference = (
+        task.variant.stream(each, generator) for each in (batch.target, batch.reference)
+    )
+    noise = torch.randn(target.latents.shape, generator=generator)
+    ends, goals = task.path(noise, target, reference)
+    sampler = UniPCMultistepScheduler.from_config(task.sampler.config)
+    sampler.set_timesteps(sigmas=released_sigmas(sampler, 4, 1.0))
+    latents, expected = noise, []
+    for sigma, timestep in zip(sampler.sigmas, sampler.timesteps, strict=False):
+        with torch.no_grad():
+            said, unseen = (
+                task.variant.predict(
+                    task.transformer, latents, target, given, sigma.expand(len(noise))
+                )
+                for given in (reference, None)
+            )
+        latents = sampler.step(3 * said - 2 * unseen, timestep, latents, return_dict=False)[0]
+        expected.append(latents)
+    assert [float(end[0]) for end in ends] == pytest.approx([*sampler.sigmas[:4:2].tolist(), 0.0])
+    for ours, theirs in zip(goals, expected[1::2], strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_a_path_needs_the_prediction_that_the_scheduler_reads(datasets, tmp_path) -> None:
+    recipe = distill(datasets, tmp_path, "wan", flow={"prediction": "sample"})
+    with pytest.raises(ValueError, match="scheduler reads 'flow_prediction'"):
+        PathTask(recipe)
 
 
 @pytest.mark.parametrize("shift", [1.0, 3.0])

@@ -17,7 +17,7 @@ from vap.hub import load_pipeline
 from vap.media import read_clip, read_image
 from vap.models.expert import is_expert_name
 from vap.training import trainer
-from vap.training.config import parse_recipe
+from vap.training.config import RecipeError, parse_recipe
 from vap.training.stages import run_recipe
 from vap.training.stages.backbone import BackboneTask
 from vap.training.stages.expert import ExpertTask
@@ -346,3 +346,40 @@ def test_a_wrong_recipe_ends_with_a_message_and_no_traceback(tmp_path):
 
     assert result.exit_code == 2
     assert "did you mean 'output'" in result.output
+
+
+def test_a_deepened_backbone_computes_what_it_did_and_takes_the_moved_expert(trained, tmp_path):
+    recipe = backbone_recipe(
+        trained, output=str(tmp_path / "deeper"), start=str(trained / "backbone"), deepen_after=[0]
+    )
+    before = BackboneTask(parse_recipe({**recipe, "deepen_after": []}))
+    deeper = BackboneTask(parse_recipe(recipe))
+    losses = [
+        task.loss(task.model, task.batch(0), torch.Generator().manual_seed(1))["loss"]
+        for task in (before, deeper)
+    ]
+    assert len(deeper.transformer.blocks) == 3
+    assert losses[0] == losses[1]
+
+    run_recipe(parse_recipe(recipe))
+    moved = expert_recipe(
+        trained,
+        backbone=str(tmp_path / "deeper"),
+        start=str(trained / "expert"),
+        expert_blocks=[0, 2],
+    )
+    task = ExpertTask(parse_recipe(moved))
+    assert task.transformer.expert_depths == (0, 2)
+    old = load_file(trained / "expert" / "expert.safetensors")
+    new = task.transformer.expert_state_dict()
+    assert set(new) == {name.replace("blocks.1.", "blocks.2.") for name in old}
+    for name, tensor in old.items():
+        assert torch.equal(new[name.replace("blocks.1.", "blocks.2.")], tensor)
+
+
+def test_a_backbone_is_deepened_where_it_has_blocks(trained, tmp_path):
+    start = {"start": str(trained / "backbone"), "output": str(tmp_path / "deeper")}
+    with pytest.raises(ValueError, match=r"indices from 0 to 1"):
+        BackboneTask(parse_recipe(backbone_recipe(trained, **start, deepen_after=[2])))
+    with pytest.raises(RecipeError, match="start"):
+        parse_recipe(backbone_recipe(trained, deepen_after=[0]))

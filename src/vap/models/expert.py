@@ -7,7 +7,7 @@ or parameter name, as in the released checkpoints; everything here follows from 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -134,14 +134,9 @@ class ExpertMixin:
         if self.expert_depths:
             message = "This model already has an expert. Call remove_expert() first."
             raise ValueError(message)
-        count = len(self.expert_blocks)
-        chosen = sorted(self.default_expert_depths(count) if depths is None else depths)
-        if not chosen or chosen != sorted(set(chosen)) or not 0 <= chosen[0] <= chosen[-1] < count:
-            message = (
-                f"Expert depths {list(depths or ())} are not usable: give distinct block indices "
-                f"between 0 and {count - 1}."
-            )
-            raise ValueError(message)
+        chosen = self._usable_depths(
+            self.default_expert_depths(len(self.expert_blocks)) if depths is None else depths
+        )
         for name in self._expert_modules:
             setattr(self, name + EXPERT_SUFFIX, self._new_expert_module(name))
         for depth in chosen:
@@ -264,6 +259,31 @@ class ExpertMixin:
         self.register_to_config(reference_positions=reference_positions)  # type: ignore[attr-defined]
         return self
 
+    def move_expert(self, depths: Sequence[int]) -> Self:
+        """Put the expert's blocks, in their order, beside other blocks of the backbone.
+
+        Args:
+            depths: As many distinct block indices as the expert has blocks.
+
+        Raises:
+            ValueError: If their number differs, or an index is repeated or out of range.
+        """
+        self.require_expert()
+        before, after = self.expert_depths, self._usable_depths(depths)
+        if len(before) != len(after):
+            message = (
+                f"The expert has {len(before)} blocks, which cannot move to {len(after)} depths "
+                f"{after}. Give {len(before)} of them."
+            )
+            raise ValueError(message)
+        places = dict(zip(before, after, strict=True))
+        state = {
+            _at_depth(name, places, self._blocks_name): tensor
+            for name, tensor in self.expert_state_dict().items()
+        }
+        positions = self.config.reference_positions  # type: ignore[attr-defined]
+        return self.install_expert(state, depths=after, reference_positions=positions)
+
     @abstractmethod
     def default_expert_depths(self, num_layers: int) -> tuple[int, ...]:
         """Depths of the released expert of this variant."""
@@ -271,6 +291,17 @@ class ExpertMixin:
     @abstractmethod
     def _new_expert_module(self, name: str) -> nn.Module:
         """A fresh expert twin of one of the backbone's embeddings."""
+
+    def _usable_depths(self, depths: Sequence[int]) -> list[int]:
+        """Depths in their order, refused if there are none, some twice or some out of range."""
+        count, chosen = len(self.expert_blocks), sorted(depths)
+        if not chosen or chosen != sorted(set(chosen)) or not 0 <= chosen[0] <= chosen[-1] < count:
+            message = (
+                f"Expert depths {list(depths)} are not usable: give distinct block indices "
+                f"between 0 and {count - 1}."
+            )
+            raise ValueError(message)
+        return chosen
 
     def _copy_fixed_tables(self) -> None:
         """Give expert modules made without weights the tables that no file holds (positions)."""
@@ -289,6 +320,15 @@ class ExpertMixin:
                 {**self.config, "block_idx_with_mot_ref": list(depths)}  # type: ignore[attr-defined]
             )
         return {n: t.shape for n, t in model.state_dict().items() if is_expert_name(n)}
+
+
+def _at_depth(name: str, places: Mapping[int, int], blocks: str) -> str:
+    """The name of an expert tensor after its block has moved."""
+    prefix, _, rest = name.partition(".")
+    if prefix != blocks:
+        return name
+    depth, _, rest = rest.partition(".")
+    return f"{blocks}.{places[int(depth)]}.{rest}"
 
 
 def _load_dtype(

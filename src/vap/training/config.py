@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
 from vap.data.synth import Split
 from vap.models.rope import ReferencePositions
@@ -149,6 +149,7 @@ class BackboneStage(Section):
         caption_dropout: Share of captions replaced by the empty one, for guidance.
         text_tokens: Longest caption in tokens while training (inference always takes 512).
         start: Output folder of an earlier ``backbone`` stage, or a pipeline, to continue from.
+        deepen_after: Blocks of ``start`` behind which a new one is put, at first without effect.
     """
 
     stage: Literal["backbone"]
@@ -163,6 +164,14 @@ class BackboneStage(Section):
     caption_dropout: float = Field(0.1, ge=0, le=1)
     text_tokens: int = Field(40, gt=0)
     start: Path | None = None
+    deepen_after: tuple[int, ...] = ()
+
+    @model_validator(mode="after")
+    def _deepen_something(self) -> Self:
+        if self.deepen_after and self.start is None:
+            message = "deepen_after puts blocks into a trained backbone: say which one with start."
+            raise ValueError(message)
+        return self
 
 
 class ExpertStage(Section):
@@ -173,7 +182,8 @@ class ExpertStage(Section):
         backbone: Output folder of the ``backbone`` stage.
         conditions: Conditions that are trained on; empty for all of the shards.
         method: ``expert`` or an alternative, see :class:`vap.training.tuning_config.ModelConfig`.
-        expert_blocks: Depths that get an expert; empty for all.
+        expert_blocks: Depths that get an expert; empty for all, or for those of ``start``, whose
+            blocks otherwise move there in their order, as a backbone that was deepened needs.
         reference_positions: Placement of references; see ``vap.models.rope``.
         lora_rank: Rank of the LoRA methods.
         text_tokens: Longest caption in tokens while training (inference always takes 512).
@@ -202,7 +212,7 @@ class ExpertStage(Section):
             start=str(self.backbone),
             method=self.method,
             expert=self.start / "expert.safetensors" if self.start else None,
-            expert_blocks=self.expert_blocks or tuple(range(blocks)),
+            expert_blocks=self.expert_blocks or (() if self.start else tuple(range(blocks))),
             reference_positions=self.reference_positions,
             lora_rank=self.lora_rank,
         )

@@ -34,7 +34,7 @@ class ModelConfig(Section):
             target's); ``backbone-lora`` (no reference: a LoRA for one condition).
         expert: Expert file to continue from; else the model's own, else a copy of the backbone.
         expert_blocks: Depths of a new expert in place of the model's own; empty keeps what the
-            model has, or takes the released depths.
+            model has, or takes the released depths. The blocks of ``expert`` move there.
         reference_positions: Placement of references of a new expert; see ``vap.models.rope``.
         lora_rank: Rank of the LoRA methods and of DPO.
         weights: Precision of what trains; optimiser moments follow it. What is frozen is held
@@ -183,6 +183,10 @@ class DistillStage(TuningStage):
     """Teach a frozen model, by LoRA on its backbone, to sample in a few steps without guidance.
 
     Attributes:
+        objective: What a step should lead to. ``consistency`` (phased consistency): from noised
+            clips, where the exact path of the guided model goes. ``path`` (progressive
+            distillation): from noise alone, where the model's own sampler is after ``substeps``
+            of its ``steps · substeps`` steps, so that results become those of that sampler.
         steps: Steps of the sampler that the LoRA is for; Wan's are spaced by ``flow.shift``,
             which should be that of the scheduler.
         substeps: Steps of the teacher for one of them.
@@ -191,6 +195,7 @@ class DistillStage(TuningStage):
     """
 
     stage: Literal["distill"]
+    objective: Literal["consistency", "path"] = "consistency"
     steps: int = Field(4, gt=0)
     substeps: int = Field(12, gt=0)
     guidance: float = Field(5.0, ge=1)

@@ -16,6 +16,7 @@ from transformers import T5Tokenizer, UMT5EncoderModel
 from vap.data.latents import ClipBatch, draw, read_shards, take
 from vap.training.compact_text import use_compact_text
 from vap.training.config import BackboneStage, EncoderConfig, TransformerConfig
+from vap.training.deepening import deepened
 from vap.training.encoders import (
     build_image_encoder,
     build_image_processor,
@@ -131,6 +132,7 @@ class BackboneTask:
             transformer = WanTransformer3DModel.from_pretrained(
                 start / "transformer", torch_dtype=torch.float32
             )
+            transformer = deepened(transformer, recipe.deepen_after)
         else:
             self.tokenizer = _tokenizer(recipe.output / "tokenizer")
             text_encoder = build_text_encoder(recipe.encoders, len(self.tokenizer))

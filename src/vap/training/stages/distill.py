@@ -1,14 +1,25 @@
-"""Stage ``distill``: a LoRA on the frozen backbone takes few steps, and guidance, in one."""
+"""Stage ``distill``: a LoRA on the frozen backbone takes few steps, and guidance, in one.
+
+Two objectives. Phased consistency (Wang et al. 2024) leads where the exact path of the guided
+model goes, and starts from noised clips. Progressive distillation (Salimans and Ho 2022), here on
+paths from noise, leads where the model's own sampler is after a few of its steps: its results are
+that sampler's, errors of its long steps included.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from diffusers import CogVideoXDPMScheduler
 from torch import Tensor, nn
 
-from vap.pipelines.denoise import Guidance
+from vap.acceleration.student import first_order
+from vap.hub import load_scheduler
+from vap.pipelines.denoise import Guidance, SchedulerStep
 from vap.training.alternatives.lora import without_updates
 from vap.training.clips import PairBatch, PairedClips
 from vap.training.objectives.consistency import (
@@ -24,11 +35,12 @@ from vap.training.variants import Stream
 
 def run(recipe: DistillStage) -> Path:
     """Train, and write the LoRA into the recipe's output folder."""
-    return train(DistillTask(recipe), recipe, recipe.loop, recipe.optimizer, recipe.run)
+    task = _TASKS[recipe.objective](recipe)
+    return train(task, recipe, recipe.loop, recipe.optimizer, recipe.run)
 
 
-class DistillTask(TuningTask):
-    """Phased consistency; the model without its updates is the teacher."""
+class DistillTask(TuningTask, ABC):
+    """A student that takes few steps; the model without its updates is the guided teacher."""
 
     def __init__(self, recipe: DistillStage) -> None:
         # First: data that is not there is missed before a model is loaded.
@@ -36,7 +48,6 @@ class DistillTask(TuningTask):
         super().__init__(recipe)
         self.substeps = recipe.substeps
         self.guidance = Guidance(recipe.guidance, reference=recipe.reference_guidance)
-        self.schedule = self.variant.schedule(recipe.steps * recipe.substeps)
 
     def batch(self, step: int) -> PairBatch:
         """Targets and references of a batch."""
@@ -45,24 +56,16 @@ class DistillTask(TuningTask):
     def loss(
         self, model: nn.Module, batch: PairBatch, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Distance between the student's steps from two neighbouring points to the phase's end."""
+        """Distance between where the student's steps lead and where they should."""
         target = self.variant.stream(batch.target, generator)
         reference = self.variant.stream(batch.reference, generator)
-        points = draw_points(self.schedule, self.substeps, len(batch.names), generator)
-        noisy = self.variant.noised(target, points.start, generator)
-        said = self.variant.predict(model, noisy, target, reference, points.start)
-        student = self.variant.moved(noisy, said, points.start, points.end)
-        with torch.no_grad():
-            goal = self.goal(noisy, target, reference, points)
-        return {"loss": consistency_loss(student, goal).mean()}
+        return {"loss": self.distance(model, target, reference, generator)}
 
-    def goal(self, noisy: Tensor, target: Stream, reference: Stream, points: PhasePoints) -> Tensor:
-        """Where the student steps to after one step of the teacher."""
-        with without_updates(self.transformer):
-            said = self.guided(noisy, target, reference, points.start)
-        near = self.variant.moved(noisy, said, points.start, points.neighbour)
-        said = self.variant.predict(self.transformer, near, target, reference, points.neighbour)
-        return self.variant.moved(near, said, points.neighbour, points.end)
+    @abstractmethod
+    def distance(
+        self, model: nn.Module, target: Stream, reference: Stream, generator: torch.Generator
+    ) -> Tensor:
+        """The objective, a mean over the batch."""
 
     def guided(self, noisy: Tensor, target: Stream, reference: Stream, level: Tensor) -> Tensor:
         """The model's prediction, moved as the pipelines' guidance moves theirs."""
@@ -80,3 +83,84 @@ class DistillTask(TuningTask):
         """A stream under the empty caption, as guidance replaces both at inference."""
         empty = self.clips.empty_text().to(stream.text)
         return replace(stream, text=empty.expand_as(stream.text))
+
+
+class ConsistencyTask(DistillTask):
+    """Phased consistency: a phase's end is reached alike from neighbouring points of the path."""
+
+    def __init__(self, recipe: DistillStage) -> None:
+        super().__init__(recipe)
+        self.schedule = self.variant.schedule(recipe.steps * recipe.substeps)
+
+    def distance(
+        self, model: nn.Module, target: Stream, reference: Stream, generator: torch.Generator
+    ) -> Tensor:
+        """Between the student's steps from two neighbouring points to the phase's end."""
+        points = draw_points(self.schedule, self.substeps, len(target.latents), generator)
+        noisy = self.variant.noised(target, points.start, generator)
+        said = self.variant.predict(model, noisy, target, reference, points.start)
+        student = self.variant.moved(noisy, said, points.start, points.end)
+        with torch.no_grad():
+            goal = self.goal(noisy, target, reference, points)
+        return consistency_loss(student, goal).mean()
+
+    def goal(self, noisy: Tensor, target: Stream, reference: Stream, points: PhasePoints) -> Tensor:
+        """Where the student steps to after one step of the teacher."""
+        with without_updates(self.transformer):
+            said = self.guided(noisy, target, reference, points.start)
+        near = self.variant.moved(noisy, said, points.start, points.neighbour)
+        said = self.variant.predict(self.transformer, near, target, reference, points.neighbour)
+        return self.variant.moved(near, said, points.neighbour, points.end)
+
+
+class PathTask(DistillTask):
+    """Progressive distillation: the student goes from end to end of the phases as it will later."""
+
+    def __init__(self, recipe: DistillStage) -> None:
+        super().__init__(recipe)
+        sampler = load_scheduler(recipe.model.start)
+        # A path with fresh noise at every step leads nowhere that could be learnt.
+        random = isinstance(sampler, CogVideoXDPMScheduler)
+        self.sampler = first_order(sampler) if random else sampler
+        self.steps = recipe.steps * recipe.substeps
+        # Once for nothing: a recipe that does not fit the sampler is refused before it starts.
+        self.variant.set_sampler(self.sampler, self.steps)
+
+    def distance(
+        self, model: nn.Module, target: Stream, reference: Stream, generator: torch.Generator
+    ) -> Tensor:
+        """Squared, between the student's steps, each from where the last ended, and the path."""
+        clean = target.latents
+        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+        ends, goals = self.path(noise, target, reference)
+        place, errors = noise, []
+        for start, end, goal in zip(ends[:-1], ends[1:], goals, strict=True):
+            said = self.variant.predict(model, place, target, reference, start)
+            place = self.variant.moved(place, said, start, end)
+            errors.append(F.mse_loss(place, goal))
+            place = place.detach()
+        return torch.stack(errors).mean()
+
+    @torch.no_grad()
+    def path(
+        self, noise: Tensor, target: Stream, reference: Stream
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The guided teacher's path.
+
+        Returns:
+            Levels of the phases' ends, each ``[B]``, that of the noise first, and the latents at
+            all but the first.
+        """
+        levels = self.variant.set_sampler(self.sampler, self.steps).to(noise.device)
+        levels = levels.unsqueeze(1).expand(-1, len(noise))
+        step, latents, goals = SchedulerStep(self.sampler), noise, []
+        with without_updates(self.transformer):
+            for index, timestep in enumerate(self.sampler.timesteps):
+                said = self.guided(latents, target, reference, levels[index])
+                latents = step(said, timestep, latents)
+                if (index + 1) % self.substeps == 0:
+                    goals.append(latents)
+        return list(levels[:: self.substeps]), goals
+
+
+_TASKS: dict[str, type[DistillTask]] = {"consistency": ConsistencyTask, "path": PathTask}

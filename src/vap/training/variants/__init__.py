@@ -52,6 +52,9 @@ class Variant(Protocol):
     def schedule(self, steps: int) -> Tensor:
         """Noise levels ``[steps + 1]`` of a sampler of so many steps, the last one clean."""
 
+    def set_sampler(self, scheduler: Any, steps: int) -> Tensor:
+        """Make a pipeline's scheduler ready for so many steps; its levels, as of ``schedule``."""
+
     def noised(self, target: Stream, level: Tensor, generator: torch.Generator) -> Tensor:
         """Latents of each target at its noise level."""
 

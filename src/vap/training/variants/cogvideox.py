@@ -104,6 +104,12 @@ class CogVideoXVariant:
         count = len(self._alphas_bar)
         return (torch.linspace(count, 0, steps + 1).round() - 1).long()
 
+    def set_sampler(self, scheduler: Any, steps: int) -> Tensor:
+        """Its timesteps, then -1, which is clean."""
+        scheduler.set_timesteps(steps)
+        timesteps: Tensor = scheduler.timesteps
+        return torch.cat([timesteps, timesteps.new_full((1,), -1)])
+
     def noised(self, target: Stream, level: Tensor, generator: torch.Generator) -> Tensor:
         """x_t of each target."""
         clean = target.latents

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vap.pipelines.schedules import set_flow_timesteps
 from vap.training.objectives.flow_matching import (
     REFERENCE_TIMESTEP,
     add_noise,
@@ -18,6 +20,9 @@ from vap.training.objectives.flow_matching import (
 )
 from vap.training.sections import FlowConfig
 from vap.training.variants import Stream
+
+# What schedulers call the network's predictions.
+_READ = {"velocity": "flow_prediction", "sample": "sample"}
 
 
 class WanVariant:
@@ -57,6 +62,23 @@ class WanVariant:
     def schedule(self, steps: int) -> Tensor:
         """Sigmas of the sampler, then 0."""
         return sampling_sigmas(steps, self._flow.shift)
+
+    def set_sampler(self, scheduler: Any, steps: int) -> Tensor:
+        """Sigmas that the pipeline gives it, then 0.
+
+        Raises:
+            ValueError: If it reads predictions otherwise than the recipe's ``flow`` says.
+        """
+        read = scheduler.config.get("prediction_type", _READ["velocity"])
+        if read != _READ[self._flow.prediction]:
+            message = (
+                f"flow.prediction={self._flow.prediction!r}, but the model's scheduler reads "
+                f"{read!r}. Set it to what the model predicts: {', '.join(_READ)}."
+            )
+            raise ValueError(message)
+        set_flow_timesteps(scheduler, steps, strength=1.0, device=torch.device("cpu"))
+        sigmas: Tensor = scheduler.sigmas
+        return sigmas.float()
 
     def noised(self, target: Stream, level: Tensor, generator: torch.Generator) -> Tensor:
         """x_σ of each target."""
