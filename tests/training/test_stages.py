@@ -142,6 +142,19 @@ def exported_and_backbone(trained):
     return exported, {name: tensor.half() for name, tensor in backbone.items()}
 
 
+def test_a_line_of_metrics_is_the_mean_of_the_steps_since_the_last(trained, tmp_path):
+    apart, together = tmp_path / "apart", tmp_path / "together"
+    loop = {**LOOP, "steps": 4}
+    for output, every in ((apart, 1), (together, 3)):
+        recipe = backbone_recipe(trained, output=str(output), loop={**loop, "log_every": every})
+        run_recipe(parse_recipe(recipe))
+    losses = [line["loss"] for line in metrics(apart)]
+    first, last = metrics(together)
+    assert (first["step"], last["step"]) == (3, 4)
+    assert first["loss"] == pytest.approx(sum(losses[:3]) / 3, abs=1e-5)
+    assert last["loss"] == losses[3]
+
+
 def test_the_backbone_is_bit_identical_after_expert_steps(trained):
     exported, backbone = exported_and_backbone(trained)
 

@@ -55,7 +55,7 @@ class LoopConfig(Section):
         compile: Compile the transformer's repeated block with ``torch.compile``: a minute before
             the first step, then about 1.5 times the speed for small models on a CPU.
         threads: CPU threads of PyTorch; 0 leaves PyTorch's choice.
-        log_every: Steps between lines of ``metrics.jsonl``.
+        log_every: Steps between lines of ``metrics.jsonl``; a line holds the means over them.
         checkpoint_every: Steps between checkpoints; 0 writes only the last.
     """
 

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -179,12 +180,15 @@ class _Run:
         self.model.train()
         started = time.monotonic()
         last = self.loop.stop or self.loop.steps
+        unwritten: list[dict[str, float]] = []
         with Metrics(self.output, self.settings, self.first, self.part.rank) as log:
             for step in range(self.first, last):
-                metrics = self.step(step)
+                unwritten.append(self.step(step))
                 done = step + 1
                 if done % self.loop.log_every == 0 or done == last:
-                    log.write(done, metrics | {"seconds": round(time.monotonic() - started, 1)})
+                    seconds = round(time.monotonic() - started, 1)
+                    log.write(done, _means(unwritten) | {"seconds": seconds})
+                    unwritten.clear()
                 every = self.loop.checkpoint_every
                 if done == last or (every and done % every == 0):
                     self.checkpoint(done)
@@ -221,7 +225,7 @@ class _Run:
         if self.accelerator.num_processes > 1:
             scalars = self.accelerator.reduce(scalars, "mean")
         scalars["gradient"] = norm
-        return {name: round(float(value), 6) for name, value in scalars.items()}
+        return {name: float(value) for name, value in scalars.items()}
 
     def accumulate(self, step: int, part: int) -> dict[str, Tensor]:
         """Add one batch's gradients to those of the step."""
@@ -278,6 +282,13 @@ class _Run:
 
     def checkpoint(self, step: int) -> None:
         save_checkpoint(self.output / "checkpoint", self.state, step, self.fingerprint, self.part)
+
+
+def _means(steps: list[dict[str, float]]) -> dict[str, float]:
+    """Each number's mean over some steps: that of one step says little of a noisy loss."""
+    return {
+        name: round(math.fsum(step[name] for step in steps) / len(steps), 6) for name in steps[0]
+    }
 
 
 def _fingerprint(recipe: Section) -> str:
