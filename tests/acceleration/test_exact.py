@@ -7,6 +7,7 @@ import pytest
 import torch
 from diffusers.models.activations import GELU
 from diffusers.models.attention_dispatch import _AttentionBackendRegistry
+from diffusers.models.autoencoders.autoencoder_kl_wan import WanUpsample
 from torch import nn
 
 from tests.pipelines.golden import Golden, golden, load, relative_error
@@ -144,6 +145,15 @@ def test_vae_latents_and_frames_stay(case: Golden) -> None:
         assert relative_error(fast.encode(clip).latent_dist.mode(), latents) < CLOSE
         frames = plain.decode(latents).sample
         assert relative_error(fast.decode(latents).sample, frames) < CLOSE
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_upsampling_without_float32_gives_the_same_bits(dtype) -> None:
+    stock = nn.Sequential(WanUpsample(scale_factor=(2.0, 2.0), mode="nearest-exact"))
+    fast = copy.deepcopy(stock)
+    assert use_onednn(fast) == 1
+    pictures = torch.randn(2, 3, 5, 7).to(dtype)
+    assert torch.equal(fast(pictures), stock(pictures))
 
 
 def test_layers_that_are_more_than_linear_are_left_alone() -> None:

@@ -14,7 +14,11 @@ import torch
 import torch.nn.functional as F
 from diffusers.models.activations import GELU
 from diffusers.models.autoencoders.autoencoder_kl_cogvideox import CogVideoXSafeConv3d
-from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, WanRMS_norm
+from diffusers.models.autoencoders.autoencoder_kl_wan import (
+    WanCausalConv3d,
+    WanRMS_norm,
+    WanUpsample,
+)
 from torch import nn
 
 _PRECISIONS = (torch.float32, torch.bfloat16)
@@ -123,12 +127,25 @@ class QuickWanNorm(WanRMS_norm):
         return (wide / length).to(x.dtype) * self.scale * self.gamma + self.bias
 
 
+class QuickWanUpsample(WanUpsample):
+    """Every cell twice in both directions, without the way through float32."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``[B, C, H, W]``; the same bits as in the parent."""
+        if self.mode != "nearest-exact" or self.scale_factor != (2.0, 2.0):
+            return super().forward(x)
+        batch, channels, height, width = x.shape
+        twice = x[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 2)
+        return twice.reshape(batch, channels, 2 * height, 2 * width)
+
+
 _REPLACEMENTS: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: OneDnnLinear,
     GELU: OneDnnGelu,
     WanCausalConv3d: OneDnnWanConvolution,
     CogVideoXSafeConv3d: OneDnnCogVideoXConvolution,
     WanRMS_norm: QuickWanNorm,
+    WanUpsample: QuickWanUpsample,
 }
 
 
