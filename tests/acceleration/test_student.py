@@ -12,6 +12,9 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     UniPCMultistepScheduler,
 )
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 import vap
 from tests.pipelines.golden import Golden, load, relative_error
@@ -126,6 +129,17 @@ def test_what_is_no_lora_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.safetensors").write_text("hello")
     with pytest.raises(ValueError, match=r"text\.safetensors is no safetensors file"):
         taught_steps(tmp_path / "text.safetensors")
+
+
+@given(noted=st.text(max_size=8) | st.integers(-3, 200).map(str))
+def test_a_note_of_steps_is_a_number_of_steps_or_refused(tmp_path_factory, noted: str) -> None:
+    file = tmp_path_factory.mktemp("student") / "lora.safetensors"
+    save_file({"lora_A": torch.zeros(1)}, file, metadata={STEPS_NOTE: noted})
+    if noted.isdecimal() and int(noted) > 0:
+        assert taught_steps(file) == int(noted)
+    else:
+        with pytest.raises(ValueError, match="no number of steps"):
+            taught_steps(file)
 
 
 def test_weights_that_are_not_there_are_named(case: Golden) -> None:

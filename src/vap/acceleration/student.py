@@ -98,7 +98,15 @@ def taught_steps(weights: Path) -> int | None:
     if not any("lora" in name.lower() for name in names):
         message = f"{file} holds no LoRA: none of its tensors is named like one."
         raise ValueError(message)
-    return None if noted is None else int(noted)
+    if noted is None:
+        return None
+    if not noted.isdecimal() or int(noted) < 1:
+        message = (
+            f"{file} says that it takes {noted!r} steps, which is no number of steps. Train it "
+            "again (stage distill), or give steps."
+        )
+        raise ValueError(message)
+    return int(noted)
 
 
 def first_order(scheduler: Any) -> Any:
