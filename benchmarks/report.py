@@ -16,7 +16,7 @@ from benchmarks.measure import Row
 from benchmarks.measured.gauges import STAGES
 from benchmarks.plan import Plan
 from benchmarks.prediction import as_dict
-from benchmarks.systems import PEER
+from benchmarks.systems import EVERY_PASS
 from vap.cost.prediction import Prediction
 
 _MEBIBYTE = 1 << 20
@@ -102,7 +102,7 @@ class Report:
             "processor_seconds": row.processor_seconds,
             "processor_speed_up": self._processor_speed_up(row),
             "ceiling_share": self._share(row),
-            "predicted": None if row.system == PEER else as_dict(self.predictions[row.dtype]),
+            "predicted": as_dict(self.predictions[row.dtype]) if row.system in EVERY_PASS else None,
         }
 
     def _speed_up(self, row: Row) -> float:

@@ -21,6 +21,8 @@ PROFILES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {"plain": {}, **{name: {"profile": name} for name in get_args(Profile)}}
 )
 PEER = "peer"
+# What runs every pass of every step, as the cost model predicts.
+EVERY_PASS = ("plain", "exact")
 
 _FORK = Path("diffusers/src")
 _FORK_MARK = _FORK / "diffusers/models/transformers/transformer_wan_mot.py"
