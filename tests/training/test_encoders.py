@@ -37,6 +37,15 @@ def test_unknown_words_are_spelt():
     assert TOKENIZER.tokenize("a zebra") == ["▁a", "▁", "z", "e", "b", "r", "a"]
 
 
+def test_padding_a_batch_leaves_no_trace_in_the_saved_tokenizer(tmp_path):
+    tokenizer = build_tokenizer(["a red cat on grass; it spins around", "a blue dog"])
+    tokenizer.save_pretrained(tmp_path / "before")
+    token_ids(tokenizer, ["a red cat", ""], 9)
+    tokenizer.save_pretrained(tmp_path / "after")
+    for file in (tmp_path / "before").iterdir():
+        assert (tmp_path / "after" / file.name).read_bytes() == file.read_bytes()
+
+
 def test_the_tokenizer_survives_saving(tmp_path):
     TOKENIZER.save_pretrained(tmp_path)
     loaded = T5TokenizerFast.from_pretrained(tmp_path)

@@ -119,7 +119,8 @@ def token_ids(tokenizer: T5Tokenizer, captions: list[str], length: int) -> tuple
     if longest > length:
         message = f"A caption has {longest} tokens; text_tokens={length} is too few."
         raise ValueError(message)
-    padded = tokenizer(captions, padding="max_length", max_length=length, return_tensors="pt")
+    # Not by a second call: what it is told to pad to would be saved with the tokenizer.
+    padded = tokenizer.pad(encoded, padding="max_length", max_length=length, return_tensors="pt")
     return padded.input_ids, padded.attention_mask
 
 
