@@ -67,6 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", default="vap-mini", help="of the files that are written")
     parser.add_argument("--dtype", default="bfloat16", help="of all settings (default: bfloat16)")
     parser.add_argument("--cases", type=int, default=48, help="of vap eval mini (default: 48)")
+    parser.add_argument(
+        "--others",
+        type=int,
+        default=48,
+        help="cases of the next seed, on which a profile must hold as well (default: 48)",
+    )
     parser.add_argument("--seed", type=int, default=2026, help="of the cases (default: 2026)")
     parser.add_argument("--repeats", type=int, default=5, help="timed runs (default: 5)")
     parser.add_argument("--threads", type=int, default=1, help="of torch (default: 1)")
@@ -78,7 +84,15 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> None:
     import torch
 
-    from benchmarks.fidelity_report import as_dict, calibration, choose, plots, write
+    from benchmarks.fidelity_report import (
+        MOST_LOST,
+        as_dict,
+        calibration,
+        choose,
+        plots,
+        suits,
+        write,
+    )
     from benchmarks.fidelity_runs import measure
     from benchmarks.fidelity_settings import candidates
     from benchmarks.quiet import silence_loading
@@ -95,10 +109,21 @@ def _run(options: argparse.Namespace) -> None:
         model, chosen, cases=options.cases, seed=options.seed, repeats=options.repeats, tell=_tell
     )
     rows = as_dict(points, chosen)
+    able = [row["name"] for row in rows if any(suits(row, profile) for profile in MOST_LOST)]
+    elsewhere = measure(
+        model,
+        {name: chosen[name] for name in ("exact", *able) if name in chosen},
+        cases=options.others,
+        seed=options.seed + 1,
+        repeats=1,
+        tell=_tell,
+    )
+    others = as_dict(elsewhere, chosen)
     found: dict[str, Any] = {
         "provenance": _provenance(options),
-        "profiles": choose(rows),
+        "profiles": choose(rows, others),
         "rows": rows,
+        "others": others,
     }
     RESULTS.mkdir(exist_ok=True)
     write(found, RESULTS / f"fidelity-{options.name}.json")
@@ -121,6 +146,7 @@ def _provenance(options: argparse.Namespace) -> Mapping[str, Any]:
         "weights": weights_hash(resolve_folder(options.model))[:16],
         "dtype": options.dtype,
         "cases": options.cases,
+        "others": options.others,
         "seed": options.seed,
         "repeats": options.repeats,
         "threads": options.threads,

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+from vap.acceleration.student import STEPS_NOTE, taught_steps
 from vap.cli.app import app
 from vap.data.latents import only, read_shards
 from vap.hub import load_pipeline
@@ -22,6 +23,7 @@ from vap.training.stages import run_recipe
 from vap.training.stages.backbone import BackboneTask
 from vap.training.stages.expert import ExpertTask
 from vap.training.stages.vae import VAETask
+from vap.weights import LORA_FILE
 
 RENDER = {"height": 16, "width": 32, "frames": 5, "conditions": ["sepia", "pan"]}
 ENCODERS = {
@@ -265,6 +267,19 @@ def test_the_exported_folder_is_a_half_precision_pipeline(trained):
     )
     assert all(t.dtype == torch.float16 for path in weights for t in load_file(path).values())
     assert np.asarray(video.frames[0]).shape == (5, 16, 32, 3)
+
+
+def test_an_exported_student_is_in_half_precision_and_keeps_its_steps(trained, tmp_path):
+    student = tmp_path / "student"
+    student.mkdir()
+    weights = {"transformer.blocks.0.attn1.to_q.lora_A.weight": torch.rand(2, 4)}
+    save_file(weights, student / LORA_FILE, metadata={STEPS_NOTE: "2"})
+    export = next(recipe for recipe in recipes(trained) if recipe["stage"] == "export")
+    export |= {"output": str(tmp_path / "model"), "student": str(student)}
+    folder = run_recipe(parse_recipe(export)) / "student"
+    ((name, tensor),) = load_file(folder / LORA_FILE).items()
+    assert torch.equal(tensor, weights[name].half())
+    assert taught_steps(folder) == 2
 
 
 def test_a_demo_is_a_clip_a_picture_and_their_captions(trained):

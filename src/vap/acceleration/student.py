@@ -18,7 +18,9 @@ from vap.weights import LORA_FILE
 STEPS_NOTE = "vap-student-steps"
 """Where a student's file says how many steps it takes."""
 
-_NAME = "student"
+STUDENT = "student"
+"""Folder of a pipeline's own student, and its adapter while it is merged."""
+
 # More steps than any student takes.
 _STEPS = 100
 
@@ -61,8 +63,8 @@ def use_student(pipeline: PipelineT, weights: str | Path, *, steps: int | None =
     place = Path(weights)
     steps = taught_steps(place) if steps is None else steps
     scheduler = first_order(loaded.scheduler)
-    loaded.load_lora_weights(str(place), adapter_name=_NAME)
-    loaded.fuse_lora(components=["transformer"], adapter_names=[_NAME])
+    loaded.load_lora_weights(str(place), adapter_name=STUDENT)
+    loaded.fuse_lora(components=["transformer"], adapter_names=[STUDENT])
     loaded.unload_lora_weights()
     loaded.scheduler, loaded.student = scheduler, str(place)
     if steps is not None:
@@ -73,7 +75,7 @@ def use_student(pipeline: PipelineT, weights: str | Path, *, steps: int | None =
 
 def own_student(pipeline: Any) -> Path:
     """Where a pipeline's folder holds the student of its backbone, if it does."""
-    return Path(pipeline.name_or_path or "") / "student"
+    return Path(pipeline.name_or_path or "") / STUDENT
 
 
 def taught_steps(weights: Path) -> int | None:

@@ -225,6 +225,7 @@ class ExportStage(Section):
         vae: Folder of the trained VAE.
         backbone: Output folder of the ``backbone`` stage.
         expert: Output folder of the ``expert`` stage.
+        student: Output folder of a ``distill`` stage on the same backbone, for the profiles.
         flow_shift: Shift of the scheduler's sigmas.
         generation_defaults: The model's native settings, as ``vap.pipelines.defaults`` names them.
     """
@@ -234,6 +235,7 @@ class ExportStage(Section):
     vae: Path
     backbone: Path
     expert: Path
+    student: Path | None = None
     flow_shift: float = Field(1.0, gt=0)
     generation_defaults: dict[str, int | float | bool | str] = Field(default_factory=dict)
 

@@ -9,12 +9,17 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler
 from diffusers import __version__ as diffusers_version
+from safetensors import safe_open
+from safetensors.torch import save_file
 from transformers import CLIPVisionModel, UMT5EncoderModel
 
+from vap.acceleration.student import STUDENT
+from vap.media.atomic import atomic_file
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.training.alternatives.expert import EXPERT_FILE
 from vap.training.config import ExportStage
 from vap.training.stages.earlier import output_of
+from vap.weights import LORA_FILE
 
 _COPIED = ("tokenizer", "image_processor")
 _COMPONENTS = {
@@ -48,6 +53,8 @@ def run(recipe: ExportStage) -> Path:
     for name, model in models.items():
         model.to(torch.float16).save_pretrained(output / name)
         _forget_origin(output / name / "config.json")
+    if recipe.student is not None:
+        _store_student(output_of("distill", recipe.student) / LORA_FILE, output / STUDENT)
     for name in _COPIED:
         shutil.copytree(backbone / name, output / name, dirs_exist_ok=True)
     UniPCMultistepScheduler(
@@ -61,6 +68,16 @@ def run(recipe: ExportStage) -> Path:
     content = json.dumps(index | _COMPONENTS, indent=2) + "\n"
     (output / "model_index.json").write_text(content, encoding="utf-8")
     return output
+
+
+def _store_student(weights: Path, folder: Path) -> None:
+    """A student in half precision, with what its file says of it."""
+    with safe_open(weights, framework="pt") as opened:
+        tensors = {name: opened.get_tensor(name).half() for name in opened.keys()}  # noqa: SIM118 - not a dict
+        notes = opened.metadata()
+    folder.mkdir(exist_ok=True)
+    with atomic_file(folder / LORA_FILE) as partial:
+        save_file(tensors, partial, metadata=notes)
 
 
 def _forget_origin(config: Path) -> None:
