@@ -117,13 +117,16 @@ def test_packaged_recipes_are_valid(path):
     assert load_recipe(path).output.parts[0] == "runs"
 
 
+NEEDED = ("start", "vae", "backbone", "expert", "student")
+
+
 def test_packaged_stages_feed_each_other():
     recipes = [load_recipe(path) for path in CONFIGS.glob("vap-mini-*.yaml")]
     made = {recipe.output: recipe for recipe in recipes}
 
     assert len(made) == len(recipes)
     for recipe in recipes:
-        needed = [getattr(recipe, name, None) for name in ("start", "vae", "backbone", "expert")]
+        needed = [getattr(recipe, name, None) for name in NEEDED]
         needed += getattr(recipe, "latents", ())
         for path in filter(None, needed):
             stage = made[path.parent if path.name == "vae" else path]
