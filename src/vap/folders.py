@@ -57,6 +57,12 @@ def check_folder(folder: Path) -> None:
             _check_weights(weights)
 
 
+def class_name_of(folder: Path, component: str) -> str:
+    """Name of the class that a component of a pipeline folder is of."""
+    _, name = _read_json(folder / "model_index.json")[component]
+    return str(name)
+
+
 def family_of(folder: Path) -> Family:
     """The variant of a pipeline folder.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from vap.acceleration.plan import (
 )
 from vap.acceleration.profiles import Profile, check_profile
 from vap.devices import check_device
-from vap.folders import RELEASED, check_folder, family_of
+from vap.folders import RELEASED, check_folder, class_name_of, family_of
 from vap.prompts import Family
 from vap.weights import settle, stored_dtype
 
@@ -299,9 +298,8 @@ def load_scheduler(name_or_path: str | Path) -> Any:
     import diffusers
 
     folder = resolve_folder(name_or_path)
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    _, name = index["scheduler"]
-    return getattr(diffusers, name).from_pretrained(folder, subfolder="scheduler")
+    kind = getattr(diffusers, class_name_of(folder, "scheduler"))
+    return kind.from_pretrained(folder, subfolder="scheduler")
 
 
 def pipeline_class(family: Family) -> Any:

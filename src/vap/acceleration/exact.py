@@ -25,10 +25,9 @@ def apply_exact(
     """Make a loaded pipeline faster without giving anything up.
 
     On a CPU, matrix products, attention and convolutions run by oneDNN; on a GPU the fastest
-    attention kernel is chosen. Captions are encoded without their padding, small clips by Wan's VAE
-    whole. Results equal those
-    before to rounding, with and without a reference. Call it after loading and before offloading
-    is set up.
+    attention kernel is chosen. Captions are encoded without their padding, small clips by Wan's
+    VAE whole. Results equal those before to rounding, with and without a reference. Call it after
+    loading and before offloading is set up.
 
     Args:
         pipeline: Of either variant, on its device and in its precision; changed in place.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 import transformers
 from torch import nn
 
+from vap.folders import class_name_of
 from vap.weights import settle
 
 
@@ -23,8 +23,7 @@ def text_encoder_on_demand(folder: Path, dtype: torch.dtype) -> Any:
         folder: Of the pipeline.
         dtype: Precision to read it in.
     """
-    _, name = json.loads((folder / "model_index.json").read_text())["text_encoder"]
-    kind = getattr(transformers, name)
+    kind = getattr(transformers, class_name_of(folder, "text_encoder"))
     place = folder / "text_encoder"
     with torch.device("meta"):
         encoder = kind(kind.config_class.from_pretrained(place)).to(dtype).eval()

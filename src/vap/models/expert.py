@@ -276,6 +276,8 @@ class ExpertMixin:
                 f"{after}. Give {len(before)} of them."
             )
             raise ValueError(message)
+        if list(before) == after:
+            return self
         places = dict(zip(before, after, strict=True))
         state = {
             _at_depth(name, places, self._blocks_name): tensor
