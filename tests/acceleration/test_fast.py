@@ -102,6 +102,18 @@ def test_the_vae_works_in_half_precision_only_where_that_is_fast(
         assert pipeline.vae.dtype == dtype
 
 
+@pytest.mark.skipif(not fast_module.has_fast_half(torch.device("cpu")), reason="no bfloat16 here")
+def test_a_vae_in_half_precision_serves_a_pipeline_in_float32(case: Golden) -> None:
+    exact, half = (
+        case.run(
+            case.prompted(output_type="pt"),
+            apply_profile(load(case.family), "exact", settings=Settings(half_vae=half)),
+        )
+        for half in (False, True)
+    )
+    assert 0 < float((half.float() - exact).abs().mean()) < 0.02
+
+
 def test_a_cpu_has_no_fp8_products_and_no_quantised_attention() -> None:
     assert not can_multiply_fp8(load("wan").transformer)
     assert quantised_attention(torch.device("cpu")) is None

@@ -378,7 +378,8 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
 
     def _decode(self, latents: torch.Tensor, shape: PixelShape, output_type: str) -> Any:
         """Videos of clean latents."""
-        video = self.decode_latents(latents[:, self._extra_frames(shape) :])
+        clip = latents[:, self._extra_frames(shape) :]
+        video = self.decode_latents(clip.to(self.vae.dtype))
         # An even number of latent frames is decoded in pairs, the first of which then gives four
         # pixel frames instead of one.
         video = video[:, :, -shape.frames :]

@@ -44,6 +44,8 @@ class RenderConfig(Section):
         width: Pixels.
         frames: Frames of a clip, 1 + 4k.
         split: Which conditions and scenes are drawn, see ``vap.data.synth``.
+        varied: Share of the pairs that show a variation of their condition. A caption cannot tell
+            all of it, so such pairs are for experts.
     """
 
     conditions: tuple[str, ...] = ()
@@ -51,6 +53,7 @@ class RenderConfig(Section):
     width: int = Field(96, gt=0)
     frames: int = Field(17, gt=0)
     split: Split = "train"
+    varied: float = Field(0.0, ge=0, le=1)
 
 
 class AutoencoderConfig(Section):

@@ -141,7 +141,7 @@ def test_conditions_can_be_narrowed():
         ({"split": "test"}, "use one of train, seen"),
         ({"conditions": ("invert",)}, r"\['invert'\] cannot be drawn in split 'train'"),
         ({"conditions": ()}, "an empty list"),
-        ({"effect_in_caption": 1.5}, "a share from 0 to 1"),
+        ({"effect_in_caption": 1.5}, "shares from 0 to 1"),
         ({"seed": -1}, "at least 0"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from vap.data.synth.composition import Composition
 from vap.data.synth.registry import CONDITIONS
 from vap.data.synth.schema import Category, Value
+from vap.data.synth.variations import Variation
 
 SMALLEST_SIDE = 16
 FEWEST_FRAMES = 2
@@ -53,12 +55,14 @@ class ClipSpec:
         parameters: A value for each of its parameters.
         composition: What the scene shows.
         tells_effect: Whether the caption says what happens.
+        variation: How the clip departs from the condition, if it does.
     """
 
     condition: str
     parameters: Mapping[str, Value]
     composition: Composition
     tells_effect: bool = False
+    variation: Variation | None = None
 
     @property
     def caption(self) -> str:
@@ -67,7 +71,8 @@ class ClipSpec:
         if not self.tells_effect:
             return scene
         condition = CONDITIONS[self.condition]
-        return _CAPTIONS[condition.category].format(scene=scene, phrase=condition.phrase)
+        caption = _CAPTIONS[condition.category].format(scene=scene, phrase=condition.phrase)
+        return ", ".join((caption, *(self.variation.phrases if self.variation else ())))
 
     def render(self, height: int = 64, width: int = 96, frames: int = 17) -> SynthClip:
         """Draw the clip; the size changes the sharpness only, not what happens.
@@ -88,12 +93,13 @@ class ClipSpec:
             )
             raise ValueError(message)
         condition = CONDITIONS[self.condition]
+        play = partial(self.variation.frame, condition) if self.variation else condition.frame
         scene = self.composition.render(height, width)
         pixels = np.empty((frames, height, width, 3), np.uint8)
         pixels[0] = _quantised(scene.image)
         for number in range(1, frames):
             time = number / (frames - 1)
-            pixels[number] = _quantised(condition.frame(scene, time, self.parameters))
+            pixels[number] = _quantised(play(scene, time, self.parameters))
         return SynthClip(
             frames=pixels,
             caption=self.caption,

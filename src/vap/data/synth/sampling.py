@@ -11,6 +11,7 @@ from vap.data.synth.composition import compose
 from vap.data.synth.fields import generator
 from vap.data.synth.registry import CONDITIONS
 from vap.data.synth.schema import Exposure
+from vap.data.synth.variations import draw_variation
 
 Split = Literal["train", "seen", "heldout", "unknown", "backbone"]
 # The place of a split here is part of every seed: append only.
@@ -54,6 +55,7 @@ def pair_spec(
     split: Split = "train",
     effect_in_caption: float = 0.1,
     conditions: Sequence[str] | None = None,
+    varied: float = 0.0,
 ) -> tuple[ClipSpec, ClipSpec]:
     """Draw what a pair shows: its reference and its target.
 
@@ -63,14 +65,17 @@ def pair_spec(
         split: Which conditions and scenes to draw from.
         effect_in_caption: Share of the pairs whose captions tell the effect, 0 to 1.
         conditions: Draw only from these; they must belong to the split.
+        varied: Share of the pairs that show a variation of their condition, 0 to 1; a second
+            condition is one of the same that the first is drawn from.
 
     Raises:
         ValueError: If the split does not exist or lacks a condition, or a number is out of range.
     """
-    if seed < 0 or index < 0 or not 0 <= effect_in_caption <= 1:
+    shares = (effect_in_caption, varied)
+    if seed < 0 or index < 0 or not all(0 <= share <= 1 for share in shares):
         message = (
-            f"seed={seed}, index={index}, effect_in_caption={effect_in_caption}: use a seed and an "
-            "index of at least 0, and a share from 0 to 1."
+            f"seed={seed}, index={index}, effect_in_caption={effect_in_caption}, varied={varied}: "
+            "use a seed and an index of at least 0, and shares from 0 to 1."
         )
         raise ValueError(message)
     allowed = _allowed(split, conditions)
@@ -83,9 +88,12 @@ def pair_spec(
     target = compose(rng, unseen=unseen)
     while target.subject == reference.subject or target.background == reference.background:
         target = compose(rng, unseen=unseen)
+    # Drawn last: whatever the share, the rest of a pair stays what it is.
+    is_varied = bool(rng.random() < varied)
+    variation = draw_variation(rng, condition.name, allowed) if is_varied else None
     return (
-        ClipSpec(condition.name, parameters, reference, tells),
-        ClipSpec(condition.name, parameters, target, tells),
+        ClipSpec(condition.name, parameters, reference, tells, variation),
+        ClipSpec(condition.name, parameters, target, tells, variation),
     )
 
 
@@ -114,6 +122,7 @@ def sample_pair(
     frames: int = 17,
     effect_in_caption: float = 0.1,
     conditions: Sequence[str] | None = None,
+    varied: float = 0.0,
 ) -> SynthPair:
     """Draw and render a pair; see :func:`pair_spec` for the choices.
 
@@ -126,12 +135,18 @@ def sample_pair(
         frames: Frames of each clip, ≥ 2.
         effect_in_caption: Share of the pairs whose captions tell the effect.
         conditions: Draw only from these.
+        varied: Share of the pairs that show a variation of their condition.
 
     Raises:
         ValueError: If an argument is out of range.
     """
     reference, target = pair_spec(
-        seed, index, split=split, effect_in_caption=effect_in_caption, conditions=conditions
+        seed,
+        index,
+        split=split,
+        effect_in_caption=effect_in_caption,
+        conditions=conditions,
+        varied=varied,
     )
     return SynthPair(reference.render(height, width, frames), target.render(height, width, frames))
 

@@ -9,6 +9,8 @@ import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
+from vap.acceleration.onednn import is_available, use_onednn
+from vap.acceleration.whole_clips import use_whole_clips
 from vap.data.latents import EncodedPairs, write_shard
 from vap.data.synth import SynthPair, sample_pair
 from vap.training.config import LatentsStage, RenderConfig
@@ -18,14 +20,19 @@ from vap.training.stages.vae import to_video
 
 _LOGGER = logging.getLogger(__name__)
 _PAIRS_AT_ONCE = 8
+_CLIPS_AT_ONCE = 2
 
 
 class PairEncoder:
     """The frozen encoders of the pipeline, applied to rendered pairs."""
 
     def __init__(self, recipe: LatentsStage) -> None:
-        self.vae = AutoencoderKLWan.from_pretrained(output_of("vae", recipe.vae)).eval()
-        self.autocast = torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16")
+        dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
+        folder = output_of("vae", recipe.vae)
+        self.vae = AutoencoderKLWan.from_pretrained(folder, torch_dtype=dtype).eval()
+        if is_available():
+            use_onednn(self.vae)
+        use_whole_clips(self.vae)
         self.image_encoder = build_image_encoder(recipe.encoders)
         self.image_processor = build_image_processor(recipe.encoders)
         self.mean = torch.tensor(self.vae.config.latents_mean).view(-1, 1, 1, 1)
@@ -55,9 +62,9 @@ class PairEncoder:
 
     def _latents(self, videos: Tensor) -> Tensor:
         """Normalised posterior modes ``[B, C, F, H, W]``."""
-        with self.autocast:
-            modes = self.vae.encode(videos).latent_dist.mode().float()
-        return (modes - self.mean) / self.std
+        parts = videos.to(self.vae.dtype).split(_CLIPS_AT_ONCE)
+        modes = torch.cat([self.vae.encode(part).latent_dist.mode() for part in parts])
+        return (modes.float() - self.mean) / self.std
 
 
 def render_pairs(render: RenderConfig, seed: int, indices: range) -> list[SynthPair]:
@@ -72,6 +79,7 @@ def render_pairs(render: RenderConfig, seed: int, indices: range) -> list[SynthP
             frames=render.frames,
             effect_in_caption=1.0,
             conditions=render.conditions or None,
+            varied=render.varied,
         )
         for index in indices
     ]

@@ -1,0 +1,142 @@
+"""Variations: conditions that no catalogue holds, made of those that it does.
+
+Eighty conditions are few: a network that trains on them learns to tell which of the eighty a
+reference shows, and takes a new look for one of them. A variation leaves what happens and changes
+how: a symmetry of the picture or of the colour cube, undone after the effect (gold becomes a blue
+metal, what melts runs upwards, and the scene stays as it is), a way back in time, a second
+condition over the first. Reference and target share it, so that only reading helps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vap.data.synth.registry import CONDITIONS
+from vap.data.synth.scene import Image, Layer, Scene
+from vap.data.synth.schema import Category, Condition, Value
+
+# Those that work on a finished picture, and so over another condition.
+OVER: frozenset[Category] = frozenset({"style", "camera"})
+
+
+@dataclass(frozen=True, slots=True)
+class Symmetry:
+    """A map of pictures to pictures that can be undone without loss.
+
+    Attributes:
+        channels: Which channel each of red, green and blue is taken from.
+        negative: Which of the channels, after that, are turned into 1 minus themselves.
+        upside_down: Whether up and down change places.
+        mirrored: Whether left and right do.
+    """
+
+    channels: tuple[int, int, int] = (0, 1, 2)
+    negative: tuple[bool, bool, bool] = (False, False, False)
+    upside_down: bool = False
+    mirrored: bool = False
+
+    def scene(self, scene: Scene) -> Scene:
+        """A scene whose picture is the map of the given one's."""
+        x, y = scene.centre
+        layer = scene.subject
+        alpha = self._placed(layer.alpha)
+        # Colours are stored multiplied by alpha, so 1 minus a colour is alpha minus what is stored.
+        rgb = self._coloured(self._placed(layer.rgb), alpha)
+        return Scene(
+            background=self._coloured(self._placed(scene.background), np.float32(1)),
+            subject=Layer(rgb, alpha),
+            nearness=self._placed(scene.nearness),
+            centre=(
+                scene.width - 1 - x if self.mirrored else x,
+                scene.height - 1 - y if self.upside_down else y,
+            ),
+            extent=scene.extent,
+        )
+
+    def undone(self, picture: Image) -> Image:
+        """The picture ``[H, W, 3]`` that is mapped to a given one."""
+        picture = np.where(self.negative, 1 - picture, picture)
+        return self._placed(picture[..., np.argsort(self.channels)])
+
+    def _placed(self, field: Image) -> Image:
+        """Flip ``[H, W, …]``."""
+        rows = slice(None, None, -1 if self.upside_down else 1)
+        columns = slice(None, None, -1 if self.mirrored else 1)
+        return np.ascontiguousarray(field[rows, columns])
+
+    def _coloured(self, picture: Image, white: Image | np.float32) -> Image:
+        """Exchange and turn the channels of ``[H, W, 3]``, ``white`` being their largest value."""
+        exchanged = picture[..., self.channels]
+        turned: Image = np.where(self.negative, white - exchanged, exchanged)
+        return turned.astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Variation:
+    """How a clip departs from its condition.
+
+    Attributes:
+        symmetry: What the scene is seen through by the effect.
+        returns: Whether the effect comes and goes again.
+        then: Name and parameters of a condition that the result goes through.
+    """
+
+    symmetry: Symmetry = Symmetry()
+    returns: bool = False
+    then: tuple[str, Mapping[str, Value]] | None = None
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """What else happens, in words; symmetries and ways back have none."""
+        return () if self.then is None else (CONDITIONS[self.then[0]].phrase,)
+
+    def frame(
+        self, condition: Condition, scene: Scene, time: float, parameters: Mapping[str, Value]
+    ) -> Image:
+        """Render one moment; see :meth:`vap.data.synth.schema.Condition.frame`."""
+        seen = scene.once("seen through", lambda: self.symmetry.scene(scene))
+        passed = 1 - abs(1 - 2 * time) if self.returns else time
+        picture = self.symmetry.undone(condition.frame(seen, passed, parameters))
+        if self.then is None:
+            return picture
+        name, own = self.then
+        return CONDITIONS[name].frame(_flat(picture, scene), time, own)
+
+
+def _flat(picture: Image, scene: Scene) -> Scene:
+    """A finished picture as a scene whose subject is part of its background."""
+    nothing = np.zeros_like(scene.subject.rgb)
+    return Scene(
+        background=np.clip(picture, 0, 1).astype(np.float32),
+        subject=Layer(nothing, nothing[..., :1]),
+        nearness=scene.nearness,
+        centre=scene.centre,
+        extent=scene.extent,
+    )
+
+
+def draw_variation(rng: np.random.Generator, first: str, allowed: Sequence[str]) -> Variation:
+    """Draw a variation of a condition.
+
+    Args:
+        rng: Source of chance.
+        first: The condition.
+        allowed: Names that a second condition may have; other than the first, and such as work
+            on a finished picture.
+    """
+    recoloured, upside_down, mirrored, combined = (bool(rng.integers(2)) for _ in range(4))
+    returns = not rng.integers(4)
+    red, green, blue = (int(channel) for channel in rng.permutation(3))
+    turned = (bool(rng.integers(2)), bool(rng.integers(2)), bool(rng.integers(2)))
+    symmetry = Symmetry(upside_down=upside_down, mirrored=mirrored)
+    if recoloured:
+        symmetry = replace(symmetry, channels=(red, green, blue), negative=turned)
+    seconds = [name for name in allowed if name != first and CONDITIONS[name].category in OVER]
+    then = None
+    if combined and seconds:
+        second = CONDITIONS[seconds[int(rng.integers(len(seconds)))]]
+        then = (second.name, second.draw(rng))
+    return Variation(symmetry, returns, then)
