@@ -4,6 +4,7 @@ Run: ``python benchmarks/synth.py speed``      milliseconds a clip and a core, b
      ``python benchmarks/synth.py variety``    distinct pairs among 100,000
      ``python benchmarks/synth.py recognise``  train the classifier, accuracy on unseen subjects
      ``python benchmarks/synth.py sheet OUT``  start, middle and end of every condition as a JPEG
+     ``python benchmarks/synth.py variations OUT``  varied pairs, likewise
 """
 
 from __future__ import annotations
@@ -120,8 +121,20 @@ def sheet(arguments: argparse.Namespace) -> None:
     page.save(arguments.out, quality=82)
 
 
+def variations(arguments: argparse.Namespace) -> None:
+    """Draw start to end of some varied pairs: the reference on the left, the target beside it."""
+    moments, rows = (0, 4, 8, 12, 16), []
+    for index in range(arguments.pairs):
+        pair = sample_pair(arguments.seed, index, varied=1.0)
+        sides = [clip.frames[list(moments)] for clip in (pair.reference, pair.target)]
+        strips = [np.concatenate(list(frames), axis=1) for frames in sides]
+        gap = np.full((strips[0].shape[0], 8, 3), 255, np.uint8)
+        rows.append(np.concatenate([strips[0], gap, strips[1]], axis=1))
+    Image.fromarray(np.concatenate(rows)).save(arguments.out, quality=85)
+
+
 def main() -> None:
-    """Read the arguments and run one of the four."""
+    """Read the arguments and run one of the five."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True)
     timing = commands.add_parser("speed")
@@ -140,6 +153,11 @@ def main() -> None:
     drawing.add_argument("out", type=Path)
     drawing.add_argument("--seed", type=int, default=7)
     drawing.set_defaults(run=sheet)
+    varying = commands.add_parser("variations")
+    varying.add_argument("out", type=Path)
+    varying.add_argument("--seed", type=int, default=77)
+    varying.add_argument("--pairs", type=int, default=8)
+    varying.set_defaults(run=variations)
     arguments = parser.parse_args()
     arguments.run(arguments)
 

@@ -41,6 +41,10 @@ def synth(
     effect_in_caption: Annotated[
         float, typer.Option(help="Share of pairs whose captions tell the effect.", min=0, max=1)
     ] = _DEFAULTS.effect_in_caption,
+    varied: Annotated[
+        float,
+        typer.Option(help="Share of pairs that show a variation of their condition.", min=0, max=1),
+    ] = _DEFAULTS.varied,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder to write or to continue.")
     ] = None,
@@ -54,7 +58,7 @@ def synth(
         if out is None:
             message = "Nothing to do: give a folder with -o DIR, or --list."
             raise ValueError(message)
-        settings = SynthSettings(split, seed, height, width, frames, fps, effect_in_caption)
+        settings = SynthSettings(split, seed, height, width, frames, fps, effect_in_caption, varied)
         with progress_bars() as progress:
             table = write_pairs(count, out, settings, progress=progress)
         print_counts({"pairs": count, "table": str(table), **asdict(settings)}, as_json)

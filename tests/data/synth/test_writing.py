@@ -50,6 +50,27 @@ def test_a_second_run_adds_and_keeps_what_is_there(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
+def test_each_varied_pair_is_a_condition_of_its_own(tmp_path):
+    settings = SynthSettings(seed=4, height=32, width=48, frames=3, varied=1.0)
+    rows = read_table(write_pairs(3, tmp_path, settings)).rows
+    assert len({row.condition for row in rows}) == 3
+    for number, row in enumerate(rows):
+        spec = pair_spec(4, number // 2, varied=1.0)[number % 2]
+        assert row.condition == f"{spec.condition}_varied_{number // 2:06}"
+        told = json.loads(row.extras[0])["variation"]
+        assert told["returns"] == spec.variation.returns
+        assert told["symmetry"]["channels"] == list(spec.variation.symmetry.channels)
+
+
+def test_a_folder_from_before_a_setting_existed_is_continued(tmp_path):
+    write_pairs(1, tmp_path, TINY)
+    path = tmp_path / "synth.json"
+    older = json.loads(path.read_text())
+    del older["varied"]
+    path.write_text(json.dumps(older))
+    assert len(read_table(write_pairs(2, tmp_path, TINY)).rows) == 4
+
+
 def test_other_settings_are_refused(tmp_path):
     write_pairs(1, tmp_path, TINY)
     with pytest.raises(ValueError, match="other settings"):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from vap.data.benchmark import write_benchmark
 from vap.data.schema import MAX_SCORE, TRAIN, BenchmarkRow, ClipRow
@@ -35,6 +36,8 @@ class SynthSettings:
         frames: Frames a clip.
         fps: Frames a second of the written videos.
         effect_in_caption: Share of the pairs whose captions tell the effect.
+        varied: Share of the pairs that show a variation of their condition, each a condition of
+            its own in the tables.
     """
 
     split: Split = "train"
@@ -44,6 +47,7 @@ class SynthSettings:
     frames: int = 17
     fps: float = 16.0
     effect_in_caption: float = 0.1
+    varied: float = 0.0
 
 
 def write_pairs(
@@ -86,13 +90,16 @@ def write_pairs(
             index,
             split=settings.split,
             effect_in_caption=settings.effect_in_caption,
+            varied=settings.varied,
         )
-        paths = [_video_path(spec, index, role) for spec, role in _roles(reference, target)]
-        for (spec, _), path in zip(_roles(reference, target), paths, strict=True):
+        label = _label(target, index)
+        folder = f"{VIDEOS}/{label}/{index:06}"
+        paths = [f"{folder}_reference.mp4", f"{folder}_target.mp4"]
+        for spec, path in zip((reference, target), paths, strict=True):
             _write_clip(spec, root / path, settings)
         clips += [
-            _row(reference, paths[0], paths[1], settings.split),
-            _row(target, paths[1], paths[0], settings.split),
+            _row(reference, label, paths[0], paths[1], settings.split),
+            _row(target, label, paths[1], paths[0], settings.split),
         ]
         cases.append(BenchmarkRow(paths[1], paths[0], target.caption, reference.caption))
         if progress is not None:
@@ -119,6 +126,8 @@ def _claim(root: Path, settings: SynthSettings) -> None:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         found = "an unreadable file"
+    if isinstance(found, dict):
+        found = {**asdict(SynthSettings()), **found}  # of a run before a setting existed
     if found != wanted:
         message = (
             f"{root} holds pairs with other settings: {found}, not {wanted}. Use these settings "
@@ -127,12 +136,15 @@ def _claim(root: Path, settings: SynthSettings) -> None:
         raise ValueError(message)
 
 
-def _roles(reference: ClipSpec, target: ClipSpec) -> tuple[tuple[ClipSpec, str], ...]:
-    return (reference, "reference"), (target, "target")
+def _label(spec: ClipSpec, index: int) -> str:
+    """A clip's condition in the tables: what a variation shows, no other pair does."""
+    return spec.condition if spec.variation is None else f"{spec.condition}_varied_{index:06}"
 
 
-def _video_path(spec: ClipSpec, index: int, role: str) -> str:
-    return f"{VIDEOS}/{spec.condition}/{index:06}_{role}.mp4"
+def _parameters(spec: ClipSpec) -> dict[str, Any]:
+    """The true parameters, with what a variation changes."""
+    varied = {} if spec.variation is None else {"variation": asdict(spec.variation)}
+    return {**spec.parameters, **varied}
 
 
 def _write_clip(spec: ClipSpec, path: Path, settings: SynthSettings) -> None:
@@ -142,20 +154,20 @@ def _write_clip(spec: ClipSpec, path: Path, settings: SynthSettings) -> None:
     clip = spec.render(settings.height, settings.width, settings.frames)
     facts = {
         "condition": clip.condition,
-        "parameters": dict(clip.parameters),
+        "parameters": _parameters(spec),
         "caption": clip.caption,
         "composition": asdict(clip.composition),
     }
     write_video(path, clip.frames, settings.fps, metadata=facts)
 
 
-def _row(spec: ClipSpec, path: str, partner: str, split: Split) -> ClipRow:
+def _row(spec: ClipSpec, label: str, path: str, partner: str, split: Split) -> ClipRow:
     return ClipRow(
         video=path,
         references=(partner,),
         caption=spec.caption,
-        condition=spec.condition,
+        condition=label,
         split=TRAIN if split in _TRAINING_SPLITS else "test",
         score=MAX_SCORE,
-        extras=(json.dumps(dict(spec.parameters)),),
+        extras=(json.dumps(_parameters(spec)),),
     )
