@@ -11,6 +11,7 @@ from vap.training.alternatives.streams import load_alternative
 from vap.training.stages.sft import SFTTask
 from vap.training.trainer import train
 from vap.training.tuning_config import Method, ModelConfig
+from vap.weights import LORA_FILE
 
 METHODS = get_args(Method)
 
@@ -85,6 +86,40 @@ def test_lora_loads_as_diffusers_does(variant, method, datasets, tmp_path) -> No
     assert prediction(task, fresh) != prediction(task)
     fresh.load_lora_adapter(tmp_path / "pytorch_lora_weights.safetensors", prefix="transformer")
     assert prediction(task, fresh) == pytest.approx(prediction(task), rel=1e-5)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("method", ["expert-lora", "single-branch-lora", "backbone-lora"])
+def test_a_lora_continues_from_its_file(variant, method, datasets, tmp_path) -> None:
+    task = trained(variant, method, datasets, tmp_path / "first")
+    model = {"method": method, "lora_rank": 2, "lora": tmp_path / "first" / LORA_FILE}
+    loop = {"batch_size": 1}
+    again = SFTTask(recipe_of(datasets[variant], tmp_path, variant, model=model, loop=loop))
+    assert prediction(again) == pytest.approx(prediction(task), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "said"),
+    [
+        ({"lora_rank": 4}, ValueError, r"is 2×\d+ there and 4×\d+ here"),
+        ({"lora_rank": 2, "method": "expert-lora"}, ValueError, "absent"),
+        ({"lora_rank": 2, "method": "expert"}, ValueError, "trains no LoRA"),
+        ({"lora": "nowhere.safetensors"}, FileNotFoundError, "does not exist"),
+    ],
+)
+def test_a_lora_that_does_not_fit_is_refused(model, error, said, datasets, tmp_path) -> None:
+    trained("wan", "backbone-lora", datasets, tmp_path / "first")
+    model = {"method": "backbone-lora", "lora": tmp_path / "first" / LORA_FILE, **model}
+    with pytest.raises(error, match=said):
+        SFTTask(recipe_of(datasets["wan"], tmp_path / "again", "wan", model=model))
+
+
+def test_a_damaged_lora_is_refused(datasets, tmp_path) -> None:
+    path = tmp_path / LORA_FILE
+    path.write_bytes(b"no tensors")
+    model = {"method": "backbone-lora", "lora": path}
+    with pytest.raises(ValueError, match="no safetensors file"):
+        SFTTask(recipe_of(datasets["wan"], tmp_path / "again", "wan", model=model))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -36,7 +36,8 @@ class ModelConfig(Section):
         expert_blocks: Depths of a new expert in place of the model's own; empty keeps what the
             model has, or takes the released depths. The blocks of ``expert`` move there.
         reference_positions: Placement of references of a new expert; see ``vap.models.rope``.
-        lora_rank: Rank of the LoRA methods and of DPO.
+        lora_rank: Rank of the LoRA methods, of DPO and of distillation.
+        lora: File of such a LoRA to continue from, of the same rank; a new one by default.
         weights: Precision of what trains; optimiser moments follow it. What is frozen is held
             in the precision of the loop.
         gradient_checkpointing: Recompute activations in the backward pass.
@@ -48,6 +49,7 @@ class ModelConfig(Section):
     expert_blocks: tuple[int, ...] = ()
     reference_positions: ReferencePositions = "before"
     lora_rank: int = Field(32, gt=0)
+    lora: Path | None = None
     weights: Literal["float32", "bfloat16"] = "float32"
     gradient_checkpointing: bool = False
 

@@ -29,7 +29,11 @@ class Strategy(Protocol):
 
 
 def strategy_for(recipe: TuningStage) -> Strategy:
-    """What trains in a stage: the recipe's method, or the LoRA that is the stage's own."""
+    """What trains in a stage: the recipe's method, or the LoRA that is the stage's own.
+
+    Raises:
+        ValueError: If the recipe continues a LoRA with a method that trains none.
+    """
     from vap.acceleration.student import STEPS_NOTE
     from vap.training.alternatives.lora import LoraStrategy
 
@@ -37,7 +41,14 @@ def strategy_for(recipe: TuningStage) -> Strategy:
         return LoraStrategy("all")
     if isinstance(recipe, DistillStage):
         return LoraStrategy("backbone", notes={STEPS_NOTE: str(recipe.steps)})
-    return strategy_of(recipe.model.method)
+    strategy = strategy_of(recipe.model.method)
+    if recipe.model.lora is not None and not isinstance(strategy, LoraStrategy):
+        message = (
+            f"model.lora is given, and the method {recipe.model.method!r} trains no LoRA. Leave "
+            "it out, or use expert-lora, single-branch-lora or backbone-lora."
+        )
+        raise ValueError(message)
+    return strategy
 
 
 def strategy_of(method: Method) -> Strategy:

@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from peft import LoraConfig
 from peft.tuners.tuners_utils import BaseTunerLayer
-from safetensors.torch import save_file
-from torch import nn
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from vap.media.atomic import atomic_file
 from vap.training.alternatives.expert import ensure_expert
@@ -61,19 +63,26 @@ class LoraStrategy:
         model.requires_grad_(False)
         rank = config.lora_rank
         model.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=_TARGETS[self.where]))
+        if config.lora is not None:
+            _continue_from(config.lora, self._named(model.state_dict()))
 
     def save(self, model: Any, output: Path) -> None:
         """Write the updates under diffusers' names."""
-        state = {
-            "transformer." + name.replace(".default.", "."): tensor.contiguous()
-            for name, tensor in whole_state(model, _is_update).items()
-            # In a single branch each update has two names, of one tensor.
-            if not (self.single_branch and "_mot_ref" in name)
-        }
+        updates = self._named(whole_state(model, _is_update))
+        state = {name: tensor.contiguous() for name, tensor in updates.items()}
         if is_writer():
             with atomic_file(output / LORA_FILE) as partial:
                 # One key: safetensors writes several in random order.
                 save_file(state, partial, metadata={**self.notes} or {"format": "pt"})
+
+    def _named(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The updates among some tensors, by their names in a file."""
+        return {
+            "transformer." + name.replace(".default.", "."): tensor
+            for name, tensor in state.items()
+            # In a single branch each update has two names, of one tensor.
+            if _is_update(name) and not (self.single_branch and "_mot_ref" in name)
+        }
 
 
 @contextmanager
@@ -87,6 +96,39 @@ def without_updates(model: nn.Module) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.enable_adapters(enabled=True)
+
+
+def _continue_from(path: Path, updates: Mapping[str, Tensor]) -> None:
+    """Give new updates the values of those that were trained before.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it does not hold just these updates.
+    """
+    if not path.is_file():
+        message = f"model.lora={str(path)!r} does not exist. Give a {LORA_FILE} of vap train."
+        raise FileNotFoundError(message)
+    try:
+        stored = load_file(path)
+    except SafetensorError as error:
+        message = f"{path} is no safetensors file ({error}). Give a {LORA_FILE} of vap train."
+        raise ValueError(message) from error
+    wanted = {name: update.shape for name, update in updates.items()}
+    found = {name: tensor.shape for name, tensor in stored.items()}
+    for name in sorted({*wanted, *found}):
+        if wanted.get(name) != found.get(name):
+            message = (
+                f"{path} does not fit this method, rank and model: {name} is "
+                f"{_say(found.get(name))} there and {_say(wanted.get(name))} here."
+            )
+            raise ValueError(message)
+    with torch.no_grad():
+        for name, update in updates.items():
+            update.copy_(stored[name])
+
+
+def _say(shape: torch.Size | None) -> str:
+    return "absent" if shape is None else "×".join(map(str, shape))
 
 
 def _is_update(name: str) -> bool:
