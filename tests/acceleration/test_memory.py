@@ -1,6 +1,7 @@
 """The fastest plan that fits is chosen, and a pipeline under any plan makes the same video."""
 
 import logging
+import re
 
 import pytest
 import torch
@@ -66,12 +67,12 @@ def test_the_first_that_fits_is_chosen(budget, place) -> None:
 
 
 def test_main_memory_counts_too() -> None:
-    with pytest.raises(ValueError, match=r"5\.0 GB would do with 4\.0 GB of main memory"):
+    with pytest.raises(ValueError, match=r"5\.00 GB would do with 4\.00 GB of main memory"):
         choose(FOUND, "5GB", free_host=2 * GB)
 
 
 def test_too_little_says_what_is_needed() -> None:
-    with pytest.raises(ValueError, match=r"layers stream in\) needs 2\.0 GB.*num_frames"):
+    with pytest.raises(ValueError, match=r"layers stream in\) needs 2\.00 GB.*num_frames"):
         choose(FOUND, "1GB", free_host=50 * GB)
 
 
@@ -115,6 +116,14 @@ def test_what_fits_follows_the_video() -> None:
         vap.load_pipeline(FOLDER / "wan", memory="1.5GB", video=WantedVideo(1440, 2560, 81))
     with pytest.raises(ValueError, match="Use num_frames=9"):
         vap.load_pipeline(FOLDER / "wan", memory="1.5GB", video=WantedVideo(num_frames=8))
+
+
+def test_what_a_refusal_asks_for_is_enough() -> None:
+    with pytest.raises(ValueError, match=r"memory=0\.02 GB is too little") as refused:
+        vap.load_pipeline(FOLDER / "wan", memory="20MB")
+    needed = re.search(r"needs (\S+) GB", str(refused.value))
+    assert needed is not None
+    assert vap.load_pipeline(FOLDER / "wan", memory=f"{needed.group(1)}GB").memory_plan
 
 
 @pytest.mark.parametrize("wrong", [{"offload": "group"}, {"backbone": "a.gguf"}])

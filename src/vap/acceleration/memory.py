@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,15 +82,20 @@ def _refusal(found: Sequence[Prediction], budget: int, free_host: int) -> str:
     if least.device_bytes <= budget:
         waiting = min(each.host_bytes for each in found if each.device_bytes <= budget)
         return (
-            f"memory={budget / _GB:.1f} GB would do with {waiting / _GB:.1f} GB of main memory "
-            f"for the weights that wait there, and {free_host / _GB:.1f} GB are free. Free some, "
-            "or give quantise='int8'."
+            f"memory={budget / _GB:.2f} GB would do with {_enough(waiting)} of main memory for "
+            f"the weights that wait there, and {free_host / _GB:.2f} GB are free. Free some, or "
+            "give quantise='int8'."
         )
     return (
-        f"memory={budget / _GB:.1f} GB is too little: the smallest plan ({least.plan.name}) needs "
-        f"{least.device_bytes / _GB:.1f} GB. Give more, or make a smaller video: memory falls "
-        "with height, width and num_frames."
+        f"memory={budget / _GB:.2f} GB is too little: the smallest plan ({least.plan.name}) needs "
+        f"{_enough(least.device_bytes)}. Give more, or make a smaller video: memory falls with "
+        "height, width and num_frames."
     )
+
+
+def _enough(size: float) -> str:
+    """A size in words that are enough when given back: rounded up."""
+    return f"{math.ceil(100 * size / _GB) / 100:.2f} GB"
 
 
 def hold(pipeline: Any, plan: MemoryPlan, device: torch.device) -> None:
