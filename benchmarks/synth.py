@@ -13,6 +13,7 @@ import argparse
 import time
 from collections import defaultdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -21,6 +22,8 @@ from vap.data.synth import CONDITIONS, SPLITS, ClipSpec, pair_spec, sample_pair
 from vap.data.synth.composition import compose
 from vap.data.synth.fields import generator
 from vap.data.synth.opencv import cv2
+from vap.data.synth.variations import Symmetry, Variation
+from vap.media import SheetRow, write_sheet
 
 
 def speed(arguments: argparse.Namespace) -> None:
@@ -123,14 +126,31 @@ def sheet(arguments: argparse.Namespace) -> None:
 
 def variations(arguments: argparse.Namespace) -> None:
     """Draw start to end of some varied pairs: the reference on the left, the target beside it."""
-    moments, rows = (0, 4, 8, 12, 16), []
+    moments, rows = [0, 4, 8, 12, 16], []
     for index in range(arguments.pairs):
-        pair = sample_pair(arguments.seed, index, varied=1.0)
-        sides = [clip.frames[list(moments)] for clip in (pair.reference, pair.target)]
-        strips = [np.concatenate(list(frames), axis=1) for frames in sides]
-        gap = np.full((strips[0].shape[0], 8, 3), 255, np.uint8)
-        rows.append(np.concatenate([strips[0], gap, strips[1]], axis=1))
-    Image.fromarray(np.concatenate(rows)).save(arguments.out, quality=85)
+        specs = pair_spec(arguments.seed, index, varied=1.0)
+        frames = np.concatenate([spec.render().frames[moments] for spec in specs])
+        variation = specs[0].variation
+        assert variation is not None
+        rows.append(SheetRow(specs[0].condition, frames, _said(variation)))
+    with TemporaryDirectory() as folder:
+        sheet = write_sheet(Path(folder) / "sheet.png", rows, 2 * len(moments))
+        Image.open(sheet).save(arguments.out, quality=85)
+
+
+def _said(variation: Variation) -> str:
+    """A variation in a few words."""
+    symmetry = variation.symmetry
+    plain = Symmetry()
+    coloured = (symmetry.channels, symmetry.negative) != (plain.channels, plain.negative)
+    aspects = {
+        "in other colours": coloured,
+        "upside down": symmetry.upside_down,
+        "mirrored": symmetry.mirrored,
+        "and back": variation.returns,
+        f"under {variation.then[0] if variation.then else ''}": variation.then is not None,
+    }
+    return ", ".join(words for words, applies in aspects.items() if applies)
 
 
 def main() -> None:

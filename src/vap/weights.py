@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -30,6 +31,29 @@ def settle(module: torch.nn.Module) -> None:
         plain = type(tensor) in {torch.Tensor, torch.nn.Parameter}
         if plain and tensor.device.type == "cpu" and tensor.data_ptr() % _TORCH_ALIGNMENT:
             tensor.data = tensor.data.clone()
+
+
+def shape_difference(
+    found: Mapping[str, Sequence[int]], wanted: Mapping[str, Sequence[int]]
+) -> tuple[str, str, str] | None:
+    """The first tensor, by name, that two sets of tensors disagree on.
+
+    Args:
+        found: Shapes by name.
+        wanted: The same of the other set.
+
+    Returns:
+        Its name, and in words its shape in each set; None if there is no difference.
+    """
+    for name in sorted({*wanted, *found}):
+        first, second = found.get(name), wanted.get(name)
+        if first is None or second is None or tuple(first) != tuple(second):
+            return name, _say(first), _say(second)
+    return None
+
+
+def _say(shape: Sequence[int] | None) -> str:
+    return "absent" if shape is None else "×".join(map(str, shape))
 
 
 def stored_dtype(folder: Path) -> torch.dtype:

@@ -18,11 +18,12 @@ from vap.hub import load_pipeline
 from vap.media import read_clip, read_image
 from vap.models.expert import is_expert_name
 from vap.training import trainer
-from vap.training.config import RecipeError, parse_recipe
+from vap.training.config import RecipeError, RenderConfig, parse_recipe
 from vap.training.stages import run_recipe
 from vap.training.stages.backbone import BackboneTask
 from vap.training.stages.expert import ExpertTask
-from vap.training.stages.vae import VAETask
+from vap.training.stages.latents import render_pairs
+from vap.training.stages.vae import VAETask, render_clips, to_video
 from vap.weights import LORA_FILE
 
 RENDER = {"height": 16, "width": 32, "frames": 5, "conditions": ["sepia", "pan"]}
@@ -411,3 +412,15 @@ def test_a_backbone_is_deepened_where_it_has_blocks(trained, tmp_path):
         BackboneTask(parse_recipe(backbone_recipe(trained, **start, deepen_after=[2])))
     with pytest.raises(RecipeError, match="start"):
         parse_recipe(backbone_recipe(trained, deepen_after=[0]))
+
+
+def test_every_stage_renders_what_its_recipe_says():
+    plain = {"height": 16, "width": 24, "frames": 5, "conditions": ("melt",)}
+    clips, again, varied = (
+        render_clips(RenderConfig(**plain, **more), 3, range(2)) for more in ({}, {}, {"varied": 1})
+    )
+    assert clips.shape == (2, 3, 5, 16, 24)
+    assert torch.equal(clips, again)
+    assert not torch.equal(clips, varied)
+    pairs = render_pairs(RenderConfig(**plain, varied=1), 3, range(2))
+    assert torch.equal(torch.stack([to_video(pair.target.frames) for pair in pairs]), varied)

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from vap.media.atomic import atomic_file
 from vap.models.rope import ReferencePositions
+from vap.weights import shape_difference
 
 _FORMAT = "vap-expert"
 _FORMAT_VERSION = 1
@@ -60,14 +61,14 @@ class ExpertInfo:
         Raises:
             ValueError: Naming the first tensor that differs.
         """
-        for name in sorted({*expected, *self.shapes}):
-            wanted, found = expected.get(name), self.shapes.get(name)
-            if wanted is None or found is None or tuple(wanted) != tuple(found):
-                message = (
-                    f"{self.path} does not fit this backbone: {name} is {_say(found)} in the file "
-                    f"and {_say(wanted)} in the model. Use the backbone that it was trained on."
-                )
-                raise ValueError(message)
+        difference = shape_difference(self.shapes, expected)
+        if difference is not None:
+            name, found, wanted = difference
+            message = (
+                f"{self.path} does not fit this backbone: {name} is {found} in the file and "
+                f"{wanted} in the model. Use the backbone that it was trained on."
+            )
+            raise ValueError(message)
 
 
 def write_expert(
@@ -146,7 +147,3 @@ def _parse_header(header: Mapping[str, str], file: Path) -> _Header:
         )
         raise ValueError(message)
     return parsed
-
-
-def _say(shape: Sequence[int] | None) -> str:
-    return "absent" if shape is None else "×".join(map(str, shape))

@@ -55,6 +55,11 @@ class RenderConfig(Section):
     split: Split = "train"
     varied: float = Field(0.0, ge=0, le=1)
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What ``sample_pair`` and ``sample_clip`` of ``vap.data.synth`` are told."""
+        return {**self.model_dump(), "conditions": self.conditions or None}
+
 
 class AutoencoderConfig(Section):
     """Size of the ``AutoencoderKLWan``: 8× smaller in space (2× by patches), 4× in time."""

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vap.data.synth import CONDITIONS, ClipSpec, conditions_of, pair_spec, sample_pair
+from vap.data.synth import (
+    CONDITIONS,
+    ClipSpec,
+    conditions_of,
+    pair_spec,
+    sample_clip,
+    sample_pair,
+)
 from vap.data.synth.composition import compose
 from vap.data.synth.fields import generator
 from vap.data.synth.variations import OVER, Symmetry, Variation, draw_variation
@@ -100,6 +107,13 @@ def test_the_rest_of_a_pair_does_not_depend_on_the_share() -> None:
         assert plain.variation is None
         assert (plain.condition, plain.parameters) == (varied.condition, varied.parameters)
         assert plain.composition == varied.composition
+
+
+def test_a_varied_clip_is_the_target_of_its_varied_pair() -> None:
+    arguments = {**SIZE, "frames": 3, "varied": 1.0}
+    target = sample_pair(2, 9, **arguments).target.frames
+    assert np.array_equal(sample_clip(2, 9, **arguments).frames, target)
+    assert not np.array_equal(sample_clip(2, 9, **{**arguments, "varied": 0.0}).frames, target)
 
 
 def test_the_share_is_kept() -> None:

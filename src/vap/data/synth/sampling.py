@@ -161,6 +161,7 @@ def sample_clip(
     frames: int = 17,
     effect_in_caption: float = 0.1,
     conditions: Sequence[str] | None = None,
+    varied: float = 0.0,
 ) -> SynthClip:
     """The target of :func:`sample_pair`, without rendering its reference.
 
@@ -168,6 +169,11 @@ def sample_clip(
         ValueError: If an argument is out of range.
     """
     _, target = pair_spec(
-        seed, index, split=split, effect_in_caption=effect_in_caption, conditions=conditions
+        seed,
+        index,
+        split=split,
+        effect_in_caption=effect_in_caption,
+        conditions=conditions,
+        varied=varied,
     )
     return target.render(height, width, frames)

@@ -19,7 +19,7 @@ from vap.training.alternatives.expert import ensure_expert
 from vap.training.alternatives.single_branch import tie_branches
 from vap.training.alternatives.whole import is_writer, whole_state
 from vap.training.tuning_config import ModelConfig
-from vap.weights import LORA_FILE
+from vap.weights import LORA_FILE, shape_difference
 
 _PROJECTIONS = r"\.(to_q|to_k|to_v|to_out\.0)"
 _TARGETS = {
@@ -113,22 +113,20 @@ def _continue_from(path: Path, updates: Mapping[str, Tensor]) -> None:
     except SafetensorError as error:
         message = f"{path} is no safetensors file ({error}). Give a {LORA_FILE} of vap train."
         raise ValueError(message) from error
-    wanted = {name: update.shape for name, update in updates.items()}
-    found = {name: tensor.shape for name, tensor in stored.items()}
-    for name in sorted({*wanted, *found}):
-        if wanted.get(name) != found.get(name):
-            message = (
-                f"{path} does not fit this method, rank and model: {name} is "
-                f"{_say(found.get(name))} there and {_say(wanted.get(name))} here."
-            )
-            raise ValueError(message)
+    difference = shape_difference(
+        {name: tensor.shape for name, tensor in stored.items()},
+        {name: update.shape for name, update in updates.items()},
+    )
+    if difference is not None:
+        name, found, wanted = difference
+        message = (
+            f"{path} does not fit this method, rank and model: {name} is {found} there and "
+            f"{wanted} here."
+        )
+        raise ValueError(message)
     with torch.no_grad():
         for name, update in updates.items():
             update.copy_(stored[name])
-
-
-def _say(shape: torch.Size | None) -> str:
-    return "absent" if shape is None else "×".join(map(str, shape))
 
 
 def _is_update(name: str) -> bool:

@@ -21,17 +21,7 @@ def run(recipe: DemoStage) -> Path:
     Returns:
         The folder, with ``demo.json`` naming its files, captions and the seed.
     """
-    render = recipe.render
-    pair = sample_pair(
-        recipe.seed,
-        recipe.index,
-        split=render.split,
-        height=render.height,
-        width=render.width,
-        frames=render.frames,
-        effect_in_caption=0.0,
-        conditions=render.conditions or None,
-    )
+    pair = sample_pair(recipe.seed, recipe.index, effect_in_caption=0.0, **recipe.render.arguments)
     recipe.output.mkdir(parents=True, exist_ok=True)
     write_video(recipe.output / _REFERENCE, pair.reference.frames, fps=recipe.fps)
     Image.fromarray(pair.target.frames[0]).save(recipe.output / _IMAGE, optimize=True)

@@ -20,6 +20,7 @@ from vap.training.stages.vae import to_video
 
 _LOGGER = logging.getLogger(__name__)
 _PAIRS_AT_ONCE = 8
+# As many as go through the VAE whole at the size of a mini model, see ``whole_clips.LARGEST``.
 _CLIPS_AT_ONCE = 2
 
 
@@ -69,20 +70,7 @@ class PairEncoder:
 
 def render_pairs(render: RenderConfig, seed: int, indices: range) -> list[SynthPair]:
     """Rendered pairs whose captions tell the effect (the scene's caption does not)."""
-    return [
-        sample_pair(
-            seed,
-            index,
-            split=render.split,
-            height=render.height,
-            width=render.width,
-            frames=render.frames,
-            effect_in_caption=1.0,
-            conditions=render.conditions or None,
-            varied=render.varied,
-        )
-        for index in indices
-    ]
+    return [sample_pair(seed, i, effect_in_caption=1.0, **render.arguments) for i in indices]
 
 
 def run(recipe: LatentsStage) -> Path:

@@ -29,18 +29,7 @@ def to_video(frames: NDArray[np.uint8]) -> Tensor:
 
 def render_clips(render: RenderConfig, seed: int, indices: range) -> Tensor:
     """Rendered clips ``[B, 3, T, H, W]`` in [-1, 1]; equal arguments give equal clips."""
-    clips = [
-        sample_clip(
-            seed,
-            index,
-            split=render.split,
-            height=render.height,
-            width=render.width,
-            frames=render.frames,
-            conditions=render.conditions or None,
-        )
-        for index in indices
-    ]
+    clips = [sample_clip(seed, index, **render.arguments) for index in indices]
     return torch.stack([to_video(clip.frames) for clip in clips])
 
 
