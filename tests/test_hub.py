@@ -8,7 +8,7 @@ import huggingface_hub
 import pytest
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import vap
@@ -146,6 +146,7 @@ def test_a_path_is_never_taken_for_a_hub_id(downloads) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.text(max_size=300) | st.from_regex(r"[~./\w-]{1,8}", fullmatch=True))
+@example(name="ŵ" * 200)  # few enough characters for the name of a file, and too many bytes
 def test_any_name_is_found_or_refused(downloads, name: str) -> None:
     downloads.clear()
     with pytest.raises(FileNotFoundError):

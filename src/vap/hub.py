@@ -368,9 +368,9 @@ def _as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
 
 def bundled_model(name: str) -> Path | None:
     """The folder of a model that ships with the package, or None."""
-    folder = BUNDLED_FOLDER / name
-    plain = folder.name == name
-    return folder if plain and (folder / "model_index.json").is_file() else None
+    # The names that there are, not the one that is asked for: no file may have that.
+    indices = BUNDLED_FOLDER.glob("*/model_index.json")
+    return next((index.parent for index in indices if index.parent.name == name), None)
 
 
 def _local_folder(name_or_path: str | Path) -> Path | None:
