@@ -97,7 +97,7 @@ def test_onednn_attention_is_refused_off_the_cpu() -> None:
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.bfloat16, 6e-3)])
-@pytest.mark.parametrize("shape", [(1, 5, 7), (2, 600, 33)])
+@pytest.mark.parametrize("shape", [(1, 5, 7), (2, 600, 33), (2, 300, 300)])
 def test_onednn_attention_is_attention(dtype, tolerance, shape) -> None:
     batch, queries, keys = shape
     generator = torch.Generator().manual_seed(0)

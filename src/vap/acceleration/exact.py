@@ -10,6 +10,7 @@ from vap.acceleration.compile import compile_blocks
 from vap.acceleration.onednn import is_available, use_onednn
 from vap.acceleration.padding import skip_padding
 from vap.acceleration.whole_clips import use_whole_clips
+from vap.models.wan import WanVideoAsPromptTransformer3DModel
 
 _logger = logging.getLogger(__name__)
 
@@ -25,8 +26,9 @@ def apply_exact(
     """Make a loaded pipeline faster without giving anything up.
 
     On a CPU, matrix products, attention and convolutions run by oneDNN; on a GPU the fastest
-    attention kernel is chosen. Captions are encoded without their padding, small clips by Wan's
-    VAE whole. Results equal those before to rounding, with and without a reference. Call it after
+    attention kernel is chosen. Captions are encoded without their padding and, on a CPU, read
+    without it by Wan's blocks unless they are compiled; small clips go through Wan's VAE whole.
+    Results equal those before to rounding, with and without a reference. Call it after
     loading and before offloading is set up.
 
     Args:
@@ -58,5 +60,8 @@ def apply_exact(
     use_whole_clips(loaded.vae)
     if compile:
         compile_blocks(transformer)
+    elif device.type == "cpu" and isinstance(transformer, WanVideoAsPromptTransformer3DModel):
+        # Compiled blocks would be compiled anew for every length of a caption.
+        transformer.reads_padding_once = True
     _logger.info("exact profile: %s attention%s", chosen, ", compiled blocks" if compile else "")
     return pipeline

@@ -25,6 +25,8 @@ _PRECISIONS = (torch.float32, torch.bfloat16)
 _PLAIN_TENSORS = (torch.Tensor, nn.Parameter)
 # Scores that are held at once, 1.25 MiB: they stay in a core's cache while they are normalised.
 _SCORES = 320_000
+# Scores of a head up to which all heads go at once: calling is slower than computing there.
+_SMALL = 2**16
 
 
 def is_available() -> bool:
@@ -150,7 +152,7 @@ _REPLACEMENTS: dict[type[nn.Module], type[nn.Module]] = {
 
 
 def onednn_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Full attention on a CPU, head by head and some rows of queries at a time.
+    """Full attention on a CPU, head by head and some rows of queries at a time, or all at once.
 
     Scores are computed and normalised in float32; in bfloat16 their weights are rounded before
     they meet the values, as in torch's own kernel.
@@ -168,8 +170,10 @@ def onednn_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
             query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
         )
         return attended.transpose(1, 2)
-    output = torch.empty_like(query, memory_format=torch.contiguous_format)
     scaled = query.float() * query.shape[-1] ** -0.5
+    if query.shape[1] * key.shape[1] <= _SMALL:
+        return _attend_heads(scaled, key.float(), value)
+    output = torch.empty_like(query, memory_format=torch.contiguous_format)
     for sample in range(len(query)):
         for head in range(query.shape[2]):
             queries = scaled[sample, :, head].contiguous()
@@ -177,6 +181,17 @@ def onednn_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
             columns = value[sample, :, head].t().contiguous()
             _attend_head(queries, keys, columns, output[sample, :, head])
     return output
+
+
+def _attend_heads(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Attention of all heads: ``[B, N, heads, d]``, keys and values ``[B, M, heads, d]``."""
+    batch = len(queries)
+    rows, columns, read = (
+        tokens.transpose(1, 2).flatten(0, 1) for tokens in (queries, keys, values)
+    )
+    scores = torch.bmm(rows, columns.transpose(1, 2))
+    weights = torch.softmax(scores, dim=-1, out=scores).to(read.dtype)
+    return torch.bmm(weights, read).unflatten(0, (batch, -1)).transpose(1, 2)
 
 
 def _attend_head(

@@ -32,6 +32,7 @@ from vap.models.wan_conditions import (
     embed_context,
     embed_time,
     patch_tokens,
+    without_padding,
 )
 
 _STOCK_ARGUMENTS = tuple(inspect.signature(WanTransformer3DModel.__init__).parameters)[1:]
@@ -65,7 +66,13 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
         num_ref_embeddings: Null in every release.
         reference_train_mode: Null in every release.
         reference_positions: Placement of the references, see :mod:`vap.models.rope`.
+
+    Attributes:
+        reads_padding_once: Whether one token stands for all padding of the texts, see
+            :class:`vap.models.wan_attention.WanContextAttnProcessor`: the same to rounding.
     """
+
+    reads_padding_once: bool = False
 
     _no_split_modules: ClassVar = ["WanVideoAsPromptBlock"]
     _repeated_blocks: ClassVar = ["WanVideoAsPromptBlock"]
@@ -232,6 +239,7 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
         if memory.conditions is None:
             memory.conditions = self._conditions(hidden_states, *given)
         conditions: Conditions = memory.conditions
+        self._tell_text_tokens(conditions)
         memory.use_references(self._reference_use(step))
         size = hidden_states.shape[2:]
         temb, modulation = embed_time(self.condition_embedder, timestep, encoder_hidden_states)
@@ -293,8 +301,18 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
                 *self._check_reference(reference_latents, reference_text, reference_image),
                 reference_timestep,
             )
+        text = without_padding(text) if self.reads_padding_once else text
         context = embed_context(self.condition_embedder, text, image, self.config.pos_embed_seq_len)
-        return Conditions(context, self.rope(latents), reference)
+        return Conditions(context, self.rope(latents), text.shape[1], reference)
+
+    def _tell_text_tokens(self, conditions: Conditions) -> None:
+        """Let cross-attention know where the images of its context end and the text begins."""
+        if not self.reads_padding_once:
+            return
+        for block in self.expert_blocks:
+            block.attn2.processor.text_tokens = conditions.text_tokens
+            if block.has_expert and conditions.reference is not None:
+                block.attn2_mot_ref.processor.text_tokens = conditions.reference.text_tokens
 
     def _embed_reference(
         self,
@@ -312,6 +330,7 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
         if timestep is None:
             timestep = latents.new_ones(latents.shape[0], dtype=torch.int64)
         embedder, text = self.condition_embedder_mot_ref, text.flatten(0, 1)
+        text = without_padding(text) if self.reads_padding_once else text
         image = None if image is None else image.flatten(0, 1)
         _, modulation = embed_time(embedder, timestep.repeat_interleave(count), text)
         return ReferenceConditions(
@@ -319,6 +338,7 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
             embed_context(embedder, text, image, self.config.pos_embed_seq_len),
             modulation,
             self.reference_rope(latents, self.config.reference_positions),
+            text.shape[1],
         )
 
     def _check_reference(

@@ -26,12 +26,14 @@ class ReferenceConditions:
         context: Their image and text tokens ``[B·R, L, D]``.
         modulation: ``[B·R, 6, D]``.
         rotary: Tables ``[R, N, 1, d]``.
+        text_tokens: How many tokens at the end of the context are text.
     """
 
     tokens: torch.Tensor
     context: torch.Tensor | None
     modulation: torch.Tensor | None
     rotary: RotaryTable | None
+    text_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,13 @@ class Conditions:
     Attributes:
         context: The target's image and text tokens ``[B, L, D]``.
         rotary: Its tables ``[1, N, 1, d]``.
+        text_tokens: How many tokens at the end of the context are text.
         reference: Of the references, None without.
     """
 
     context: torch.Tensor
     rotary: RotaryTable
+    text_tokens: int
     reference: ReferenceConditions | None
 
 
@@ -74,6 +78,16 @@ class WanReferenceRotaryEmbedding(nn.Module):
         ]
         cosines, sines = zip(*tables, strict=True)
         return torch.stack(cosines).unsqueeze(2), torch.stack(sines).unsqueeze(2)
+
+
+def without_padding(text: torch.Tensor) -> torch.Tensor:
+    """Texts ``[B, 512, D]`` with one token of padding, which is zero, behind the longest.
+
+    One with no padding stays as it is.
+    """
+    used = text.any(dim=-1).any(dim=0).nonzero()
+    length = int(used.max()) + 1 if len(used) else 0
+    return text[:, : length + 1]
 
 
 def embed_context(

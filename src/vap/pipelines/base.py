@@ -35,6 +35,7 @@ from vap.pipelines.inputs import (
     fitted,
 )
 from vap.pipelines.passes import GuidancePasses
+from vap.pipelines.placement import PlacedOnce, placed_once
 from vap.pipelines.work import NOTHING, Reuse
 from vap.prompts import Family, VideoPrompt
 from vap.shapes import Compression, PixelShape
@@ -95,7 +96,7 @@ class Call:
         return Guidance(self.guidance_scale, dynamic, self.steps, self.reference_guidance_scale)
 
 
-class VideoAsPromptMixin:
+class VideoAsPromptMixin(PlacedOnce):
     """Mixed into a stock diffusers pipeline; a subclass encodes and decodes.
 
     Attributes:
@@ -196,6 +197,7 @@ class VideoAsPromptMixin:
         return super().from_pretrained(folder, **kwargs)  # type: ignore[misc]
 
     @torch.no_grad()
+    @placed_once
     def encode_video_prompt(
         self,
         reference_videos: ClipLike | Sequence[ClipLike],
@@ -298,7 +300,7 @@ class VideoAsPromptMixin:
             prompt_embeds=prompt_embeds,
             negative_prompt_embeds=negative_prompt_embeds,
             max_sequence_length=max_sequence_length,
-            device=self._execution_device,  # type: ignore[attr-defined]
+            device=self._execution_device,
         )
         return Call(
             shape,

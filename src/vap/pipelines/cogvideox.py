@@ -30,6 +30,7 @@ from vap.pipelines.inputs import (
     ReferenceArguments,
     ReferenceClip,
 )
+from vap.pipelines.placement import placed_once
 from vap.prompts import VideoPrompt
 from vap.shapes import TEXT_TOKENS, LatentShape, PixelShape
 
@@ -70,6 +71,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         self._remember_encoders()
 
     @torch.no_grad()
+    @placed_once
     def __call__(
         self,
         image: ImageLike | Sequence[ImageLike],

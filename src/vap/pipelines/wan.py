@@ -29,6 +29,7 @@ from vap.pipelines.inputs import (
     as_pictures,
     fitted,
 )
+from vap.pipelines.placement import placed_once
 from vap.pipelines.repetition import answered_once
 from vap.pipelines.schedules import set_flow_timesteps
 from vap.pipelines.wan_denoiser import WanConditions, WanDenoiser, WanReference
@@ -90,6 +91,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         self._remember_encoders()
 
     @torch.no_grad()
+    @placed_once
     def __call__(
         self,
         image: ImageLike | Sequence[ImageLike],
