@@ -247,3 +247,30 @@ def test_an_expert_moves_to_as_many_depths_that_exist(variant: Variant, depths) 
     with pytest.raises(ValueError, match=f"has {len(home)} blocks"):
         model.move_expert(range(len(home) - 1) if len(home) > 1 else (0, 1))
     assert model.expert_depths == home
+
+
+def test_an_expert_that_is_extended_keeps_its_blocks_and_copies_the_backbones(
+    variant: Variant,
+) -> None:
+    model = variant.model()
+    home = model.expert_depths
+    before = {name: tensor.clone() for name, tensor in model.expert_state_dict().items()}
+    everywhere = range(len(model.expert_blocks))
+    model.extend_expert(everywhere)
+    assert model.expert_depths == tuple(everywhere) != home
+    after = model.expert_state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    backbone = model.state_dict()
+    further = after.keys() - before.keys()
+    assert further
+    assert all(torch.equal(after[name], backbone[backbone_twin(name)]) for name in further)
+
+
+def test_an_expert_is_extended_beside_what_it_has_only(variant: Variant) -> None:
+    model = variant.model()
+    home = model.expert_depths
+    with pytest.raises(ValueError, match="lacks some of them"):
+        model.extend_expert(set(range(len(model.expert_blocks))) - {home[0]})
+    with pytest.raises(ValueError, match="not usable"):
+        model.extend_expert([*home, 99])
+    assert model.expert_depths == home

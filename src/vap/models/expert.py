@@ -286,6 +286,32 @@ class ExpertMixin:
         positions = self.config.reference_positions  # type: ignore[attr-defined]
         return self.install_expert(state, depths=after, reference_positions=positions)
 
+    def extend_expert(self, depths: Sequence[int]) -> Self:
+        """Give the expert further blocks, copies of the backbone's; those it has stay.
+
+        Args:
+            depths: Those of the expert and the further ones, distinct block indices.
+
+        Raises:
+            ValueError: If a depth of the expert is missing, or an index is repeated or out of
+                range.
+        """
+        self.require_expert()
+        after = self._usable_depths(depths)
+        if not set(self.expert_depths) <= set(after):
+            message = (
+                f"The expert has blocks at depths {list(self.expert_depths)}, and {after} lacks "
+                "some of them. Name all of them beside the further ones."
+            )
+            raise ValueError(message)
+        trained = self.expert_state_dict()
+        self.remove_expert()
+        with torch.device("meta"):
+            self.add_expert(after)
+        self.initialise_expert()
+        self.load_state_dict(trained, strict=False)  # type: ignore[attr-defined]
+        return self
+
     @abstractmethod
     def default_expert_depths(self, num_layers: int) -> tuple[int, ...]:
         """Depths of the released expert of this variant."""

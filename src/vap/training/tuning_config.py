@@ -34,7 +34,8 @@ class ModelConfig(Section):
             target's); ``backbone-lora`` (no reference: a LoRA for one condition).
         expert: Expert file to continue from; else the model's own, else a copy of the backbone.
         expert_blocks: Depths of a new expert in place of the model's own; empty keeps what the
-            model has, or takes the released depths. The blocks of ``expert`` move there.
+            model has, or takes the released depths. The blocks of ``expert`` move there, or stay
+            and are joined by copies of the backbone's where there are more depths than blocks.
         reference_positions: Placement of references of a new expert; see ``vap.models.rope``.
         lora_rank: Rank of the LoRA methods, of DPO and of distillation.
         lora: File of such a LoRA to continue from, of the same rank; a new one by default.

@@ -42,7 +42,9 @@ def ensure_expert(model: Any, config: ModelConfig) -> None:
     """Load the recipe's expert, keep the model's own, or copy a new one from the backbone."""
     if config.expert is not None:
         model.load_expert(config.expert)
-        if config.expert_blocks:
+        if len(config.expert_blocks) > len(model.expert_depths):
+            model.extend_expert(config.expert_blocks)
+        elif config.expert_blocks:
             model.move_expert(config.expert_blocks)
     elif not model.expert_depths or config.expert_blocks:
         new_expert(model, config, config.expert_blocks or None)
