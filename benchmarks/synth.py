@@ -128,7 +128,7 @@ def variations(arguments: argparse.Namespace) -> None:
     """Draw start to end of some varied pairs: the reference on the left, the target beside it."""
     moments, rows = [0, 4, 8, 12, 16], []
     for index in range(arguments.pairs):
-        specs = pair_spec(arguments.seed, index, varied=1.0)
+        specs = pair_spec(arguments.seed, index, varied=1.0, mixed=arguments.mixed)
         frames = np.concatenate([spec.render().frames[moments] for spec in specs])
         variation = specs[0].variation
         assert variation is not None
@@ -147,8 +147,10 @@ def _said(variation: Variation) -> str:
         "in other colours": coloured,
         "upside down": symmetry.upside_down,
         "mirrored": symmetry.mirrored,
+        "sideways": symmetry.sideways,
         "and back": variation.returns,
-        f"under {variation.then[0] if variation.then else ''}": variation.then is not None,
+        f"under {variation.then and variation.then[0]}": variation.then is not None,
+        f"beside {variation.beside and variation.beside.name}": variation.beside is not None,
     }
     return ", ".join(words for words, applies in aspects.items() if applies)
 
@@ -175,8 +177,9 @@ def main() -> None:
     drawing.set_defaults(run=sheet)
     varying = commands.add_parser("variations")
     varying.add_argument("out", type=Path)
-    varying.add_argument("--seed", type=int, default=77)
+    varying.add_argument("--seed", type=int, default=79)
     varying.add_argument("--pairs", type=int, default=8)
+    varying.add_argument("--mixed", type=float, default=0.6)
     varying.set_defaults(run=variations)
     arguments = parser.parse_args()
     arguments.run(arguments)

@@ -45,6 +45,14 @@ def synth(
         float,
         typer.Option(help="Share of pairs that show a variation of their condition.", min=0, max=1),
     ] = _DEFAULTS.varied,
+    mixed: Annotated[
+        float,
+        typer.Option(
+            help="Share of these that also lie sideways or stand beside another condition.",
+            min=0,
+            max=1,
+        ),
+    ] = _DEFAULTS.mixed,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder to write or to continue.")
     ] = None,
@@ -58,7 +66,9 @@ def synth(
         if out is None:
             message = "Nothing to do: give a folder with -o DIR, or --list."
             raise ValueError(message)
-        settings = SynthSettings(split, seed, height, width, frames, fps, effect_in_caption, varied)
+        settings = SynthSettings(
+            split, seed, height, width, frames, fps, effect_in_caption, varied, mixed
+        )
         with progress_bars() as progress:
             table = write_pairs(count, out, settings, progress=progress)
         print_counts({"pairs": count, "table": str(table), **asdict(settings)}, as_json)

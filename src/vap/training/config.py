@@ -46,6 +46,7 @@ class RenderConfig(Section):
         split: Which conditions and scenes are drawn, see ``vap.data.synth``.
         varied: Share of the pairs that show a variation of their condition. A caption cannot tell
             all of it, so such pairs are for experts.
+        mixed: Share of these that also lie sideways or stand beside another condition.
     """
 
     conditions: tuple[str, ...] = ()
@@ -54,6 +55,7 @@ class RenderConfig(Section):
     frames: int = Field(17, gt=0)
     split: Split = "train"
     varied: float = Field(0.0, ge=0, le=1)
+    mixed: float = Field(0.0, ge=0, le=1)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -191,7 +193,8 @@ class ExpertStage(Section):
         conditions: Conditions that are trained on; empty for all of the shards.
         method: ``expert`` or an alternative, see :class:`vap.training.tuning_config.ModelConfig`.
         expert_blocks: Depths that get an expert; empty for all, or for those of ``start``, whose
-            blocks otherwise move there in their order, as a backbone that was deepened needs.
+            blocks otherwise move there in their order, as a backbone that was deepened needs; where
+            there are more depths than blocks, these stay and copies of the backbone's join them.
         reference_positions: Placement of references; see ``vap.models.rope``.
         lora_rank: Rank of the LoRA methods.
         text_tokens: Longest caption in tokens while training (inference always takes 512).

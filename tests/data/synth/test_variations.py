@@ -1,5 +1,7 @@
 """Variations: the same scene, another condition, equal on both sides of a pair."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,7 +17,7 @@ from vap.data.synth import (
 )
 from vap.data.synth.composition import compose
 from vap.data.synth.fields import generator
-from vap.data.synth.variations import OVER, Symmetry, Variation, draw_variation
+from vap.data.synth.variations import OVER, Beside, Symmetry, Variation, draw_variation
 
 SIZE = {"height": 24, "width": 32}
 SCENE = compose(generator(5), unseen=False)
@@ -24,6 +26,7 @@ symmetries = st.builds(
     Symmetry,
     st.permutations([0, 1, 2]).map(tuple),
     st.tuples(*[st.booleans()] * 3),
+    st.booleans(),
     st.booleans(),
     st.booleans(),
 )
@@ -75,6 +78,47 @@ def test_upside_down_a_jump_goes_downwards() -> None:
         return float((changed * np.arange(len(changed))).sum() / changed.sum())
 
     assert height(upside_down=False) + 2 < height(upside_down=True)
+
+
+def test_sideways_a_pan_is_a_tilt() -> None:
+    scene = SCENE.render(**SIZE)
+    pan, tilt = (CONDITIONS[name] for name in ("pan", "tilt"))
+    timing = {"start": 0.0, "finish": 1.0}
+    seen = Variation(Symmetry(sideways=True)).frame(
+        pan, scene, 0.6, {**timing, "side": "left", "reach": 0.3}
+    )
+    # Reaches are shares of the height, which is the width when the picture lies on its side.
+    reach = 0.3 * SIZE["width"] / SIZE["height"]
+    upright = tilt.frame(scene, 0.6, {**timing, "height": "up", "reach": reach})
+    np.testing.assert_allclose(seen, upright, atol=0.02)
+    assert np.abs(upright - scene.image).mean() > 0.02
+
+
+@pytest.mark.parametrize("part", ["left", "right", "top", "bottom", "middle", "border"])
+def test_beside_each_condition_keeps_to_its_part(part) -> None:
+    night = CONDITIONS["night"].draw(generator(1)) | {"arrival": "everywhere"}
+    alone, beside = (
+        clip("sepia", variation, arrival="everywhere")[-1].astype(int)
+        for variation in (None, Variation(beside=Beside("night", night, part)))
+    )
+    other = clip("night", **night)[-1].astype(int)
+    of_other = np.abs(beside - other).max(-1) <= 1
+    of_first = np.abs(beside - alone).max(-1) <= 1
+    rows, columns = np.mgrid[:24, :32]
+    across, down = columns / 31 - 0.5, rows / 23 - 0.5
+    inside = np.hypot(across, down) - 0.3
+    depth = {"left": -across, "right": across, "top": -down, "bottom": down}
+    depth |= {"middle": -inside, "border": inside}
+    assert of_other[depth[part] > 0.05].all()
+    assert of_first[depth[part] < -0.05].all()
+    assert not (of_other | of_first).all() or part in {"left", "right", "top", "bottom"}
+
+
+def test_beside_in_time_the_second_follows_the_first() -> None:
+    night = CONDITIONS["night"].draw(generator(1))
+    both = clip("melt", Variation(beside=Beside("night", night, "later")))
+    assert np.array_equal(both[:2], clip("melt")[:2])
+    assert np.array_equal(both[3:], clip("night", **night)[3:])
 
 
 def test_what_returns_ends_as_it_began() -> None:
@@ -131,6 +175,36 @@ def test_second_conditions_are_of_those_that_a_split_may_draw() -> None:
             assert name != "night"
             assert CONDITIONS[name].category in OVER
             assert parameters.keys() == CONDITIONS[name].parameters.keys()
+
+
+def test_without_a_share_of_mixtures_a_seed_gives_what_it_did() -> None:
+    allowed = conditions_of("train")
+    for index in range(50):
+        plain, mixed = (
+            draw_variation(generator(9, index), "night", allowed, mixed=share)
+            for share in (0.0, 1.0)
+        )
+        assert plain.beside is None
+        assert not plain.symmetry.sideways
+        assert mixed.beside is not None or mixed.symmetry.sideways
+        assert replace(mixed.symmetry, sideways=False) == plain.symmetry
+        assert (mixed.returns, mixed.then) == (plain.returns, plain.then)
+
+
+def test_others_beside_are_of_those_that_a_split_may_draw() -> None:
+    allowed = conditions_of("train")
+    drawn = [draw_variation(generator(9, i), "night", allowed, mixed=1.0) for i in range(200)]
+    others = {variation.beside.name for variation in drawn if variation.beside}
+    assert others <= set(allowed) - {"night"}
+    assert {CONDITIONS[name].category for name in others} == {
+        "concept",
+        "style",
+        "motion",
+        "camera",
+    }
+    assert len({variation.beside.part for variation in drawn if variation.beside}) == 7
+    alone = draw_variation(generator(9), "night", ["night"], mixed=1.0)
+    assert alone.beside is None
 
 
 def test_captions_name_both_conditions() -> None:

@@ -56,6 +56,7 @@ def pair_spec(
     effect_in_caption: float = 0.1,
     conditions: Sequence[str] | None = None,
     varied: float = 0.0,
+    mixed: float = 0.0,
 ) -> tuple[ClipSpec, ClipSpec]:
     """Draw what a pair shows: its reference and its target.
 
@@ -67,15 +68,17 @@ def pair_spec(
         conditions: Draw only from these; they must belong to the split.
         varied: Share of the pairs that show a variation of their condition, 0 to 1; a second
             condition is one of the same that the first is drawn from.
+        mixed: Share of the variations that also lie sideways or stand beside another condition in
+            a part of the picture or of the time, 0 to 1.
 
     Raises:
         ValueError: If the split does not exist or lacks a condition, or a number is out of range.
     """
-    shares = (effect_in_caption, varied)
+    shares = (effect_in_caption, varied, mixed)
     if seed < 0 or index < 0 or not all(0 <= share <= 1 for share in shares):
         message = (
-            f"seed={seed}, index={index}, effect_in_caption={effect_in_caption}, varied={varied}: "
-            "use a seed and an index of at least 0, and shares from 0 to 1."
+            f"seed={seed}, index={index}, effect_in_caption={effect_in_caption}, varied={varied}, "
+            f"mixed={mixed}: use a seed and an index of at least 0, and shares from 0 to 1."
         )
         raise ValueError(message)
     allowed = _allowed(split, conditions)
@@ -90,7 +93,7 @@ def pair_spec(
         target = compose(rng, unseen=unseen)
     # Drawn last: whatever the share, the rest of a pair stays what it is.
     is_varied = bool(rng.random() < varied)
-    variation = draw_variation(rng, condition.name, allowed) if is_varied else None
+    variation = draw_variation(rng, condition.name, allowed, mixed=mixed) if is_varied else None
     return (
         ClipSpec(condition.name, parameters, reference, tells, variation),
         ClipSpec(condition.name, parameters, target, tells, variation),
@@ -123,6 +126,7 @@ def sample_pair(
     effect_in_caption: float = 0.1,
     conditions: Sequence[str] | None = None,
     varied: float = 0.0,
+    mixed: float = 0.0,
 ) -> SynthPair:
     """Draw and render a pair; see :func:`pair_spec` for the choices.
 
@@ -136,6 +140,7 @@ def sample_pair(
         effect_in_caption: Share of the pairs whose captions tell the effect.
         conditions: Draw only from these.
         varied: Share of the pairs that show a variation of their condition.
+        mixed: Share of the variations that also lie sideways or stand beside another condition.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -147,6 +152,7 @@ def sample_pair(
         effect_in_caption=effect_in_caption,
         conditions=conditions,
         varied=varied,
+        mixed=mixed,
     )
     return SynthPair(reference.render(height, width, frames), target.render(height, width, frames))
 
@@ -162,6 +168,7 @@ def sample_clip(
     effect_in_caption: float = 0.1,
     conditions: Sequence[str] | None = None,
     varied: float = 0.0,
+    mixed: float = 0.0,
 ) -> SynthClip:
     """The target of :func:`sample_pair`, without rendering its reference.
 
@@ -175,5 +182,6 @@ def sample_clip(
         effect_in_caption=effect_in_caption,
         conditions=conditions,
         varied=varied,
+        mixed=mixed,
     )
     return target.render(height, width, frames)

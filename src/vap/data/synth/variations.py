@@ -4,22 +4,31 @@ Eighty conditions are few: a network that trains on them learns to tell which of
 reference shows, and takes a new look for one of them. A variation leaves what happens and changes
 how: a symmetry of the picture or of the colour cube, undone after the effect (gold becomes a blue
 metal, what melts runs upwards, and the scene stays as it is), a way back in time, a second
-condition over the first. Reference and target share it, so that only reading helps.
+condition over the first, or beside it in a part of the picture or of the time. Reference and
+target share it, so that only reading helps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 
+from vap.data.synth.curves import ramp
 from vap.data.synth.registry import CONDITIONS
 from vap.data.synth.scene import Image, Layer, Scene
 from vap.data.synth.schema import Category, Condition, Value
 
 # Those that work on a finished picture, and so over another condition.
 OVER: frozenset[Category] = frozenset({"style", "camera"})
+
+# Parts of a clip: of its picture, or the time after its middle.
+Part = Literal["left", "right", "top", "bottom", "middle", "border", "later"]
+_PARTS: tuple[Part, ...] = get_args(Part)
+# Width of the seam between two parts, as a share of the picture or of the time.
+_SEAM = 0.06
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +40,21 @@ class Symmetry:
         negative: Which of the channels, after that, are turned into 1 minus themselves.
         upside_down: Whether up and down change places.
         mirrored: Whether left and right do.
+        sideways: Whether, after that, rows and columns do, so that what rises goes sideways.
     """
 
     channels: tuple[int, int, int] = (0, 1, 2)
     negative: tuple[bool, bool, bool] = (False, False, False)
     upside_down: bool = False
     mirrored: bool = False
+    sideways: bool = False
 
     def scene(self, scene: Scene) -> Scene:
         """A scene whose picture is the map of the given one's."""
         x, y = scene.centre
+        x = scene.width - 1 - x if self.mirrored else x
+        y = scene.height - 1 - y if self.upside_down else y
+        width, height = scene.extent
         layer = scene.subject
         alpha = self._placed(layer.alpha)
         # Colours are stored multiplied by alpha, so 1 minus a colour is alpha minus what is stored.
@@ -49,19 +63,22 @@ class Symmetry:
             background=self._coloured(self._placed(scene.background), np.float32(1)),
             subject=Layer(rgb, alpha),
             nearness=self._placed(scene.nearness),
-            centre=(
-                scene.width - 1 - x if self.mirrored else x,
-                scene.height - 1 - y if self.upside_down else y,
-            ),
-            extent=scene.extent,
+            centre=(y, x) if self.sideways else (x, y),
+            extent=(height, width) if self.sideways else (width, height),
         )
 
     def undone(self, picture: Image) -> Image:
         """The picture ``[H, W, 3]`` that is mapped to a given one."""
         picture = np.where(self.negative, 1 - picture, picture)
-        return self._placed(picture[..., np.argsort(self.channels)])
+        picture = picture[..., np.argsort(self.channels)]
+        return self._flipped(picture.swapaxes(0, 1) if self.sideways else picture)
 
     def _placed(self, field: Image) -> Image:
+        """Flip and turn ``[H, W, …]``; sideways it is ``[W, H, …]`` then."""
+        flipped = self._flipped(field)
+        return np.ascontiguousarray(flipped.swapaxes(0, 1)) if self.sideways else flipped
+
+    def _flipped(self, field: Image) -> Image:
         """Flip ``[H, W, …]``."""
         rows = slice(None, None, -1 if self.upside_down else 1)
         columns = slice(None, None, -1 if self.mirrored else 1)
@@ -75,6 +92,48 @@ class Symmetry:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """Another condition in a part of a clip.
+
+    Attributes:
+        name: Of the condition.
+        parameters: Its own.
+        part: Where or when it is seen in place of the first.
+    """
+
+    name: str
+    parameters: Mapping[str, Value]
+    part: Part
+
+    def over(self, picture: Image, scene: Scene, time: float) -> Image:
+        """The picture ``[H, W, 3]`` of the first condition, and this one in its part of it."""
+        share = scene.once(("part", self.part), lambda: _part(self.part, scene))
+        if self.part == "later":
+            share = share * ramp(time - 0.5, -_SEAM / 2, _SEAM / 2)
+        if not share.any():
+            return picture
+        other = CONDITIONS[self.name].frame(scene, time, self.parameters)
+        return picture * (1 - share) + other * share
+
+
+def _part(part: Part, scene: Scene) -> Image:
+    """How much of each pixel belongs to a part, ``[H, W, 1]`` from 0 to 1; all of it for a time."""
+    rows, columns = np.mgrid[: scene.height, : scene.width].astype(np.float32)
+    across, down = columns / (scene.width - 1) - 0.5, rows / (scene.height - 1) - 0.5
+    inside = 0.3 - np.hypot(across, down)
+    depths = {
+        "left": -across,
+        "right": across,
+        "top": -down,
+        "bottom": down,
+        "middle": inside,
+        "border": -inside,
+        "later": np.ones_like(across),
+    }
+    return ramp(depths[part], -_SEAM / 2, _SEAM / 2)[..., None]
+
+
+@dataclass(frozen=True, slots=True)
 class Variation:
     """How a clip departs from its condition.
 
@@ -82,16 +141,19 @@ class Variation:
         symmetry: What the scene is seen through by the effect.
         returns: Whether the effect comes and goes again.
         then: Name and parameters of a condition that the result goes through.
+        beside: Another condition in a part of the clip.
     """
 
     symmetry: Symmetry = Symmetry()
     returns: bool = False
     then: tuple[str, Mapping[str, Value]] | None = None
+    beside: Beside | None = None
 
     @property
     def phrases(self) -> tuple[str, ...]:
         """What else happens, in words; symmetries and ways back have none."""
-        return () if self.then is None else (CONDITIONS[self.then[0]].phrase,)
+        others = (self.beside and self.beside.name, self.then and self.then[0])
+        return tuple(CONDITIONS[name].phrase for name in others if name)
 
     def frame(
         self, condition: Condition, scene: Scene, time: float, parameters: Mapping[str, Value]
@@ -100,6 +162,8 @@ class Variation:
         seen = scene.once("seen through", lambda: self.symmetry.scene(scene))
         passed = 1 - abs(1 - 2 * time) if self.returns else time
         picture = self.symmetry.undone(condition.frame(seen, passed, parameters))
+        if self.beside is not None:
+            picture = self.beside.over(picture, scene, time)
         if self.then is None:
             return picture
         name, own = self.then
@@ -118,14 +182,18 @@ def _flat(picture: Image, scene: Scene) -> Scene:
     )
 
 
-def draw_variation(rng: np.random.Generator, first: str, allowed: Sequence[str]) -> Variation:
+def draw_variation(
+    rng: np.random.Generator, first: str, allowed: Sequence[str], *, mixed: float = 0.0
+) -> Variation:
     """Draw a variation of a condition.
 
     Args:
         rng: Source of chance.
         first: The condition.
-        allowed: Names that a second condition may have; other than the first, and such as work
-            on a finished picture.
+        allowed: Names that other conditions may have; never the first's, and over it only such
+            as work on a finished picture.
+        mixed: Share of the variations that also lie sideways or stand beside another condition,
+            or both.
     """
     recoloured, upside_down, mirrored, combined = (bool(rng.integers(2)) for _ in range(4))
     returns = not rng.integers(4)
@@ -139,4 +207,19 @@ def draw_variation(rng: np.random.Generator, first: str, allowed: Sequence[str])
     if combined and seconds:
         second = CONDITIONS[seconds[int(rng.integers(len(seconds)))]]
         then = (second.name, second.draw(rng))
-    return Variation(symmetry, returns, then)
+    # Drawn last, and only if asked for: without, a seed gives what it always did.
+    if not mixed or rng.random() >= mixed:
+        return Variation(symmetry, returns, then)
+    kind = int(rng.integers(3))
+    beside = None if kind == 0 else _draw_beside(rng, first, allowed)
+    return Variation(replace(symmetry, sideways=kind != 1), returns, then, beside)
+
+
+def _draw_beside(rng: np.random.Generator, first: str, allowed: Sequence[str]) -> Beside | None:
+    """Another condition and its part of the clip, if there is another."""
+    others = [name for name in allowed if name != first]
+    if not others:
+        return None
+    other = CONDITIONS[others[int(rng.integers(len(others)))]]
+    part = _PARTS[int(rng.integers(len(_PARTS)))]
+    return Beside(other.name, other.draw(rng), part)

@@ -38,6 +38,7 @@ class SynthSettings:
         effect_in_caption: Share of the pairs whose captions tell the effect.
         varied: Share of the pairs that show a variation of their condition, each a condition of
             its own in the tables.
+        mixed: Share of these that also lie sideways or stand beside another condition.
     """
 
     split: Split = "train"
@@ -48,6 +49,7 @@ class SynthSettings:
     fps: float = 16.0
     effect_in_caption: float = 0.1
     varied: float = 0.0
+    mixed: float = 0.0
 
 
 def write_pairs(
@@ -91,6 +93,7 @@ def write_pairs(
             split=settings.split,
             effect_in_caption=settings.effect_in_caption,
             varied=settings.varied,
+            mixed=settings.mixed,
         )
         label = _label(target, index)
         folder = f"{VIDEOS}/{label}/{index:06}"
