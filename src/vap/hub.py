@@ -37,6 +37,7 @@ __all__ = [
     "known_models",
     "load_pipeline",
     "load_transformer",
+    "local_model",
     "pipeline_class",
     "resolve_folder",
 ]
@@ -99,7 +100,7 @@ def resolve_folder(name_or_path: str | Path) -> Path:
 def _find_folder(name_or_path: str | Path) -> Path:
     """The folder of a model, downloaded if need be; what is in it is not looked at."""
     text = str(name_or_path)
-    local = bundled_model(text) or _local_folder(name_or_path)
+    local = local_model(name_or_path)
     if local is not None:
         return local
     if isinstance(name_or_path, str) and _HUB_ID.fullmatch(text) and not text.startswith("."):
@@ -371,6 +372,11 @@ def bundled_model(name: str) -> Path | None:
     # The names that there are, not the one that is asked for: no file may have that.
     indices = BUNDLED_FOLDER.glob("*/model_index.json")
     return next((index.parent for index in indices if index.parent.name == name), None)
+
+
+def local_model(name_or_path: str | Path) -> Path | None:
+    """The folder of a model that needs no download: bundled, or any folder here; or None."""
+    return bundled_model(str(name_or_path)) or _local_folder(name_or_path)
 
 
 def _local_folder(name_or_path: str | Path) -> Path | None:

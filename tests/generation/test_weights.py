@@ -57,6 +57,7 @@ def test_another_models_weights_differ(video, other_model):
 def test_what_cannot_be_compared_is_not_called_different(video, other_model):
     record = recorded_run(video)
     assert not has_other_weights(record, "owner/name")
+    assert not has_other_weights(record, "é" * 200)  # 400 bytes: a name that no file can have
     assert not has_other_weights(replace(record, weights=None), str(other_model))
 
 

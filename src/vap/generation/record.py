@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from vap.generation.request import GenerationRequest
-from vap.hub import bundled_model
+from vap.hub import bundled_model, local_model
 from vap.media import InputFile, MediaError, RunRecord, read_clip, read_metadata, read_run
 from vap.media.files import hash_file
 from vap.media.records import installed_versions
@@ -132,8 +132,8 @@ def changed_versions(record: RunRecord) -> dict[str, tuple[str, str]]:
 
 def has_other_weights(record: RunRecord, model: str) -> bool:
     """Whether a model that lies on this machine is not the one that made a video."""
-    folder = bundled_model(model) or Path(model).expanduser()
-    if record.weights is None or not (folder / "model_index.json").is_file():
+    folder = local_model(model)
+    if folder is None or record.weights is None or not (folder / "model_index.json").is_file():
         return False
     return weights_hash(folder) != record.weights
 
