@@ -8,6 +8,7 @@ import wan_tiny
 from predictions import calls_of, predict, relative_error, without_reference
 
 from vap.models.memory import GenerationMemory
+from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.models.wan_conditions import without_padding
 
 CLOSE = 1e-6
@@ -87,9 +88,46 @@ def test_passes_with_texts_of_other_lengths_do_not_disturb_each_other() -> None:
             assert relative_error(predict(model, one, memory=memory), expected) < CLOSE
 
 
-@pytest.mark.parametrize(("used", "kept"), [(0, 1), (5, 6), (7, 8), (8, 8)])
+def test_turned_off_again_it_is_the_stock_function() -> None:
+    model, (arguments, _) = wan_tiny.golden_model(), wan_tiny.golden_case()
+    arguments = padded_after(arguments, 20, 33)
+    stock = predict(model, arguments)
+    model.reads_padding_once = True
+    predict(model, arguments)
+    model.reads_padding_once = False
+    assert torch.equal(predict(model, arguments), stock)
+
+
+@pytest.mark.parametrize(("given", "used"), [(77, 77), (77, 20), (600, 20)])
+def test_texts_that_are_not_padded_to_512_tokens_are_read_as_they_are(
+    given: int, used: int
+) -> None:
+    case = wan_tiny.golden_case()[0]
+    model = without_images(wan_tiny.golden_model())
+    padded = without_reference(padded_after(case, used, used))
+    del padded["encoder_hidden_states_image"]
+    text = torch.zeros(2, given, case["encoder_hidden_states"].shape[-1])
+    text[:, :used] = case["encoder_hidden_states"][:, :used]
+    stock = predict(model, padded, encoder_hidden_states=text)
+    model.reads_padding_once = True
+    predict(model, padded)  # leaves the length of its caption behind
+    assert torch.equal(predict(model, padded, encoder_hidden_states=text), stock)
+
+
+def without_images(
+    model: WanVideoAsPromptTransformer3DModel,
+) -> WanVideoAsPromptTransformer3DModel:
+    """A model that reads no image tokens."""
+    torch.manual_seed(0)
+    config = {**model.config, "image_dim": None, "added_kv_proj_dim": None}
+    return WanVideoAsPromptTransformer3DModel.from_config(config).eval()
+
+
+@pytest.mark.parametrize(("used", "kept"), [(0, 1), (5, 6), (511, 512), (512, 512)])
 def test_one_token_of_padding_is_left_behind_the_longest_text(used: int, kept: int) -> None:
-    text = torch.zeros(2, 8, 3)
+    text = torch.zeros(2, 512, 3)
     text[0, :used] = 1
     text[1, : used // 2] = 1
-    assert torch.equal(without_padding(text), text[:, :kept])
+    left, told = without_padding(text)
+    assert torch.equal(left, text[:, :kept])
+    assert told == kept

@@ -396,3 +396,15 @@ def test_more_last_images_than_images_are_refused(wan: Golden) -> None:
 def test_learned_positions_fix_the_size(cogvideox: Golden) -> None:
     with pytest.raises(ValueError, match=r"learned positions.*48×64 only"):
         cogvideox.run(cogvideox.prompted(height=64, latents=None))
+
+
+@pytest.mark.parametrize("how", ["max_sequence_length", "prompt_embeds"])
+def test_wan_texts_of_another_length_are_refused(case: Golden, how: str) -> None:
+    if case.family != "wan":
+        pytest.skip("CogVideoX finds the end of a text by itself")
+    width = case.pipeline.text_encoder.config.d_model
+    given: dict[str, Any] = {"max_sequence_length": 64}
+    if how == "prompt_embeds":
+        given = {"prompt": None, "prompt_embeds": torch.zeros(1, 64, width)}
+    with pytest.raises(ValueError, match=r"64 tokens.*reads 512"):
+        case.run(case.prompted(latents=None, **given))

@@ -34,6 +34,7 @@ from vap.models.wan_conditions import (
     patch_tokens,
     without_padding,
 )
+from vap.shapes import TEXT_TOKENS
 
 _STOCK_ARGUMENTS = tuple(inspect.signature(WanTransformer3DModel.__init__).parameters)[1:]
 
@@ -66,13 +67,9 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
         num_ref_embeddings: Null in every release.
         reference_train_mode: Null in every release.
         reference_positions: Placement of the references, see :mod:`vap.models.rope`.
-
-    Attributes:
-        reads_padding_once: Whether one token stands for all padding of the texts, see
-            :class:`vap.models.wan_attention.WanContextAttnProcessor`: the same to rounding.
     """
 
-    reads_padding_once: bool = False
+    _reads_padding_once: bool = False
 
     _no_split_modules: ClassVar = ["WanVideoAsPromptBlock"]
     _repeated_blocks: ClassVar = ["WanVideoAsPromptBlock"]
@@ -239,7 +236,8 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
         if memory.conditions is None:
             memory.conditions = self._conditions(hidden_states, *given)
         conditions: Conditions = memory.conditions
-        self._tell_text_tokens(conditions)
+        if self.reads_padding_once:
+            self._tell_text_tokens(*conditions.text_tokens)
         memory.use_references(self._reference_use(step))
         size = hidden_states.shape[2:]
         temb, modulation = embed_time(self.condition_embedder, timestep, encoder_hidden_states)
@@ -301,18 +299,36 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
                 *self._check_reference(reference_latents, reference_text, reference_image),
                 reference_timestep,
             )
-        text = without_padding(text) if self.reads_padding_once else text
+        text, tokens = self._as_read(text)
         context = embed_context(self.condition_embedder, text, image, self.config.pos_embed_seq_len)
-        return Conditions(context, self.rope(latents), text.shape[1], reference)
+        read = tokens if reference is None else reference.text_tokens
+        return Conditions(context, self.rope(latents), (tokens, read), reference)
 
-    def _tell_text_tokens(self, conditions: Conditions) -> None:
+    def _as_read(self, text: torch.Tensor) -> tuple[torch.Tensor, int]:
+        """Texts as they are read, and what cross-attention is told of their length."""
+        return without_padding(text) if self.reads_padding_once else (text, TEXT_TOKENS["wan"])
+
+    @property
+    def reads_padding_once(self) -> bool:
+        """Whether one token stands for all padding of the texts: the same to rounding.
+
+        See :class:`vap.models.wan_attention.WanContextAttnProcessor`.
+        """
+        return self._reads_padding_once
+
+    @reads_padding_once.setter
+    def reads_padding_once(self, once: bool) -> None:
+        self._reads_padding_once = once
+        if not once:
+            whole = TEXT_TOKENS["wan"]
+            self._tell_text_tokens(whole, whole)
+
+    def _tell_text_tokens(self, target: int, reference: int) -> None:
         """Let cross-attention know where the images of its context end and the text begins."""
-        if not self.reads_padding_once:
-            return
         for block in self.expert_blocks:
-            block.attn2.processor.text_tokens = conditions.text_tokens
-            if block.has_expert and conditions.reference is not None:
-                block.attn2_mot_ref.processor.text_tokens = conditions.reference.text_tokens
+            block.attn2.processor.text_tokens = target
+            if block.has_expert:
+                block.attn2_mot_ref.processor.text_tokens = reference
 
     def _embed_reference(
         self,
@@ -330,7 +346,7 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
         if timestep is None:
             timestep = latents.new_ones(latents.shape[0], dtype=torch.int64)
         embedder, text = self.condition_embedder_mot_ref, text.flatten(0, 1)
-        text = without_padding(text) if self.reads_padding_once else text
+        text, tokens = self._as_read(text)
         image = None if image is None else image.flatten(0, 1)
         _, modulation = embed_time(embedder, timestep.repeat_interleave(count), text)
         return ReferenceConditions(
@@ -338,7 +354,7 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
             embed_context(embedder, text, image, self.config.pos_embed_seq_len),
             modulation,
             self.reference_rope(latents, self.config.reference_positions),
-            text.shape[1],
+            tokens,
         )
 
     def _check_reference(

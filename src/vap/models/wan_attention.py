@@ -158,7 +158,10 @@ class WanContextAttnProcessor(WanAttnProcessor):
         padding = TEXT_TOKENS["wan"] - self.text_tokens + 1
         if padding == 1:
             return attend(query, key, value, backend=self._attention_backend)
-        bias = torch.zeros(query.shape[1], self.text_tokens, device=query.device)
+        # Float32 where kernels take it beside half precision; elsewhere it would be misread.
+        precision = torch.float32 if query.device.type == "cpu" else query.dtype
+        shape = query.shape[1], self.text_tokens
+        bias = torch.zeros(shape, dtype=precision, device=query.device)
         bias[:, -1] = math.log(padding)
         query, key, value = (tokens.transpose(1, 2) for tokens in (query, key, value))
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)

@@ -15,6 +15,7 @@ from vap.models.rope import (
     reference_grid,
     rotary_table,
 )
+from vap.shapes import TEXT_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class ReferenceConditions:
         context: Their image and text tokens ``[B·R, L, D]``.
         modulation: ``[B·R, 6, D]``.
         rotary: Tables ``[R, N, 1, d]``.
-        text_tokens: How many tokens at the end of the context are text.
+        text_tokens: See :func:`without_padding`.
     """
 
     tokens: torch.Tensor
@@ -43,13 +44,14 @@ class Conditions:
     Attributes:
         context: The target's image and text tokens ``[B, L, D]``.
         rotary: Its tables ``[1, N, 1, d]``.
-        text_tokens: How many tokens at the end of the context are text.
+        text_tokens: What cross-attention is told of how many tokens of the contexts, the target's
+            and the references', are text; see :func:`without_padding`.
         reference: Of the references, None without.
     """
 
     context: torch.Tensor
     rotary: RotaryTable
-    text_tokens: int
+    text_tokens: tuple[int, int]
     reference: ReferenceConditions | None
 
 
@@ -80,14 +82,22 @@ class WanReferenceRotaryEmbedding(nn.Module):
         return torch.stack(cosines).unsqueeze(2), torch.stack(sines).unsqueeze(2)
 
 
-def without_padding(text: torch.Tensor) -> torch.Tensor:
+def without_padding(text: torch.Tensor) -> tuple[torch.Tensor, int]:
     """Texts ``[B, 512, D]`` with one token of padding, which is zero, behind the longest.
 
-    One with no padding stays as it is.
+    Without padding they stay as they are, and so do texts of another length, which have none.
+
+    Returns:
+        The texts, and how many of their tokens cross-attention is to be told of: fewer than 512
+        only if the last stands for all that is missing.
     """
+    whole = TEXT_TOKENS["wan"]
+    if text.shape[1] != whole:
+        return text, whole
     used = text.any(dim=-1).any(dim=0).nonzero()
     length = int(used.max()) + 1 if len(used) else 0
-    return text[:, : length + 1]
+    text = text[:, : length + 1]
+    return text, text.shape[1]
 
 
 def embed_context(

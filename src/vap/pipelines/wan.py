@@ -162,6 +162,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         Raises:
             ValueError: If arguments contradict each other or do not fit the model.
         """
+        self._check_texts(max_sequence_length, prompt_embeds, negative_prompt_embeds)
         call = self._begin(
             image,
             prompt,
@@ -247,6 +248,24 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         return GenerationDefaults(
             height=round(480 * scale / rows) * rows, width=round(832 * scale / columns) * columns
         )
+
+    def _check_texts(self, length: int, *embeddings: torch.Tensor | None) -> None:
+        """Refuse texts whose end cross-attention would not find.
+
+        A model that reads image tokens takes the last 512 of its context for the text.
+
+        Raises:
+            ValueError: If a text has another length.
+        """
+        lengths = {length, *(given.shape[1] for given in embeddings if given is not None)}
+        wrong = sorted(lengths - {_TEXT_TOKENS})
+        if wrong and self.transformer.config.image_dim is not None:
+            message = (
+                f"A text of {wrong[0]} tokens: this model reads {_TEXT_TOKENS}. Leave "
+                f"max_sequence_length alone, and pad prompt_embeds with zeros to "
+                f"[B, {_TEXT_TOKENS}, D]."
+            )
+            raise ValueError(message)
 
     def _pixels(
         self, images: list[Image.Image] | torch.Tensor | None, shape: PixelShape
