@@ -63,6 +63,11 @@ def class_name_of(folder: Path, component: str) -> str:
     return str(name)
 
 
+def generation_defaults_of(folder: Path) -> dict[str, Any]:
+    """What a pipeline folder says of how its model generates; empty if it says nothing."""
+    return dict(_read_json(folder / "model_index.json").get("generation_defaults") or {})
+
+
 def family_of(folder: Path) -> Family:
     """The variant of a pipeline folder.
 

@@ -30,14 +30,29 @@ def test_a_line_that_a_crash_cut_off_is_done_again(path, score):
     assert [s.error for s in Journal(path, SETTINGS, resume=True).scores] == [0.1, 0.4]
 
 
-def test_a_new_beginning_forgets(path, score):
+def test_a_new_beginning_forgets_when_it_has_scores_of_its_own(path, score):
     Journal(path, SETTINGS, resume=False).add([score("vap", 0.1)])
-    assert Journal(path, SETTINGS, resume=False).scores == []
-    assert len(path.read_text().splitlines()) == 1
+    before = path.read_bytes()
+    anew = Journal(path, SETTINGS, resume=False)
+    assert anew.scores == []
+    assert path.read_bytes() == before
+    anew.add([score("vap", 0.2)])
+    anew.add([score("vap", 0.3, 1)])
+    assert [s.error for s in Journal(path, SETTINGS, resume=True).scores] == [0.2, 0.3]
+
+
+def test_what_is_resumed_is_rewritten_whole_or_not_at_all(path, score, monkeypatch):
+    Journal(path, SETTINGS, resume=False).add([score("vap", 0.1)])
+    before = path.read_bytes()
+    monkeypatch.setattr("pathlib.Path.replace", lambda *_: 1 / 0)
+    monkeypatch.setattr("os.replace", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        Journal(path, SETTINGS, resume=True)
+    assert path.read_bytes() == before
 
 
 def test_other_settings_are_not_mixed(path):
-    Journal(path, SETTINGS, resume=False)
+    Journal(path, SETTINGS, resume=False).add([])
     with pytest.raises(ValueError, match="other settings"):
         Journal(path, {**SETTINGS, "seed": 2}, resume=True)
 
@@ -59,7 +74,7 @@ def test_any_file_is_read_or_refused(path, text, headed):
 
 @pytest.mark.parametrize("line", ["{}", "[]", "null", "\x00", '{"system": "vap"}'])
 def test_a_damaged_line_is_refused_with_the_remedy(path, line):
-    Journal(path, SETTINGS, resume=False)
+    Journal(path, SETTINGS, resume=False).add([])
     with path.open("a", encoding="utf-8") as file:
         file.write(f"{line}\n")
     with pytest.raises(ValueError, match=r"damaged.*without --resume"):

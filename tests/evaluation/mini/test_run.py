@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.evaluation.mini.conftest import CONDITIONS
+from tests.pipelines.golden import FOLDER
 from vap.evaluation.mini.run import Evaluation, evaluate
 from vap.evaluation.mini.systems import Generated
 
@@ -103,3 +104,35 @@ def test_unknown_systems_and_no_workers_are_refused(evaluation, tmp_path):
         evaluate(replace(evaluation, systems=("sora",)), tmp_path)
     with pytest.raises(ValueError, match="workers=0"):
         evaluate(evaluation, tmp_path, workers=0)
+
+
+def test_scores_made_with_other_defaults_of_the_model_are_not_kept(
+    evaluation, whole, tmp_path, tiny
+):
+    model = tmp_path / "model"
+    shutil.copytree(tiny, model)
+    index = json.loads((model / "model_index.json").read_text())
+    defaults = {**(index["generation_defaults"] or {}), "reference_guidance_scale": 3.0}
+    (model / "model_index.json").write_text(json.dumps(index | {"generation_defaults": defaults}))
+    folder = tmp_path / "run"
+    shutil.copytree(whole.folder, folder)
+    with pytest.raises(ValueError, match="other settings"):
+        evaluate(replace(evaluation, model=str(model)), folder, resume=True)
+
+
+def test_results_say_with_what_settings_they_were_made(whole, tiny):
+    index = json.loads((tiny / "model_index.json").read_text())
+    settings = json.loads((whole.folder / "results.json").read_text())["settings"]
+    assert settings["generation"] == index["generation_defaults"]
+
+
+def test_a_model_of_the_other_variant_is_refused_and_earlier_scores_stay(
+    evaluation, whole, tmp_path
+):
+    folder = tmp_path / "run"
+    shutil.copytree(whole.folder, folder)
+    before = (folder / "cases.jsonl").read_bytes()
+    other = str(FOLDER / "cogvideox")
+    with pytest.raises(ValueError, match="takes Wan ones"):
+        evaluate(replace(evaluation, model=other), folder)
+    assert (folder / "cases.jsonl").read_bytes() == before

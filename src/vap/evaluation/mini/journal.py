@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from vap.evaluation.mini.scores import Score
+from vap.media.atomic import atomic_file
 
 _SCORE = TypeAdapter(Score)
 _SETTINGS = "settings"
@@ -22,7 +23,8 @@ class Journal:
     Args:
         path: The file.
         settings: Plain values that decide all scores, besides the weights, which a line names.
-        resume: Keep what the file holds; else begin anew.
+        resume: Keep what the file holds; else begin anew with the first scores, so that a run
+            which does not come to any leaves the earlier one's.
 
     Raises:
         ValueError: If what is to be kept belongs to other settings, or is damaged.
@@ -30,22 +32,30 @@ class Journal:
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any], *, resume: bool) -> None:
-        self._path = path
+        self._path, self._settings = path, dict(settings)
+        self.scores: list[Score] = []
+        self._begun = False
         if resume:
-            self.scores = _read(path, settings)
-        else:
-            self.scores = []
-        # Rewritten, so that a line that a crash cut off does not join the next one.
-        lines = [json.dumps({_SETTINGS: dict(settings)}), *map(_line, self.scores)]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            # Rewritten, so that a line that a crash cut off does not join the next one.
+            self._begin(_read(path, settings))
 
     def add(self, scores: Iterable[Score]) -> None:
         """Append scores; they are in the file when this returns."""
         fresh = list(scores)
+        if not self._begun:
+            self._begin(fresh)
+            return
         with self._path.open("a", encoding="utf-8") as file:
             file.writelines(f"{_line(score)}\n" for score in fresh)
         self.scores += fresh
+
+    def _begin(self, scores: list[Score]) -> None:
+        """Write the file whole."""
+        lines = [json.dumps({_SETTINGS: self._settings}), *map(_line, scores)]
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(self._path) as partial:
+            partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        self._begun, self.scores = True, scores
 
 
 def _line(score: Score) -> str:

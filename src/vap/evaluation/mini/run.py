@@ -25,9 +25,11 @@ from vap.evaluation.mini.trained import (
     Weights,
     available,
     build_systems,
+    check_model,
     covers,
     load_model,
 )
+from vap.folders import generation_defaults_of
 from vap.hub import DEFAULT_MODEL
 from vap.shapes import PixelShape
 
@@ -107,10 +109,11 @@ def evaluate(
     if workers < 1:
         message = f"workers={workers}; at least one process has to do the work."
         raise ValueError(message)
+    folder = check_model(evaluation.model)
     specs = choose_cases(evaluation.cases, seed=evaluation.seed, conditions=evaluation.conditions)
     names, notes = available(evaluation.system_names(), evaluation.weights)
     hashes = weights_hashes(evaluation.weights, names)
-    settings = _settings(evaluation)
+    settings = _settings(evaluation, generation_defaults_of(folder))
     journal = Journal(output / "cases.jsonl", settings, resume=resume)
     wanted = {(spec.split, spec.index) for spec in specs}
     scores = [
@@ -178,14 +181,18 @@ class _Bench:
         return systems, shape, Scorer()
 
 
-def _settings(evaluation: Evaluation) -> dict[str, Any]:
-    """All that decides the scores, besides the weights."""
+def _settings(evaluation: Evaluation, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """All that decides the scores, besides the weights; what was not asked for is the model's."""
+    asked = {
+        "num_inference_steps": evaluation.generation.steps,
+        "guidance_scale": evaluation.generation.guidance_scale,
+        "reference_guidance_scale": evaluation.generation.reference_guidance_scale,
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
     return {
         "conditions": sorted(evaluation.conditions),
         "seed": evaluation.seed,
-        "steps": evaluation.generation.steps,
-        "guidance_scale": evaluation.generation.guidance_scale,
-        "reference_guidance_scale": evaluation.generation.reference_guidance_scale,
+        "generation": {**defaults, **given},
         "classifier": file_hash(RECOGNISER),
         "torch": torch.__version__,
         "machine": platform.machine(),

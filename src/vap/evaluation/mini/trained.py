@@ -24,7 +24,8 @@ from vap.evaluation.metrics.gap import Video
 from vap.evaluation.mini.cases import Case, CaseSpec
 from vap.evaluation.mini.references import OneReferenceEach
 from vap.evaluation.mini.systems import Autoencoded, Generated, Generation, Static, System, Truth
-from vap.hub import load_pipeline, load_transformer
+from vap.folders import family_of
+from vap.hub import load_pipeline, load_transformer, resolve_folder
 from vap.weights import LORA_FILE
 
 TRAINED = ("lora", "single_branch", "unidirectional", "residual", "shared_positions")
@@ -132,11 +133,23 @@ def load_model(name_or_path: str | Path) -> OneReferenceEach:
         FileNotFoundError: If there is no such model.
         ValueError: If it is not of the Wan variant.
     """
-    pipeline = load_pipeline(name_or_path, device="cpu")
-    if pipeline.family != "wan":
-        message = f"{name_or_path} is a {pipeline.family} model; this evaluation takes Wan ones."
+    check_model(name_or_path)
+    return OneReferenceEach.of(load_pipeline(name_or_path, device="cpu"))
+
+
+def check_model(name_or_path: str | Path) -> Path:
+    """The folder of a model, seen to be of the variant that is evaluated; nothing is loaded.
+
+    Raises:
+        FileNotFoundError: If there is no such model.
+        ValueError: If it is not of the Wan variant.
+    """
+    folder = resolve_folder(name_or_path)
+    family = family_of(folder)
+    if family != "wan":
+        message = f"{name_or_path} is a {family} model; this evaluation takes Wan ones."
         raise ValueError(message)
-    return OneReferenceEach.of(pipeline)
+    return folder
 
 
 def _trained(name: str, model: OneReferenceEach, weights: Weights, settings: Generation) -> System:

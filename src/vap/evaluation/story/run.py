@@ -102,8 +102,9 @@ def tell(story: Story, output: Path, progress: Progress | None = None) -> list[P
 
 def _origin(story: Story) -> str:
     return (
-        "Subjects and backgrounds are new to the model, and all clips are the first that were "
-        f"drawn (seed {story.seed}) and made (noise 0); the conditions were chosen."
+        "Drawn subjects are new to the model, their backgrounds about half of the time; parts of "
+        "the photographs that ship with VAP-Synth occur in its training. All clips are the first "
+        f"that were drawn (seed {story.seed}) and made (noise 0); the conditions were chosen."
     )
 
 
