@@ -91,7 +91,7 @@ def weights_hash(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in [*sorted(folder.glob("*/*config.json")), *files]:
         _add(digest, path.relative_to(folder).as_posix().encode())
-        _add(digest, _configuration(path) if path.suffix == ".json" else _sampled(path))
+        _add(digest, _configuration(path) if path.suffix == ".json" else sampled_digest(path))
     return digest.hexdigest()
 
 
@@ -103,8 +103,8 @@ def _configuration(path: Path) -> bytes:
     return json.dumps(content, sort_keys=True).encode()
 
 
-def _sampled(path: Path) -> bytes:
-    """Digest of a file's length, header and samples."""
+def sampled_digest(path: Path) -> bytes:
+    """Digest of a safetensors file's length, header and samples, see :func:`weights_hash`."""
     digest = hashlib.sha256()
     size = path.stat().st_size
     with path.open("rb") as stream:

@@ -167,3 +167,35 @@ def test_an_interrupted_build_ends_with_130_and_writes_nothing(tmp_path, monkeyp
 def test_naming_the_commands_loads_no_video_library():
     code = "import sys, vap.cli.data; sys.exit(bool({'numpy', 'av', 'torch'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603  (our own code)
+
+
+@pytest.mark.parametrize("command", ["pair", "filter", "split", "show"])
+def test_rows_that_are_left_out_are_counted(faulty, tmp_path, command):
+    out = tmp_path / ("out.jsonl" if command == "pair" else "out.csv")
+    out = tmp_path / "page.html" if command == "show" else out
+    more = ["--share", "test=0.5"] if command == "split" else []
+    found = run_json(command, faulty, out, *more, "--on-error", "skip")
+    assert found["skipped"] == 1
+
+
+@pytest.mark.parametrize(
+    "option", ["--threshold", "--references", "--reference-drop", "--caption-drop"]
+)
+def test_options_of_samples_are_refused_beside_preferences(sound, tmp_path, option):
+    refused = run("pair", sound, tmp_path / "out.jsonl", "--preferences", option, "1", code=2)
+    assert option in refused.output
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_build_looks_at_folder_and_place_before_it_loads_a_model(tmp_path):
+    nowhere = tmp_path / "nowhere"
+    model = ["--captions", "model", "--model", "owner/no-such-model"]
+    assert "nowhere" in run("build", nowhere, tmp_path / "t.csv", *model, code=2).output
+    made_clip(tmp_path / "clips" / "melt" / "a.mp4")
+    out = tmp_path / "missing" / "t.csv"
+    assert "missing" in run("build", tmp_path / "clips", out, *model, code=2).output
+
+
+def test_build_refuses_a_distance_before_it_decodes(tmp_path):
+    with pytest.raises(ValueError, match="out of range"):
+        BuildRules(duplicates=50)

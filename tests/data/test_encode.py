@@ -1,6 +1,7 @@
 import itertools
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 
@@ -8,8 +9,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
-from tests.data.encoding import SIZES, job_of, written_rows
+from tests.data.encoding import GOLDEN, SIZES, job_of, written_rows
 from vap.data.encode import EncodeSettings, choose_size, plan_job, run_job
 from vap.data.encoded import EncodedClips
 from vap.hub import load_pipeline
@@ -152,3 +154,31 @@ def test_time_is_not_spent_on_shards_that_are_there(unbroken) -> None:
     run_job(unbroken)
     assert time.monotonic() - started < 1
     assert before == {path: path.stat().st_mtime_ns for path in unbroken.output.iterdir()}
+
+
+def test_a_clip_that_vanishes_is_no_broken_clip(tmp_path) -> None:
+    rows = written_rows(tmp_path, 4)
+    job = job_of(rows, tmp_path, tmp_path / "out")
+    kept = (tmp_path / "2.mp4").read_bytes()
+    (tmp_path / "2.mp4").unlink()
+    with pytest.raises(FileNotFoundError, match=r"2\.mp4.*run again"):
+        run_job(job)
+    assert job.missing() == [1]
+    (tmp_path / "2.mp4").write_bytes(kept)
+    run_job(job)
+    found = EncodedClips(tmp_path / "out")
+    assert len(found.clips) == 4
+    assert not found.dropped
+
+
+def test_other_weights_of_the_same_size_are_another_job(tmp_path) -> None:
+    rows = written_rows(tmp_path, 1)
+    model = tmp_path / "model"
+    shutil.copytree(GOLDEN / "wan", model)
+    settings = EncodeSettings(str(model), (SIZES["wan"],), 16.0, 2, "float32")
+    run_job(plan_job(rows, settings, tmp_path, tmp_path / "out"))
+    weights = model / "vae" / "diffusion_pytorch_model.safetensors"
+    changed = {name: tensor * 1.5 for name, tensor in load_file(weights).items()}
+    save_file(changed, weights, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="another job: encoders differ"):
+        plan_job(rows, settings, tmp_path, tmp_path / "out")

@@ -21,6 +21,20 @@ def test_every_condition_gives_its_share_of_clips():
     }
 
 
+def test_small_conditions_together_give_their_shares():
+    rows = [clip(f"{condition}-{i}", f"c{condition}") for condition in range(300) for i in range(4)]
+    counts = Counter(row.split for row in split_rows(rows, {"val": 0.1, "test": 0.1}))
+    assert 80 < counts["val"] < 160
+    assert 80 < counts["test"] < 160
+    at_most_one = Counter((r.condition, r.split) for r in split_rows(rows, {"test": 0.1}))
+    assert max(n for (_, split), n in at_most_one.items() if split == "test") == 1
+
+
+def test_a_share_of_all_takes_all():
+    assert {row.split for row in split_rows(ROWS, {"test": 1.0})} == {"test"}
+    assert {row.split for row in split_rows(ROWS, {"test": 0.0})} == {"train"}
+
+
 def test_whole_conditions_are_held_out():
     rows = split_rows(ROWS, {"test": 0.5}, by="condition")
     assert Counter(row.split for row in rows) == {"test": 20, "train": 20}

@@ -6,7 +6,7 @@ Exit codes: 0 when all is well, 1 when a table has faults or is refused, 2 for w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -26,7 +26,7 @@ from vap.cli.data_console import (
 from vap.data.benchmark import check_benchmark, read_benchmark
 from vap.data.check import check_table, load_table
 from vap.data.exports import write_preferences, write_samples
-from vap.data.pairing import COGVIDEOX_THRESHOLD, PairingRules, pair_clips
+from vap.data.pairing import PairingRules, pair_clips
 from vap.data.preferences import PreferenceRules, mine_preferences
 from vap.data.records import table_suffix
 from vap.data.schema import KNOWN_SPLITS, MAX_REFERENCES, OnError, ReferenceChoice, TableError
@@ -125,9 +125,11 @@ def filter_command(
             at_most=at_most,
             unusable=unusable,
         )
-        kept, gone = filter_table(_load(table, root, on_error), rules)
+        loaded = _load(table, root, on_error)
+        kept, gone = filter_table(loaded, rules)
         write_table(kept, out)
-        print_counts({"rows": len(kept.rows), "gone": gone, "written": str(out)}, as_json)
+        result = {"rows": len(kept.rows), "gone": gone, "skipped": _skipped(loaded)}
+        print_counts({**result, "written": str(out)}, as_json)
 
 
 @app.command()
@@ -150,7 +152,8 @@ def split(
         rows = split_rows(loaded.rows, _shares(share), by=by, seed=seed)
         write_table(replace(loaded, rows=rows), out)
         counts = dict(sorted(Counter(row.split for row in rows).items()))
-        print_counts({"rows": len(rows), "splits": counts, "written": str(out)}, as_json)
+        result = {"rows": len(rows), "splits": counts, "skipped": _skipped(loaded)}
+        print_counts({**result, "written": str(out)}, as_json)
 
 
 @app.command()
@@ -161,16 +164,21 @@ def pair(
         bool, typer.Option(help="Mine winners and losers for DPO instead.")
     ] = False,
     threshold: Annotated[
-        float, typer.Option(help="Take scores above this: 5 for CogVideoX, 10 for Wan.")
-    ] = COGVIDEOX_THRESHOLD,
+        float | None,
+        typer.Option(help="Take scores above this: 5 for CogVideoX (if none), 10 for Wan."),
+    ] = None,
     split: Splits = None,
-    references: Annotated[int, typer.Option(help="References of a sample at most.")] = 1,
+    references: Annotated[
+        int | None, typer.Option(help="References of a sample at most; 1 if none.")
+    ] = None,
     reference_drop: Annotated[
-        float, typer.Option(help="Probability of dropping each reference after the first.")
-    ] = 0.0,
+        float | None,
+        typer.Option(help="Probability of dropping each reference after the first; 0 if none."),
+    ] = None,
     caption_drop: Annotated[
-        float, typer.Option(help="Probability of emptying a sample's captions.")
-    ] = 0.0,
+        float | None,
+        typer.Option(help="Probability of emptying a sample's captions; 0 if none."),
+    ] = None,
     epoch: Annotated[int, typer.Option(help="Pass over the data.", min=0)] = 0,
     seed: Seed = 0,
     root: Root = None,
@@ -179,13 +187,21 @@ def pair(
 ) -> None:
     """Write what a trainer would see in one epoch: targets with references, or preference pairs."""
     with exit_codes(as_json):
-        rows = _load(table, root, on_error).rows
-        splits = frozenset(split or ("train",))
+        loaded = _load(table, root, on_error)
+        rows, splits = loaded.rows, frozenset(split or ("train",))
+        given: dict[str, Any] = {
+            "threshold": threshold,
+            "references": references,
+            "reference_drop": reference_drop,
+            "caption_drop": caption_drop,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
         if preferences:
+            _refuse_pairing_options(given)
             pairs = mine_preferences(rows, PreferenceRules(splits=splits, seed=seed), epoch=epoch)
             result: dict[str, Any] = {"pairs": write_preferences(pairs, out)}
         else:
-            rules = PairingRules(threshold, splits, references, reference_drop, caption_drop, seed)
+            rules = PairingRules(splits=splits, seed=seed, **given)
             pairing = pair_clips(rows, rules)
             drawn = (pairing.draw(index, epoch) for index in range(len(pairing)))
             result = {
@@ -193,7 +209,7 @@ def pair(
                 "borrowed_references": pairing.borrowed,
                 "gone": pairing.gone,
             }
-        print_counts({**result, "written": str(out)}, as_json)
+        print_counts({**result, "skipped": _skipped(loaded), "written": str(out)}, as_json)
 
 
 @app.command()
@@ -269,9 +285,12 @@ def build(
     # Decoding and signatures are imported only where they are used: `vap --help` stays quick.
     from vap.data.build import BuildRules, build_table
     from vap.data.captions import RememberingCaptioner
+    from vap.data.clips import find_clips
+    from vap.generation.request import check_place
 
     with exit_codes(as_json):
         table_suffix(out)
+        check_place(out)
         rules = BuildRules(
             duplicates=None if duplicates < 0 else duplicates,
             references=references,
@@ -279,6 +298,8 @@ def build(
             seed=seed,
             workers=workers,
         )
+        # Before a captioning model is loaded or downloaded.
+        find_clips(folder, folder if root is None else root)
         captioner = _captioner(captions, template, model)
         if keep_captions:
             captioner = RememberingCaptioner(captioner)
@@ -314,10 +335,10 @@ def show(
     from vap.data.page import write_page
 
     with exit_codes(as_json):
-        rows = _load(table, None, on_error).rows
+        loaded = _load(table, None, on_error)
         with progress_bars() as progress:
             write_page(
-                rows,
+                loaded.rows,
                 out,
                 root=table.parent if root is None else root,
                 title=table.stem if title is None else title,
@@ -325,12 +346,26 @@ def show(
                 samples="embedded" if embed else "linked",
                 progress=progress,
             )
-        print_counts({"rows": len(rows), "written": str(out)}, as_json)
+        result = {"rows": len(loaded.rows), "skipped": _skipped(loaded)}
+        print_counts({**result, "written": str(out)}, as_json)
 
 
 def _load(table: Path, root: Path | None, on_error: OnError) -> Table:
     """A checked table; its splits are the command's own affair."""
     return load_table(table, root=root, splits=None, on_error=on_error)
+
+
+def _skipped(table: Table) -> int:
+    """Rows that were left out for their faults."""
+    return len({problem.row for problem in table.problems if problem.drops_row})
+
+
+def _refuse_pairing_options(given: Mapping[str, object]) -> None:
+    """Preferences are mined from the scores of whole conditions: what makes samples is not read."""
+    if given:
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        message = f"--preferences reads no {named}. Leave it out, or leave out --preferences."
+        raise ValueError(message)
 
 
 def _captioner(captions: str, template: str, model: str | None) -> Captioner:

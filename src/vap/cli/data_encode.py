@@ -7,8 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from vap.cli.console import FAILED
 from vap.cli.data_console import exit_codes, print_counts, progress_bars
 from vap.data.check import load_table
+from vap.data.schema import OnError, TableError
 from vap.shapes import PixelShape
 
 
@@ -35,17 +37,25 @@ def encode(
         str | None,
         typer.Option(help="Address of a Ray cluster (or 'local') that shares the work."),
     ] = None,
+    on_error: Annotated[
+        OnError, typer.Option(help="Refuse a table with faulty rows, or leave them out.")
+    ] = "skip",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Encode every clip of a table; after an interruption, go on with what is missing."""
     with exit_codes(as_json):
         from vap.cli.console import quiet_libraries
         from vap.data.encode import EncodeSettings, plan_job, run_job
+        from vap.data.encoded import EncodedClips
 
         quiet_libraries()
         settings = EncodeSettings(model, tuple(map(_size, size)), fps, shard_size, stored_as)
-        rows = load_table(table, splits=None, on_error="skip").rows
-        job = plan_job(rows, settings, (root or table.parent).resolve(), out.resolve())
+        folder = (root or table.parent).resolve()
+        loaded = load_table(table, root=folder, splits=None, on_error=on_error)
+        skipped = [problem for problem in loaded.problems if problem.drops_row]
+        if skipped and not loaded.rows:
+            raise TableError(f"No row of {table} can be encoded. The first: {skipped[0]}", skipped)
+        job = plan_job(loaded.rows, settings, folder, out.resolve())
         with progress_bars() as progress:
             if ray is None:
                 run_job(job, workers=workers, progress=progress)
@@ -53,7 +63,17 @@ def encode(
                 from vap.data.encode_ray import run_on_ray
 
                 run_on_ray(job, address=ray, workers=workers)
-        print_counts({"clips": len(job.clips), "shards": job.shards, "written": str(out)}, as_json)
+        made = EncodedClips(job.output)
+        result = {
+            "clips": len(made.clips),
+            "dropped": [{"video": video, "reason": why} for video, why in made.dropped.items()],
+            "skipped": len(skipped),
+            "shards": job.shards,
+            "written": str(out),
+        }
+        print_counts(result, as_json)
+        if not made.clips:
+            raise typer.Exit(FAILED)
 
 
 def _size(text: str) -> PixelShape:

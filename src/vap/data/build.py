@@ -18,7 +18,7 @@ from vap.data.clips import (
     inspect_clips,
     no_progress,
 )
-from vap.data.duplicates import DEFAULT_DISTANCE, find_duplicates
+from vap.data.duplicates import DEFAULT_DISTANCE, check_distance, find_duplicates
 from vap.data.judge import Judge
 from vap.data.pairing import COGVIDEOX_THRESHOLD, seeded
 from vap.data.schema import MAX_REFERENCES, TRAIN, ClipRow, ReferenceChoice
@@ -53,6 +53,8 @@ class BuildRules:
         if not 0 <= self.references <= MAX_REFERENCES:
             message = f"references={self.references}: list 0 to {MAX_REFERENCES}."
             raise ValueError(message)
+        if self.duplicates is not None:
+            check_distance(self.duplicates)
         if self.workers < 1:
             message = f"workers={self.workers}: at least 1 clip must be decoded at a time."
             raise ValueError(message)

@@ -24,6 +24,17 @@ DEFAULT_DISTANCE = 40
 COLOUR_DISTANCE = 20
 
 
+def check_distance(distance: int) -> None:
+    """Refuse a distance that :func:`find_duplicates` cannot search.
+
+    Raises:
+        ValueError: If it is out of range.
+    """
+    if not 0 <= distance <= MAX_DISTANCE:
+        message = f"distance={distance} is out of range: use 0 to {MAX_DISTANCE} bits."
+        raise ValueError(message)
+
+
 def find_duplicates(
     signatures: Sequence[ClipSignature], *, distance: int = DEFAULT_DISTANCE
 ) -> dict[int, int]:
@@ -43,9 +54,7 @@ def find_duplicates(
     Raises:
         ValueError: If ``distance`` is out of range.
     """
-    if not 0 <= distance <= MAX_DISTANCE:
-        message = f"distance={distance} is out of range: use 0 to {MAX_DISTANCE} bits."
-        raise ValueError(message)
+    check_distance(distance)
     kept: dict[tuple[int, int], list[int]] = defaultdict(list)
     repeats: dict[int, int] = {}
     for index, signature in enumerate(signatures):

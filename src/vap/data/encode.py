@@ -113,7 +113,8 @@ def plan_job(
     job = EncodeJob(settings, root, clips, output)
     output.mkdir(parents=True, exist_ok=True)
     manifest = _manifest(job)
-    if not (output / MANIFEST).is_file():
+    # A run that was refused before its first shard has no claim on the folder.
+    if not any((output / shard_name(index)).is_file() for index in range(job.shards)):
         with atomic_file(output / MANIFEST) as partial:
             partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     found = read_manifest(output)
@@ -159,11 +160,21 @@ def encode_shard(job: EncodeJob, index: int, device: torch.device | str | None =
 
     Returns:
         The file.
+
+    Raises:
+        FileNotFoundError: If a clip is not there (any more): that is no fault of the clip's, and
+            the shard is left for later.
     """
     settings, size = job.settings, job.settings.shard_size
     encoder = _encoder(settings.model, None if device is None else str(device))
     clips, tensors, dropped = [], [], {}
     for video, caption in job.clips[index * size : (index + 1) * size]:
+        if not (job.root / video).is_file():
+            message = (
+                f"{video!r} is not in {job.root}. Give the folder that the table's paths start "
+                "from, fetch the clip or drop its row, and run again: what is done stays."
+            )
+            raise FileNotFoundError(message)
         try:
             shape, frames = read_frames(job.root / video, settings)
         except MediaError as error:

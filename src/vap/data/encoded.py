@@ -148,7 +148,15 @@ class EncodedClips:
         return tensors
 
     def empty_text(self) -> Tensor:
-        """Encoding of the empty caption ``[L, D]`` in float32."""
+        """Encoding of the empty caption ``[L, D]`` in float32.
+
+        Raises:
+            ValueError: If not one clip could be encoded.
+        """
+        if not self.clips:
+            reason = next(iter(self.dropped.values()), "there were none")
+            message = f"{self.folder} holds no clip: {len(self.dropped)} were dropped ({reason})."
+            raise ValueError(message)
         stored = self._file(0).get_tensor(f"{_EMPTY}.{TEXT}").float()
         return _padded(stored, next(iter(self.clips.values())).text_tokens)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vap.hub import family_of, load_pipeline, pipeline_class, resolve_folder
+from vap.weights import sampled_digest
 
 _ENCODERS = ("vae", "text_encoder", "image_encoder", "tokenizer", "image_processor")
 
@@ -28,7 +29,7 @@ def encoders_identity(model: str) -> dict[str, Any]:
     """What tells one model's encodings from another's, read without loading weights.
 
     Returns:
-        The family, and a hash of the encoders' configurations and of their weights' sizes.
+        The family, and a hash of the encoders' configurations and of samples of their weights.
     """
     folder = resolve_folder(model)
     digest = hashlib.sha256()
@@ -37,7 +38,7 @@ def encoders_identity(model: str) -> dict[str, Any]:
             if path.suffix == ".json" and not path.name.endswith(".index.json"):
                 digest.update(path.name.encode() + path.read_bytes())
             elif path.suffix == ".safetensors":
-                digest.update(f"{path.name}:{path.stat().st_size}".encode())
+                digest.update(path.name.encode() + sampled_digest(path))
     return {"family": family_of(folder), "encoders": digest.hexdigest()}
 
 

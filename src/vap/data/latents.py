@@ -12,16 +12,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from vap.media.atomic import atomic_file
+
 _TENSORS = ("latents", "conditions", "image_tokens")
+_ORIGIN = "origin"
 
 
 @dataclass(frozen=True)
@@ -63,14 +67,63 @@ class ClipBatch:
     image_tokens: Tensor
     captions: Sequence[tuple[str, str]]
 
+    def to(self, device: torch.device) -> Self:
+        """The same clips on a device; themselves if they are there already."""
+        return replace(
+            self,
+            latents=self.latents.to(device),
+            conditions=self.conditions.to(device),
+            image_tokens=self.image_tokens.to(device),
+        )
 
-def write_shard(path: Path, pairs: EncodedPairs) -> None:
-    """Write one shard, whole or not at all."""
+
+@dataclass(frozen=True)
+class ShardOrigin:
+    """Which pairs a shard holds.
+
+    Attributes:
+        first: Index of its first pair.
+        stop: Index after its last pair.
+        content: Hash of all that decides what a pair of an index looks like encoded.
+    """
+
+    first: int
+    stop: int
+    content: str
+
+
+def write_shard(path: Path, pairs: EncodedPairs, origin: ShardOrigin | None = None) -> None:
+    """Write one shard, whole or not at all.
+
+    Args:
+        path: The file.
+        pairs: What it holds.
+        origin: Which pairs these are; :func:`read_origin` gives it back.
+
+    Raises:
+        MediaError: If the place cannot be written to.
+    """
     tensors = {name: getattr(pairs, name).to(torch.float16).contiguous() for name in _TENSORS}
     metadata = {"captions": json.dumps(pairs.captions), "names": json.dumps(list(pairs.names))}
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata=metadata)
-    partial.replace(path)
+    if origin is not None:
+        metadata[_ORIGIN] = json.dumps(asdict(origin))
+    with atomic_file(path) as partial:
+        save_file(tensors, partial, metadata=metadata)
+
+
+def read_origin(path: Path) -> ShardOrigin | None:
+    """Which pairs a shard holds; None if it does not say, as those of earlier versions.
+
+    Raises:
+        ValueError: If the file is damaged or no shard.
+    """
+    try:
+        with safe_open(path, framework="pt") as shard:
+            note = (shard.metadata() or {}).get(_ORIGIN)
+        return None if note is None else ShardOrigin(**json.loads(note))
+    except (SafetensorError, TypeError, json.JSONDecodeError) as error:
+        message = f"{path} is damaged or no shard ({error}). Remove it and encode again."
+        raise ValueError(message) from error
 
 
 def read_shards(*folders: Path) -> EncodedPairs:
@@ -80,7 +133,7 @@ def read_shards(*folders: Path) -> EncodedPairs:
         FileNotFoundError: If a folder holds no shard.
         ValueError: If the shards are of different sizes of clip or encoder.
     """
-    paths = [path for folder in folders for path in _shards(folder)]
+    paths = [path for folder in folders for path in _some_shards(folder)]
     parts: dict[str, list[Tensor]] = {name: [] for name in _TENSORS}
     captions: list[tuple[tuple[str, str], tuple[str, str]]] = []
     names: list[str] = []
@@ -125,8 +178,13 @@ def only(pairs: EncodedPairs, conditions: Sequence[str]) -> EncodedPairs:
     )
 
 
-def _shards(folder: Path) -> list[Path]:
-    paths = sorted(folder.glob("*.safetensors"))
+def shards_of(folder: Path) -> list[Path]:
+    """The shards of a folder by name, without what a killed run has left half written."""
+    return sorted(folder.glob("[!.]*.safetensors"))
+
+
+def _some_shards(folder: Path) -> list[Path]:
+    paths = shards_of(folder)
     if not paths:
         message = (
             f"There is no shard (*.safetensors) in {str(folder)!r}. Run the recipe's latents "

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
+from vap.data.pairing import seeded
 from vap.data.schema import TRAIN, ClipRow
 
 SplitBy = Literal["clip", "condition"]
@@ -46,7 +47,10 @@ def split_rows(
         conditions[row.condition].append(row.video)
     placed = {}
     for paths in conditions.values():
-        placed.update(_place(paths, shares, seed))
+        # By chance: rounded to the nearest, a tenth of each of a hundred conditions' four clips
+        # would be none of four hundred.
+        up = seeded(seed, "round", min(paths)).random()
+        placed.update(_place(paths, shares, seed, up=up))
     return tuple(replace(row, split=placed[row.video]) for row in rows)
 
 
@@ -60,14 +64,24 @@ def _check_shares(shares: Mapping[str, float]) -> None:
         raise ValueError(message)
 
 
-def _place(names: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, str]:
-    """Cut the names, in the order of their hashes, into runs of the shares' lengths."""
+def _place(
+    names: Sequence[str], shares: Mapping[str, float], seed: int, *, up: float = 0.5
+) -> dict[str, str]:
+    """Cut the names, in the order of their hashes, into runs of the shares' lengths.
+
+    Args:
+        names: What is placed.
+        shares: Of the splits.
+        seed: Of the order.
+        up: Added to lengths before their fractions are cut off; 0.5 rounds to the nearest.
+    """
     order = sorted(names, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
     placed = dict.fromkeys(order, TRAIN)
     start, total = 0, 0.0
     for split, share in shares.items():
         total += share
-        end = round(total * len(order))
+        # Products such as 0.29 × 100 fall just below the whole number that they stand for.
+        end = math.floor(round(total * len(order), 9) + up)
         placed.update(dict.fromkeys(order[start:end], split))
         start = end
     return placed

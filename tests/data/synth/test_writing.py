@@ -1,6 +1,7 @@
 """Pairs on disk: VAP-Data's layout, continued runs, refusals."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -77,6 +78,12 @@ def test_other_settings_are_refused(tmp_path):
         write_pairs(1, tmp_path, SynthSettings(seed=5))
 
 
+def test_what_was_refused_before_its_first_pair_leaves_the_folder_free(tmp_path):
+    with pytest.raises(ValueError, match="cannot show an effect"):
+        write_pairs(1, tmp_path, replace(TINY, height=8))
+    assert len(read_table(write_pairs(1, tmp_path, TINY)).rows) == 2
+
+
 def test_no_pairs_are_refused(tmp_path):
     with pytest.raises(ValueError, match="count=0"):
         write_pairs(0, tmp_path)
@@ -97,5 +104,6 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, name):
 def test_damaged_settings_are_refused(tmp_path_factory, text):
     folder = tmp_path_factory.mktemp("pairs")
     (folder / "synth.json").write_text(text, encoding="utf-8")
+    (folder / "vfx_videos").mkdir()
     with pytest.raises(ValueError, match="other settings"):
         write_pairs(1, folder, TINY)

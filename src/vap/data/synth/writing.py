@@ -113,11 +113,15 @@ def write_pairs(
 
 
 def _claim(root: Path, settings: SynthSettings) -> None:
-    """Note the settings in the folder, or check that they are the ones it has."""
+    """Note the settings in the folder, or check that they are the ones it has.
+
+    A folder that holds nothing but settings was refused before its first pair: it is free.
+    """
     path = root / SETTINGS
     wanted = asdict(settings)
-    if not path.exists():
-        if root.is_dir() and any(root.iterdir()):
+    others = root.is_dir() and any(entry != path for entry in root.iterdir())
+    if not path.exists() or not others:
+        if others:
             message = (
                 f"{root} holds other files than pairs of VAP-Synth; use a new or empty folder."
             )
