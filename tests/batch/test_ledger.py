@@ -1,4 +1,6 @@
 import json
+import os
+import time
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,14 +17,41 @@ def test_a_video_is_done_if_it_is_there_and_its_request_has_not_changed(tmp_path
     ledger = Ledger(tmp_path)
     (one,) = requests_of({"name": "one"})
     (changed,) = requests_of({"name": "one", "seed": 1})
-    assert not ledger.is_done(one)
+    assert not ledger.is_done(one, ".mp4")
     ledger.write(done(one))
-    assert not ledger.is_done(one)
+    assert not ledger.is_done(one, ".mp4")
     (tmp_path / "one.mp4").touch()
-    assert ledger.is_done(one)
-    assert not ledger.is_done(changed)
+    assert ledger.is_done(one, ".mp4")
+    assert not ledger.is_done(one, ".webm")
+    assert not ledger.is_done(changed, ".mp4")
     ledger.write(Outcome(one.name, one.digest, "started"))
-    assert not ledger.is_done(one)
+    assert not ledger.is_done(one, ".mp4")
+
+
+def test_the_same_words_in_another_folder_are_another_request(tmp_path):
+    ledger = Ledger(tmp_path)
+    (one,) = requests_of({"name": "one"}, folder=tmp_path / "a")
+    (other,) = requests_of({"name": "one"}, folder=tmp_path / "b")
+    assert one.digest == other.digest
+    for status in ("failed", "done"):
+        ledger.write(Outcome("one", one.digest, status, one.inputs, output="one.mp4"))
+        assert ledger.of(one) is not None
+        assert ledger.of(other) is None
+    (tmp_path / "one.mp4").touch()
+    assert not ledger.adopt(other)
+    assert ledger.adopt(one)
+
+
+def test_a_ledger_of_before_inputs_were_noted_is_read(tmp_path):
+    ledger = Ledger(tmp_path)
+    (one,) = requests_of({"name": "one"})
+    content = json.loads(done(one).to_json())
+    del content["inputs"]
+    ledger._path("one").parent.mkdir()
+    ledger._path("one").write_text(json.dumps(content))
+    (tmp_path / "one.mp4").touch()
+    assert ledger.is_done(one, ".mp4")
+    assert ledger.adopt(one)
 
 
 @given(st.binary() | st.text().map(str.encode))
@@ -47,7 +76,7 @@ def test_the_manifest_has_a_line_for_each_request_in_order(tmp_path):
     assert lines[2]["output"] == "c.mp4"
 
 
-def test_only_what_was_left_half_written_is_swept(tmp_path):
+def test_only_what_was_left_half_written_long_ago_is_swept(tmp_path):
     ledger = Ledger(tmp_path)
     (one,) = requests_of({"name": "one"})
     ledger.write(done(one))
@@ -55,5 +84,9 @@ def test_only_what_was_left_half_written_is_swept(tmp_path):
     torn = {tmp_path / ".one-0123abcd.mp4", tmp_path / "ledger" / ".one-0123abcd.json"}
     for path in kept | torn:
         path.touch()
+        os.utime(path, (time.time() - 2 * 86400,) * 2)
+    # Of another run into the same folder, which is writing at this moment.
+    in_flight = tmp_path / ".two-0123abcd.mp4"
+    in_flight.touch()
     ledger.sweep()
-    assert {path for path in tmp_path.rglob("*") if path.is_file()} == kept
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == kept | {in_flight}

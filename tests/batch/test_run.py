@@ -1,8 +1,10 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 import weakref
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from vap.batch.ledger import Outcome
 from vap.batch.run import Workers, run_batch
 from vap.extras import MissingExtraError
 from vap.generation.run import generate, load_for
-from vap.media import read_run
+from vap.media import MediaError, read_run
 
 
 @pytest.fixture
@@ -80,6 +82,56 @@ def test_what_is_done_is_skipped_and_what_changed_is_made_anew(inputs, tmp_path,
     summary = run_batch(requests_of(*lines, folder=inputs), tmp_path)
     assert made == ["b", "changed"]
     assert (summary.done, summary.skipped) == (3, 1)
+
+
+def test_another_format_is_another_video(inputs, tmp_path, made):
+    requests = requests_of({"name": "a"}, folder=inputs)
+    run_batch(requests, tmp_path)
+    assert run_batch(requests, tmp_path, file_format="webm").skipped == 0
+    assert {"a.mp4", "a.webm"} <= files(tmp_path)
+    assert len(made) == 2
+
+
+def test_videos_of_other_files_are_neither_taken_nor_overwritten(inputs, tmp_path, made):
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(inputs / "other.mp4", other / "clip.mp4")
+    shutil.copy(inputs / "image.png", other / "image.png")
+    lines = [{"name": "a", "references": ["clip.mp4"]}]
+    output = tmp_path / "out"
+    run_batch(requests_of(*lines, folder=inputs), output)
+    before = (output / "a.mp4").read_bytes()
+    with pytest.raises(ValueError, match=r"made from other files.*names: a\. Choose another"):
+        run_batch(requests_of(*lines, folder=other), output)
+    assert (output / "a.mp4").read_bytes() == before
+    assert run_batch(requests_of(*lines, folder=inputs), output).skipped == 1
+    assert len(made) == 1
+
+
+def test_a_batch_that_was_moved_goes_on(inputs, tmp_path, made):
+    lines = [{"name": "a", "references": ["clip.mp4"]}]
+    run_batch(requests_of(*lines, folder=inputs), tmp_path / "out")
+    shutil.copytree(inputs, tmp_path / "elsewhere")
+    shutil.move(tmp_path / "out", tmp_path / "elsewhere" / "out")
+    moved = requests_of(*lines, folder=tmp_path / "elsewhere")
+    assert run_batch(moved, tmp_path / "elsewhere" / "out").skipped == 1
+    assert len(made) == 1
+
+
+def test_a_video_is_not_written_over_its_own_input(inputs, tmp_path, made):
+    clip = Path(shutil.copy(inputs / "clip.mp4", tmp_path / "a.mp4"))
+    requests = requests_of({"name": "a", "references": [str(clip)]}, folder=inputs)
+    run_batch(requests, tmp_path)
+    (line,) = manifest(tmp_path)
+    assert "would overwrite the input" in line["error"]["message"]
+    assert clip.read_bytes() == (inputs / "clip.mp4").read_bytes()
+    assert made == []
+
+
+def test_a_file_is_no_folder_of_a_batch(inputs, tmp_path):
+    (tmp_path / "afile").touch()
+    with pytest.raises(MediaError, match="a file, not a folder"):
+        run_batch(requests_of({}, folder=inputs), tmp_path / "afile")
 
 
 def test_a_failure_stops_nobody_and_is_tried_again_only_if_asked(inputs, tmp_path, made):
@@ -178,6 +230,8 @@ def test_after_a_kill_the_rest_is_made(inputs, tmp_path):
         process.send_signal(signal.SIGKILL)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.mp4")}
     assert 2 <= len(before) < 200
+    for path in tmp_path.rglob(".*"):  # as if the next run came two days later
+        os.utime(path, (time.time() - 2 * 86400,) * 2)
     requests = requests_of(*({"name": f"v{i}"} for i in range(4)), folder=inputs)
     summary = run_batch(requests, tmp_path)
     assert summary.done == 4

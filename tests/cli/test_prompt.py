@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 
 from tests.cli.running import COGVIDEOX, WAN, refusal, vap, vap_json
@@ -70,6 +72,17 @@ def test_encode_refuses(options, message, media, here):
     arguments = ("--model", COGVIDEOX, "-o", "prompt.safetensors", *options)
     assert message in refusal("prompt", "encode", media.clip, *arguments)
     assert list(here.iterdir()) == []
+
+
+def test_a_reference_is_not_overwritten_by_its_prompt(media, here, monkeypatch):
+    monkeypatch.setattr("vap.hub.load_pipeline", lambda *_, **__: pytest.fail("loaded"))
+    shutil.copy(media.clip, here / "clip.mp4")
+    message = refusal("prompt", "encode", "clip.mp4", "-o", "clip.mp4", "--model", COGVIDEOX)
+    assert "would overwrite the input clip.mp4" in message
+    (here / "folder").mkdir()
+    message = refusal("prompt", "encode", "clip.mp4", "-o", "folder", "--model", COGVIDEOX)
+    assert "it is a folder, not a file" in message
+    assert (here / "clip.mp4").read_bytes() == media.clip.read_bytes()
 
 
 def test_missing_references_and_other_files_are_refused(media, here):

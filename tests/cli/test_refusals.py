@@ -40,6 +40,7 @@ def nothing_left(here):
         (["--seed", "-1"], "seed=-1 is out of range"),
         (["--seed", str(1 << 63)], "Use 0 … 9223372036854775807"),
         (["--fps", "0"], "fps=0.0 is not a frame rate"),
+        (["--fps", "0.0001"], "Use a number from 0.01 to 1000"),
         (["--reference-prompt", "a"], "0 references and 1 reference prompts"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
@@ -93,6 +94,31 @@ def test_still_is_no_reference_and_truncated_clips_are_named(media, short, here,
 def test_last_image_is_for_wan(media, short, nothing_left):
     message = refusal(*short, "--last-image", media.image, "-o", "out.mp4")
     assert "last_image is a feature of the Wan variant" in message
+
+
+def test_dynamic_guidance_is_for_cogvideox(short_wan, here, nothing_left):
+    message = refusal(*short_wan, "--dynamic-guidance", "-o", "out.mp4")
+    assert "--dynamic-guidance) is a feature of the CogVideoX variant" in message
+    nothing_left.update({"out.mp4", "out.mp4.json"})
+    vap(*short_wan, "--fixed-guidance", "-o", "out.mp4")
+
+
+@pytest.mark.parametrize(
+    "places",
+    [("-o", "clip.mp4"), ("-o", "out.mp4", "--sheet", "photo.png"), ("-o", "frames")],
+    ids=" ".join,
+)
+def test_inputs_are_not_overwritten(places, media, short, here, monkeypatch):
+    monkeypatch.setattr("vap.generation.run.load_for", lambda _: pytest.fail("loaded"))
+    shutil.copy(media.image, here / "photo.png")
+    shutil.copy(media.clip, here / "clip.mp4")
+    shutil.copytree(media.frames, here / "frames")
+    before = {path: path.read_bytes() for path in here.rglob("*.*")}
+    references = ("--reference", "clip.mp4", "--reference", "frames")
+    message = refusal(*short, "--image", "photo.png", *references, *places)
+    assert "would overwrite the input" in message
+    assert "Choose another name" in message
+    assert {path: path.read_bytes() for path in here.rglob("*.*")} == before
 
 
 def test_references_and_a_video_prompt_exclude_each_other(media, short, here, nothing_left):

@@ -94,7 +94,13 @@ def test_other_versions_are_pointed_out(made, here):
 def test_video_to_repeat_is_not_overwritten(made, here):
     kept = shutil.copy(made.video, here / "kept.mp4")
     write_run(kept, read_run(made.video))
-    assert "Choose another name" in refusal("generate", "--repeat", kept, "-o", kept)
+    before = (here / "kept.mp4").read_bytes()
+    for named in (kept, f"{kept}.json"):
+        assert "Choose another name" in refusal("generate", "--repeat", named, "-o", kept)
+    (here / "kept.json").write_text(read_run(kept).to_json())
+    message = refusal("generate", "--repeat", "kept.json", "-o", "kept")
+    assert "would overwrite the input kept" in message
+    assert (here / "kept.mp4").read_bytes() == before
 
 
 @pytest.mark.parametrize(

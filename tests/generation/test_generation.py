@@ -120,6 +120,42 @@ def test_damaged_json_is_an_error_even_if_the_video_has_a_record(generation, tmp
         recorded_run(video)
 
 
+def test_json_that_stayed_from_another_video_does_not_count(generation, tmp_path, caplog):
+    video, beside = save(generation, tmp_path / "out.mp4")
+    stale = dataclasses.replace(generation.record, seed=99)
+    beside.write_text(stale.to_json())
+    assert recorded_run(video).seed == generation.record.seed
+    assert "is of another video" in caplog.text
+    assert recorded_run(beside) == stale
+    video.unlink()  # then it is all there is
+    assert recorded_run(video) == stale
+
+
+def test_json_of_before_a_key_was_there_counts(generation, tmp_path):
+    video = tmp_path / "out.mp4"
+    inside = generation.record.embedded()
+    del inside["weights"]
+    write_video(video, moving(2), 16, metadata=inside)
+    older = dataclasses.replace(generation.record, weights=None)
+    (tmp_path / "out.mp4.json").write_text(older.to_json())
+    assert recorded_run(video) == older
+
+
+def test_what_is_inside_a_video_and_no_record_is_refused_with_advice(generation, tmp_path):
+    video, beside = save(generation, tmp_path / "out.mp4")
+    write_video(video, moving(2), 16, metadata={"made by": "somebody else"})
+    with pytest.raises(MediaError, match=r"Delete .*out\.mp4\.json if it is another video's"):
+        recorded_run(video)
+    assert recorded_run(beside) == generation.record
+
+
+def test_an_input_is_not_saved_over(generation, request_):
+    before = read_clip(request_.references[0]).sha256
+    with pytest.raises(MediaError, match="would overwrite the input"):
+        save(generation, request_.references[0])
+    assert read_clip(request_.references[0]).sha256 == before
+
+
 @given(st.dictionaries(SETTINGS | st.text(), JSON, max_size=4))
 def test_any_settings_of_a_record_give_a_request_or_a_media_error(arguments):
     try:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from tests.media.making import animate, colours, encode, flat, moving
 from vap.media import MediaError, MediaLimits, probe_clip, read_clip, select_frames
+from vap.media import video as video_module
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,30 @@ def test_transparent_video_is_laid_on_white(tmp_path):
     frames = np.full((2, 32, 32, 4), (255, 0, 0, 0), np.uint8)
     path = encode(tmp_path / "a.mov", frames, "qtrle", "argb", pixel_format="rgba")
     assert (read_clip(path).frames == 255).all()
+
+
+@pytest.mark.parametrize("codec", ["libvpx-vp9", "libvpx"])
+def test_transparent_webm_is_laid_on_white(tmp_path, codec):
+    frames = np.full((9, 32, 32, 4), (255, 0, 0, 0), np.uint8)
+    frames[:, :, :16, 3] = 255
+    options = {"auto-alt-ref": "0", "crf": "10", "b": "1M"}
+    path = encode(
+        tmp_path / "a.webm", frames, codec, "yuva420p", pixel_format="rgba", options=options
+    )
+    found = read_clip(path).frames.astype(int)
+    assert len(found) == 9
+    assert np.abs(found[:, :, :12] - (255, 0, 0)).max() < 12
+    assert (found[:, :, 20:] > 250).all()
+
+
+def test_transparent_webm_is_still_read_where_its_library_is_missing(tmp_path, monkeypatch):
+    frames = np.full((3, 32, 32, 4), (255, 0, 0, 255), np.uint8)
+    options = {"auto-alt-ref": "0"}
+    path = encode(
+        tmp_path / "a.webm", frames, "libvpx-vp9", "yuva420p", pixel_format="rgba", options=options
+    )
+    monkeypatch.setattr(video_module, "_WITH_ALPHA", {"vp9": "libvpx-of-nobody"})
+    assert len(read_clip(path).frames) == 3
 
 
 def test_grey_video_is_grey_rgb(tmp_path):

@@ -26,7 +26,7 @@ def test_rates_are_exact(written, meant):
     assert exact_rate(written) == meant
 
 
-@pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf"), 5000])
+@pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf"), 5000, 0.0001])
 def test_impossible_rates_are_refused(fps):
     with pytest.raises(ValueError, match="not a frame rate"):
         exact_rate(fps)

@@ -9,7 +9,16 @@ import pytest
 from PIL import Image
 
 from tests.media.making import colours, moving
-from vap.media import MediaError, read_clip, read_metadata, stills, write, write_video
+from vap.media import (
+    MediaError,
+    probe_clip,
+    read_clip,
+    read_metadata,
+    stills,
+    write,
+    write_video,
+)
+from vap.media.timing import MIN_FPS
 
 CONTAINERS = ["a.mp4", "a.webm", "a.gif", "a"]
 METADATA = {"prompt": 'a "quoted" café, 雪', "seed": 7, "nested": [1, None, {"x": 0.5}]}
@@ -39,6 +48,11 @@ def test_metadata_survives(tmp_path, name):
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_file_without_metadata_has_none(tmp_path, name):
     assert read_metadata(write_video(tmp_path / name, moving(2), 16)) is None
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_the_slowest_rate_can_be_written_and_read(tmp_path, name):
+    assert probe_clip(write_video(tmp_path / name, moving(2), float(MIN_FPS))).frames == 2
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.webm", "a.gif"])

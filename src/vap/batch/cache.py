@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vap.generation.request import GenerationRequest
-from vap.generation.run import encode_references
+from vap.generation.run import encode_references, model_key
 from vap.media import read_clip
 from vap.media.files import hash_file
 from vap.prompts import VideoPrompt
@@ -40,7 +40,8 @@ class PromptCache:
         """
         key = (
             pipeline.encoder_fingerprint,
-            request.dtype,
+            # How it is loaded decides precisions and kernels of the encoders: device, profile …
+            model_key(request),
             tuple(self._digest(path) for path in request.references),
             request.reference_prompts,
             (request.num_frames, request.height, request.width),

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -16,11 +18,14 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
 from vap.batch.requests import BatchRequest
+from vap.generation.record import has_same_inputs
+from vap.media import MediaError, read_run
 from vap.media.atomic import atomic_file
 
 MANIFEST = "manifest.jsonl"
 _FOLDER = "ledger"
 _LEFTOVER = re.compile(r"\..+-[0-9a-f]{8}(\.\w+)*")
+_LEFT = 24 * 60 * 60  # seconds since the last byte, after which nobody is still writing
 
 Status: TypeAlias = Literal["started", "done", "failed"]
 
@@ -32,6 +37,7 @@ class Outcome:
     Attributes:
         name: Of the request.
         digest: Of the request.
+        inputs: Of the request; none in ledgers of before they were noted.
         status: ``started``, ``done`` or ``failed``.
         output: File name of the video, in the folder of the batch.
         record: File name of its run record.
@@ -44,6 +50,7 @@ class Outcome:
     name: str
     digest: str
     status: Status
+    inputs: tuple[str, ...] = ()
     output: str | None = None
     record: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -76,16 +83,36 @@ class Ledger:
     output: Path
 
     def of(self, request: BatchRequest) -> Outcome | None:
-        """What has become of a request; None if nothing, or if the request has changed since."""
-        outcome = self._read(self._path(request.name))
-        return outcome if outcome is not None and outcome.digest == request.digest else None
+        """What has become of a request; None if nothing, or if the request has changed since.
 
-    def is_done(self, request: BatchRequest) -> bool:
-        """Whether a request's video is there."""
+        The same words about files of another folder are another request.
+        """
+        outcome = self._of_its_words(request)
+        return outcome if outcome is not None and _is_about(outcome, request) else None
+
+    def is_done(self, request: BatchRequest, suffix: str) -> bool:
+        """Whether a request's video is there, in the format of a suffix."""
         outcome = self.of(request)
-        if outcome is None or outcome.status != "done" or outcome.output is None:
+        return outcome is not None and (self._video(outcome) or Path()).suffix == suffix
+
+    def adopt(self, request: BatchRequest) -> bool:
+        """Take over a video that was made from copies of a request's files, as after a move.
+
+        Returns:
+            Whether nothing is in the way of the request: False if a video of its name and words
+            is there that was made from other files.
+        """
+        outcome = self._of_its_words(request)
+        if outcome is None or _is_about(outcome, request) or self._video(outcome) is None:
+            return True
+        try:
+            record = read_run(self.output / (outcome.record or ""))
+            same = has_same_inputs(record, request.request)
+        except (MediaError, OSError):
             return False
-        return (self.output / outcome.output).exists()
+        if same:
+            self.write(replace(outcome, inputs=request.inputs))
+        return same
 
     def write(self, outcome: Outcome) -> None:
         """Take down what has become of a request, at once and for good."""
@@ -101,11 +128,27 @@ class Ledger:
         return path
 
     def sweep(self) -> None:
-        """Remove what killed processes left half written."""
+        """Remove what killed processes left half written, once it is old.
+
+        What is new may be written at this moment by another run into the same folder.
+        """
         for folder in (self.output, self.output / _FOLDER):
             for path in folder.glob(".*"):
-                if path.is_file() and _LEFTOVER.fullmatch(path.name):
-                    path.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):  # moved into its place meanwhile
+                    age = time.time() - path.lstat().st_mtime
+                    if age > _LEFT and path.is_file() and _LEFTOVER.fullmatch(path.name):
+                        path.unlink()
+
+    def _of_its_words(self, request: BatchRequest) -> Outcome | None:
+        outcome = self._read(self._path(request.name))
+        return outcome if outcome is not None and outcome.digest == request.digest else None
+
+    def _video(self, outcome: Outcome) -> Path | None:
+        """The video of an outcome, if there is one."""
+        if outcome.status != "done" or outcome.output is None:
+            return None
+        video = self.output / outcome.output
+        return video if video.exists() else None
 
     def _path(self, name: str) -> Path:
         return self.output / _FOLDER / f"{name}.json"
@@ -117,6 +160,11 @@ class Ledger:
             return Outcome.from_json(path.read_bytes())
         except (FileNotFoundError, ValidationError):
             return None
+
+
+def _is_about(outcome: Outcome, request: BatchRequest) -> bool:
+    """Whether an outcome is about a request's files, not others of the same words."""
+    return outcome.inputs in {(), request.inputs}
 
 
 def _line(request: BatchRequest, outcome: Outcome | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from vap.generation.request import GenerationRequest
+from vap.generation.request import SINGLE_INPUTS, GenerationRequest
 from vap.hub import bundled_model
 
 _LISTED = 20  # problems that an error lists
@@ -22,7 +22,6 @@ _NAME = r"^[\w-][\w.-]*$"
 # In characters of up to four bytes, of which a file's name may have 255 with all that is added.
 _LONGEST_NAME = 60
 _LONGEST_STEM = 40
-_SINGLE_FILES = ("image", "last_image", "video_prompt", "expert", "student")
 _DIGITS = 8
 
 
@@ -39,6 +38,14 @@ class BatchRequest:
     name: str
     request: GenerationRequest
     digest: str
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The model and the places of all files: of the same words in another folder, others."""
+        return (
+            self.request.model,
+            *(str(path.resolve()) for _, path in self.request.inputs),
+        )
 
 
 def read_requests(path: str | Path) -> list[BatchRequest]:
@@ -168,7 +175,7 @@ def _name(request: GenerationRequest, digest: str) -> str:
 
 def _placed(request: GenerationRequest, folder: Path) -> GenerationRequest:
     """The request with its paths made absolute."""
-    single = {name: getattr(request, name) for name in _SINGLE_FILES}
+    single = {name: getattr(request, name) for name in SINGLE_INPUTS}
     changes: dict[str, Any] = {
         name: folder / path for name, path in single.items() if path is not None
     }

@@ -13,12 +13,13 @@ import torch
 
 from vap.batch.ledger import MANIFEST, Outcome
 from vap.batch.requests import BatchRequest
-from vap.batch.worker import Batch, Worker, model_key
-from vap.generation.request import check_place
-from vap.generation.run import OnStep
+from vap.batch.worker import Batch, Worker
+from vap.generation.request import check_folder_place
+from vap.generation.run import OnStep, model_key
 
 Format: TypeAlias = Literal["mp4", "webm", "gif"]
 OnOutcome = Callable[[Outcome], None]
+_NAMED = 5  # requests that an error names
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +99,15 @@ def run_batch(
 
     Raises:
         MissingExtraError: If several workers are wanted and Ray is not installed.
-        ValueError: If the workers make no sense.
+        ValueError: If the workers make no sense, or the folder is a file or holds videos of these
+            names that were made from other files.
         OSError: If the folder cannot be written to.
     """
     address = (workers or Workers()).address()
-    check_place(output)
+    check_folder_place(output)
     output.mkdir(exist_ok=True)
     batch = Batch(output.resolve(), f".{file_format}", secrets.token_hex(4))
+    _check_own(batch, requests)
     batch.ledger.sweep()
     missing, skipped = _missing(batch, requests, retry_failed=retry_failed)
     # Neighbours share a model, so that each worker seldom changes it.
@@ -127,6 +130,23 @@ def run_batch(
     )
 
 
+def _check_own(batch: Batch, requests: Iterable[BatchRequest]) -> None:
+    """Refuse to overwrite videos that another file of requests, of the same words, has made here.
+
+    Raises:
+        ValueError: Naming them.
+    """
+    names = [request.name for request in requests if not batch.ledger.adopt(request)]
+    if names:
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        message = (
+            f"{batch.output} holds videos that were made from other files for requests of the same "
+            f"names: {', '.join(names[:_NAMED])}{more}. Choose another folder with --output, or "
+            "give these requests names of their own."
+        )
+        raise ValueError(message)
+
+
 def _missing(
     batch: Batch, requests: Iterable[BatchRequest], *, retry_failed: bool
 ) -> tuple[list[BatchRequest], int]:
@@ -134,7 +154,7 @@ def _missing(
     missing, done = [], 0
     for request in requests:
         outcome = batch.ledger.of(request)
-        if batch.ledger.is_done(request):
+        if batch.ledger.is_done(request, batch.suffix):
             done += 1
         elif outcome is None or outcome.status != "failed" or retry_failed:
             missing.append(request)

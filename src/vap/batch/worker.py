@@ -12,8 +12,13 @@ import torch
 from vap.batch.cache import PromptCache
 from vap.batch.ledger import Ledger, Outcome
 from vap.batch.requests import BatchRequest
-from vap.generation.request import GenerationRequest
-from vap.generation.run import OnStep, generate, load_for, loading_options, save
+from vap.generation.request import (
+    GenerationRequest,
+    check_inputs_kept,
+    check_output,
+    places_of,
+)
+from vap.generation.run import OnStep, generate, load_for, model_key, save
 
 _ATTEMPTS = 3
 
@@ -38,11 +43,6 @@ class Batch:
         return Ledger(self.output)
 
 
-def model_key(request: GenerationRequest) -> str:
-    """Equal for requests that the same loaded model serves."""
-    return repr(sorted(loading_options(request).items()))
-
-
 class Worker:
     """Holds one model and the prompts encoded with it.
 
@@ -60,7 +60,7 @@ class Worker:
     def make_unless_done(self, request: BatchRequest) -> Outcome:
         """Make a request's video if it is not there."""
         before = self._ledger.of(request)
-        if before is not None and self._ledger.is_done(request):
+        if before is not None and self._ledger.is_done(request, self._batch.suffix):
             return before
         return self.make(request)
 
@@ -69,7 +69,12 @@ class Worker:
         before = self._ledger.of(request)
         attempts = before.attempts if before is not None and before.run == self._batch.run else 0
         outcome = Outcome(
-            request.name, request.digest, "started", run=self._batch.run, attempts=attempts + 1
+            request.name,
+            request.digest,
+            "started",
+            inputs=request.inputs,
+            run=self._batch.run,
+            attempts=attempts + 1,
         )
         if attempts >= _ATTEMPTS:
             # It ends its process, again and again; a new process must not start it forever.
@@ -86,6 +91,8 @@ class Worker:
     def _made(self, request: BatchRequest, outcome: Outcome, on_step: OnStep | None) -> Outcome:
         place = self._batch.output / f"{request.name}{self._batch.suffix}"
         try:
+            check_output(place)
+            check_inputs_kept((path for _, path in request.request.inputs), places_of(place))
             pipeline = self._pipeline(request.request)
             made = generate(request.request, pipeline, encode=self._prompts.encode, on_step=on_step)
             video, record, *_ = save(made, place)

@@ -54,7 +54,9 @@ def encode(
         loaded = load_table(table, root=folder, splits=None, on_error=on_error)
         skipped = [problem for problem in loaded.problems if problem.drops_row]
         if skipped and not loaded.rows:
-            raise TableError(f"No row of {table} can be encoded. The first: {skipped[0]}", skipped)
+            raise TableError(
+                f"No row of {table} can be encoded. The first: {skipped[0]}", tuple(skipped)
+            )
         job = plan_job(loaded.rows, settings, folder, out.resolve())
         with progress_bars() as progress:
             if ray is None:

@@ -79,7 +79,7 @@ def generate(
     with ending_together(), reporting(as_json=as_json and is_first()):
         quiet_libraries()
         _check_parallel(parallel)
-        from vap.generation.request import check_output
+        from vap.generation.request import check_inputs_kept, check_output, places_of
 
         given = {
             "image": image,
@@ -112,20 +112,30 @@ def generate(
             "profile": profile,
         }
         chosen = {name: value for name, value in given.items() if value not in {None, ()}}
-        place = _output(output, repeat)
+        place = _output(output)
         if is_first():
             check_output(place, sheet)
-        _run(_request(chosen, repeat, demo=demo), place, sheet, parallel, as_json=as_json)
+        request = _request(chosen, repeat, demo=demo)
+        if is_first():
+            inputs = [*(path for _, path in request.inputs), *_repeated_files(repeat)]
+            check_inputs_kept(inputs, places_of(place, sheet))
+        _run(request, place, sheet, parallel, as_json=as_json)
 
 
-def _output(output: Path | None, repeat: Path | None) -> Path:
+def _output(output: Path | None) -> Path:
     if output is None:
         message = "-o/--output is missing: where to write the video, for example -o out.mp4."
         raise ValueError(message)
-    if repeat is not None and output.exists() and repeat.exists() and output.samefile(repeat):
-        message = f"-o {output} is the video to be repeated. Choose another name."
-        raise ValueError(message)
     return output
+
+
+def _repeated_files(repeat: Path | None) -> list[Path]:
+    """A video to be repeated and its record, whichever of the two was named."""
+    from vap.generation.request import places_of
+
+    if repeat is None:
+        return []
+    return places_of(repeat.with_suffix("") if repeat.suffix.lower() == ".json" else repeat)
 
 
 def _request(chosen: dict[str, Any], repeat: Path | None, *, demo: bool) -> GenerationRequest:

@@ -42,12 +42,14 @@ def encode(
         quiet_libraries()
         import torch
 
-        from vap.generation.request import check_place
+        from vap.generation.request import check_inputs_kept, check_name, check_place
         from vap.hub import DEFAULT_MODEL, load_pipeline
         from vap.media import probe_clip
 
         check_place(output)
+        check_inputs_kept(reference, [output])
         for path in reference:
+            check_name(path)
             probe_clip(path)
         pipeline = load_pipeline(model or DEFAULT_MODEL, dtype=dtype, device=device)
         prompt = pipeline.encode_video_prompt(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from vap.generation.request import GenerationRequest
+from vap.generation.request import SINGLE_INPUTS, GenerationRequest
 from vap.hub import bundled_model, local_model
 from vap.media import InputFile, MediaError, RunRecord, read_clip, read_metadata, read_run
 from vap.media.files import hash_file
-from vap.media.records import installed_versions
+from vap.media.records import installed_versions, record_path
 from vap.prompts import VideoPrompt
 from vap.weights import weights_hash
+
+_logger = logging.getLogger(__name__)
 
 # What a record keeps under names of its own, or as an input file with its hash.
 _RECORDED_ELSEWHERE = frozenset({
@@ -62,18 +65,19 @@ def weights_of(pipeline: Any) -> str | None:
 
 
 def recorded_run(path: str | Path) -> RunRecord:
-    """The record of a video, from the JSON beside it or else from inside it.
+    """The record of a video, from the JSON beside it if that is about it, else from inside it.
 
     Args:
         path: The video, folder of frames, or the JSON itself.
 
     Raises:
-        MediaError: If there is none, or it is damaged.
+        MediaError: If there is none, it is damaged, or the two are of different videos.
     """
     place = Path(path)
-    is_record = place.suffix.lower() == ".json"
-    if is_record or place.with_name(place.name + ".json").exists():
+    if place.suffix.lower() == ".json":
         return read_run(place)
+    if record_path(place).exists():
+        return _own_record(place, read_run(place))
     embedded = read_metadata(place)
     if embedded is None:
         message = (
@@ -105,7 +109,6 @@ def request_from(
     for entry in record.inputs:
         candidates = (moved or {}).get(entry.role, ())
         found.setdefault(entry.role, []).append(_located(entry, candidates))
-    single = ("image", "last_image", "video_prompt", "expert", "student")
     content = {
         "references": tuple(found.get("reference", ())),
         "reference_prompts": record.reference_prompts,
@@ -114,7 +117,7 @@ def request_from(
         "model": model or record.model_path or record.model,
         "seed": record.seed,
         "fps": record.fps,
-        **{role: found[role][0] for role in single if role in found},
+        **{role: found[role][0] for role in SINGLE_INPUTS if role in found},
         **record.arguments,
     }
     return _validated(content)
@@ -138,18 +141,56 @@ def has_other_weights(record: RunRecord, model: str) -> bool:
     return weights_hash(folder) != record.weights
 
 
+def has_same_inputs(record: RunRecord, request: GenerationRequest) -> bool:
+    """Whether a request's files hold what made a video, wherever they are, and its model too.
+
+    Raises:
+        MediaError: If one of them cannot be read.
+    """
+    recorded = [(entry.role, entry.sha256) for entry in record.inputs]
+    if [role for role, _ in recorded] != [role for role, _ in request.inputs]:
+        return False
+    found = [(role, _digest(path)) for role, path in request.inputs]
+    return found == recorded and not has_other_weights(record, request.model)
+
+
+def _own_record(video: Path, beside: RunRecord) -> RunRecord:
+    """The record beside a video, or that inside it where the JSON has stayed from another one.
+
+    Raises:
+        MediaError: If they differ, and what is inside does not suffice.
+    """
+    try:
+        embedded = read_metadata(video)
+    except MediaError:  # a video that is lost or damaged is just what one wants to make again
+        embedded = None
+    if embedded is None:
+        return beside
+    json_file = record_path(video)
+    try:
+        inside = RunRecord.from_json(json.dumps(embedded), video)
+    except MediaError as error:
+        message = (
+            f"{video}: what is inside it is not the record in {json_file.name}, and not enough to "
+            f"make it again. Delete {json_file} if it is another video's, or give it itself."
+        )
+        raise MediaError(message) from error
+    # Both as records, so that keys of later versions count on neither side.
+    if inside.embedded() == beside.embedded():
+        return beside
+    _logger.warning(
+        "%s is of another video, so what %s says of itself counts. To go by the JSON, give that.",
+        json_file,
+        video,
+    )
+    return inside
+
+
 def _inputs(request: GenerationRequest, prompt: VideoPrompt | None) -> list[InputFile]:
-    singles = {
-        "image": request.image,
-        "last_image": request.last_image,
-        "expert": request.expert,
-        "student": request.student,
-        "video_prompt": request.video_prompt,
-    }
     inputs = [
         InputFile(role, path.name, hash_file(path), str(path.resolve()))
-        for role, path in singles.items()
-        if path is not None
+        for role, path in request.inputs
+        if role in SINGLE_INPUTS
     ]
     if prompt is not None and request.video_prompt is None:
         # Read a moment ago, so their hashes are known.

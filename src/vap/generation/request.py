@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,17 +13,25 @@ from vap.acceleration.plan import Quantisation
 from vap.acceleration.profiles import Profile
 from vap.acceleration.student import taught_steps
 from vap.devices import check_device
-from vap.hub import BUNDLED_FOLDER, DEFAULT_MODEL, Offload
+from vap.hub import BUNDLED_FOLDER, DEFAULT_MODEL, Offload, local_model
 from vap.media import FrameSelection, MediaError, probe_clip, read_image
 from vap.media.encoders import FORMATS
+from vap.media.errors import refusal
 from vap.media.pixels import Fit
+from vap.media.records import record_path
+from vap.media.stills import STILL_SUFFIXES
 from vap.media.timing import exact_rate
+from vap.media.write import check_frames_folder
 from vap.models.attention import check_strength
 from vap.models.expert_file import read_expert_info
 from vap.prompts import VideoPrompt
 
 _VIDEO_SUFFIXES = (*FORMATS, ".gif")
 _SEEDS = 1 << 63
+_LONGEST_NAME = 255  # bytes, on the file systems of all that this runs on
+
+SINGLE_INPUTS = ("image", "last_image", "expert", "student", "video_prompt")
+"""Fields of a request that name one file each, in the order of a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,13 @@ class GenerationRequest:
     quantise: Quantisation | None = None
     profile: Profile | None = None
 
+    @property
+    def inputs(self) -> tuple[tuple[str, Path], ...]:
+        """Role and place of every file and folder of frames that goes in, but for the model."""
+        single = ((role, getattr(self, role)) for role in SINGLE_INPUTS)
+        references = (("reference", path) for path in self.references)
+        return (*((role, path) for role, path in single if path is not None), *references)
+
 
 def demo_request() -> GenerationRequest:
     """The bundled demonstration: a reference and an image that the bundled model never saw.
@@ -112,11 +128,13 @@ def check_request(request: GenerationRequest) -> None:
     """Refuse what no model can do, and files that cannot be used, before a model is loaded.
 
     Raises:
-        ValueError: If settings contradict each other or are out of their range.
+        ValueError: If settings contradict each other or are out of their range, or a text or
+            name is not UTF-8.
         FileNotFoundError: If a file is missing.
         MediaError: If an image or video cannot be read.
     """
     _check_settings(request)
+    _check_texts(request)
     _check_references(request)
     read_image(request.image)
     if request.last_image is not None:
@@ -136,40 +154,160 @@ def check_output(output: str | Path, sheet: str | Path | None = None) -> None:
 
     Raises:
         FileNotFoundError: If a folder does not exist.
-        MediaError: If a name does not say a format that is written, or the place is taken.
+        MediaError: If a name does not say a format that is written, cannot be a file's, or the
+            place is taken.
         PermissionError: If a folder cannot be written to.
     """
     video = Path(output)
-    if video.is_dir():
-        _check_frames_only(video)
-    elif video.suffix and video.suffix.lower() not in _VIDEO_SUFFIXES:
+    _check_file_name(video)
+    if video.is_dir() or not video.suffix:
+        check_frames_folder(video)
+        # It is replaced in its folder; of a link, that is where the link leads to.
+        check_folder_place(video.resolve())
+        _check_parent(video.resolve())
+    elif video.suffix.lower() not in _VIDEO_SUFFIXES:
         message = (
             f"{video}: videos are not written as {video.suffix!r}. Use one of "
             f"{', '.join(_VIDEO_SUFFIXES)}, or a name without suffix for a folder of PNG."
         )
         raise MediaError(message)
+    else:
+        check_place(video)
     if sheet is not None and Path(sheet).suffix.lower() != ".png":
         message = f"{sheet}: contact sheets are PNG. Use a name that ends with .png."
         raise MediaError(message)
-    check_place(video)
-    if sheet is not None:
-        check_place(sheet)
+    for place in places_of(video, sheet)[1:]:
+        check_place(place)
+
+
+def places_of(output: str | Path, sheet: str | Path | None = None) -> list[Path]:
+    """What is written for a video: itself, the record beside it and, if wanted, the sheet."""
+    video = Path(output)
+    return [video, record_path(video), *([] if sheet is None else [Path(sheet)])]
+
+
+def check_inputs_kept(inputs: Iterable[Path], written: Iterable[Path]) -> None:
+    """Refuse to write where an input is, under whatever name.
+
+    Args:
+        inputs: Files and folders that are read.
+        written: Files and folders of frames that are made or replaced, see :func:`places_of`.
+
+    Raises:
+        MediaError: If an input would be overwritten, or become another.
+    """
+    places = list(written)
+    for path in inputs:
+        for place in places:
+            # A folder of frames is replaced as a whole, with all that is in it.
+            if any(_is_same(each, place) for each in (path, *path.resolve().parents)):
+                problem = f"it would overwrite the input {path}"
+            elif place.suffix.lower() in STILL_SUFFIXES and _is_same(place.parent, path):
+                problem = f"it would become a frame of the input {path}"
+            else:
+                continue
+            raise refusal(place, problem, "Choose another name for what is written.")
 
 
 def check_place(path: str | Path) -> None:
-    """Refuse a file whose folder is missing or cannot be written to.
+    """Refuse a file that cannot be written.
 
     Raises:
-        FileNotFoundError: If the folder does not exist.
+        FileNotFoundError: If its folder does not exist.
+        MediaError: If it is a folder itself, or no file can have its name.
+        PermissionError: If its folder cannot be written to.
+    """
+    place = Path(path)
+    _check_file_name(place)
+    if place.is_dir():
+        raise refusal(place, "it is a folder, not a file", "Name the file to write in it.")
+    _check_parent(place)
+
+
+def check_folder_place(path: str | Path) -> None:
+    """Refuse a folder that cannot be written to or, if it is missing, not be made.
+
+    Raises:
+        FileNotFoundError: If its own folder does not exist.
+        MediaError: If it is a file, or no folder can have its name.
         PermissionError: If it cannot be written to.
     """
-    folder = Path(path).absolute().parent
+    place = Path(path)
+    _check_file_name(place)
+    if not place.exists():
+        _check_parent(place)
+    elif not place.is_dir():
+        raise refusal(place, "it is a file, not a folder", "Choose another name for the folder.")
+    else:
+        _check_writable(place)
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that records and prompts, which are UTF-8, cannot hold.
+
+    Raises:
+        MediaError: If the name, or that of a folder above, is not UTF-8.
+    """
+    for name in (str(path), str(path.resolve())):
+        if not _is_utf8(name):
+            fix = "Rename it, or the folder it is in, in plain letters."
+            raise refusal(_shown(name), "its name is not UTF-8, as records are", fix)
+
+
+def _check_file_name(path: Path) -> None:
+    check_name(path)
+    for part in path.parts:
+        extra = len(os.fsencode(part)) - _LONGEST_NAME
+        if extra > 0:
+            problem = f"{extra + _LONGEST_NAME} bytes are too long a name"
+            fix = f"{_LONGEST_NAME} are the most: shorten it by {extra} or more."
+            raise refusal(part, problem, fix)
+
+
+def _check_parent(path: Path) -> None:
+    folder = path.absolute().parent
     if not folder.is_dir():
         message = f"The folder {folder} does not exist. Create it, or choose another place."
         raise FileNotFoundError(message)
+    _check_writable(folder)
+
+
+def _check_writable(folder: Path) -> None:
     if not os.access(folder, os.W_OK):
         message = f"The folder {folder} cannot be written to. Choose another place."
         raise PermissionError(message)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is not there (yet)
+        return one.resolve() == other.resolve()
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether a text can be written; what the system could not decode is in it as surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _check_texts(request: GenerationRequest) -> None:
+    """A record holds all of them: found out now, not when the video is there."""
+    texts = (request.prompt, request.negative_prompt or "", *request.reference_prompts)
+    for text in texts:
+        if not _is_utf8(text):
+            message = f"The prompt {_shown(text)!r} is not UTF-8. Write it anew, in UTF-8."
+            raise ValueError(message)
+    for _, path in request.inputs:
+        check_name(path)
+    check_name(local_model(request.model) or Path(request.model))
 
 
 def _check_settings(request: GenerationRequest) -> None:
@@ -209,15 +347,3 @@ def _check_references(request: GenerationRequest) -> None:
         probe_clip(reference)
     if request.video_prompt is not None:
         VideoPrompt.load(request.video_prompt)
-
-
-def _check_frames_only(folder: Path) -> None:
-    """A folder of frames is replaced as a whole, so it may hold nothing else."""
-    frames = set(folder.glob("frame_*.png"))
-    foreign = next((item for item in folder.iterdir() if item not in frames), None)
-    if foreign is not None:
-        message = (
-            f"{folder}: this folder holds something else than frames ({foreign.name}). Choose a "
-            "new or empty folder, or a file name such as out.mp4."
-        )
-        raise MediaError(message)

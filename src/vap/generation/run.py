@@ -14,7 +14,12 @@ import torch
 
 from vap.acceleration.plan import WantedVideo
 from vap.generation.record import record_of, weights_of
-from vap.generation.request import GenerationRequest, check_request
+from vap.generation.request import (
+    GenerationRequest,
+    check_inputs_kept,
+    check_request,
+    places_of,
+)
 from vap.hub import load_pipeline
 from vap.media import (
     RunRecord,
@@ -54,7 +59,7 @@ class Generation:
 
 
 def loading_options(request: GenerationRequest) -> dict[str, Any]:
-    """What :func:`vap.load_pipeline` is given; requests that agree here may share a pipeline."""
+    """What :func:`vap.load_pipeline` is given."""
     size = WantedVideo(
         request.height, request.width, request.num_frames, max(1, len(request.references))
     )
@@ -70,6 +75,11 @@ def loading_options(request: GenerationRequest) -> dict[str, Any]:
         "profile": request.profile,
         "video": None if request.memory is None else size,
     }
+
+
+def model_key(request: GenerationRequest) -> str:
+    """Equal for requests that the same loaded pipeline serves."""
+    return repr(sorted(loading_options(request).items()))
 
 
 def load_for(request: GenerationRequest) -> Any:
@@ -108,6 +118,7 @@ def generate(
         with clock.stage("load"):
             pipeline = load(request)
     pipeline.set_progress_bar_config(disable=True)
+    _check_variant(request, pipeline)
     request = filled_in(request, pipeline)
     with clock.stage("encode"):
         prompt = _video_prompt(request, pipeline, encode or encode_references)
@@ -166,8 +177,12 @@ def save(generation: Generation, output: str | Path, sheet: str | Path | None = 
 
     Returns:
         The paths written.
+
+    Raises:
+        MediaError: If one of them is an input, or cannot be written.
     """
     request, record = generation.request, generation.record
+    check_inputs_kept((path for _, path in request.inputs), places_of(output, sheet))
     assert request.fps is not None
     video = write_video(output, generation.frames, request.fps, metadata=record.embedded())
     written = [video, write_run(video, record)]
@@ -194,6 +209,19 @@ def sheet_rows(generation: Generation) -> list[SheetRow]:
 def _spread(taken: Sequence[int]) -> list[int]:
     """As many of the taken frames as a sheet shows."""
     return [taken[place] for place in select_frames(len(taken), min(len(taken), _SHEET_COLUMNS))]
+
+
+def _check_variant(request: GenerationRequest, pipeline: Any) -> None:
+    """Refuse what the model's variant has no use for; a record would say that it had been used."""
+    if request.last_image is not None and pipeline.family != "wan":
+        message = "last_image is a feature of the Wan variant; leave it out for CogVideoX."
+        raise ValueError(message)
+    if request.use_dynamic_cfg and pipeline.family != "cogvideox":
+        message = (
+            "use_dynamic_cfg (--dynamic-guidance) is a feature of the CogVideoX variant; leave it "
+            "out for Wan."
+        )
+        raise ValueError(message)
 
 
 def _video_prompt(
@@ -225,9 +253,6 @@ def _run(
     if pipeline.family == "cogvideox":
         variant["use_dynamic_cfg"] = request.use_dynamic_cfg
     if request.last_image is not None:
-        if pipeline.family != "wan":
-            message = "last_image is a feature of the Wan variant; leave it out for CogVideoX."
-            raise ValueError(message)
         variant["last_image"] = request.last_image
     video = pipeline(
         request.image,

@@ -12,6 +12,11 @@ from pathlib import Path
 
 from vap.media.errors import refusal
 
+# Of a temporary name, in characters of up to four bytes: with its marks it fits into the 255 bytes
+# of a file's name, however long the name is that it stands for.
+_LONGEST_STEM = 40
+_LONGEST_SUFFIX = 20
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
@@ -50,21 +55,19 @@ def atomic_folder(path: Path, is_ours: Callable[[Path], bool]) -> Iterator[Path]
     """Fill a folder under a temporary name beside it and move it into place at the end.
 
     Args:
-        path: The folder to make or replace; its parents are created if missing.
+        path: The folder to make or replace; its parents are created if missing. Of a link, the
+            folder that it leads to.
         is_ours: Says of an entry of an existing folder whether it may be replaced.
 
     Yields:
         The temporary folder. If the block raises it is removed and ``path`` stays as it was.
 
     Raises:
-        MediaError: If ``path`` is a file, holds anything else, or cannot be written to.
+        MediaError: If ``path`` is no folder that may be replaced, see :func:`check_replaceable`,
+            or cannot be written to.
     """
-    if path.exists() and not path.is_dir():
-        raise refusal(path, "it is a file, not a folder", "Choose another name for the folder.")
-    foreign = next((item for item in _entries(path) if not is_ours(item)), None)
-    if foreign is not None:
-        problem = f"this folder holds something else than frames ({foreign.name})"
-        raise refusal(path, problem, "Choose a new or empty folder: it is replaced as a whole.")
+    check_replaceable(path, is_ours)
+    path = path.resolve()
     temporary, old = _beside(path, ".new"), _beside(path, ".old")
     try:
         with _placing(path):
@@ -83,6 +86,31 @@ def atomic_folder(path: Path, is_ours: Callable[[Path], bool]) -> Iterator[Path]
             shutil.rmtree(leftover, ignore_errors=True)
 
 
+def check_replaceable(path: Path, is_ours: Callable[[Path], bool]) -> None:
+    """Refuse what :func:`atomic_folder` does not put a folder in the place of.
+
+    Args:
+        path: The folder to make or replace.
+        is_ours: Says of an entry of an existing folder whether it may be replaced.
+
+    Raises:
+        MediaError: If ``path`` is a file, is held in its place, or holds anything else.
+    """
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise refusal(path, "it is a file, not a folder", "Choose another name for the folder.")
+    if _is_current(path) or os.path.ismount(path):
+        # The system does not let go of the one, and a shell would be left in what was the other.
+        problem = "the current folder, or one that a disk is mounted on, cannot be replaced"
+        raise refusal(path, problem, "Name a new folder in it, such as frames.")
+    foreign = next((item for item in path.iterdir() if not is_ours(item)), None)
+    if foreign is not None:
+        problem = f"this folder holds something else than frames ({foreign.name})"
+        fix = "Choose a new or empty folder, which is replaced as a whole, or a file name."
+        raise refusal(path, problem, fix)
+
+
 @contextmanager
 def _placing(path: Path) -> Iterator[None]:
     try:
@@ -95,11 +123,15 @@ def _placing(path: Path) -> Iterator[None]:
 
 def _beside(path: Path, suffix: str) -> Path:
     path = path.absolute()
-    return path.with_name(f".{path.stem}-{secrets.token_hex(4)}{suffix}")
+    stem, suffix = path.stem[:_LONGEST_STEM], suffix[:_LONGEST_SUFFIX]
+    return path.with_name(f".{stem}-{secrets.token_hex(4)}{suffix}")
 
 
-def _entries(path: Path) -> list[Path]:
-    return list(path.iterdir()) if path.exists() else []
+def _is_current(path: Path) -> bool:
+    try:
+        return path.samefile(os.curdir)
+    except OSError:  # the current folder has been removed
+        return False
 
 
 def _flush(path: Path) -> None:

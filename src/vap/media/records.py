@@ -141,6 +141,11 @@ class RunRecord:
         return content
 
 
+def record_path(video: Path) -> Path:
+    """Where the record of a video (or folder of frames) lies: ``out.mp4.json``."""
+    return video.with_name(video.name + _BESIDE)
+
+
 def write_run(path: str | Path, record: RunRecord) -> Path:
     """Write a record beside a video: ``out.mp4.json`` for ``out.mp4``.
 
@@ -154,7 +159,7 @@ def write_run(path: str | Path, record: RunRecord) -> Path:
     Raises:
         MediaError: If the place cannot be written to.
     """
-    target = _record_path(Path(path))
+    target = record_path(Path(path))
     with atomic_file(target) as temporary:
         temporary.write_text(record.to_json(), encoding="utf-8")
     return target
@@ -171,7 +176,7 @@ def read_run(path: str | Path) -> RunRecord:
     """
     target = Path(path)
     if target.suffix.lower() != _BESIDE:
-        target = _record_path(target)
+        target = record_path(target)
     if not target.exists():
         fix = "Give a video made by vap with its JSON beside it, or the JSON."
         raise refusal(target, "there is no such run record", fix)
@@ -181,10 +186,6 @@ def read_run(path: str | Path) -> RunRecord:
         raise unreadable(target, error) from error
     except UnicodeDecodeError as error:
         raise refusal(target, "it is not UTF-8 text", "Give a run record.") from error
-
-
-def _record_path(video: Path) -> Path:
-    return video.with_name(video.name + _BESIDE)
 
 
 def _parse(text: str, name: object) -> dict[str, Any]:

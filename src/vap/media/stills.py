@@ -31,7 +31,7 @@ FrameStack = Sequence[Image.Image] | NDArray[Any]
 
 DEFAULT_FPS = 16.0
 RATE_KEY = "fps"  # PNG text that write_video leaves in the first frame of a folder
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
+STILL_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +104,12 @@ def open_folder(path: Path, fps: float | None, limits: MediaLimits) -> Source:
         MediaError: If there are no images, they differ in size, or exceed a limit.
     """
     try:
-        names = [entry for entry in path.iterdir() if entry.suffix.lower() in _SUFFIXES]
+        names = [entry for entry in path.iterdir() if entry.suffix.lower() in STILL_SUFFIXES]
     except OSError as error:
         raise unreadable(path, error) from error
     files = sorted(names, key=_natural)
     if not files:
-        fix = f"Give a folder of numbered frames ({', '.join(sorted(_SUFFIXES))})."
+        fix = f"Give a folder of numbered frames ({', '.join(sorted(STILL_SUFFIXES))})."
         raise refusal(path, "there are no images in this folder", fix)
     with opened(files[0], limits) as first:
         width, height = image_to_rgb(first).size

@@ -9,6 +9,8 @@ from fractions import Fraction
 from functools import cached_property
 from statistics import median_low
 
+# Far slower, and times no longer fit into the numbers that containers have.
+MIN_FPS = Fraction(1, 100)
 MAX_FPS = 1000
 _NTSC = Fraction(1000, 1001)
 _NTSC_BASES = (24, 30, 48, 60, 120)
@@ -20,7 +22,7 @@ def exact_rate(fps: float | Fraction) -> Fraction:
     """Turn a frame rate as people write it into the exact rate that is meant.
 
     Args:
-        fps: Frames per second, above 0 and at most 1000; 23.976, 29.97 and their like mean the
+        fps: Frames per second, from 0.01 to 1000; 23.976, 29.97 and their like mean the
             NTSC rates 24000/1001, 30000/1001, ...
 
     Returns:
@@ -29,16 +31,18 @@ def exact_rate(fps: float | Fraction) -> Fraction:
     Raises:
         ValueError: If ``fps`` is not a number in the allowed range.
     """
-    if not math.isfinite(fps) or not 0 < fps <= MAX_FPS:
-        message = f"fps={fps} is not a frame rate. Use a number above 0 and at most {MAX_FPS}."
+    if not math.isfinite(fps) or not MIN_FPS <= fps <= MAX_FPS:
+        message = (
+            f"fps={fps} is not a frame rate that can be written. Use a number from "
+            f"{float(MIN_FPS)} to {MAX_FPS}, such as 16."
+        )
         raise ValueError(message)
     if isinstance(fps, Fraction):
         return fps
     for base in _NTSC_BASES:
         if abs(fps - base * _NTSC) < _NTSC_ROUNDING:
             return base * _NTSC
-    rate = Fraction(fps).limit_denominator(1001)
-    return rate if rate > 0 else Fraction(fps)
+    return Fraction(fps).limit_denominator(1001)
 
 
 def _common_rates(near: Fraction) -> list[Fraction]:

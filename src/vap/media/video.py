@@ -26,6 +26,8 @@ from vap.media.timing import Timeline
 # resolution and rounded exactly, so that every processor makes the same pixels.
 SCALER = 0x2 | 0x2000 | 0x40000 | 0x80000
 _REPAIR = "Export or download it again, or repair it: ffmpeg -i INPUT -c:v libx264 fixed.mp4"
+# FFmpeg's own decoders of these leave transparency out; the libraries, where built in, do not.
+_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _TAIL = 3  # packets at the end of which one must be decoded; some codecs have invisible ones
 _UNIT = 1 << 16  # fixed-point one of a display matrix
 
@@ -153,11 +155,26 @@ def _packet_times(
 
 
 def _decode(path: Path, stream: Any, limits: MediaLimits) -> Iterator[Any]:
-    stream.codec_context.options = {"max_pixels": str(limits.pixels)}
-    for number, frame in enumerate(stream.container.decode(stream)):
+    decoder = _alpha_decoder(stream) or stream.codec_context
+    decoder.options = {"max_pixels": str(limits.pixels)}
+    packets = stream.container.demux(stream)
+    frames = (frame for packet in packets for frame in decoder.decode(packet))
+    for number, frame in enumerate(frames):
         if frame.is_corrupt:
             raise refusal(path, f"frame {number} is damaged", _REPAIR)
         yield frame
+
+
+def _alpha_decoder(stream: Any) -> Any:
+    """What decodes a stream with its transparency, if it has any and the default one would not."""
+    notes = {key.lower(): value for key, value in stream.metadata.items()}
+    library = _WITH_ALPHA.get(stream.codec_context.codec.canonical_name)
+    if library is None or notes.get("alpha_mode") != "1":
+        return None
+    try:
+        return av.CodecContext.create(library, "r")
+    except av.codec.codec.UnknownCodecError:  # a build of FFmpeg without it: on black, as before
+        return None
 
 
 def _geometry(frame: Any, aspect: Fraction) -> _Geometry:
@@ -199,7 +216,7 @@ def _to_rgb(file: CheckedFile, frame: Any, geometry: _Geometry) -> RGB:
     """Displayed pixels of a decoded frame; transparency is laid on white."""
     with _decoding(file):
         if any(component.is_alpha for component in frame.format.components):
-            pixels = on_white(frame.to_ndarray(format="rgba"))
+            pixels = on_white(frame.to_ndarray(format="rgba", interpolation=SCALER))
         else:
             pixels = frame.to_ndarray(format="rgb24", interpolation=SCALER)
     pixels = resize(pixels, (geometry.height, geometry.width), "stretch")

@@ -13,7 +13,7 @@ import av
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from vap.media.atomic import atomic_file, atomic_folder
+from vap.media.atomic import atomic_file, atomic_folder, check_replaceable
 from vap.media.encoders import FORMATS, Quality, encode
 from vap.media.errors import refusal
 from vap.media.gif import encode_gif
@@ -89,12 +89,26 @@ def write_video(
     return target
 
 
+def check_frames_folder(path: str | Path) -> None:
+    """Refuse a folder that :func:`write_video` would not write frames to.
+
+    Raises:
+        MediaError: If it is a file, is held in its place, or holds something else than frames.
+    """
+    check_replaceable(Path(path), _is_frame)
+
+
+def _is_frame(path: Path) -> bool:
+    """Whether an entry of a folder is called as frames are written."""
+    return _FRAME_PATTERN.fullmatch(path.name) is not None
+
+
 def _write_folder(path: Path, frames: Frames, rate: Fraction, comment: str | None) -> None:
     notes = PngInfo()
     notes.add_text(RATE_KEY, str(rate))
     if comment is not None:
         notes.add_text(COMMENT, comment)
-    with atomic_folder(path, lambda item: bool(_FRAME_PATTERN.fullmatch(item.name))) as temporary:
+    with atomic_folder(path, _is_frame) as temporary:
         for index, pixels in enumerate(frames):
             place = temporary / _FRAME_NAME.format(index)
             info = notes if index == 0 else None
