@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vap.data.latents import EncodedPairs, draw, read_shards, take, write_shard
+from vap.data.latents import (
+    EncodedPairs,
+    ShardOrigin,
+    draw,
+    read_origin,
+    read_shards,
+    take,
+    write_shard,
+)
 
 
 def encoded(count, first=0, frames=2):
@@ -68,3 +76,28 @@ def test_more_draws_than_pairs_repeat_pairs():
 
     assert set(indices) == {0, 1}
     assert set(sides) == {0, 1}
+
+
+def test_a_shard_says_which_pairs_it_holds(tmp_path):
+    origin = ShardOrigin(4, 6, "abc")
+    write_shard(tmp_path / "pairs-4.safetensors", encoded(2), origin)
+    write_shard(tmp_path / "pairs-6.safetensors", encoded(1))
+
+    assert read_origin(tmp_path / "pairs-4.safetensors") == origin
+    assert read_origin(tmp_path / "pairs-6.safetensors") is None
+    assert len(read_shards(tmp_path)) == 3
+
+
+def test_a_damaged_shard_is_named(tmp_path):
+    path = tmp_path / "pairs-0.safetensors"
+    path.write_bytes(b"half")
+
+    with pytest.raises(ValueError, match=r"pairs-0\.safetensors is damaged"):
+        read_origin(path)
+
+
+def test_what_a_killed_run_has_half_written_is_no_shard(tmp_path):
+    write_shard(tmp_path / "pairs-0.safetensors", encoded(1))
+    (tmp_path / ".pairs-1-0a1b2c3d.safetensors").write_bytes(b"half")
+
+    assert len(read_shards(tmp_path)) == 1

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
-from vap.training.checkpoints import RunState, load_checkpoint, save_checkpoint
+from vap.training.checkpoints import Part, RunState, load_checkpoint, save_checkpoint
 from vap.training.config import OptimizerConfig
 from vap.training.optimizers import WeightAverage, build_optimizers, trainable_parameters
 
@@ -82,7 +85,7 @@ def test_another_networks_checkpoint_is_refused(tmp_path):
     with pytest.raises(ValueError, match="other weights"):
         load_checkpoint(
             tmp_path / "checkpoint",
-            RunState(parameters, build_optimizers(parameters, CONFIG)),
+            RunState(parameters, build_optimizers(parameters, OptimizerConfig())),
             "recipe",
         )
 
@@ -110,3 +113,39 @@ def test_a_checkpoint_moved_aside_but_not_replaced_is_found(tmp_path):
     folder.rename(folder.with_suffix(".previous"))
 
     assert load_checkpoint(folder, run_state()[1], "recipe") == 4
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"data_processes": 4}, r"2 different batches.*run\.context=2"),
+        ({"shards": 4}, r"weights cut into 2.*cut into 4.*run\.sharding and run\.shard"),
+    ],
+)
+def test_the_same_processes_shared_otherwise_are_refused(tmp_path, other, said):
+    before = Part(processes=4, data_processes=2, shards=2)
+    save_checkpoint(tmp_path / "checkpoint", run_state()[1], 1, "recipe", before)
+
+    with pytest.raises(ValueError, match=said):
+        load_checkpoint(tmp_path / "checkpoint", run_state()[1], "recipe", replace(before, **other))
+
+
+def test_a_checkpoint_that_does_not_say_how_it_was_shared_is_loaded(tmp_path):
+    folder, part = tmp_path / "checkpoint", Part(processes=4, data_processes=2, shards=2)
+    save_checkpoint(folder, run_state()[1], 3, "recipe", part)
+    content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    for name in ("data_processes", "shards"):
+        del content[name]
+    (folder / "state.json").write_text(json.dumps(content), encoding="utf-8")
+
+    assert load_checkpoint(folder, run_state()[1], "recipe", part) == 3
+
+
+def test_another_number_of_optimisers_is_refused(tmp_path):
+    net, state = run_state()
+    save_checkpoint(tmp_path / "checkpoint", state, 1, "recipe")
+    parameters = trainable_parameters(net)
+    fewer = RunState(parameters, build_optimizers(parameters, OptimizerConfig()))
+
+    with pytest.raises(ValueError, match="2 optimisers and this run has 1"):
+        load_checkpoint(tmp_path / "checkpoint", fewer, "recipe")

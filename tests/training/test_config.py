@@ -148,3 +148,18 @@ def test_every_stage_can_be_named_in_yaml():
     stages = {kind.model_fields["stage"].annotation for kind in Recipe.__args__}
 
     assert len(stages) == len(Recipe.__args__)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"frames": 16}, r"render\.frames: .*1 \+ 4k frames; set it to 13 or 17 \(given 16\)"),
+        ({"height": 40}, r"render\.height: .*multiple of 16"),
+        ({"width": 24}, r"render\.width: .*multiple of 16"),
+    ],
+)
+def test_sizes_that_no_network_takes_are_refused(change, said):
+    tree = {"stage": "vae", "output": "out", "loop": {"steps": 1, "batch_size": 1}}
+
+    with pytest.raises(RecipeError, match=said):
+        parse_recipe(tree | {"render": change})

@@ -85,3 +85,17 @@ def test_the_average_follows_the_weights():
     average.copy_to(parameters)
 
     assert torch.allclose(net.weight, first + 0.5)
+
+
+def test_muon_takes_the_matrices_inside_the_blocks_of_both_variants():
+    for blocks in ("blocks", "transformer_blocks"):
+        net = nn.ModuleDict({blocks: nn.Sequential(nn.Linear(3, 3)), "head": nn.Linear(3, 2)})
+
+        _, muon = build_optimizers(trainable_parameters(net), OptimizerConfig(name="muon"))
+
+        assert muon.param_groups[0]["params"] == [net[blocks][0].weight]
+
+
+def test_muon_without_a_matrix_of_its_own_is_an_error():
+    with pytest.raises(ValueError, match="no matrix inside a block"):
+        build_optimizers(trainable_parameters(nn.Linear(3, 3)), OptimizerConfig(name="muon"))

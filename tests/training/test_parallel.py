@@ -1,5 +1,6 @@
 """Several processes do what one does."""
 
+import json
 import multiprocessing
 from pathlib import Path
 
@@ -117,6 +118,31 @@ def test_shards_of_mixed_precision_train_as_one_process(datasets, tmp_path) -> N
     assert {tensor.dtype for tensor in saved.values()} == {torch.float32}
 
 
+def test_bfloat16_weights_and_their_average_are_spread_like_all(datasets, tmp_path) -> None:
+    changes = {"model": {"weights": "bfloat16"}, "optimizer": {"ema": 0.9}}
+    run = {"sharding": "fsdp"}
+    together, alone = (
+        recipe_of(
+            datasets["wan"],
+            tmp_path / name,
+            "wan",
+            loop={"batch_size": 1, "precision": "bf16"},
+            run=spread,
+            **changes,
+        )
+        for name, spread in (("together", run), ("alone", {"accumulate": 2}))
+    )
+    run_together(together, tmp_path)
+    run_recipe(alone)
+    for line, expected in zip(
+        metrics_of(tmp_path / "together"), metrics_of(tmp_path / "alone"), strict=True
+    ):
+        assert line["loss"] == pytest.approx(expected["loss"], rel=2e-2)
+    parts = load_file(tmp_path / "together" / "checkpoint" / "tensors-00000.safetensors")
+    kinds = {name.split(".")[0]: tensor.dtype for name, tensor in parts.items()}
+    assert (kinds["model"], kinds["average"]) == (torch.bfloat16, torch.float32)
+
+
 def test_a_sharded_run_continues_where_it_stopped(datasets, alone, tmp_path) -> None:
     run = {"sharding": "fsdp"}
     (tmp_path / "a").mkdir()
@@ -124,6 +150,8 @@ def test_a_sharded_run_continues_where_it_stopped(datasets, alone, tmp_path) -> 
     output = tmp_path / "run"
     run_together(trained(datasets, output, "wan", run, stop=2), tmp_path / "a")
     assert len(list((output / "checkpoint").glob("tensors-*.safetensors"))) == PROCESSES
+    state = json.loads((output / "checkpoint" / "state.json").read_text(encoding="utf-8"))
+    assert (state["shards"], state["data_processes"]) == (PROCESSES, PROCESSES)
     run_together(trained(datasets, output, "wan", run), tmp_path / "b")
     assert_same_training(output, alone["wan"])
 

@@ -72,3 +72,30 @@ def test_more_accelerators_see_more_samples_in_the_same_time() -> None:
     )
     assert (one.samples, six.samples) == (8, 48)
     assert one.seconds == six.seconds
+
+
+def test_a_distilled_path_costs_all_of_the_teachers_steps() -> None:
+    name = Path("cogvideox-5b/distill")
+    step, path, longer = (
+        plan_run(load_recipe(name, overrides))
+        for overrides in (
+            (),
+            ("objective=path",),
+            ("objective=path", "substeps=24"),
+        )
+    )
+    # 4 × 12 guided steps of two passes, where consistency has one and a half; four of the student.
+    assert 15 < path.seconds / step.seconds < 20
+    assert longer.seconds / path.seconds == pytest.approx(
+        (4 * 24 * 2 + 4 * 3) / (4 * 12 * 2 + 4 * 3), rel=0.05
+    )
+    assert path.activations > 2 * step.activations
+
+
+def test_an_average_is_counted_in_float32() -> None:
+    name = Path("cogvideox-5b/expert")
+    without, with_average = (
+        plan_run(load_recipe(name, overrides)) for overrides in ((), ("optimizer.ema=0.99",))
+    )
+    assert with_average.moments - without.moments == 4 * without.trained
+    assert without.moments == 2 * 2 * without.trained

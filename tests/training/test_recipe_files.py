@@ -54,3 +54,9 @@ def test_any_file_is_read_or_refused_in_words(text, tmp_path_factory) -> None:
         assert isinstance(read_tree(path), dict)
     except (RecipeError, FileNotFoundError) as error:
         assert "yaml" in str(error)  # noqa: PT017 - a refusal is as good as a tree
+
+
+@pytest.mark.parametrize("folder", [".", "..", "/", "wan-14b"])
+def test_a_folder_is_no_recipe_and_the_answer_names_some(folder):
+    with pytest.raises(FileNotFoundError, match=r"Give the path of a YAML file.*wan-14b/expert"):
+        find_recipe(Path(folder))

@@ -415,11 +415,11 @@ def test_a_backbone_is_deepened_where_it_has_blocks(trained, tmp_path):
 
 
 def test_every_stage_renders_what_its_recipe_says():
-    plain = {"height": 16, "width": 24, "frames": 5, "conditions": ("melt",)}
+    plain = {"height": 16, "width": 32, "frames": 5, "conditions": ("melt",)}
     clips, again, varied = (
         render_clips(RenderConfig(**plain, **more), 3, range(2)) for more in ({}, {}, {"varied": 1})
     )
-    assert clips.shape == (2, 3, 5, 16, 24)
+    assert clips.shape == (2, 3, 5, 16, 32)
     assert torch.equal(clips, again)
     assert not torch.equal(clips, varied)
     pairs = render_pairs(RenderConfig(**plain, varied=1), 3, range(2))

@@ -39,12 +39,16 @@ class Part:
         rank: The process; the first one also writes what all have in common.
         processes: How many there are.
         sharded: Whether each holds a part of the weights; else the first one writes them all.
+        data_processes: Different batches that they work on at once.
+        shards: Parts that every weight is cut into.
         wait: Returns when every process has called it.
     """
 
     rank: int = 0
     processes: int = 1
     sharded: bool = False
+    data_processes: int = 1
+    shards: int = 1
     wait: Callable[[], None] = _no_others
 
     @property
@@ -100,6 +104,8 @@ def save_checkpoint(
             "step": step,
             "fingerprint": fingerprint,
             "processes": part.processes,
+            "data_processes": part.data_processes,
+            "shards": part.shards,
             "optimizers": plain,
         }
         with (partial / _STATE).open("w", encoding="utf-8") as file:
@@ -125,8 +131,8 @@ def load_checkpoint(folder: Path, state: RunState, fingerprint: str, part: Part 
         Steps taken when the checkpoint was written; 0 if there is none.
 
     Raises:
-        ValueError: If the checkpoint belongs to another recipe, to other weights or to another
-            number of processes.
+        ValueError: If the checkpoint belongs to another recipe, to other weights, or to another
+            number of processes or way to share videos and weights among them.
     """
     if part.rank == 0:
         _restore(folder, folder.with_suffix(".previous"))
@@ -140,17 +146,38 @@ def load_checkpoint(folder: Path, state: RunState, fingerprint: str, part: Part 
             "was written by, choose another output folder, or remove the checkpoint."
         )
         raise ValueError(message)
-    if (processes := content.get("processes", 1)) != part.processes:
-        message = (
-            f"The checkpoint {folder} was written by {processes} processes, and there are "
-            f"{part.processes}, which see other data. Continue with {processes}."
-        )
-        raise ValueError(message)
+    _check_processes(folder, content, part)
     if not (folder / part.file).is_file():
         message = f"{folder} has no {part.file}: it was written with another way of sharding."
         raise ValueError(message)
     _unpack(load_file(folder / part.file), content["optimizers"], state, folder)
     return int(content["step"])
+
+
+def _check_processes(folder: Path, content: dict[str, Any], part: Part) -> None:
+    """Refuse processes that do something else than those that wrote a checkpoint."""
+    processes = content.get("processes", 1)
+    if processes != part.processes:
+        message = (
+            f"The checkpoint {folder} was written by {processes} processes, and there are "
+            f"{part.processes}, which see other data. Continue with {processes}."
+        )
+        raise ValueError(message)
+    # Checkpoints of earlier versions do not say the rest.
+    if (batches := content.get("data_processes", part.data_processes)) != part.data_processes:
+        message = (
+            f"The checkpoint {folder} was written by processes with {batches} different batches at "
+            f"once, and here are {part.data_processes}, which see other data. Continue with "
+            f"run.context={processes // batches}."
+        )
+        raise ValueError(message)
+    if (shards := content.get("shards", part.shards)) != part.shards:
+        message = (
+            f"The checkpoint {folder} was written with weights cut into {shards}, and here they "
+            f"are cut into {part.shards}. Continue with the run.sharding and run.shard that it "
+            "was written with."
+        )
+        raise ValueError(message)
 
 
 def _restore(folder: Path, previous: Path) -> None:
@@ -196,6 +223,13 @@ def _unpack(tensors: dict[str, Tensor], plain: list[Any], state: RunState, folde
         message = (
             f"The checkpoint {folder} holds other weights than this run trains: missing "
             f"{sorted(expected - found)[:3]}, unknown {sorted(found - expected)[:3]}."
+        )
+        raise ValueError(message)
+    if len(plain) != len(state.optimizers):
+        message = (
+            f"The checkpoint {folder} holds {len(plain)} optimisers and this run has "
+            f"{len(state.optimizers)}: an earlier version wrote it, which gave Muon other weights. "
+            "Choose another output folder."
         )
         raise ValueError(message)
     for name, value in state.parameters:

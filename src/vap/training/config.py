@@ -6,7 +6,14 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from vap.data.synth import Split
 from vap.models.rope import ReferencePositions
@@ -40,8 +47,8 @@ class RenderConfig(Section):
 
     Attributes:
         conditions: Names of the conditions of ``vap.data.synth``; empty for all that train.
-        height: Pixels.
-        width: Pixels.
+        height: Pixels, a multiple of 16: the VAE's 8 times the transformer's patch of 2.
+        width: Pixels, likewise.
         frames: Frames of a clip, 1 + 4k.
         split: Which conditions and scenes are drawn, see ``vap.data.synth``.
         varied: Share of the pairs that show a variation of their condition. A caption cannot tell
@@ -50,12 +57,21 @@ class RenderConfig(Section):
     """
 
     conditions: tuple[str, ...] = ()
-    height: int = Field(64, gt=0)
-    width: int = Field(96, gt=0)
+    height: int = Field(64, gt=0, multiple_of=16)
+    width: int = Field(96, gt=0, multiple_of=16)
     frames: int = Field(17, gt=0)
     split: Split = "train"
     varied: float = Field(0.0, ge=0, le=1)
     mixed: float = Field(0.0, ge=0, le=1)
+
+    @field_validator("frames")
+    @classmethod
+    def _whole_latent_frames(cls, frames: int) -> int:
+        below = 1 + 4 * ((frames - 1) // 4)
+        if frames != below:
+            message = f"the VAE takes 1 + 4k frames; set it to {below} or {below + 4}"
+            raise ValueError(message)
+        return frames
 
     @property
     def arguments(self) -> dict[str, Any]:

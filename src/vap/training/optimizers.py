@@ -12,9 +12,10 @@ from torch.optim import Optimizer
 
 from vap.training.config import OptimizerConfig
 from vap.training.muon import Muon
+from vap.training.rounding import RoundedAdamW
 
 # Weights of layers inside a transformer's blocks or an autoencoder's two halves.
-_MATRIX = re.compile(r"(^|\.)(blocks|encoder|decoder)\..*\.weight$")
+_MATRIX = re.compile(r"(^|\.)((transformer_)?blocks|encoder|decoder)\..*\.weight$")
 NamedParameters = list[tuple[str, nn.Parameter]]
 
 
@@ -23,7 +24,9 @@ def trainable_parameters(model: nn.Module) -> NamedParameters:
     return [(name, value) for name, value in model.named_parameters() if value.requires_grad]
 
 
-def build_optimizers(parameters: NamedParameters, config: OptimizerConfig) -> list[Optimizer]:
+def build_optimizers(
+    parameters: NamedParameters, config: OptimizerConfig, seed: int = 0
+) -> list[Optimizer]:
     """Optimisers that together hold every given parameter once.
 
     Muon orthogonalises the update of a matrix, so it takes the weights inside blocks, encoders and
@@ -32,18 +35,15 @@ def build_optimizers(parameters: NamedParameters, config: OptimizerConfig) -> li
     Args:
         parameters: What trains.
         config: Rates and names.
+        seed: Of what is drawn where bfloat16 weights are rounded, see :mod:`vap.training.rounding`.
 
     Raises:
-        ValueError: If nothing trains.
+        ValueError: If nothing trains, or Muon is asked for and there is nothing that it can move.
     """
     if not parameters:
         message = "Nothing trains: no parameter requires a gradient."
         raise ValueError(message)
-    muon = [
-        value
-        for name, value in parameters
-        if config.name == "muon" and value.ndim > 1 and _MATRIX.search(name)
-    ]
+    muon = _matrices(parameters) if config.name == "muon" else []
     taken = {id(value) for value in muon}
     rest = [value for _, value in parameters if id(value) not in taken]
     optimizers: list[Optimizer] = []
@@ -52,13 +52,11 @@ def build_optimizers(parameters: NamedParameters, config: OptimizerConfig) -> li
             {"params": [p for p in rest if p.ndim > 1], "weight_decay": config.weight_decay},
             {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
         ]
+        filled = [group for group in groups if group["params"]]
+        rates = config.learning_rate, config.betas, config.epsilon
+        rounded = any(value.dtype == torch.bfloat16 for value in rest)
         optimizers.append(
-            torch.optim.AdamW(
-                [group for group in groups if group["params"]],
-                lr=config.learning_rate,
-                betas=config.betas,
-                eps=config.epsilon,
-            )
+            RoundedAdamW(filled, *rates, seed) if rounded else torch.optim.AdamW(filled, *rates)
         )
     if muon:
         optimizers.append(
@@ -68,6 +66,28 @@ def build_optimizers(parameters: NamedParameters, config: OptimizerConfig) -> li
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
     return optimizers
+
+
+def _matrices(parameters: NamedParameters) -> list[nn.Parameter]:
+    """What Muon takes.
+
+    Raises:
+        ValueError: If there is nothing, or it is in bfloat16.
+    """
+    chosen = [value for name, value in parameters if value.ndim > 1 and _MATRIX.search(name)]
+    if not chosen:
+        message = (
+            "optimizer.name is muon, and no matrix inside a block, an encoder or a decoder trains "
+            f"(what does: {parameters[0][0]!r} and {len(parameters) - 1} more). Use adamw."
+        )
+        raise ValueError(message)
+    if any(value.dtype == torch.bfloat16 for value in chosen):
+        message = (
+            "optimizer.name is muon and the weights are bfloat16, which round most of its updates "
+            "away. Set model.weights to float32, or optimizer.name to adamw."
+        )
+        raise ValueError(message)
+    return chosen
 
 
 def schedule_factor(step: int, steps: int, config: OptimizerConfig) -> float:
@@ -99,24 +119,29 @@ def set_learning_rate(optimizers: Iterable[Optimizer], factor: float) -> None:
 class WeightAverage:
     """Exponential moving average of trainable weights, with a warm-up of the decay.
 
+    It is kept in float32: a bfloat16 average would round away every one of its small steps.
+
     Attributes:
         shadow: Averaged float32 tensors by parameter name.
     """
 
     def __init__(self, parameters: NamedParameters, decay: float) -> None:
         self.decay = decay
-        self.shadow = {name: value.detach().clone() for name, value in parameters}
+        self.shadow = {
+            name: value.detach().to(torch.float32, copy=True) for name, value in parameters
+        }
 
     @torch.no_grad()
     def update(self, parameters: NamedParameters, step: int) -> None:
         """Blend in the current weights; early steps average over fewer of them."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        shadows = [self.shadow[name] for name, _ in parameters]
-        torch._foreach_lerp_(shadows, [value.detach() for _, value in parameters], 1 - decay)
+        for name, value in parameters:
+            # One at a time: float32 copies of all bfloat16 weights at once may not fit.
+            self.shadow[name].lerp_(value.detach().float(), 1 - decay)
 
     @torch.no_grad()
     def copy_to(self, parameters: NamedParameters) -> None:
-        """Overwrite the weights with their average."""
+        """Overwrite the weights with their average, in their own precision."""
         for name, value in parameters:
             value.copy_(self.shadow[name])
 

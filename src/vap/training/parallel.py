@@ -40,6 +40,16 @@ class Layout:
     context: int = 1
     mesh: DeviceMesh | None = None
 
+    @property
+    def copies(self) -> int:
+        """Copies of the model over all processes."""
+        return 1 if self.mesh is None else self.mesh["copies"].size()
+
+    @property
+    def weight_shards(self) -> int:
+        """Parts that every weight is cut into; 1 where each process holds it whole."""
+        return self.mesh.size() // self.copies if self.sharded and self.mesh is not None else 1
+
 
 def layout_of(run: RunConfig, accelerator: Accelerator) -> Layout:
     """Place this process.
@@ -151,9 +161,9 @@ def whole(tensor: Tensor) -> Tensor:
 def _shard(model: Any, layout: Layout, device: torch.device) -> nn.Module:
     """FSDP2: each block gathers its weights when it runs; several copies make it HSDP."""
     assert layout.mesh is not None
-    copies = layout.mesh["copies"].size()
+    copies = layout.copies
     weights = init_device_mesh(
-        device.type, (copies, layout.mesh.size() // copies), mesh_dim_names=("copies", "weights")
+        device.type, (copies, layout.weight_shards), mesh_dim_names=("copies", "weights")
     )
     mesh = weights if copies > 1 else weights["weights"]
     # Each call moves its own weights to the device, so that no accelerator ever holds them all.

@@ -107,14 +107,14 @@ def plan_run(recipe: TuningStage) -> RunPlan:
     weights = ((everything - trained) * held + trained * each) / shards
     if shards > 1:  # two blocks are whole at a time: the one that runs and the next
         weights += 2 * everything / blocks * each
-    copies = 2 + bool(recipe.optimizer.ema)
+    moments = 2 * each + (_BYTES["float32"] if recipe.optimizer.ema else 0)
     return RunPlan(
         parameters=everything,
         trained=trained,
         expert=expert,
         weights=weights,
         gradients=trained * each / shards,
-        moments=copies * trained * each / shards,
+        moments=moments * trained / shards,
         activations=_activations(recipe, size, held) / run.context,
         capacity=hardware.memory * _GIGA,
         steps=recipe.loop.stop or recipe.loop.steps,
@@ -138,12 +138,16 @@ def _activations(recipe: TuningStage, size: TransformerSize, element: int) -> fl
     """Bytes of one process's activations: what blocks keep, and one block at work."""
     target = _tokens(recipe) * recipe.loop.batch_size * (2 if isinstance(recipe, DPOStage) else 1)
     reference = target * recipe.data.references
+    # What all of a path's steps keep waits for the one backward pass.
+    passes = 1
+    if isinstance(recipe, DistillStage) and recipe.objective == "path":
+        passes = recipe.steps
     token = (_LIVE_TENSORS * size.width + 2 * size.feed_forward) * element
     if not _recomputes(recipe):
-        return (target * size.blocks + reference * size.coupled) * token
+        return passes * (target * size.blocks + reference * size.coupled) * token
     # Blocks keep their inputs; a block without an expert passes the reference on as it is.
     kept = (target * size.blocks + reference * size.coupled) * size.width * element
-    return kept + (target + reference) * token
+    return passes * kept + (target + reference) * token
 
 
 def _operations(recipe: TuningStage, size: TransformerSize, trained: int) -> float:
@@ -159,9 +163,12 @@ def _operations(recipe: TuningStage, size: TransformerSize, trained: int) -> flo
         # Winner and loser, and both again by the reference model, which learns nothing.
         return 2 * once + 2 * forward
     if isinstance(recipe, DistillStage):
-        # The teacher, with the passes of its guidance, and the student from where it leads.
-        guidance = (recipe.guidance > 1) + (recipe.reference_guidance > 1)
-        return once + (2 + guidance) * forward
+        guided = 1 + (recipe.guidance > 1) + (recipe.reference_guidance > 1)
+        if recipe.objective == "path":
+            # The teacher goes all of the path, and the student learns from every one of its steps.
+            return recipe.steps * (once + recipe.substeps * guided * forward)
+        # One step of the teacher, and where the model says that it leads from there.
+        return once + (guided + 1) * forward
     return once
 
 

@@ -29,9 +29,10 @@ def find_recipe(name: Path) -> Path:
     Raises:
         FileNotFoundError: If there is none.
     """
-    packaged = PACKAGED / name.with_suffix(".yaml")
     if name.is_file():
         return name
+    # A folder such as "." has no name that a suffix could be put to.
+    packaged = PACKAGED / name.with_suffix(".yaml") if name.name else PACKAGED
     if not name.is_absolute() and packaged.is_file():
         return packaged
     message = (

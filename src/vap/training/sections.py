@@ -49,7 +49,8 @@ class LoopConfig(Section):
         stop: Step at which to end early, parts written as at the end; 0 for never.
         batch_size: Samples a step (and process).
         seed: Seed of initialisation, data order and noise.
-        precision: Arithmetic of the forward pass; weights are always float32.
+        precision: Arithmetic of the forward pass. Weights that train are float32, unless
+            ``model.weights`` of a tuning stage says otherwise.
         math_attention: Plain matrix products for attention: on CPUs the fused kernel's backward
             pass is several times slower for sequences of some hundred tokens.
         compile: Compile the transformer's repeated block with ``torch.compile``: a minute before

@@ -8,12 +8,13 @@ import json
 import logging
 import math
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, KwargsHandler
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -32,6 +33,7 @@ from vap.training.tracking import Metrics
 from vap.training.tuning_config import RunConfig
 
 _LOGGER = logging.getLogger(__name__)
+_LONGEST_VALIDATION = timedelta(hours=12)
 
 
 class Task(Protocol):
@@ -96,8 +98,7 @@ def train(
         # Without being told, Accelerate takes processes on CPUs for as many runs on their own.
         cpu=not torch.accelerator.is_available(),
         mixed_precision=loop.precision,
-        # Nothing reads the last expert block's own output, so some weights get no gradient.
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        kwargs_handlers=_handlers(task),
     )
     layout = layout_of(run, accelerator)
     if getattr(task, "validate_every", 0) and (layout.sharded or layout.context > 1):
@@ -119,6 +120,16 @@ def train(
         task.save(output)
     accelerator.wait_for_everyone()
     return output
+
+
+def _handlers(task: Task) -> list[KwargsHandler]:
+    """What Accelerate is told of processes."""
+    # Nothing reads the last expert block's own output, so some weights get no gradient.
+    handlers: list[KwargsHandler] = [DistributedDataParallelKwargs(find_unused_parameters=True)]
+    if getattr(task, "validate_every", 0):
+        # The others wait for the first process, which generates: longer than NCCL's ten minutes.
+        handlers.append(InitProcessGroupKwargs(timeout=_LONGEST_VALIDATION))
+    return handlers
 
 
 def compile_repeated_blocks(model: nn.Module) -> None:
@@ -160,11 +171,14 @@ class _Run:
         self.layout, self.output = layout, output
         parameters = trainable_parameters(accelerator.unwrap_model(model))
         average = WeightAverage(parameters, optimizer.ema) if optimizer.ema else None
-        self.state = RunState(parameters, build_optimizers(parameters, optimizer), average)
+        optimizers = build_optimizers(parameters, optimizer, loop.seed)
+        self.state = RunState(parameters, optimizers, average)
         self.part = Part(
             accelerator.process_index,
             accelerator.num_processes,
             layout.sharded,
+            layout.data_processes,
+            layout.weight_shards,
             accelerator.wait_for_everyone,
         )
         self.first = 0

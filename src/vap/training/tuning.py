@@ -10,6 +10,7 @@ from torch import nn
 
 from vap.hub import load_transformer, resolve_folder
 from vap.training.alternatives import Strategy, strategy_for
+from vap.training.alternatives.expert import restore_precision
 from vap.training.tuning_config import TuningStage
 from vap.training.validation import Validation
 from vap.training.variants import variant_of
@@ -60,6 +61,8 @@ def build_model(recipe: TuningStage, strategy: Strategy) -> Any:
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.to(trained_in)
+    if recipe.model.expert is not None and trained_in != _FROZEN_IN[recipe.loop.precision]:
+        restore_precision(model, recipe.model.expert)
     if recipe.model.gradient_checkpointing:
         model.enable_gradient_checkpointing()
     return model

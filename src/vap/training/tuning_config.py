@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vap.data.schema import TRAIN
 from vap.models.rope import ReferencePositions
@@ -39,8 +39,9 @@ class ModelConfig(Section):
         reference_positions: Placement of references of a new expert; see ``vap.models.rope``.
         lora_rank: Rank of the LoRA methods, of DPO and of distillation.
         lora: File of such a LoRA to continue from, of the same rank; a new one by default.
-        weights: Precision of what trains; optimiser moments follow it. What is frozen is held
-            in the precision of the loop.
+        weights: Precision of what trains; optimiser moments follow it. ``bfloat16`` takes half the
+            memory: AdamW then rounds by chance (:mod:`vap.training.rounding`), and ``muon`` is
+            refused. What is frozen is held in the precision of the loop.
         gradient_checkpointing: Recompute activations in the backward pass.
     """
 
@@ -164,6 +165,16 @@ class TuningStage(Section):
     validation: ValidationConfig = ValidationConfig()
     hardware: HardwareConfig = HardwareConfig()
 
+    @model_validator(mode="after")
+    def _computes_in_the_precision_of_its_weights(self) -> Self:
+        if self.model.weights == "bfloat16" and self.loop.precision != "bf16":
+            message = (
+                "model.weights is bfloat16, which float32 arithmetic (loop.precision: no) does not "
+                "take. Set loop.precision to bf16, or model.weights to float32."
+            )
+            raise ValueError(message)
+        return self
+
 
 class SFTStage(TuningStage):
     """Train the expert, or one of its alternatives, on targets with references."""
@@ -173,6 +184,10 @@ class SFTStage(TuningStage):
 
 class DPOStage(TuningStage):
     """Tune a trained model to winners over losers, by LoRA on its attention projections.
+
+    Of ``data``, ``table``, ``encoded``, ``splits``, ``conditions`` and ``clips`` are read. The
+    others say how targets and references are put together; here every pair of winner and loser
+    comes with its one reference, and is chosen by its scores (``vap.data.preferences``).
 
     Attributes:
         beta: How dear it is to leave the model that tuning starts from.

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from vap.models.expert import is_expert_name
-from vap.models.expert_file import write_expert
+from vap.models.expert_file import read_expert, read_expert_info, write_expert
 from vap.training.alternatives.whole import is_writer, whole_state
 from vap.training.tuning_config import ModelConfig
 
@@ -48,6 +48,29 @@ def ensure_expert(model: Any, config: ModelConfig) -> None:
             model.move_expert(config.expert_blocks)
     elif not model.expert_depths or config.expert_blocks:
         new_expert(model, config, config.expert_blocks or None)
+
+
+def restore_precision(model: Any, path: Path) -> None:
+    """Give an expert that trains on the values of its file.
+
+    It was loaded in the precision of the backbone, which is that of what is frozen.
+
+    Args:
+        model: With the expert of the file, at the depths of the file or moved to others.
+        path: Expert file.
+    """
+    before, after = read_expert_info(path).depths, model.expert_depths
+    moved = len(before) == len(after)
+    places = dict(zip(before, after, strict=True)) if moved else {depth: depth for depth in before}
+    trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    with torch.no_grad():
+        for name, tensor in read_expert(path).items():
+            blocks, _, rest = name.partition(".")
+            depth, _, rest = rest.partition(".")
+            in_block = blocks.endswith("blocks")
+            here = f"{blocks}.{places[int(depth)]}.{rest}" if in_block else name
+            if here in trained:
+                trained[here].copy_(tensor)
 
 
 def new_expert(model: Any, config: ModelConfig, depths: tuple[int, ...] | None) -> None:

@@ -64,6 +64,10 @@ class LoraStrategy:
         rank = config.lora_rank
         model.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=_TARGETS[self.where]))
         if config.lora is not None:
+            for name, update in model.named_parameters():
+                if _is_update(name):
+                    # What is trained further is not rounded to the precision of what is frozen.
+                    update.data = update.data.float()
             _continue_from(config.lora, self._named(model.state_dict()))
 
     def save(self, model: Any, output: Path) -> None:

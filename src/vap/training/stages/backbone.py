@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Self
 
 import numpy as np
 import torch
@@ -14,6 +18,7 @@ from torch import Tensor, nn
 from transformers import T5Tokenizer, UMT5EncoderModel
 
 from vap.data.latents import ClipBatch, draw, read_shards, take
+from vap.media.atomic import atomic_file
 from vap.training.compact_text import use_compact_text
 from vap.training.config import BackboneStage, EncoderConfig, TransformerConfig
 from vap.training.deepening import deepened
@@ -40,6 +45,7 @@ from vap.training.trainer import train
 _OWN_PLACE = 4.0
 # Rows of a block's modulation: shift, scale, gate of attention, then of the feed-forward.
 _GATES = (2, 5)
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,12 @@ class Sample:
     clips: ClipBatch
     ids: Tensor
     mask: Tensor
+
+    def to(self, device: torch.device) -> Self:
+        """The same samples on a device."""
+        return replace(
+            self, clips=self.clips.to(device), ids=self.ids.to(device), mask=self.mask.to(device)
+        )
 
 
 def build_transformer(
@@ -161,9 +173,11 @@ class BackboneTask:
         self, model: nn.Module, batch: Sample, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Flow-matching loss at one random noise level per clip."""
+        batch = batch.to(generator.device)
         clean, flow = batch.clips.latents, self.recipe.flow
         sigma = draw_sigmas(len(clean), flow, generator)
-        noisy = add_noise(clean, sigma, torch.randn(clean.shape, generator=generator))
+        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+        noisy = add_noise(clean, sigma, noise)
         prediction = model(
             with_condition(noisy.noisy, batch.clips.conditions),
             noisy.timestep,
@@ -187,10 +201,30 @@ class BackboneTask:
 
 
 def _tokenizer(folder: Path) -> T5Tokenizer:
-    """The run's tokenizer: its ids belong to the weights, so a continued run must keep them."""
-    if not folder.is_dir():
-        build_tokenizer(synth_captions()).save_pretrained(folder)
+    """The run's tokenizer: its ids belong to the weights, so a continued run must keep them.
+
+    Every process of a run may come here first. What they build is the same, and each file takes
+    its place whole, so none disturbs another that reads already.
+
+    Raises:
+        MediaError: If the folder cannot be written to.
+    """
+    if not all(_is_json(folder / name) for name in _TOKENIZER_FILES):
+        with TemporaryDirectory() as made:
+            build_tokenizer(synth_captions()).save_pretrained(made)
+            for name in _TOKENIZER_FILES:
+                with atomic_file(folder / name) as partial:
+                    shutil.copyfile(Path(made, name), partial)
     return T5Tokenizer.from_pretrained(folder)
+
+
+def _is_json(path: Path) -> bool:
+    """Whether a file is there and whole; a killed run may have left no more than its start."""
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 class _CaptionedDenoiser(nn.Module):

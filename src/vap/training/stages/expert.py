@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -37,6 +37,16 @@ class PairSample:
     reference: ClipBatch
     ids: Tensor
     mask: Tensor
+
+    def to(self, device: torch.device) -> Self:
+        """The same pairs on a device."""
+        return replace(
+            self,
+            target=self.target.to(device),
+            reference=self.reference.to(device),
+            ids=self.ids.to(device),
+            mask=self.mask.to(device),
+        )
 
 
 def run(recipe: ExpertStage) -> Path:
@@ -96,9 +106,13 @@ class ExpertTask:
         self, model: nn.Module, batch: PairSample, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Flow-matching loss of the targets, references clean."""
+        batch = batch.to(generator.device)
+        # No part of the model, so that nobody else places it; nothing moves after the first step.
+        self.text_encoder.to(generator.device)
         clean, flow = batch.target.latents, self.recipe.flow
         sigma = draw_sigmas(len(clean), flow, generator)
-        noisy = add_noise(clean, sigma, torch.randn(clean.shape, generator=generator))
+        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+        noisy = add_noise(clean, sigma, noise)
         with torch.no_grad():
             text, reference_text = encode_text(self.text_encoder, batch.ids, batch.mask).chunk(2)
         prediction = model(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKLWan
+from safetensors import safe_open
 from torch import Tensor
 
 from vap.acceleration.onednn import is_available, use_onednn
 from vap.acceleration.whole_clips import use_whole_clips
-from vap.data.latents import EncodedPairs, write_shard
+from vap.data.latents import EncodedPairs, ShardOrigin, read_origin, shards_of, write_shard
 from vap.data.synth import SynthPair, sample_pair
 from vap.training.config import LatentsStage, RenderConfig
 from vap.training.encoders import build_image_encoder, build_image_processor, encode_images
@@ -74,30 +77,111 @@ def render_pairs(render: RenderConfig, seed: int, indices: range) -> list[SynthP
 
 
 def run(recipe: LatentsStage) -> Path:
-    """Write the shards of a recipe; those that are there already are kept.
+    """Write the shards of a recipe; those of it that are there already are kept.
+
+    A shard that holds fewer pairs than the recipe wants of it is written anew.
 
     Returns:
         The folder of shards.
+
+    Raises:
+        FileNotFoundError: If there is no VAE.
+        ValueError: If the output folder holds shards of another recipe, of an earlier version, or
+            some that share pairs with those to be written; nothing is changed then.
     """
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
+    content = _content_hash(recipe, output_of("vae", recipe.vae))
     recipe.output.mkdir(parents=True, exist_ok=True)
+    missing = _missing_shards(recipe, content)
     encoder = PairEncoder(recipe)
-    end = recipe.first + recipe.pairs
-    for start in range(recipe.first, end, recipe.shard_size):
-        path = recipe.output / f"pairs-{start:08d}.safetensors"
-        if path.exists():
-            continue
-        stop = min(start + recipe.shard_size, end)
+    for wanted in missing:
+        indices = range(wanted.first, wanted.stop)
         parts = [
             encoder.encode(
-                render_pairs(recipe.render, recipe.seed, range(i, min(i + _PAIRS_AT_ONCE, stop)))
+                render_pairs(recipe.render, recipe.seed, indices[at : at + _PAIRS_AT_ONCE])
             )
-            for i in range(start, stop, _PAIRS_AT_ONCE)
+            for at in range(0, len(indices), _PAIRS_AT_ONCE)
         ]
-        write_shard(path, _concatenate(parts))
-        _LOGGER.info("encoded pairs %d to %d", start, stop)
+        write_shard(_place(recipe, wanted.first), _concatenate(parts), wanted)
+        _LOGGER.info("encoded pairs %d to %d", wanted.first, wanted.stop)
     return recipe.output
+
+
+def _place(recipe: LatentsStage, first: int) -> Path:
+    return recipe.output / f"pairs-{first:08d}.safetensors"
+
+
+def _content_hash(recipe: LatentsStage, vae: Path) -> str:
+    """Identity of what decides an encoded pair besides its index."""
+    tree = recipe.model_dump(
+        mode="json", exclude={"output", "pairs", "first", "threads", "vae", "stage"}
+    )
+    digest = hashlib.sha256(json.dumps(tree, sort_keys=True).encode())
+    config = json.loads((vae / "config.json").read_text(encoding="utf-8"))
+    decides = {name: value for name, value in config.items() if not name.startswith("_")}
+    digest.update(json.dumps(decides, sort_keys=True).encode())
+    for path in sorted(vae.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as weights:
+            # Not the decoder's: it may be trained further without any change to latents.
+            for name in sorted(name for name in weights.keys() if not _decodes(name)):  # noqa: SIM118 - not a dict
+                digest.update(name.encode())
+                values = weights.get_tensor(name).flatten().view(torch.uint8)
+                digest.update(values.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _decodes(name: str) -> bool:
+    return name.startswith(("decoder.", "post_quant_conv."))
+
+
+def _missing_shards(recipe: LatentsStage, content: str) -> list[ShardOrigin]:
+    """The shards that are still to be written, after a look at every one that is there.
+
+    Raises:
+        ValueError: If one of these does not belong to the recipe.
+    """
+    there = {path: _origin(path, content) for path in shards_of(recipe.output)}
+    end = recipe.first + recipe.pairs
+    missing = []
+    for start in range(recipe.first, end, recipe.shard_size):
+        wanted = ShardOrigin(start, min(start + recipe.shard_size, end), content)
+        held = there.pop(_place(recipe, start), None)
+        if held is None or held.stop < wanted.stop:
+            missing.append(wanted)
+    for path, held in there.items():
+        for wanted in missing:
+            if held.first < wanted.stop and wanted.first < held.stop:
+                message = (
+                    f"{path} holds pairs {held.first} to {held.stop - 1}, which the shard from "
+                    f"{wanted.first} on would hold, too. Start another run's pairs behind those "
+                    "of the first (first), or choose another output folder."
+                )
+                raise ValueError(message)
+    return missing
+
+
+def _origin(path: Path, content: str) -> ShardOrigin:
+    """Which pairs an existing shard holds, of the recipe whose content this is.
+
+    Raises:
+        ValueError: If it does not say, or belongs to another recipe.
+    """
+    advice = "Choose another output folder, or remove the shards of this one."
+    origin = read_origin(path)
+    if origin is None:
+        message = (
+            f"{path} does not say which recipe it is of: an earlier version wrote it, or another "
+            f"command. Stages can train on it, but nothing can be added beside it. {advice}"
+        )
+        raise ValueError(message)
+    if origin.content != content:
+        message = (
+            f"{path} was written by another recipe: seed, shard_size, precision, render, encoders "
+            f"or the VAE's encoder differ. {advice}"
+        )
+        raise ValueError(message)
+    return origin
 
 
 def _concatenate(parts: list[EncodedPairs]) -> EncodedPairs:

@@ -106,6 +106,7 @@ class VAETask:
         self, model: nn.Module, batch: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Reconstruction losses of a sampled posterior."""
+        batch = batch.to(generator.device)
         decoded, divergence = model(batch, generator)
         return reconstruction_losses(
             decoded.float(),
@@ -129,12 +130,13 @@ class VAETask:
         One scale keeps the channels' relative energies: whitening would spend the transformer on
         channels that carry little but noise.
         """
+        render, seed = self.recipe.render, self.recipe.loop.seed
         indices = range(_STATISTICS_START, _STATISTICS_START + self.recipe.statistics_clips)
         self.vae.eval()
         latents = torch.cat(
             [
                 self.vae.encode(
-                    render_clips(self.recipe.render, self.recipe.loop.seed, range(i, i + 1))
+                    render_clips(render, seed, range(i, i + 1)).to(self.vae.device)
                 ).latent_dist.mode()
                 for i in indices
             ]

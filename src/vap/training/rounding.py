@@ -1,0 +1,112 @@
+"""AdamW for bfloat16 weights: computed in float32, rounded to neighbours by chance.
+
+A bfloat16 weight has 8 significant bits, so the nearest one to a weight that has moved by less
+than a five-hundredth of itself is the weight as it was: at usual rates nearly all would stand
+still for ever. Rounded up or down with the probability that keeps the mean, they move as float32
+weights do, on average. The same holds for moments, whose slow decay would be rounded away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.optim import Optimizer
+
+# A bfloat16 is the upper half of a float32.
+_DROPPED_BITS = 16
+
+
+def round_by_chance(values: Tensor, generator: torch.Generator) -> Tensor:
+    """Round float32 to bfloat16, up or down, such that the mean is the value.
+
+    Args:
+        values: Float32. What bfloat16 can hold exactly is kept, and so is what is not finite.
+        generator: Draws, on the device of the values.
+
+    Returns:
+        The same shape in bfloat16.
+    """
+    drawn = torch.randint(
+        1 << _DROPPED_BITS,
+        values.shape,
+        generator=generator,
+        device=values.device,
+        dtype=torch.int32,
+    )
+    # Added to the bits below, it carries into those that stay just as often as these bits say.
+    bits = (values.contiguous().view(torch.int32) + drawn) & -(1 << _DROPPED_BITS)
+    rounded = bits.view(torch.float32).bfloat16()
+    return torch.where(values.isfinite(), rounded, values.bfloat16())
+
+
+class RoundedAdamW(Optimizer):
+    """AdamW whose bfloat16 weights and moments are rounded by chance; others are as ever.
+
+    Draws are a function of seed, weight and step, so there is nothing of them to save, and every
+    process that holds a copy of a weight rounds it alike.
+
+    Args:
+        parameters: Weights, or groups of them.
+        lr: Learning rate.
+        betas: Decay rates of the moments.
+        eps: The denominator's floor.
+        seed: Of the draws.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
+        lr: float,
+        betas: tuple[float, float],
+        eps: float,
+        seed: int = 0,
+    ) -> None:
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0}
+        super().__init__(parameters, defaults)
+        self._seed = seed
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # no closures here
+        """Move every weight that has a gradient."""
+        assert closure is None
+        weights = [(group, weight) for group in self.param_groups for weight in group["params"]]
+        for place, (group, weight) in enumerate(weights):
+            if weight.grad is None:
+                continue
+            state = self.state[weight]
+            if not state:
+                state["step"] = torch.tensor(0.0)
+                state["exp_avg"] = torch.zeros_like(weight)
+                state["exp_avg_sq"] = torch.zeros_like(weight)
+            state["step"] += 1
+            number = (self._seed * 1_000_003 + int(state["step"])) * len(weights) + place
+            # On the weight's own device, where its parts, if it is cut, may well draw the same.
+            generator = torch.Generator(_held(weight).device).manual_seed(number)
+            self._move(weight, weight.grad, group, generator)
+
+    def _move(
+        self, weight: Tensor, gradient: Tensor, group: dict[str, Any], generator: torch.Generator
+    ) -> None:
+        """One step of one weight; of one that is spread over processes, the part held here."""
+        state, (first, second) = self.state[weight], group["betas"]
+        held = _held(weight), _held(state["exp_avg"]), _held(state["exp_avg_sq"])
+        value, mean, square = (tensor.float() for tensor in held)
+        gradient = _held(gradient).float()
+        mean = mean.lerp(gradient, 1 - first)
+        square = square.mul(second).addcmul(gradient, gradient, value=1 - second)
+        step = float(state["step"])
+        floor = (square / (1 - second**step)).sqrt() + group["eps"]
+        value = value * (1 - group["lr"] * group["weight_decay"])
+        value = value.addcdiv(mean, floor, value=-group["lr"] / (1 - first**step))
+        for tensor, exact in zip(held, (value, mean, square), strict=True):
+            whole = tensor.dtype != torch.bfloat16
+            tensor.copy_(exact if whole else round_by_chance(exact, generator))
+
+
+def _held(tensor: Tensor) -> Tensor:
+    """The part of a tensor that this process holds."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
