@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 
@@ -14,6 +14,7 @@ from vap.acceleration.plan import (
     Offload,
     Quantisation,
     WantedVideo,
+    check_offload,
     check_quantise,
     memory_bytes,
 )
@@ -169,7 +170,7 @@ def load_pipeline(
     if device is not None:
         check_device(str(device))
     device = torch.device(device) if device is not None else default_device()
-    _check_offload(offload, device)
+    check_offload(offload, device.type)
     check_quantise(quantise)
     check_profile(profile)
     dtype = _as_dtype(dtype) or _default_dtype(device, profile)
@@ -178,11 +179,17 @@ def load_pipeline(
         _check_choices(offload, backbone)
     folder = _find_folder(name_or_path)
     family = family_of(folder)
-    plan = MemoryPlan("chosen by hand", offload=offload, quantise=quantise)
-    if offload == "group":
-        plan = MemoryPlan("chosen by hand", "leaves", offload=offload, quantise=quantise)
+    plan = MemoryPlan(
+        "chosen by hand",
+        "leaves" if offload == "group" else "resident",
+        offload=offload,
+        quantise=quantise,
+        keep_references=True,
+    )
     if memory is not None:
-        plan = _planned(folder, family, memory, video, device, dtype, quantise)
+        plan = _planned(
+            folder, family, memory, video, device, dtype, quantise, expert=expert, profile=profile
+        )
     if compile and plan.offload is not None:
         message = (
             f"compile needs all weights on the device, and the memory plan is {plan.name!r}. "
@@ -212,18 +219,28 @@ def _planned(
     device: torch.device,
     dtype: torch.dtype,
     quantise: Quantisation | None,
+    *,
+    expert: str | Path | None,
+    profile: Profile | None,
 ) -> MemoryPlan:
     """The fastest plan that fits, for this machine."""
-    from vap.acceleration.memory import choose, predictions
+    from vap.acceleration.calibration import Kind, settings_for
+    from vap.acceleration.memory import plan_for
     from vap.cost.devices import device_for_planning
     from vap.cost.footprint import Video
     from vap.cost.model import PlannedModel
+    from vap.models.expert_file import read_expert_info
 
     check_folder(folder)
     model = PlannedModel.from_folder(folder, family)
-    native = Video.native(model, video)
-    found = predictions(model, native, device_for_planning(device), dtype, quantise)
-    return choose(found, memory).plan
+    if expert is not None:
+        model = model.with_expert(read_expert_info(expert).depths)
+    wanted = Video.native(model, video)
+    machine = device_for_planning(device)
+    guided = model.guidance or model.reference_guidance
+    kind = Kind.by(family, load_scheduler(folder), model.steps, guided=guided)
+    chosen = settings_for(profile or "exact", kind)
+    return plan_for(model, wanted, machine, dtype, memory, quantise, chosen)
 
 
 def _load(
@@ -328,19 +345,6 @@ def _default_dtype(device: torch.device, profile: Profile | None) -> torch.dtype
     from vap.acceleration.fast import has_fast_half
 
     return torch.bfloat16 if has_fast_half(device) else torch.float32
-
-
-def _check_offload(offload: Offload | None, device: torch.device) -> None:
-    if offload is None:
-        return
-    if device.type == "cpu":
-        message = (
-            f"offload={offload!r} needs an accelerator, and the device is the CPU. Leave it out."
-        )
-        raise ValueError(message)
-    if offload not in get_args(Offload):
-        message = f"offload={offload!r} is unknown. Use 'model', 'group' or 'sequential'."
-        raise ValueError(message)
 
 
 def _check_choices(offload: Offload | None, backbone: str | Path | None) -> None:

@@ -1,16 +1,25 @@
 """Calibration files: found by kind, refused when damaged."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from diffusers import FlowMatchEulerDiscreteScheduler
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from tests.pipelines.golden import load
-from vap.acceleration.calibration import FOLDER, Calibration, Kind, find_calibration, settings_for
+from vap.acceleration.calibration import (
+    FOLDER,
+    Calibration,
+    Chosen,
+    Kind,
+    find_calibration,
+    settings_for,
+)
 from vap.acceleration.profiles import GUESSES, Settings
 from vap.pipelines.work import Reuse
 
@@ -36,14 +45,29 @@ def pipeline() -> Any:
 
 def test_measured_settings_come_before_guesses(pipeline: Any, tmp_path: Path) -> None:
     kind = Kind.of(pipeline)
-    assert settings_for("fast", pipeline, tmp_path)[0] == GUESSES["fast"]
+    guess = settings_for("fast", kind, tmp_path)
+    assert guess.settings == GUESSES["fast"]
+    assert guess.guessed
     written = content(kind, steps=0.25, reuse={"references": 3})
     (tmp_path / "some.json").write_text(json.dumps(written))
-    found, source = settings_for("fast", pipeline, tmp_path)
-    assert found == Settings(0.25, Reuse(references=3))
-    assert source == "measured on some"
-    assert settings_for("turbo", pipeline, tmp_path)[0] == GUESSES["turbo"]
-    assert settings_for("exact", pipeline, tmp_path)[0] == Settings()
+    found = settings_for("fast", kind, tmp_path)
+    assert found == Chosen(Settings(0.25, Reuse(references=3)), "measured on some")
+    assert settings_for("turbo", kind, tmp_path).settings == GUESSES["turbo"]
+    assert settings_for("exact", kind, tmp_path).settings == Settings()
+
+
+def test_references_that_are_not_kept_leave_the_rest_of_a_profile() -> None:
+    chosen = Chosen(GUESSES["fast"], "guessed", guessed=True)
+    assert chosen.keeps_references
+    without = chosen.without_kept_references()
+    assert not without.keeps_references
+    kept = replace(without.settings.reuse, references=2)
+    assert replace(without.settings, reuse=kept) == GUESSES["fast"]
+
+
+def test_a_scheduler_that_does_not_say_what_is_predicted_has_a_kind_too() -> None:
+    kind = Kind.by("wan", FlowMatchEulerDiscreteScheduler(), 50, guided=True)
+    assert kind.prediction_type == "None"
 
 
 def test_another_kind_of_model_has_no_part_in_it(pipeline: Any, tmp_path: Path) -> None:

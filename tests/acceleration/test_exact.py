@@ -10,7 +10,7 @@ from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanUpsample
 from torch import nn
 
-from tests.pipelines.golden import Golden, golden, load, relative_error
+from tests.pipelines.golden import Golden, golden, load, relative_error, wait
 from vap.acceleration import attention as choosing
 from vap.acceleration.attention import choose_attention
 from vap.acceleration.exact import apply_exact
@@ -49,6 +49,17 @@ def test_half_precision_stays_as_close_as_without_it(case: Golden) -> None:
         for pipeline in (plain, fast)
     )
     assert after < 1.5 * before
+
+
+def test_a_model_that_waits_in_main_memory_is_set_up_for_where_it_computes(case: Golden) -> None:
+    pipeline = wait(load(case.family), "meta")
+    apply_exact(pipeline)
+    assert pipeline.transformer.device.type == "cpu"
+    assert type(pipeline.transformer.proj_out) is nn.Linear
+    assert not getattr(pipeline.transformer, "reads_padding_once", False)
+    processors = [getattr(each, "processor", None) for each in pipeline.transformer.modules()]
+    backends = {getattr(each, "_attention_backend", None) for each in processors}
+    assert onednn_attention not in backends
 
 
 def test_an_unknown_attention_is_refused_with_the_names_there_are(case: Golden) -> None:

@@ -1,5 +1,7 @@
 """Profiles: what they set, what they refuse, and that no reuse is no change."""
 
+import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,7 +9,7 @@ import torch
 from diffusers import HeunDiscreteScheduler
 
 import vap
-from tests.pipelines.golden import FOLDER, Golden, load, relative_error
+from tests.pipelines.golden import FOLDER, Golden, load, relative_error, wait
 from vap.acceleration import fast as fast_module
 from vap.acceleration.fast import apply_profile
 from vap.acceleration.fast_products import can_multiply_fp8, quantised_attention
@@ -76,12 +78,51 @@ def test_carrying_on_is_refused_where_the_scheduler_has_stages() -> None:
         apply_profile(pipeline, "fast", settings=Settings(reuse=Reuse(model=2)))
 
 
+def test_what_a_device_can_do_is_asked_of_the_one_that_computes(monkeypatch) -> None:
+    asked = []
+
+    def answer(device: torch.device, *_: object) -> None:
+        asked.append(device.type)
+
+    for name in ("can_multiply_fp8", "quantised_attention", "has_fast_half"):
+        monkeypatch.setattr(fast_module, name, answer)
+    monkeypatch.setattr(fast_module, "_stays", lambda _: True)
+    pipeline = wait(load("wan"), "meta")
+    wanted = Settings(half_vae=True, fp8_products=True, quantised_attention=True)
+    apply_profile(pipeline, "exact", settings=wanted)
+    assert asked == ["meta"] * 3
+
+
+def test_weights_that_wait_are_not_changed_for_fp8_products(monkeypatch) -> None:
+    monkeypatch.setattr(fast_module, "can_multiply_fp8", lambda *_: True)
+    monkeypatch.setattr(fast_module, "use_fp8_products", None)
+    pipeline = wait(load("wan"), "meta")
+    apply_profile(pipeline, "exact", settings=Settings(fp8_products=True))
+
+
+def test_a_guess_leaves_out_kept_references_where_they_do_not_suit(caplog) -> None:
+    pipeline = load("wan")
+    pipeline.keep_constants = False
+    with caplog.at_level(logging.INFO):
+        apply_profile(pipeline, "fast")
+    assert pipeline.reuse == replace(GUESSES["fast"].reuse, references=1)
+    assert "the memory plan keeps nothing" in caplog.text
+    pipeline = load("wan")
+    couple_by_addition(pipeline.transformer)
+    assert apply_profile(pipeline, "fast").reuse.references == 1
+    assert apply_profile(load("wan"), "fast").reuse == GUESSES["fast"].reuse
+
+
 def test_keeping_references_is_refused_where_nothing_is_kept_or_attended_to() -> None:
     pipeline, settings = load("wan"), Settings(reuse=Reuse(references=2))
     pipeline.keep_constants = False
     with pytest.raises(ValueError, match="keeps nothing"):
         apply_profile(pipeline, "fast", settings=settings)
     pipeline.keep_constants = True
+    pipeline.memory_plan = replace(pipeline.memory_plan, keep_references=False)
+    with pytest.raises(ValueError, match="without room for them"):
+        apply_profile(pipeline, "fast", settings=settings)
+    pipeline = load("wan")
     couple_by_addition(pipeline.transformer)
     with pytest.raises(ValueError, match="no keys to keep"):
         apply_profile(pipeline, "fast", settings=settings)
@@ -115,5 +156,5 @@ def test_a_vae_in_half_precision_serves_a_pipeline_in_float32(case: Golden) -> N
 
 
 def test_a_cpu_has_no_fp8_products_and_no_quantised_attention() -> None:
-    assert not can_multiply_fp8(load("wan").transformer)
+    assert not can_multiply_fp8(torch.device("cpu"), torch.bfloat16)
     assert quantised_attention(torch.device("cpu")) is None

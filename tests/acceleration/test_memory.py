@@ -2,15 +2,22 @@
 
 import logging
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model_state_dict
 
 import vap
 from tests.pipelines.golden import FOLDER, Golden, load, relative_error
+from vap import hub
+from vap.acceleration import calibration
+from vap.acceleration import fast as fast_module
 from vap.acceleration import memory as memory_module
+from vap.acceleration.calibration import Chosen, Kind, settings_for
 from vap.acceleration.memory import choose, hold
 from vap.acceleration.plan import (
     ACCELERATOR_PLANS,
@@ -20,8 +27,11 @@ from vap.acceleration.plan import (
     memory_bytes,
     plans_for,
 )
+from vap.acceleration.profiles import GUESSES, Profile, Settings
 from vap.acceleration.text_encoder import is_hollow
+from vap.cost.model import PlannedModel
 from vap.cost.prediction import Prediction
+from vap.pipelines.work import Reuse
 
 CPU = torch.device("cpu")
 GB = 10**9
@@ -36,7 +46,7 @@ FOUND = [prediction(plan, 9 - place, place) for place, plan in enumerate(ACCELER
 
 def planned(monkeypatch, plan: MemoryPlan) -> None:
     """Have a plan chosen, whatever would fit."""
-    monkeypatch.setattr(memory_module, "predictions", lambda *_: [prediction(plan, 1)])
+    monkeypatch.setattr(memory_module, "predictions", lambda *_, **__: [prediction(plan, 1)])
 
 
 # Amounts
@@ -92,6 +102,110 @@ def test_only_plans_of_eight_bits_are_inexact() -> None:
     assert all(plan.quantise == "int8" for plan in plans_for("cuda", "int8"))
 
 
+# Profiles
+
+
+def measured(monkeypatch, settings: Settings) -> None:
+    """Have a profile that was measured for whatever model."""
+    chosen = Chosen(settings, "measured on some")
+    for module in (calibration, fast_module):
+        monkeypatch.setattr(module, "settings_for", lambda *_: chosen)
+
+
+def predicted(monkeypatch, plain_gb: float, kept_gb: float) -> None:
+    """Have every plan need so much, without and with references that are kept."""
+
+    def predictions(*_: object, keep_references: bool = False) -> list[Prediction]:
+        size = kept_gb if keep_references else plain_gb
+        return [
+            prediction(plan, size) for plan in plans_for("cpu", keep_references=keep_references)
+        ]
+
+    monkeypatch.setattr(memory_module, "predictions", predictions)
+
+
+def test_plans_that_keep_nothing_keep_no_references() -> None:
+    for device in ("cpu", "cuda"):
+        plans = plans_for(device, keep_references=True)
+        assert plans
+        assert all(plan.keep_constants and plan.keep_references for plan in plans)
+        assert len(plans) < len(plans_for(device))
+        assert not any(plan.keep_references for plan in plans_for(device))
+
+
+@pytest.mark.parametrize(("memory", "references"), [("10GB", 2), ("5GB", 1)])
+def test_a_guessed_profile_keeps_references_where_the_plan_has_room(
+    monkeypatch, caplog, memory, references
+) -> None:
+    predicted(monkeypatch, plain_gb=4, kept_gb=8)
+    with caplog.at_level(logging.INFO):
+        pipeline = load("wan", memory=memory, profile="fast", dtype="fp32")
+    assert pipeline.memory_plan.keep_references == (references == 2)
+    assert pipeline.reuse == replace(GUESSES["fast"].reuse, references=references)
+    assert ("read anew at every step" in caplog.text) == (references == 1)
+
+
+def test_a_guessed_profile_suits_a_plan_that_keeps_nothing(case: Golden, monkeypatch) -> None:
+    nothing_kept = prediction(CPU_PLANS[3], 1)
+    monkeypatch.setattr(
+        memory_module,
+        "predictions",
+        lambda *_, keep_references=False: [] if keep_references else [nothing_kept],
+    )
+    pipeline = load(case.family, memory="10GB", profile="fast", dtype="fp32")
+    assert not pipeline.keep_constants
+    assert pipeline.reuse.references == 1
+    assert case.run(case.prompted(), pipeline).isfinite().all()
+
+
+@pytest.mark.parametrize("model", [FOLDER / "wan", FOLDER / "cogvideox", "vap-mini"])
+def test_the_plan_is_made_for_the_profile_that_is_applied(monkeypatch, model) -> None:
+    kinds = []
+
+    def spied(profile: Profile, kind: Kind) -> Chosen:
+        kinds.append(kind)
+        return settings_for(profile, kind)
+
+    for module in (calibration, fast_module):
+        monkeypatch.setattr(module, "settings_for", spied)
+    predicted(monkeypatch, plain_gb=4, kept_gb=8)
+    vap.load_pipeline(model, device="cpu", memory="10GB", profile="fast")
+    assert len(kinds) == 2
+    assert kinds[0] == kinds[1]
+
+
+def test_a_measured_profile_without_room_is_refused_before_anything_is_loaded(monkeypatch) -> None:
+    measured(monkeypatch, Settings(reuse=Reuse(references=2)))
+    predicted(monkeypatch, plain_gb=4, kept_gb=8)
+    assert load("wan", memory="10GB", profile="fast", dtype="fp32").reuse.references == 2
+    monkeypatch.setattr(vap.hub, "_load", None)
+    with pytest.raises(ValueError, match=r"needs 8\.00 GB.*what the profile keeps.*'exact'"):
+        load("wan", memory="5GB", profile="fast", dtype="fp32")
+
+
+def test_an_expert_file_is_part_of_the_plan(monkeypatch, tmp_path) -> None:
+    transformer = load("wan").transformer
+    depths = range(len(transformer.expert_blocks))
+    expert = transformer.remove_expert().add_expert(depths).initialise_expert()
+    file = expert.save_expert(tmp_path / "expert.safetensors")
+    seen = []
+
+    def predictions(model: PlannedModel, *_: object, **__: object) -> list[Prediction]:
+        seen.append(model.size.coupled)
+        return [prediction(CPU_PLANS[0], 1)]
+
+    monkeypatch.setattr(memory_module, "predictions", predictions)
+    load("wan", memory="10GB", expert=file)
+    load("wan", memory="10GB")
+    assert seen[0] == len(depths) > seen[1]
+
+
+def test_a_missing_expert_file_is_refused_before_anything_is_loaded(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(vap.hub, "_load", None)
+    with pytest.raises(FileNotFoundError, match="no expert file"):
+        load("wan", memory="10GB", expert=tmp_path / "none.safetensors")
+
+
 # Pipelines
 
 
@@ -128,7 +242,7 @@ def test_what_a_refusal_asks_for_is_enough() -> None:
 
 @pytest.mark.parametrize("wrong", [{"offload": "group"}, {"backbone": "a.gguf"}])
 def test_contradictions_are_refused(monkeypatch, wrong) -> None:
-    monkeypatch.setattr(vap.hub, "_check_offload", lambda *_: None)
+    monkeypatch.setattr(vap.hub, "check_offload", lambda *_: None)
     with pytest.raises(ValueError, match=next(iter(wrong))):
         vap.load_pipeline(FOLDER / "wan", memory="10GB", **wrong)
 
@@ -146,6 +260,38 @@ def test_streaming_holds_for_whole_pipelines(case: Golden) -> None:
             )
             < 1e-5
         )
+
+
+@pytest.fixture
+def adapter(case: Golden, tmp_path: Path) -> Path:
+    """A LoRA of the transformer's blocks that matters, as a user has it on disk."""
+    transformer = load(case.family).transformer
+    transformer.add_adapter(LoraConfig(r=2, target_modules=["to_q", "to_v"]))
+    torch.manual_seed(0)
+    for name, parameter in transformer.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    layers = get_peft_model_state_dict(transformer)
+    kind = hub.pipeline_class(case.family)
+    kind.save_lora_weights(tmp_path, transformer_lora_layers=layers)
+    return tmp_path
+
+
+def test_a_lora_file_loads_and_merges_where_blocks_stream(case: Golden, adapter: Path) -> None:
+    plain, streamed = load(case.family), load(case.family)
+    hold(streamed, MemoryPlan("by hand", "leaves", offload="group"), CPU)
+    outputs = []
+    for pipeline in (plain, streamed):
+        before = case.run(case.prompted(), pipeline)
+        pipeline.load_lora_weights(adapter)
+        beside = case.run(case.prompted(), pipeline)
+        pipeline.fuse_lora(components=["transformer"])
+        pipeline.unload_lora_weights()
+        merged = case.run(case.prompted(), pipeline)
+        assert relative_error(beside, before) > 1e-3
+        assert relative_error(merged, beside) < 1e-4
+        outputs.append(merged)
+    assert relative_error(*outputs) < 1e-5
 
 
 # Text encoder

@@ -4,10 +4,14 @@ import copy
 
 import pytest
 import torch
+from accelerate.hooks import CpuOffload
+from diffusers.models.autoencoders.vae import DecoderOutput
+from diffusers.utils.torch_utils import get_module_execution_device
 from torch import nn
 
+from tests.pipelines.golden import load
 from vap.acceleration import offload
-from vap.acceleration.offload import stream_blocks, stream_layers
+from vap.acceleration.offload import stream_blocks, stream_layers, wait_for_use
 from vap.acceleration.quantise import quantise
 
 CPU = torch.device("cpu")
@@ -91,6 +95,45 @@ def test_an_adapter_added_later_is_used() -> None:
     fresh = chain(x)
     chain.blocks[1][2][1].weight.data.mul_(2)
     assert not torch.equal(chain(x), fresh)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize("depth", [1, 2, 6])
+def test_weights_changed_between_passes_count_from_the_next_on(depth: int, elsewhere: bool) -> None:
+    """As adapters are merged: in place, or by giving a weight other memory."""
+    chain, x = Chain(depth), torch.randn(4, 8)
+    plain = copy.deepcopy(chain)
+    stream_blocks(chain.blocks, CPU)
+    chain(x)
+    for model in (chain, plain):
+        for block in model.blocks:
+            weight = block[0].weight
+            if elsewhere:
+                weight.data = weight.data.clone() + 0.5
+            else:
+                weight.data += 0.5
+    for _ in range(2):
+        assert torch.equal(chain(x), plain(x))
+
+
+def test_a_waiting_vae_says_where_it_computes_and_is_not_taken_for_model_offload() -> None:
+    vae, transformer = load("wan").vae, nn.Linear(2, 2)
+    wait_for_use(vae, transformer, torch.device("meta"))
+    assert vae.device == CPU
+    assert get_module_execution_device(vae) == torch.device("meta")
+    assert not isinstance(vae._hf_hook, CpuOffload)
+
+
+def test_a_vae_comes_to_work_and_leaves_before_denoising(monkeypatch) -> None:
+    vae, transformer = load("wan").vae, nn.Linear(2, 2)
+    moves = []
+    monkeypatch.setattr(vae, "to", lambda place: moves.append(str(place)) or vae)
+    monkeypatch.setattr(type(vae), "device", torch.device("meta"))
+    wait_for_use(vae, transformer, torch.device("meta"))
+    monkeypatch.setattr(vae, "_decode", lambda *_: DecoderOutput(torch.zeros(1)))
+    vae.decode(torch.zeros(1))
+    transformer(torch.zeros(1, 2))
+    assert moves == ["cpu", "meta", "cpu"]
 
 
 def test_weights_of_eight_bits_stream_too() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from peft import LoraConfig
 from torch import nn
 
 from tests.pipelines.golden import load, relative_error
@@ -38,6 +39,32 @@ def test_a_generation_stays_close(case, precision: str) -> None:
     assert sum(p.nbytes for p in pipeline.transformer.parameters()) == before - saved
     error = relative_error(case.run(case.prompted(), pipeline), case.run(case.prompted()))
     assert 0 < error < (0.02 if precision == "int8" else 0.05)
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp8"])
+def test_an_adapter_keeps_its_precision_and_takes_effect(case, precision: str) -> None:
+    pipeline = load(case.family)
+    quantise(pipeline.transformer.expert_blocks, precision)
+    before = case.run(case.prompted(), pipeline)
+    pipeline.transformer.add_adapter(LoraConfig(r=2, target_modules=["to_q", "to_v"]))
+    for name, parameter in pipeline.transformer.named_parameters():
+        if "lora_" in name:
+            assert parameter.dtype == torch.float32
+        if "lora_B" in name:
+            torch.nn.init.constant_(parameter, 0.1)
+    assert not torch.equal(case.run(case.prompted(), pipeline), before)
+
+
+def test_a_layer_of_fp8_is_stored_byte_by_byte_and_read_back() -> None:
+    torch.manual_seed(0)
+    layers = [EightBitLinear(nn.Linear(8, 4), torch.float8_e4m3fn) for _ in range(2)]
+    x = torch.randn(3, 8)
+    assert layers[0].weight.nbytes == 8 * 4
+    # A change of precision is one of what it computes in.
+    assert layers[0].to(torch.bfloat16).weight.dtype == torch.uint8
+    layers[0].float()
+    layers[1].load_state_dict(layers[0].state_dict())
+    assert torch.equal(layers[1](x), layers[0](x))
 
 
 def test_norms_embeddings_and_the_output_stay_as_they_are(case) -> None:

@@ -93,6 +93,27 @@ def test_memory_grows_with_size_references_and_what_is_kept(model) -> None:
         assert wider.denoising > small.denoising
 
 
+def test_references_kept_over_steps_are_counted_for_every_coupled_block(model) -> None:
+    plain = footprint(model, SMALL, torch.float32)
+    kept = footprint(model, SMALL, torch.float32, keep_references=True)
+    tokens = model.compression.tokens(SMALL.shape)
+    keys_and_values = 2 * 4 * tokens * model.size.width
+    passes, coupled = 2, model.size.coupled
+    # The first coupled block keeps them anyway.
+    assert kept.denoising - plain.denoising > 0.5 * passes * (coupled - 1) * keys_and_values
+    assert kept.bare_denoising == plain.bare_denoising
+
+
+def test_an_expert_of_its_own_changes_what_is_predicted(model) -> None:
+    depths = model.transformer["block_idx_with_mot_ref"]
+    bare = model.with_expert([])
+    assert (
+        footprint(bare, SMALL, torch.float32).transformer
+        < footprint(model, SMALL, torch.float32).transformer
+    )
+    assert bare.with_expert(depths) == model
+
+
 # Devices
 
 

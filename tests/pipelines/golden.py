@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import cpu_offload_with_hook
 from safetensors.torch import load_file
 
 import vap
@@ -70,6 +71,17 @@ def load(family: str, **options: Any) -> Any:
     """A fresh pipeline, for tests that change it."""
     pipeline = vap.load_pipeline(FOLDER / family, device="cpu", **options)
     pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def wait(pipeline: Any, device: str) -> Any:
+    """A pipeline's weights in main memory until they are used on a device that need not be here.
+
+    As ``enable_model_cpu_offload`` has it, which asks for the device itself.
+    """
+    for component in pipeline.components.values():
+        if isinstance(component, torch.nn.Module):
+            cpu_offload_with_hook(component, device)
     return pipeline
 
 

@@ -13,7 +13,6 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     FlowMatchHeunDiscreteScheduler,
 )
-from diffusers.callbacks import PipelineCallback
 from PIL import Image
 
 from tests.pipelines.golden import Golden, load, relative_error
@@ -213,91 +212,6 @@ def test_as_many_frames_come_out_as_were_asked_for(case: Golden, num_frames: int
 def test_a_tuple_in_place_of_an_output_object(case: Golden) -> None:
     (frames,) = case.pipeline(**case.prompted(return_dict=False))
     assert torch.equal(frames, case.run(case.prompted()))
-
-
-# Callbacks
-
-
-def test_a_callback_sees_every_step_and_the_tensors_it_asked_for(case: Golden) -> None:
-    seen = []
-
-    def watch(pipeline: Any, step: int, timestep: torch.Tensor, tensors: dict) -> dict:
-        assert pipeline.current_timestep is timestep
-        seen.append((step, int(timestep), sorted(tensors), tensors["latents"].clone()))
-        return {}
-
-    names = ["latents", "prompt_embeds"]
-    output = case.run(
-        case.prompted(callback_on_step_end=watch, callback_on_step_end_tensor_inputs=names)
-    )
-    assert torch.equal(output, case.run(case.prompted()))
-    assert [step for step, *_ in seen] == [0, 1]
-    assert seen[0][1] > seen[1][1]
-    assert all(given == names for *_, given, _ in seen)
-    assert torch.equal(seen[-1][-1], output)
-    assert case.pipeline.num_timesteps == 2
-
-
-def test_a_callback_that_returns_nothing_changes_nothing(case: Golden) -> None:
-    output = case.run(case.prompted(callback_on_step_end=lambda *_: None))
-    assert torch.equal(output, case.run(case.prompted()))
-
-
-def test_a_callback_replaces_latents(case: Golden) -> None:
-    output = case.run(
-        case.prompted(
-            callback_on_step_end=lambda _p, _s, _t, tensors: {"latents": tensors["latents"] * 0}
-        )
-    )
-    assert not output.any()
-
-
-@pytest.mark.parametrize("name", ["prompt_embeds", "negative_prompt_embeds"])
-def test_a_callback_replaces_texts_from_the_next_step_on(case: Golden, name: str) -> None:
-    latents = []
-
-    def replace(_p: Any, _s: int, _t: torch.Tensor, tensors: dict) -> dict:
-        latents.append(tensors["latents"].clone())
-        return {name: -tensors[name]}
-
-    output = case.run(
-        case.prompted(
-            callback_on_step_end=replace, callback_on_step_end_tensor_inputs=["latents", name]
-        )
-    )
-    expected = []
-    plain = case.run(
-        case.prompted(
-            callback_on_step_end=lambda _p, _s, _t, tensors: expected.append(tensors["latents"])
-        )
-    )
-    assert torch.equal(latents[0], expected[0])
-    assert not torch.equal(output, plain)
-
-
-def test_a_callback_interrupts(case: Golden) -> None:
-    steps = []
-
-    def stop(pipeline: Any, step: int, _t: torch.Tensor, tensors: dict) -> dict:
-        steps.append(tensors["latents"])
-        pipeline._interrupt = True
-        return {}
-
-    output = case.run(case.prompted(num_inference_steps=4, callback_on_step_end=stop))
-    assert len(steps) == 1
-    assert torch.equal(output, steps[0])
-    again = case.run(case.prompted())
-    assert not torch.equal(again, output)
-
-
-def test_a_pipeline_callback_names_its_own_tensors(case: Golden) -> None:
-    class Zero(PipelineCallback):
-        tensor_inputs = ["latents"]  # noqa: RUF012 - as diffusers declares it
-
-        def callback_fn(self, pipeline, step_index, timestep, callback_kwargs) -> dict:  # noqa: ARG002 - diffusers' signature
-            return {"latents": callback_kwargs["latents"] * 0}
-
-    assert not case.run(case.prompted(callback_on_step_end=Zero())).any()
 
 
 # Schedulers

@@ -7,12 +7,14 @@ they gave, and where the numbers come from. ``python -m benchmarks.fidelity`` me
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from vap.acceleration.profiles import GUESSES, Profile, Settings
+from vap.prompts import Family
 
 FOLDER = Path(__file__).parent / "calibrations"
 
@@ -40,12 +42,26 @@ class Kind(BaseModel):
     def of(cls, pipeline: Any) -> Kind:
         """The kind of a loaded pipeline's model."""
         native = pipeline.native_defaults
+        steps, guided = native.num_inference_steps, native.guided
+        return cls.by(pipeline.family, pipeline.scheduler, steps, guided=guided)
+
+    @classmethod
+    def by(cls, family: Family, scheduler: Any, steps: int, *, guided: bool) -> Kind:
+        """The kind of a model that need not be loaded, by its parts.
+
+        Args:
+            family: Variant.
+            scheduler: Any diffusers scheduler.
+            steps: The model's own number of denoising steps.
+            guided: Whether it is run with guidance by default.
+        """
         return cls(
-            family=pipeline.family,
-            scheduler=type(pipeline.scheduler).__name__,
-            prediction_type=str(pipeline.scheduler.config.prediction_type),
-            steps=native.num_inference_steps,
-            guided=native.guided,
+            family=family,
+            scheduler=type(scheduler).__name__,
+            # Schedulers for one kind of prediction alone do not name it.
+            prediction_type=str(scheduler.config.get("prediction_type")),
+            steps=steps,
+            guided=guided,
         )
 
 
@@ -87,18 +103,43 @@ def find_calibration(kind: Kind, folder: Path = FOLDER) -> tuple[str, Calibratio
     return None
 
 
-def settings_for(profile: Profile, pipeline: Any, folder: Path = FOLDER) -> tuple[Settings, str]:
-    """What a profile does for a model, and where that comes from, in words.
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a profile does for a model.
+
+    Attributes:
+        settings: What it does.
+        source: Where that comes from, in words.
+        guessed: Whether nothing was measured: then what does not suit may be left out.
+    """
+
+    settings: Settings
+    source: str
+    guessed: bool = False
+
+    @property
+    def keeps_references(self) -> bool:
+        """Whether what is read of the references is kept over steps."""
+        return self.settings.reuse.references > 1
+
+    def without_kept_references(self) -> Chosen:
+        """The same, the references read anew at every step."""
+        reuse = replace(self.settings.reuse, references=1)
+        return replace(self, settings=replace(self.settings, reuse=reuse))
+
+
+def settings_for(profile: Profile, kind: Kind, folder: Path = FOLDER) -> Chosen:
+    """What a profile does for a kind of model.
 
     Args:
         profile: Which.
-        pipeline: Of either variant, loaded.
+        kind: Of the model.
         folder: Of the calibrations.
     """
     if profile == "exact":
-        return GUESSES["exact"], "nothing given up"
-    found = find_calibration(Kind.of(pipeline), folder)
+        return Chosen(GUESSES["exact"], "nothing given up")
+    found = find_calibration(kind, folder)
     measured: Mapping[Any, Settings] = {} if found is None else found[1].settings
     if found is None or profile not in measured:
-        return GUESSES[profile], "not measured for this kind of model"
-    return measured[profile], f"measured on {found[0]}"
+        return Chosen(GUESSES[profile], "not measured for this kind of model", guessed=True)
+    return Chosen(measured[profile], f"measured on {found[0]}")

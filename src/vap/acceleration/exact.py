@@ -28,11 +28,11 @@ def apply_exact(
     On a CPU, matrix products, attention and convolutions run by oneDNN; on a GPU the fastest
     attention kernel is chosen. Captions are encoded without their padding and, on a CPU, read
     without it by Wan's blocks unless they are compiled; small clips go through Wan's VAE whole.
-    Results equal those before to rounding, with and without a reference. Call it after
-    loading and before offloading is set up.
+    Results equal those before to rounding, with and without a reference. What is chosen follows
+    the device that the pipeline computes on, wherever its weights wait meanwhile.
 
     Args:
-        pipeline: Of either variant, on its device and in its precision; changed in place.
+        pipeline: Of either variant, held as it is to run, in its precision; changed in place.
         compile: Compile the transformer's repeated block when it first runs, which takes a
             minute or more.
         attention: Name of an attention kernel; the fastest exact one by default.
@@ -46,7 +46,7 @@ def apply_exact(
     """
     loaded: Any = pipeline
     transformer = loaded.transformer
-    device, dtype = transformer.device, transformer.dtype
+    device, dtype = loaded._execution_device, transformer.dtype
     if attention is not None:
         check_attention(attention, device)
     chosen = attention or choose_attention(device, dtype)
@@ -58,10 +58,10 @@ def apply_exact(
                 use_onednn(component)
     skip_padding(loaded.text_encoder)
     use_whole_clips(loaded.vae)
+    if isinstance(transformer, WanVideoAsPromptTransformer3DModel):
+        # Compiled blocks would be compiled anew for every length of a caption.
+        transformer.reads_padding_once = device.type == "cpu" and not compile
     if compile:
         compile_blocks(transformer)
-    elif device.type == "cpu" and isinstance(transformer, WanVideoAsPromptTransformer3DModel):
-        # Compiled blocks would be compiled anew for every length of a caption.
-        transformer.reads_padding_once = True
     _logger.info("exact profile: %s attention%s", chosen, ", compiled blocks" if compile else "")
     return pipeline

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 
 from vap.acceleration.attention import use_attention
-from vap.acceleration.calibration import settings_for
+from vap.acceleration.calibration import Chosen, Kind, settings_for
 from vap.acceleration.exact import apply_exact
 from vap.acceleration.fast_products import can_multiply_fp8, quantised_attention, use_fp8_products
 from vap.acceleration.plan import MemoryPlan
@@ -34,7 +34,7 @@ def apply_profile(
     precisions stays in force for the weights.
 
     Args:
-        pipeline: Of either variant, on its device and in its precision; changed in place.
+        pipeline: Of either variant, held as it is to run, in its precision; changed in place.
         profile: Which.
         compile: See :func:`vap.acceleration.exact.apply_exact`.
         attention: Likewise.
@@ -48,31 +48,62 @@ def apply_profile(
     """
     check_profile(profile)
     loaded: Any = pipeline
-    source = "given"
     if settings is None:
-        settings, source = settings_for(profile, loaded)
+        chosen = _suited(settings_for(profile, Kind.of(loaded)), loaded)
+    else:
+        chosen = Chosen(settings, "given")
+    settings = chosen.settings
     _check(settings, loaded)
     if settings.student and loaded.student is None:
         use_student(loaded, own_student(loaded))
-    transformer = loaded.transformer
+    transformer, device = loaded.transformer, loaded._execution_device
     done = []
-    plan: MemoryPlan | None = getattr(loaded, "memory_plan", None)
-    stays = plan is None or plan.offload is None
-    if settings.fp8_products and stays and can_multiply_fp8(transformer):
+    if settings.fp8_products and _stays(loaded) and can_multiply_fp8(device, transformer.dtype):
         use_fp8_products(transformer.expert_blocks)
         done.append("fp8 products")
     apply_exact(loaded, compile=compile, attention=attention)
-    quantised = quantised_attention(transformer.device) if settings.quantised_attention else None
+    quantised = quantised_attention(device) if settings.quantised_attention else None
     if quantised is not None and attention is None:
         use_attention(transformer, quantised)
         done.append(f"{quantised} attention")
-    if settings.half_vae and has_fast_half(loaded.vae.device):
+    if settings.half_vae and has_fast_half(device):
         loaded.vae.to(torch.bfloat16)
         done.append("bfloat16 VAE")
     if not _is_guests(loaded):
         loaded.reuse, loaded.steps_share = settings.reuse, settings.steps
-    _logger.info("profile %s (%s): %s %s", profile, source, settings, ", ".join(done))
+    _logger.info("profile %s (%s): %s %s", profile, chosen.source, settings, ", ".join(done))
     return pipeline
+
+
+def _stays(pipeline: Any) -> bool:
+    """Whether the transformer's weights are where it computes, all the time."""
+    plan: MemoryPlan | None = getattr(pipeline, "memory_plan", None)
+    here = pipeline.transformer.device.type == pipeline._execution_device.type
+    return here and (plan is None or plan.offload is None)
+
+
+def _suited(chosen: Chosen, pipeline: Any) -> Chosen:
+    """What is to be done, less what was only guessed and does not suit; that is logged."""
+    obstacle = _obstacle_to_keeping(pipeline)
+    if not (chosen.guessed and chosen.keeps_references and obstacle):
+        return chosen
+    _logger.info("references are read anew at every step: %s", obstacle)
+    return chosen.without_kept_references()
+
+
+def _obstacle_to_keeping(pipeline: Any) -> str | None:
+    """Why what is read of the references cannot be kept over steps; None if it can."""
+    plan: MemoryPlan | None = getattr(pipeline, "memory_plan", None)
+    if not pipeline.keep_constants:
+        return "the memory plan keeps nothing"
+    if plan is not None and not plan.keep_references:
+        return f"the memory plan {plan.name!r} was chosen without room for them"
+    if pipeline.transformer.coupling == "addition":
+        return (
+            "this expert's reference stream is added to the target's, not attended to, so there "
+            "are no keys to keep"
+        )
+    return None
 
 
 def _is_guests(pipeline: Any) -> bool:
@@ -93,7 +124,7 @@ def _check(settings: Settings, pipeline: Any) -> None:
     Raises:
         ValueError: Saying why, and what to use instead.
     """
-    reuse, transformer = settings.reuse, pipeline.transformer
+    reuse = settings.reuse
     if pipeline.student is not None and not settings.student and not _is_guests(pipeline):
         message = (
             f"{pipeline.student} has taken the backbone's place, and this profile is about the "
@@ -113,15 +144,10 @@ def _check(settings: Settings, pipeline: Any) -> None:
             "be carried on from earlier steps. Use profile='exact', or another scheduler."
         )
         raise ValueError(message)
-    if reuse.references > 1 and not pipeline.keep_constants:
+    obstacle = _obstacle_to_keeping(pipeline)
+    if reuse.references > 1 and obstacle:
         message = (
-            "This profile keeps over steps what is read of the references, and the memory plan "
-            "keeps nothing. Use profile='exact', or give more memory."
-        )
-        raise ValueError(message)
-    if reuse.references > 1 and transformer.coupling == "addition":
-        message = (
-            "This expert's reference stream is added to the target's, not attended to, so there "
-            "are no keys to keep. Use profile='exact'."
+            f"This profile keeps over steps what is read of the references, and {obstacle}. Use "
+            "profile='exact', or load the model with this profile and enough memory for it."
         )
         raise ValueError(message)

@@ -16,17 +16,12 @@ _FP8_CAPABILITY = (8, 9)
 _LEAST_WIDTH = 1024
 
 
-def can_multiply_fp8(transformer: Any) -> bool:
-    """Whether a transformer is on a GPU with fp8 units, in bfloat16, and torchao is there."""
-    device = transformer.device
+def can_multiply_fp8(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether a device is a GPU with fp8 units, a model on it in bfloat16, and torchao there."""
     if device.type != "cuda" or torch.version.hip is not None:
         return False
     able = torch.cuda.get_device_capability(device) >= _FP8_CAPABILITY
-    return (
-        able
-        and transformer.dtype == torch.bfloat16
-        and importlib.util.find_spec("torchao") is not None
-    )
+    return able and dtype == torch.bfloat16 and importlib.util.find_spec("torchao") is not None
 
 
 def use_fp8_products(blocks: Iterable[nn.Module]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from vap.acceleration.calibration import Chosen
 from vap.acceleration.plan import MemoryPlan, Quantisation, memory_bytes, plans_for
 from vap.cost.devices import DeviceSpec, host_memory
 from vap.cost.footprint import Video, footprint
@@ -19,12 +20,47 @@ logger = logging.getLogger(__name__)
 _GB = 1e9
 
 
+def plan_for(
+    model: PlannedModel,
+    video: Video,
+    device: DeviceSpec,
+    dtype: torch.dtype,
+    memory: str | int,
+    quantise: Quantisation | None,
+    profile: Chosen,
+) -> MemoryPlan:
+    """The fastest plan that fits, with room for what a profile keeps of the references.
+
+    Where no plan has that room, a profile that was measured is refused; one that was guessed has
+    to do without (:func:`vap.acceleration.fast.apply_profile`).
+
+    Args:
+        model: What is run.
+        video: What is generated.
+        device: Where.
+        dtype: Precision of transformer and encoders.
+        memory: Of the device: bytes, or text such as ``10GB``.
+        quantise: Precision of the backbone that the user chose.
+        profile: What will be applied.
+
+    Raises:
+        ValueError: If nothing fits, saying what would.
+    """
+    if profile.keeps_references:
+        found = predictions(model, video, device, dtype, quantise, keep_references=True)
+        if fitting(found, memory) or not profile.guessed:
+            return choose(found, memory).plan
+    return choose(predictions(model, video, device, dtype, quantise), memory).plan
+
+
 def predictions(
     model: PlannedModel,
     video: Video,
     device: DeviceSpec,
     dtype: torch.dtype,
     quantise: Quantisation | None = None,
+    *,
+    keep_references: bool = False,
 ) -> list[Prediction]:
     """What a generation takes under every plan of a device, fastest plan first.
 
@@ -34,10 +70,22 @@ def predictions(
         device: Where.
         dtype: Precision of transformer and encoders.
         quantise: Precision of the backbone that the user chose.
+        keep_references: Whether what is read of the references is kept over steps; then plans that
+            keep nothing are left out.
     """
-    traced = footprint(model, video, dtype)
-    plans = plans_for("cpu" if device.is_cpu else "cuda", quantise)
+    traced = footprint(model, video, dtype, keep_references=keep_references)
+    kind = "cpu" if device.is_cpu else "cuda"
+    plans = plans_for(kind, quantise, keep_references=keep_references)
     return [predict(model, traced, video, device, plan, dtype) for plan in plans]
+
+
+def fitting(
+    found: Sequence[Prediction], memory: str | int, free_host: int | None = None
+) -> list[Prediction]:
+    """The predictions that fit; for the arguments see :func:`choose`."""
+    budget = memory_bytes(memory)
+    free_host = host_memory()[0] if free_host is None else free_host
+    return [each for each in found if each.device_bytes <= budget and each.host_bytes <= free_host]
 
 
 def choose(
@@ -55,12 +103,10 @@ def choose(
     """
     budget = memory_bytes(memory)
     free_host = host_memory()[0] if free_host is None else free_host
-    fitting = [
-        each for each in found if each.device_bytes <= budget and each.host_bytes <= free_host
-    ]
-    if not fitting:
+    fit = fitting(found, budget, free_host)
+    if not fit:
         raise ValueError(_refusal(found, budget, free_host))
-    chosen = fitting[0]
+    chosen = fit[0]
     logger.info(
         "memory plan %r: %.1f of %.1f GB predicted%s",
         chosen.plan.name,
@@ -86,10 +132,13 @@ def _refusal(found: Sequence[Prediction], budget: int, free_host: int) -> str:
             f"the weights that wait there, and {free_host / _GB:.2f} GB are free. Free some, or "
             "give quantise='int8'."
         )
+    kept = ""
+    if least.plan.keep_references:
+        kept = " Part of it is for what the profile keeps over steps: profile='exact' keeps less."
     return (
         f"memory={budget / _GB:.2f} GB is too little: the smallest plan ({least.plan.name}) needs "
         f"{_enough(least.device_bytes)}. Give more, or make a smaller video: memory falls with "
-        "height, width and num_frames."
+        f"height, width and num_frames.{kept}"
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from accelerate.hooks import ModelHook, add_hook_to_module
 from torch import nn
 
 _ALIGNMENT = 256
@@ -20,7 +21,8 @@ def stream_blocks(blocks: Sequence[nn.Module], device: torch.device) -> None:
 
     Two places on the device hold the blocks in turn. Copies run beside the computation, from
     pinned memory and one a block, and nobody waits on the host. What is added to a block later,
-    such as an adapter, stays on the device.
+    such as an adapter, stays on the device; what is changed of a block between two passes, as by
+    merging one, counts from the next pass on.
 
     Args:
         blocks: Modules that run one after the other, again and again.
@@ -58,15 +60,34 @@ def wait_for_use(vae: Any, transformer: nn.Module, device: torch.device) -> None
         transformer: Whose forward sends it away.
         device: Where it computes.
     """
-    from accelerate import cpu_offload_with_hook
-
-    _, presence = cpu_offload_with_hook(vae, device)
+    add_hook_to_module(vae.to("cpu"), _ComesToWork(device))
 
     def leave(*_: Any) -> None:
-        if vae.device != torch.device("cpu"):
-            presence.offload()
+        if vae.device.type != "cpu":
+            vae.to("cpu")
 
     transformer.register_forward_pre_hook(leave)
+
+
+class _ComesToWork(ModelHook):
+    """Brings a module to a device when one of its methods is called.
+
+    Not accelerate's ``CpuOffload``, by which diffusers would take the whole pipeline for one under
+    model offload: it would refuse adapters, or set up that in place of the streaming.
+
+    Args:
+        device: Where the module computes; diffusers looks for it by this hook's attribute.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.execution_device = device
+
+    def pre_forward(
+        self, module: nn.Module, *args: Any, **kwargs: Any
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Move the module; what it is called with is left alone."""
+        module.to(self.execution_device)
+        return args, kwargs
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +119,16 @@ class _Packed:
             view.copy_(tensor)
             tensor.data = view
         return packed
+
+    def take_back(self) -> None:
+        """Take in weights that were given other memory meanwhile, in place of those packed."""
+        packed = self.host.data_ptr()
+        places = zip(self.tensors, self.spans, strict=True)
+        if all(tensor.data_ptr() == packed + start for tensor, (start, _, _) in places):
+            return
+        for tensor, view in zip(self.tensors, self.views(self.host), strict=True):
+            view.copy_(tensor)
+            tensor.data = view
 
     def views(self, store: torch.Tensor) -> list[torch.Tensor]:
         """The tensors in a store that holds the packed bytes."""
@@ -139,11 +170,15 @@ class _BlockStream:
         @torch.compiler.disable
         def hook(*_: Any) -> None:
             slot = index % _SLOTS
+            if index == 0:
+                # Whoever changes weights does it between passes, and nothing tells of it.
+                self._held = [None] * _SLOTS
             self._fetch(index)
             _wait(self._copied[slot])
             self._packed[index].place(self._places[slot])
             self._bring_additions(index)
-            self._fetch((index + 1) % len(self._blocks), unless=slot)
+            if index + 1 < len(self._blocks):
+                self._fetch(index + 1)
 
         return hook
 
@@ -157,11 +192,12 @@ class _BlockStream:
 
         return hook
 
-    def _fetch(self, index: int, unless: int | None = None) -> None:
-        """Start the copy of a block, if it is not there and its place is not in use."""
+    def _fetch(self, index: int) -> None:
+        """Start the copy of a block, if it is not there."""
         slot = index % _SLOTS
-        if self._held[slot] == index or slot == unless:
+        if self._held[slot] == index:
             return
+        self._packed[index].take_back()
         with _on(self._copying):
             _wait(self._used[slot])
             source = self._packed[index].host

@@ -29,6 +29,8 @@ class MemoryPlan:
             while those before them compute; ``sequential``: layers come in one by one.
         quantise: Precision of the backbone's linear layers, if not the model's own.
         keep_constants: Whether what no step changes is kept, not computed at every step.
+        keep_references: Whether there is room to keep over steps what is read of the references,
+            as some profiles do.
     """
 
     name: str
@@ -37,6 +39,7 @@ class MemoryPlan:
     offload: Offload | None = None
     quantise: Quantisation | None = None
     keep_constants: bool = True
+    keep_references: bool = False
 
     @property
     def exact(self) -> bool:
@@ -85,14 +88,19 @@ CPU_PLANS = (
 )
 
 
-def plans_for(device_type: str, quantise: Quantisation | None = None) -> tuple[MemoryPlan, ...]:
+def plans_for(
+    device_type: str, quantise: Quantisation | None = None, *, keep_references: bool = False
+) -> tuple[MemoryPlan, ...]:
     """Plans of a device, fastest first.
 
     Args:
         device_type: ``cpu``, ``cuda`` …
         quantise: Precision that the user chose; then every plan has it.
+        keep_references: Whether only plans count that keep references over steps.
     """
-    plans = CPU_PLANS if device_type == "cpu" else ACCELERATOR_PLANS
+    plans: tuple[MemoryPlan, ...] = CPU_PLANS if device_type == "cpu" else ACCELERATOR_PLANS
+    if keep_references:
+        plans = tuple(replace(plan, keep_references=True) for plan in plans if plan.keep_constants)
     if quantise is None:
         return plans
     chosen = (plan for plan in plans if plan.exact)
@@ -132,4 +140,26 @@ def check_quantise(quantise: str | None) -> None:
     """
     if quantise is not None and quantise not in get_args(Quantisation):
         message = f"quantise={quantise!r} is unknown. Use one of: {get_args(Quantisation)}."
+        raise ValueError(message)
+
+
+def check_offload(offload: str | None, device_type: str) -> None:
+    """Refuse a way to offload that there is none of, or no place to offload from.
+
+    Args:
+        offload: What the user chose.
+        device_type: Of the device that computes.
+
+    Raises:
+        ValueError: Saying what can be given.
+    """
+    if offload is None:
+        return
+    if device_type == "cpu":
+        message = (
+            f"offload={offload!r} needs an accelerator, and the device is the CPU. Leave it out."
+        )
+        raise ValueError(message)
+    if offload not in get_args(Offload):
+        message = f"offload={offload!r} is unknown. Use 'model', 'group' or 'sequential'."
         raise ValueError(message)

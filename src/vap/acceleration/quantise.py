@@ -23,6 +23,9 @@ _STORED: dict[Quantisation, torch.dtype] = {"int8": torch.int8, "fp8": torch.flo
 class EightBitLinear(nn.Linear):
     """A linear layer with an eight-bit weight ``[out, in]`` and a scale for each of its rows.
 
+    The weight's bytes are held as whole numbers, those of fp8 too: an adapter takes the precision
+    of a layer whose weight is floating-point, and no product can be computed in fp8.
+
     Args:
         linear: The layer to hold; it is not changed.
         stored: ``torch.int8`` or ``torch.float8_e4m3fn``.
@@ -38,13 +41,16 @@ class EightBitLinear(nn.Linear):
         narrow = weight / scale
         if stored == torch.int8:
             narrow = narrow.round()
-        self.weight = nn.Parameter(narrow.to(stored), requires_grad=False)
+        self._stored = stored
+        held = torch.int8 if stored == torch.int8 else torch.uint8
+        self.weight = nn.Parameter(narrow.to(stored).view(held), requires_grad=False)
         self.register_buffer("scale", scale.to(linear.weight.dtype))
         self.bias = linear.bias
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's own name
         """Widen the weight and multiply; ``[…, in]`` → ``[…, out]``."""
-        return F.linear(input, self.weight.to(input.dtype) * self.scale.to(input.dtype), self.bias)
+        weight = self.weight.view(self._stored).to(input.dtype)
+        return F.linear(input, weight * self.scale.to(input.dtype), self.bias)
 
 
 def quantise(blocks: Iterable[nn.Module], precision: Quantisation) -> None:

@@ -10,6 +10,7 @@ import torch
 from vap.cost.model import PlannedModel
 from vap.hub import pipeline_class
 from vap.pipelines.denoise import Guidance
+from vap.pipelines.work import StepWork
 from vap.shapes import LatentShape, PixelShape
 
 _META = torch.device("meta")
@@ -37,6 +38,7 @@ def denoising_step(
     references: int,
     dtype: torch.dtype,
     keep: bool,
+    keep_references: bool = False,
     device: torch.device = _META,
 ) -> Callable[[], torch.Tensor]:
     """One guided prediction for a video, ready to run; what it keeps, it keeps for the next.
@@ -49,6 +51,7 @@ def denoising_step(
         references: Reference videos; 0 runs the backbone alone.
         dtype: Precision of the tensors.
         keep: Whether what no step changes is kept for the next.
+        keep_references: Whether what is read of the references is kept for the next as well.
         device: Where; elsewhere than on meta, tensors hold whatever lay there.
     """
     made = _wan if model.family == "wan" else _cogvideox
@@ -58,7 +61,8 @@ def denoising_step(
         denoiser, latents = made(transformer, latent, scale, references, dtype)
         timestep = torch.zeros(())
     denoiser.keep = keep
-    return lambda: denoiser.predict(latents, timestep)
+    work = StepWork(references="record" if keep_references else "run")
+    return lambda: denoiser.predict(latents, timestep, work)
 
 
 def _latent_channels(model: PlannedModel) -> int:

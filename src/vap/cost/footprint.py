@@ -100,13 +100,16 @@ class Footprint:
         return self.transformer + self.text_encoder + self.image_encoder + self.vae
 
 
-def footprint(model: PlannedModel, video: Video, dtype: torch.dtype) -> Footprint:
+def footprint(
+    model: PlannedModel, video: Video, dtype: torch.dtype, *, keep_references: bool = False
+) -> Footprint:
     """Trace a model at a video size, its VAE taking the whole picture at once.
 
     Args:
         model: Configurations and sizes of its parts.
         video: What is generated.
         dtype: Precision of transformer and encoders; Wan's VAE and image encoder stay in float32.
+        keep_references: Whether a step keeps what is read of the references for the next.
     """
     transformer = weightless_transformer(model, dtype)
     blocks = tuple(_bytes(block) for block in transformer.expert_blocks)
@@ -122,7 +125,9 @@ def footprint(model: PlannedModel, video: Video, dtype: torch.dtype) -> Footprin
         image_encoder=model.parameters.get("image_encoder", 0) * spared,
         encoder_leaf=model.largest_encoder_weight * width,
         vae=_bytes(vae),
-        denoising=_denoising_bytes(model, transformer, video, dtype, keep=True),
+        denoising=_denoising_bytes(
+            model, transformer, video, dtype, keep=True, keep_references=keep_references
+        ),
         bare_denoising=_denoising_bytes(model, transformer, video, dtype, keep=False),
         encode=coding(model, vae, video.shape, "encode"),
         decode=coding(model, vae, video.shape, "decode"),
@@ -185,7 +190,13 @@ def _coding(model: PlannedModel, vae: Any, shape: PixelShape, direction: str, fr
 
 
 def _denoising_bytes(
-    model: PlannedModel, transformer: Any, video: Video, dtype: torch.dtype, *, keep: bool
+    model: PlannedModel,
+    transformer: Any,
+    video: Video,
+    dtype: torch.dtype,
+    *,
+    keep: bool,
+    keep_references: bool = False,
 ) -> float:
     """Trace one step at full depth: what is kept for every block counts as well."""
     step = denoising_step(
@@ -196,6 +207,7 @@ def _denoising_bytes(
         references=video.references if transformer.expert_depths else 0,
         dtype=dtype,
         keep=keep,
+        keep_references=keep_references,
     )
     return trace(step, [transformer]).peak_bytes
 

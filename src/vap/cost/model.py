@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,11 @@ class PlannedModel:
             native.guidance_scale > 1,
             native.reference_guidance_scale > 1,
         )
+
+    def with_expert(self, depths: Sequence[int]) -> PlannedModel:
+        """The same model with an expert at other depths."""
+        changed = {**self.transformer, "block_idx_with_mot_ref": list(depths)}
+        return replace(self, transformer=changed)
 
     @property
     def size(self) -> TransformerSize:

@@ -32,7 +32,11 @@ class Denoiser(Protocol):
         ...
 
     def replace(self, name: str, tensor: torch.Tensor) -> None:
-        """Take a condition that a step callback gave back."""
+        """Take a condition that a step callback gave back, or changed in place."""
+        ...
+
+    def guide(self, scale: float) -> None:
+        """Take a scale of guidance by the text that a step callback set."""
         ...
 
 
@@ -265,12 +269,31 @@ def _call_back(
     timestep: torch.Tensor,
     on_step_end: StepEnd,
 ) -> torch.Tensor:
-    """Hand tensors to the user's callback and take back what it changed."""
-    offered = {**denoiser.tensors, "latents": latents}
+    """Hand tensors to the user's callback and take back what it changed.
+
+    As in diffusers it may return tensors, change the offered ones in place, or set the scale of
+    guidance on the pipeline.
+    """
+    conditions = denoiser.tensors
+    offered = {**conditions, "latents": latents}
     wanted = {name: offered[name] for name in on_step_end.tensor_names}
+    versions = {name: _version(tensor) for name, tensor in wanted.items()}
+    scale = pipeline._guidance_scale
     assert on_step_end.function is not None
-    returned = on_step_end.function(pipeline, index, timestep, wanted) or {}
-    for name, tensor in returned.items():
-        if name in denoiser.tensors:
+    returned = on_step_end.function(pipeline, index, timestep, dict(wanted)) or {}
+    for name, before in conditions.items():
+        tensor = returned.get(name, before)
+        in_place = name in wanted and _version(before) != versions[name]
+        if tensor is not None and (tensor is not before or in_place):
             denoiser.replace(name, tensor)
+    if pipeline._guidance_scale != scale:
+        denoiser.guide(pipeline._guidance_scale)
     return returned.get("latents", latents)
+
+
+def _version(tensor: torch.Tensor | None) -> object:
+    """Equal before and after, if and only if nobody wrote to the tensor meanwhile."""
+    if tensor is None:
+        return None
+    # Tensors of inference mode count nothing: any of them may have been written to.
+    return object() if tensor.is_inference() else tensor._version

@@ -178,9 +178,23 @@ class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
         return {name: getattr(self.conditions, field) for name, field in self._fields.items()}
 
     def replace(self, name: str, tensor: torch.Tensor) -> None:
-        """Take a condition that a step callback gave back."""
-        if tensor is self.tensors[name]:
-            return
+        """Take a condition that a step callback gave back, or changed in place."""
         changed: Any = {self._fields[name]: tensor}
         self.conditions = replace(self.conditions, **changed)  # type: ignore[type-var]
         self._arranged, self._memories, self._differences = {}, {}, {}
+
+    def guide(self, scale: float) -> None:
+        """Take a scale of guidance by the text that a step callback set; 1 or less turns it off.
+
+        Raises:
+            ValueError: If it would turn guidance on, and no negative prompt was encoded.
+        """
+        if scale > 1.0 and self.conditions.negative_text is None:
+            message = (
+                f"A step callback set the guidance scale to {scale}, and the call began without "
+                "guidance, so there is no negative prompt. Begin with guidance_scale above 1."
+            )
+            raise ValueError(message)
+        self.guidance = replace(self.guidance, scale=scale)
+        if not self.guidance.enabled:
+            self._differences.pop(UNCONDITIONAL, None)
