@@ -8,6 +8,14 @@ import pytest
 from tests.cli.running import vap, vap_json
 from vap.pipelines.cogvideox_denoiser import CogVideoXDenoiser
 
+# `python -m vap`, which hears Ctrl-C even where the tests were started as a job in the background:
+# shells have those ignore it, and their children inherit that.
+LISTENING = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("vap", run_name="__main__", alter_sys=True)
+"""
+
 
 @pytest.fixture
 def interrupted_in_the_second_step(monkeypatch):
@@ -51,7 +59,16 @@ def test_interrupted_writing_leaves_nothing_and_keeps_what_was_there(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no SIGINT for other processes")
 def test_control_c_ends_the_real_command_with_130(short, here):
-    command = [sys.executable, "-m", "vap", *map(str, short), "--steps", "1000", "-o", "out.mp4"]
+    command = [
+        sys.executable,
+        "-c",
+        LISTENING,
+        *map(str, short),
+        "--steps",
+        "1000",
+        "-o",
+        "out.mp4",
+    ]
     # The progress bar, which shows when denoising has begun, is drawn as for a terminal.
     settings = {**os.environ, "OMP_NUM_THREADS": "1", "FORCE_COLOR": "1"}
     with subprocess.Popen(command, stderr=subprocess.PIPE, env=settings) as process:  # noqa: S603 - ours
