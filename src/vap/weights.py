@@ -91,11 +91,11 @@ def weights_hash(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in [*sorted(folder.glob("*/*config.json")), *files]:
         _add(digest, path.relative_to(folder).as_posix().encode())
-        _add(digest, _configuration(path) if path.suffix == ".json" else sampled_digest(path))
+        _add(digest, plain_configuration(path) if path.suffix == ".json" else sampled_digest(path))
     return digest.hexdigest()
 
 
-def _configuration(path: Path) -> bytes:
+def plain_configuration(path: Path) -> bytes:
     """A configuration as far as it matters: not who wrote it, and in what order."""
     content = json.loads(path.read_text(encoding="utf-8"))
     if isinstance(content, dict):

@@ -280,7 +280,7 @@ class ExpertMixin:
             return self
         places = dict(zip(before, after, strict=True))
         state = {
-            _at_depth(name, places, self._blocks_name): tensor
+            name_at_depth(name, places, self._blocks_name): tensor
             for name, tensor in self.expert_state_dict().items()
         }
         positions = self.config.reference_positions  # type: ignore[attr-defined]
@@ -350,8 +350,14 @@ class ExpertMixin:
         return {n: t.shape for n, t in model.state_dict().items() if is_expert_name(n)}
 
 
-def _at_depth(name: str, places: Mapping[int, int], blocks: str) -> str:
-    """The name of an expert tensor after its block has moved."""
+def name_at_depth(name: str, places: Mapping[int, int], blocks: str) -> str:
+    """The name of an expert tensor after its block has moved.
+
+    Args:
+        name: Before.
+        places: New depths by old.
+        blocks: What the model calls its blocks.
+    """
     prefix, _, rest = name.partition(".")
     if prefix != blocks:
         return name

@@ -236,8 +236,6 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
         if memory.conditions is None:
             memory.conditions = self._conditions(hidden_states, *given)
         conditions: Conditions = memory.conditions
-        if self.reads_padding_once:
-            self._tell_text_tokens(*conditions.text_tokens)
         memory.use_references(self._reference_use(step))
         size = hidden_states.shape[2:]
         temb, modulation = embed_time(self.condition_embedder, timestep, encoder_hidden_states)
@@ -246,6 +244,8 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
         if reference is None:
             # No reference is a stream of batch zero, which keeps every block's outputs tensors.
             reference = ReferenceConditions(hidden_states[:0], None, None, None)
+        if self.reads_padding_once:
+            self._tell_text_tokens(conditions.text_tokens, reference.text_tokens)
         checkpointing = torch.is_grad_enabled() and self.gradient_checkpointing
         reference_tokens = reference.tokens
         for depth, (block, kept) in enumerate(zip(self.blocks, memory.blocks, strict=True)):
@@ -301,8 +301,7 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
             )
         text, tokens = self._as_read(text)
         context = embed_context(self.condition_embedder, text, image, self.config.pos_embed_seq_len)
-        read = tokens if reference is None else reference.text_tokens
-        return Conditions(context, self.rope(latents), (tokens, read), reference)
+        return Conditions(context, self.rope(latents), tokens, reference)
 
     def _as_read(self, text: torch.Tensor) -> tuple[torch.Tensor, int]:
         """Texts as they are read, and what cross-attention is told of their length."""

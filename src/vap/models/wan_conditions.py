@@ -44,14 +44,13 @@ class Conditions:
     Attributes:
         context: The target's image and text tokens ``[B, L, D]``.
         rotary: Its tables ``[1, N, 1, d]``.
-        text_tokens: What cross-attention is told of how many tokens of the contexts, the target's
-            and the references', are text; see :func:`without_padding`.
+        text_tokens: See :func:`without_padding`.
         reference: Of the references, None without.
     """
 
     context: torch.Tensor
     rotary: RotaryTable
-    text_tokens: tuple[int, int]
+    text_tokens: int
     reference: ReferenceConditions | None
 
 

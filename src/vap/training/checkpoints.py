@@ -23,6 +23,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from vap.training.optimizers import NamedParameters, WeightAverage
+from vap.training.parallel import held
 
 _STATE = "state.json"
 
@@ -192,11 +193,6 @@ def _flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _held(tensor: Tensor) -> Tensor:
-    """The part of a tensor that this process holds."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
-
-
 def _pack(state: RunState) -> tuple[dict[str, Tensor], list[Any]]:
     tensors = {f"model.{name}": value.detach() for name, value in state.parameters}
     if state.average is not None:
@@ -212,7 +208,7 @@ def _pack(state: RunState) -> tuple[dict[str, Tensor], list[Any]]:
                 else:
                     numbers[str(key)][name] = value
         plain.append(numbers)
-    return {name: _held(value).contiguous() for name, value in tensors.items()}, plain
+    return {name: held(value).contiguous() for name, value in tensors.items()}, plain
 
 
 @torch.no_grad()
@@ -233,10 +229,10 @@ def _unpack(tensors: dict[str, Tensor], plain: list[Any], state: RunState, folde
         )
         raise ValueError(message)
     for name, value in state.parameters:
-        _held(value).copy_(tensors[f"model.{name}"])
+        held(value).copy_(tensors[f"model.{name}"])
     if state.average is not None:
         for name, shadow in state.average.shadow.items():
-            _held(shadow).copy_(tensors[f"average.{name}"])
+            held(shadow).copy_(tensors[f"average.{name}"])
     for index, optimizer in enumerate(state.optimizers):
         values: dict[int, dict[str, Any]] = {
             int(key): dict(numbers) for key, numbers in plain[index].items()

@@ -158,6 +158,11 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
+def held(tensor: Tensor) -> Tensor:
+    """The part of a tensor that this process holds; all of one that is not spread."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
 def _shard(model: Any, layout: Layout, device: torch.device) -> nn.Module:
     """FSDP2: each block gathers its weights when it runs; several copies make it HSDP."""
     assert layout.mesh is not None

@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
+
+from vap.training.parallel import held
 
 # A bfloat16 is the upper half of a float32.
 _DROPPED_BITS = 16
@@ -85,7 +86,7 @@ class RoundedAdamW(Optimizer):
             state["step"] += 1
             number = (self._seed * 1_000_003 + int(state["step"])) * len(weights) + place
             # On the weight's own device, where its parts, if it is cut, may well draw the same.
-            generator = torch.Generator(_held(weight).device).manual_seed(number)
+            generator = torch.Generator(held(weight).device).manual_seed(number)
             self._move(weight, weight.grad, group, generator)
 
     def _move(
@@ -93,20 +94,15 @@ class RoundedAdamW(Optimizer):
     ) -> None:
         """One step of one weight; of one that is spread over processes, the part held here."""
         state, (first, second) = self.state[weight], group["betas"]
-        held = _held(weight), _held(state["exp_avg"]), _held(state["exp_avg_sq"])
-        value, mean, square = (tensor.float() for tensor in held)
-        gradient = _held(gradient).float()
+        parts = held(weight), held(state["exp_avg"]), held(state["exp_avg_sq"])
+        value, mean, square = (tensor.float() for tensor in parts)
+        gradient = held(gradient).float()
         mean = mean.lerp(gradient, 1 - first)
         square = square.mul(second).addcmul(gradient, gradient, value=1 - second)
         step = float(state["step"])
         floor = (square / (1 - second**step)).sqrt() + group["eps"]
         value = value * (1 - group["lr"] * group["weight_decay"])
         value = value.addcdiv(mean, floor, value=-group["lr"] / (1 - first**step))
-        for tensor, exact in zip(held, (value, mean, square), strict=True):
+        for tensor, exact in zip(parts, (value, mean, square), strict=True):
             whole = tensor.dtype != torch.bfloat16
             tensor.copy_(exact if whole else round_by_chance(exact, generator))
-
-
-def _held(tensor: Tensor) -> Tensor:
-    """The part of a tensor that this process holds."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypedDict, Unpack, get_args
 
 from vap.data.synth.clips import ClipSpec, SynthClip
 from vap.data.synth.composition import compose
@@ -115,45 +115,39 @@ def _allowed(split: Split, conditions: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(conditions)
 
 
+class PairChoices(TypedDict, total=False):
+    """What :func:`pair_spec` is told besides seed and index, for those who only hand it on."""
+
+    split: Split
+    effect_in_caption: float
+    conditions: Sequence[str] | None
+    varied: float
+    mixed: float
+
+
 def sample_pair(
     seed: int,
     index: int,
     *,
-    split: Split = "train",
     height: int = 64,
     width: int = 96,
     frames: int = 17,
-    effect_in_caption: float = 0.1,
-    conditions: Sequence[str] | None = None,
-    varied: float = 0.0,
-    mixed: float = 0.0,
+    **choices: Unpack[PairChoices],
 ) -> SynthPair:
-    """Draw and render a pair; see :func:`pair_spec` for the choices.
+    """Draw and render a pair.
 
     Args:
         seed: Of the whole set, ≥ 0.
         index: Of the pair in the set, ≥ 0.
-        split: Which conditions and scenes to draw from.
         height: In pixels, ≥ 16.
         width: In pixels, ≥ 16.
         frames: Frames of each clip, ≥ 2.
-        effect_in_caption: Share of the pairs whose captions tell the effect.
-        conditions: Draw only from these.
-        varied: Share of the pairs that show a variation of their condition.
-        mixed: Share of the variations that also lie sideways or stand beside another condition.
+        **choices: What is drawn, see :func:`pair_spec`.
 
     Raises:
         ValueError: If an argument is out of range.
     """
-    reference, target = pair_spec(
-        seed,
-        index,
-        split=split,
-        effect_in_caption=effect_in_caption,
-        conditions=conditions,
-        varied=varied,
-        mixed=mixed,
-    )
+    reference, target = pair_spec(seed, index, **choices)
     return SynthPair(reference.render(height, width, frames), target.render(height, width, frames))
 
 
@@ -161,27 +155,15 @@ def sample_clip(
     seed: int,
     index: int,
     *,
-    split: Split = "train",
     height: int = 64,
     width: int = 96,
     frames: int = 17,
-    effect_in_caption: float = 0.1,
-    conditions: Sequence[str] | None = None,
-    varied: float = 0.0,
-    mixed: float = 0.0,
+    **choices: Unpack[PairChoices],
 ) -> SynthClip:
     """The target of :func:`sample_pair`, without rendering its reference.
 
     Raises:
         ValueError: If an argument is out of range.
     """
-    _, target = pair_spec(
-        seed,
-        index,
-        split=split,
-        effect_in_caption=effect_in_caption,
-        conditions=conditions,
-        varied=varied,
-        mixed=mixed,
-    )
+    _, target = pair_spec(seed, index, **choices)
     return target.render(height, width, frames)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from vap.models.expert import is_expert_name
+from vap.models.expert import is_expert_name, name_at_depth
 from vap.models.expert_file import read_expert, read_expert_info, write_expert
 from vap.training.alternatives.whole import is_writer, whole_state
 from vap.training.tuning_config import ModelConfig
@@ -65,10 +65,7 @@ def restore_precision(model: Any, path: Path) -> None:
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
     with torch.no_grad():
         for name, tensor in read_expert(path).items():
-            blocks, _, rest = name.partition(".")
-            depth, _, rest = rest.partition(".")
-            in_block = blocks.endswith("blocks")
-            here = f"{blocks}.{places[int(depth)]}.{rest}" if in_block else name
+            here = name_at_depth(name, places, model._blocks_name)
             if here in trained:
                 trained[here].copy_(tensor)
 

@@ -20,6 +20,7 @@ from vap.training.config import LatentsStage, RenderConfig
 from vap.training.encoders import build_image_encoder, build_image_processor, encode_images
 from vap.training.stages.earlier import output_of
 from vap.training.stages.vae import to_video
+from vap.weights import plain_configuration
 
 _LOGGER = logging.getLogger(__name__)
 _PAIRS_AT_ONCE = 8
@@ -118,9 +119,7 @@ def _content_hash(recipe: LatentsStage, vae: Path) -> str:
         mode="json", exclude={"output", "pairs", "first", "threads", "vae", "stage"}
     )
     digest = hashlib.sha256(json.dumps(tree, sort_keys=True).encode())
-    config = json.loads((vae / "config.json").read_text(encoding="utf-8"))
-    decides = {name: value for name, value in config.items() if not name.startswith("_")}
-    digest.update(json.dumps(decides, sort_keys=True).encode())
+    digest.update(plain_configuration(vae / "config.json"))
     for path in sorted(vae.glob("*.safetensors")):
         with safe_open(path, framework="pt") as weights:
             # Not the decoder's: it may be trained further without any change to latents.
