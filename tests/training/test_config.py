@@ -50,6 +50,16 @@ def test_an_unknown_key_of_a_section_is_refused_with_the_nearest_valid_one():
         parse_recipe(backbone(loop={"steps": 2, "stps": 3, "batch_size": 1}))
 
 
+def test_keys_that_do_not_go_together_are_named_without_the_rest_of_the_recipe():
+    with pytest.raises(RecipeError) as refused:
+        parse_recipe(backbone(deepen_after=[1]))
+
+    last = str(refused.value).splitlines()[-1]
+    assert last == (
+        "  backbone: deepen_after puts blocks into a trained backbone: say which one with start."
+    )
+
+
 def test_a_key_like_no_other_is_answered_with_all_valid_ones():
     with pytest.raises(RecipeError, match=r"loop\.zzzz: unknown key; allowed: batch_size"):
         parse_recipe(backbone(loop={"steps": 2, "zzzz": 3, "batch_size": 1}))

@@ -9,7 +9,9 @@ from safetensors.torch import load_file
 from tests.training.tuning_tiny import GOLDEN, VARIANTS, recipe_of
 from vap.acceleration.student import first_order
 from vap.hub import load_pipeline
+from vap.models.memory import GenerationMemory, StepMemory
 from vap.pipelines.schedules import released_sigmas
+from vap.pipelines.work import Reuse
 from vap.training.objectives.consistency import PhasePoints
 from vap.training.sections import FlowConfig
 from vap.training.stages import run_recipe
@@ -148,6 +150,52 @@ def test_the_path_is_that_of_the_models_own_sampler_with_guidance(datasets, tmp_
     assert [float(end[0]) for end in ends] == pytest.approx([*sampler.sigmas[:4:2].tolist(), 0.0])
     for ours, theirs in zip(goals, expected[1::2], strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_student_keeps_references_as_it_will_when_it_samples(variant, datasets, tmp_path) -> None:
+    changes = {"objective": "path", "steps": 3, "substeps": 1, "guidance": 1.0}
+    changes |= {"references_every": 2}
+    task = PathTask(distill(datasets, tmp_path, variant, **changes))
+    batch = task.batch(0)
+    loss = task.loss(task.model, batch, torch.Generator().manual_seed(0))["loss"]
+    loss.backward()
+    generator = torch.Generator().manual_seed(0)
+    target, reference = (
+        task.variant.stream(each, generator) for each in (batch.target, batch.reference)
+    )
+    noise = torch.randn(target.latents.shape, generator=generator)
+    ends, goals = task.path(noise, target, reference)
+    place, errors, memory = noise, [], GenerationMemory()
+    for start, end, goal, use in zip(
+        ends[:-1], ends[1:], goals, ["record", "read", "record"], strict=True
+    ):
+        with torch.no_grad():
+            said = task.variant.predict(
+                task.transformer, place, target, reference, start, memory, StepMemory(use=use)
+            )
+        place = task.variant.moved(place, said, start, end)
+        errors.append((place - goal).square().mean())
+    assert loss.item() == pytest.approx(torch.stack(errors).mean().item(), rel=1e-5)
+    task.works = Reuse().schedule(3)
+    anew = task.loss(task.model, batch, torch.Generator().manual_seed(0))["loss"]
+    assert loss.item() != pytest.approx(anew.item(), rel=1e-3)
+    assert any(p.grad.abs().sum() > 0 for p in task.model.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "advice"),
+    [
+        ({"objective": "consistency"}, "Set objective to path"),
+        ({"model": {"gradient_checkpointing": True}}, "gradient_checkpointing to false"),
+    ],
+)
+def test_references_are_kept_only_where_there_are_steps_to_keep_them_for(
+    changes, advice, datasets, tmp_path
+) -> None:
+    changes = {"objective": "path", "references_every": 2, **changes}
+    with pytest.raises(ValueError, match=advice):
+        recipe_of(datasets["wan"], tmp_path, "wan", stage="distill", **changes)
 
 
 def test_a_path_needs_the_prediction_that_the_scheduler_reads(datasets, tmp_path) -> None:

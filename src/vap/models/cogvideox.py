@@ -277,7 +277,8 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
             attention_kwargs: ``scale`` is the LoRA scale.
             return_dict: Whether to return an output object or a tuple.
             memory: What this pass of guidance keeps over the steps (the embedded references),
-                see :mod:`vap.models.memory`; not used where gradients are wanted.
+                see :mod:`vap.models.memory`, with the gradients of what is kept where these are
+                wanted; gradient checkpointing keeps nothing.
             step: What the passes do with the reference stream; text takes part in the first
                 self-attention already, so that no work is shared.
 
@@ -299,7 +300,7 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
         kept: Sequence[BlockMemory | None] = [None] * len(self.transformer_blocks)
         if reference_hidden_states is not None:
             self.require_expert()
-            if memory is None or torch.is_grad_enabled():
+            if memory is None:
                 memory = GenerationMemory()
             given = (reference_hidden_states, reference_encoder_hidden_states)
             memory.of((size, *given), len(self.transformer_blocks))

@@ -209,7 +209,8 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
             return_dict: Whether to return an output object or a tuple.
             attention_kwargs: ``scale`` is the LoRA scale.
             memory: What this pass of guidance keeps over the steps, see
-                :mod:`vap.models.memory`; not used where gradients are wanted.
+                :mod:`vap.models.memory`, with the gradients of what is kept where these are
+                wanted; gradient checkpointing keeps nothing.
             step: What the passes share at this step; they must differ in nothing but texts.
 
         Returns:
@@ -222,7 +223,7 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
         check_strength(reference_strength)
         if reference_strength == 0.0:
             reference_hidden_states = None
-        if memory is None or torch.is_grad_enabled():
+        if memory is None:
             memory, step = GenerationMemory(), None
         given = (
             encoder_hidden_states,

@@ -341,9 +341,14 @@ def _explain(entry: dict[str, Any], tree: dict[str, Any]) -> str:
     location = [str(part) for part in entry["loc"]]
     stage = tree.get("stage")
     keys = location[1:] if location and location[0] == stage else location
-    where = ".".join(keys) or "stage"
+    where = ".".join(keys) or str(stage or "stage")
+    message = str(entry["msg"]).removeprefix("Value error, ")
+    given = entry.get("input")
+    if isinstance(given, dict) and entry["type"] != "extra_forbidden":
+        # What is wrong with keys together names them; the whole section would bury it.
+        return f"{where}: {message}"
     if entry["type"] != "extra_forbidden":
-        return f"{where}: {entry['msg']} (given {entry.get('input')!r})"
+        return f"{where}: {message} (given {given!r})"
     allowed = _allowed_keys(str(stage), keys[:-1])
     nearest = difflib.get_close_matches(keys[-1], allowed, n=1)
     hint = f"did you mean {nearest[0]!r}?" if nearest else f"allowed: {', '.join(allowed)}"

@@ -210,6 +210,9 @@ class DistillStage(TuningStage):
         substeps: Steps of the teacher for one of them.
         guidance: The teacher's classifier-free guidance; 1 for none.
         reference_guidance: Its guidance by the references, likewise.
+        references_every: The student reads the references anew at every so many of its steps, and
+            at the others as they were then, as profiles that keep references do; 1 at every
+            step. Objective ``path`` alone, whose student takes all its steps in a row.
     """
 
     stage: Literal["distill"]
@@ -218,3 +221,21 @@ class DistillStage(TuningStage):
     substeps: int = Field(12, gt=0)
     guidance: float = Field(5.0, ge=1)
     reference_guidance: float = Field(1.0, ge=1)
+    references_every: int = Field(1, gt=0)
+
+    @model_validator(mode="after")
+    def _keeps_references_where_there_are_steps_to_keep_them_for(self) -> Self:
+        if self.references_every > 1 and self.objective != "path":
+            message = (
+                f"references_every is {self.references_every}, but objective={self.objective!r} "
+                "trains single steps. Set objective to path, or references_every to 1."
+            )
+            raise ValueError(message)
+        if self.references_every > 1 and self.model.gradient_checkpointing:
+            message = (
+                f"references_every is {self.references_every}, but gradient checkpointing computes "
+                "blocks anew and keeps nothing. Set model.gradient_checkpointing to false, or "
+                "references_every to 1."
+            )
+            raise ValueError(message)
+        return self

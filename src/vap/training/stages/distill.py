@@ -19,7 +19,9 @@ from torch import Tensor, nn
 
 from vap.acceleration.student import first_order
 from vap.hub import load_scheduler
+from vap.models.memory import GenerationMemory, StepMemory
 from vap.pipelines.denoise import Guidance, SchedulerStep
+from vap.pipelines.work import Reuse
 from vap.training.alternatives.lora import without_updates
 from vap.training.clips import PairBatch, PairedClips
 from vap.training.objectives.consistency import (
@@ -123,6 +125,7 @@ class PathTask(DistillTask):
         random = isinstance(sampler, CogVideoXDPMScheduler)
         self.sampler = first_order(sampler) if random else sampler
         self.steps = recipe.steps * recipe.substeps
+        self.works = Reuse(references=recipe.references_every).schedule(recipe.steps)
         # Once for nothing: a recipe that does not fit the sampler is refused before it starts.
         self.variant.set_sampler(self.sampler, self.steps)
 
@@ -133,9 +136,10 @@ class PathTask(DistillTask):
         clean = target.latents
         noise = torch.randn(clean.shape, generator=generator, device=clean.device)
         ends, goals = self.path(noise, target, reference)
-        place, errors = noise, []
-        for start, end, goal in zip(ends[:-1], ends[1:], goals, strict=True):
-            said = self.variant.predict(model, place, target, reference, start)
+        place, errors, memory = noise, [], GenerationMemory()
+        for start, end, goal, work in zip(ends[:-1], ends[1:], goals, self.works, strict=True):
+            step = StepMemory(use=work.references)
+            said = self.variant.predict(model, place, target, reference, start, memory, step)
             place = self.variant.moved(place, said, start, end)
             errors.append(F.mse_loss(place, goal))
             place = place.detach()

@@ -64,4 +64,5 @@ def _joined(first: Stream, second: Stream) -> Stream:
         None
         if first.image is None or second.image is None
         else torch.cat([first.image, second.image]),
+        first.channels,
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from vap.models.memory import GenerationMemory, StepMemory
 from vap.training.sections import FlowConfig
 
 
@@ -22,12 +24,23 @@ class Stream:
         condition: What stands beside them along the channels.
         text: ``[B, L, D]``.
         image: Image tokens ``[B, I, D]`` (Wan), or None.
+        channels: Axis of the channels, counted from the end.
     """
 
     latents: Tensor
     condition: Tensor
     text: Tensor
     image: Tensor | None = None
+    channels: int = -4
+
+    @cached_property
+    def clean(self) -> Tensor:
+        """Latents and condition side by side: the same tensor whenever it is asked for."""
+        return self.beside_condition(self.latents)
+
+    def beside_condition(self, latents: Tensor) -> Tensor:
+        """Latents of this stream, noisy ones say, and its condition."""
+        return torch.cat([latents, self.condition], dim=self.channels)
 
 
 class Variant(Protocol):
@@ -65,8 +78,20 @@ class Variant(Protocol):
         target: Stream,
         reference: Stream | None,
         level: Tensor,
+        memory: GenerationMemory | None = None,
+        step: StepMemory | None = None,
     ) -> Tensor:
-        """What the network says of noisy latents, in its own terms and float32."""
+        """What the network says of noisy latents, in its own terms and float32.
+
+        Args:
+            model: Transformer, or what wraps it.
+            noisy: Latents of each target at its noise level.
+            target: Their conditions.
+            reference: Clean references, or None.
+            level: ``[B]``.
+            memory: What is kept from one step of a sampler to the next, gradients included.
+            step: What this step does with the references, given with a memory.
+        """
 
     def moved(self, noisy: Tensor, prediction: Tensor, level: Tensor, to: Tensor) -> Tensor:
         """Noisy latents carried to another level by one step of the sampler (first order)."""

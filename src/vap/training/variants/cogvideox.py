@@ -12,6 +12,7 @@ from diffusers import CogVideoXDDIMScheduler
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor, nn
 
+from vap.models.memory import GenerationMemory, StepMemory
 from vap.training.objectives.v_prediction import (
     ddim_step,
     diffuse,
@@ -78,7 +79,7 @@ class CogVideoXVariant:
         size = list(frame.shape)
         size[-4] = video.shape[-4] - 1
         condition = torch.cat([frame, frame.new_zeros(size)], dim=-4)
-        return Stream(video, condition, encodings["text"].to(generator.device))
+        return Stream(video, condition, encodings["text"].to(generator.device), channels=-3)
 
     def noise_levels(self, count: int, generator: torch.Generator) -> Tensor:
         """Uniform timesteps ``[B]``."""
@@ -123,6 +124,8 @@ class CogVideoXVariant:
         target: Stream,
         reference: Stream | None,
         level: Tensor,
+        memory: GenerationMemory | None = None,
+        step: StepMemory | None = None,
     ) -> Tensor:
         """The network's velocity."""
         timestep = level.clamp_min(0)
@@ -133,19 +136,19 @@ class CogVideoXVariant:
             conditions["image_rotary_emb"] = self._rotary_tables(size, 0, noisy.device)[0]
         if reference is not None:
             conditions = {
-                "reference_hidden_states": torch.cat(
-                    [reference.latents, reference.condition], dim=3
-                ),
+                "reference_hidden_states": reference.clean,
                 "reference_encoder_hidden_states": reference.text,
                 "reference_timestep": timestep,
             }
         velocity: Tensor = model(
-            torch.cat([noisy, target.condition], dim=2),
+            target.beside_condition(noisy),
             target.text,
             timestep,
             ofs=noisy.new_full((1,), _OFS) if self._has_offset else None,
             **conditions,
             return_dict=False,
+            memory=memory,
+            step=step,
         )[0]
         return velocity.float()
 

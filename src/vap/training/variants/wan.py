@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vap.models.memory import GenerationMemory, StepMemory
 from vap.pipelines.schedules import set_flow_timesteps
 from vap.training.objectives.flow_matching import (
-    REFERENCE_TIMESTEP,
     add_noise,
     draw_sigmas,
     flow_loss,
@@ -93,26 +93,26 @@ class WanVariant:
         target: Stream,
         reference: Stream | None,
         level: Tensor,
+        memory: GenerationMemory | None = None,
+        step: StepMemory | None = None,
     ) -> Tensor:
-        """The network's velocity, or clean latents."""
-        timestep = timestep_of(level)
+        """The network's velocity, or clean latents; references stand at their constant time."""
         references = {}
         if reference is not None:
             references = {
-                "reference_hidden_states": torch.cat(
-                    [reference.latents, reference.condition], dim=2
-                ),
+                "reference_hidden_states": reference.clean,
                 "reference_encoder_hidden_states": reference.text,
                 "reference_encoder_hidden_states_image": reference.image,
-                "reference_timestep": torch.full_like(timestep, REFERENCE_TIMESTEP),
             }
         prediction: Tensor = model(
-            torch.cat([noisy, target.condition], dim=1),
-            timestep,
+            target.beside_condition(noisy),
+            timestep_of(level),
             target.text,
             target.image,
             **references,
             return_dict=False,
+            memory=memory,
+            step=step,
         )[0]
         return prediction.float()
 
