@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.cli.running import refusal, vap
 
 
@@ -26,4 +28,12 @@ def test_wrong_choices_are_named_before_a_model_is_loaded(here):
         "folder", ""
     )
     assert "at least 2" in refusal("eval", "story", "--condition", "sepia")
+    assert "lora/" in refusal("eval", "mini", "--system", "lora")
+    assert "nowhere" in refusal("eval", "mini", "--systems-from", "nowhere")
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["mini", "story"])
+def test_no_steps_are_refused(here, command):
+    assert "--steps" in vap("eval", command, "--steps", 0, code=2).stderr
     assert list(here.iterdir()) == []

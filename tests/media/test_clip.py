@@ -59,6 +59,19 @@ def test_animated_images_keep_their_delays(tmp_path, suffix, options):
     assert colours(clip.frames)[:, 0].tolist() == [0, 80, 80, 80, 160, 240]
 
 
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_turned_animation_comes_out_whole(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation  # 3: stored upside down; 6: show it turned clockwise
+    upright = moving(3)
+    stored = np.rot90(upright, k={3: 2, 6: 1}[orientation], axes=(1, 2))
+    images = [Image.fromarray(frame) for frame in stored]
+    path = animate(tmp_path / "a.webp", images, [100] * 3, lossless=True, exif=exif)
+    clip = read_clip(path)
+    assert (clip.info.height, clip.info.width) == upright.shape[1:3]
+    assert (clip.frames == upright).all()
+
+
 @pytest.mark.parametrize(("suffix", "options"), [(".png", {}), (".webp", {"lossless": True})])
 def test_transparency_is_laid_on_white(tmp_path, suffix, options):
     images = [
@@ -125,6 +138,7 @@ def test_folder_is_read_in_natural_order(tmp_path):
     for index in (10, 9, 100):
         Image.fromarray(flat(index)[0]).save(tmp_path / f"frame{index}.png")
     (tmp_path / "notes.txt").write_text("not a frame")
+    (tmp_path / "._frame9.png").write_bytes(b"what macOS notes of a frame")
     clip = read_clip(tmp_path, fps=8)
     assert colours(clip.frames)[:, 0].tolist() == [9, 10, 100]
     assert clip.fps == 8

@@ -49,6 +49,30 @@ def test_float_images_and_arrays_are_zero_to_one():
     assert read_image(flat(7)[0]).size == (32, 32)
 
 
+@pytest.mark.parametrize(
+    ("mode", "value", "said"),
+    [
+        ("I", 200, "from 200 to 200.*8 or 16 bits"),
+        ("I", 70_000, "70000"),
+        ("I", -1, "-1"),
+        ("F", 255.0, "255.*divide by 255"),
+        ("F", float("nan"), "nan"),
+    ],
+)
+def test_grey_that_would_come_out_black_or_white_is_refused(tmp_path, mode, value, said):
+    image = Image.new(mode, (4, 4), value)
+    with pytest.raises(MediaError, match=f"image: .*{said}"):
+        read_image(image)
+    image.save(tmp_path / "grey.tif")
+    with pytest.raises(MediaError, match=rf"grey\.tif: .*{said}"):
+        read_image(tmp_path / "grey.tif")
+
+
+@pytest.mark.parametrize(("value", "grey"), [(0, 0), (0x4D12, 0x4D), (0xFFFF, 255)])
+def test_sixteen_bits_in_an_image_of_32_keep_their_high_ones(value, grey):
+    assert read_image(Image.new("I", (4, 4), value)).getpixel((0, 0)) == (grey,) * 3
+
+
 def test_first_frame_of_an_animation_is_read(tmp_path):
     first, second = (Image.fromarray(frame) for frame in flat(10, 200))
     first.save(tmp_path / "a.gif", save_all=True, append_images=[second])

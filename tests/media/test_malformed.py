@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.media.making import moving
-from tests.media.malformed import ABSURD, CASES, DAMAGED, Case
+from tests.media.malformed import ABSURD, CASES, DAMAGED, Case, whole
 from vap.media import MediaError, MediaLimits, read_clip, read_image, read_metadata, write_video
 
 SECONDS = 5
@@ -28,6 +28,28 @@ def test_malformed_media_is_refused_by_name_and_at_once(tmp_path, case: Case):
     message = str(caught.value)
     assert str(path) in message
     assert message.endswith((".", "fixed.mp4", "_pixels", "_bytes"))
+
+
+@pytest.mark.parametrize("junk", [bytes(5), bytes(4096), b"junk" * 500], ids=["few", "0", "text"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+def test_what_follows_a_whole_video_does_no_harm(tmp_path, suffix, junk):
+    path = tmp_path / f"a{suffix}"
+    content = whole(path)
+    expected = read_clip(path).frames
+    path.write_bytes(content + junk)
+    assert (read_clip(path).frames == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "begun"),
+    [(".mp4", b"\0\0\xff\xffmoof"), (".mkv", b"\x18\x53\x80\x67\x84")],
+    ids=["fragment", "segment"],
+)
+def test_a_further_part_that_is_cut_off_is_no_junk(tmp_path, suffix, begun):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(whole(path) + begun)
+    with pytest.raises(MediaError, match="ends early"):
+        read_clip(path)
 
 
 def test_damaged_and_absurd_media_take_little_memory(tmp_path):

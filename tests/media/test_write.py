@@ -109,6 +109,7 @@ def test_fast_gif_is_slowed_to_what_browsers_play(tmp_path, caplog):
     clip = read_clip(write_video(tmp_path / "a.gif", moving(5), 60))
     assert (clip.fps, len(clip.frames)) == (50, 5)
     assert "50 fps" in caplog.text
+    assert caplog.messages[-1].endswith(": a.gif")
 
 
 def test_lower_quality_makes_smaller_files(tmp_path):

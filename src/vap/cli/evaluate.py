@@ -22,7 +22,7 @@ Model = Annotated[
     str, typer.Option(metavar="NAME", help="Bundled name or pipeline folder of a Wan model.")
 ]
 Steps = Annotated[
-    int | None, typer.Option(metavar="N", help="Denoising steps. Default: the model's.")
+    int | None, typer.Option(metavar="N", help="Denoising steps. Default: the model's.", min=1)
 ]
 
 

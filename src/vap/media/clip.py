@@ -14,7 +14,7 @@ from vap.media import sniff
 from vap.media.errors import refusal
 from vap.media.files import check_file, is_folder, mislabelled
 from vap.media.limits import MediaLimits
-from vap.media.pixels import RGB, Fit, resize
+from vap.media.pixels import RGB, Fit, Resample, resize
 from vap.media.source import Source, sample
 from vap.media.stills import FrameStack, open_folder, open_frames
 from vap.media.timing import exact_rate
@@ -85,6 +85,7 @@ def read_clip(
     fps: float | None = None,
     size: tuple[int, int] | None = None,
     fit: Fit = "cover",
+    resample: Resample = "lanczos",
     frame_indices: FrameIndices | None = None,
     max_frames: int | None = None,
 ) -> Clip:
@@ -105,6 +106,7 @@ def read_clip(
             another rate resamples; for stills, it states their rate.
         size: Height and width to resize to; by default the source's own.
         fit: ``"cover"`` keeps the proportions and crops the centre, ``"stretch"`` distorts.
+        resample: Filter to resize with; either takes all pixels into account.
         frame_indices: Which frames to return, in any order; or a function that chooses them from
             the number there are, such as ``lambda n: select_frames(n, 49)``.
         max_frames: Return at most this many frames, from the start of the selection.
@@ -126,7 +128,7 @@ def read_clip(
     limits.check_size(opened.name, width, height)
     limits.check_total(opened.name, len(indices), width, height)
     return Clip(
-        frames=_collect(opened, rate, indices, (height, width), fit),
+        frames=_collect(opened, rate, indices, (height, width), fit, resample),
         fps=float(rate),
         name=opened.name,
         sha256=opened.digest(),
@@ -207,7 +209,12 @@ def _checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:
 
 
 def _collect(
-    source: Source, rate: Fraction, indices: Sequence[int], size: tuple[int, int], fit: Fit
+    source: Source,
+    rate: Fraction,
+    indices: Sequence[int],
+    size: tuple[int, int],
+    fit: Fit,
+    resample: Resample,
 ) -> RGB:
     """Decode the chosen frames into one array [T, H, W, 3]."""
     frames = np.empty((len(indices), *size, 3), np.uint8)
@@ -220,7 +227,7 @@ def _collect(
         if shot is last:
             frames[place] = frames[filled]
         else:
-            frames[place] = resize(shot.load(), size, fit)
+            frames[place] = resize(shot.load(), size, fit, resample)
         filled, last = place, shot
     if last is None:
         raise refusal(source.name, "none of its frames can be decoded", "Export it again.")

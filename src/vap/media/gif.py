@@ -21,7 +21,9 @@ _FASTEST = Fraction(50)  # browsers slow delays below 2/100 s down to 10/100 s
 _MOST_DELAY = 0xFFFF
 
 
-def encode_gif(path: Path, frames: Frames, rate: Fraction, comment: str | None) -> None:
+def encode_gif(
+    path: Path, frames: Frames, rate: Fraction, comment: str | None, *, name: str
+) -> None:
     """Write frames as an endlessly looping GIF.
 
     Delays are whole hundredths of a second, alternating so that the sum keeps the rate. Above 50
@@ -33,9 +35,10 @@ def encode_gif(path: Path, frames: Frames, rate: Fraction, comment: str | None) 
         frames: What to write.
         rate: Frames per second.
         comment: Text for the GIF's comment.
+        name: What to call the file in the warning; ``path`` may be a temporary one.
     """
     if rate > _FASTEST:
-        logger.warning("GIF plays at most %s fps, not %.4g: %s", _FASTEST, float(rate), path.name)
+        logger.warning("GIF plays at most %s fps, not %.4g: %s", _FASTEST, float(rate), name)
     rate = min(rate, _FASTEST)
     ticks = [round(index / rate / _TICK) for index in range(frames.count + 1)]
     palette = _palette(frames)

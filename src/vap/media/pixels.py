@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 RGB = NDArray[np.uint8]  # [H, W, 3] or [T, H, W, 3], 0..255
 Fit = Literal["cover", "stretch"]
+Resample = Literal["lanczos", "bicubic"]
 
 _CHANNELS = 3
+_FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bicubic": Image.Resampling.BICUBIC}
 _SLACK = 1e-3  # float rounding beyond 0..1 that is clipped in silence
 
 
@@ -25,16 +27,23 @@ def image_to_rgb(image: Image.Image) -> Image.Image:
 
     Args:
         image: Any mode: palettes, grey, alpha, CMYK; 16-bit integers keep their 8 high bits and
-            float images are taken as 0..1.
+            float images are 0..1.
 
     Returns:
         A new image in mode ``RGB``, turned as its EXIF orientation says.
+
+    Raises:
+        MediaError: If integers of 32 bits are not 16-bit values, or floats not in 0..1.
     """
+    name = getattr(image, "filename", "") or "image"
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # "I" is how 16-bit grey comes out of some decoders
-        image = Image.fromarray((np.asarray(image).clip(0, 0xFFFF) >> 8).astype(np.uint8))
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if image.mode == "I":
+            _check_sixteen_bits(name, values)
+        image = Image.fromarray((values >> 8).astype(np.uint8))
     elif image.mode == "F":
-        image = Image.fromarray(np.rint(np.asarray(image).clip(0, 1) * 255).astype(np.uint8))
+        image = Image.fromarray(to_uint8(name, np.asarray(image)))
     if image.has_transparency_data:
         return Image.fromarray(on_white(np.asarray(image.convert("RGBA"))))
     return image.convert("RGB")
@@ -54,13 +63,16 @@ def on_white(rgba: NDArray[np.uint8]) -> RGB:
     return ((mixed + 127) // 255).astype(np.uint8)
 
 
-def resize(frame: RGB, size: tuple[int, int], fit: Fit = "cover") -> RGB:
-    """Resize one frame with an antialiasing (Lanczos) filter.
+def resize(
+    frame: RGB, size: tuple[int, int], fit: Fit = "cover", resample: Resample = "lanczos"
+) -> RGB:
+    """Resize one frame with an antialiasing filter.
 
     Args:
         frame: [H, W, 3].
         size: Height and width to make.
         fit: ``"cover"`` keeps the proportions and crops the centre; ``"stretch"`` crops nothing.
+        resample: The filter.
 
     Returns:
         [size[0], size[1], 3]
@@ -74,7 +86,7 @@ def resize(frame: RGB, size: tuple[int, int], fit: Fit = "cover") -> RGB:
         scale = min(columns / width, rows / height)
         left, top = (columns - width * scale) / 2, (rows - height * scale) / 2
         box = (max(0.0, left), max(0.0, top), columns - max(0.0, left), rows - max(0.0, top))
-    image = Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS, box=box)
+    image = Image.fromarray(frame).resize((width, height), _FILTERS[resample], box=box)
     return np.asarray(image)
 
 
@@ -107,14 +119,14 @@ def to_channels_last(name: str, frames: NDArray[Any] | torch.Tensor) -> NDArray[
 
 
 def to_uint8(name: str, frame: NDArray[Any]) -> RGB:
-    """Convert one frame to uint8.
+    """Convert one frame, or any number of them, to uint8.
 
     Args:
         name: What to call it in errors.
-        frame: [H, W, 3]; uint8, or floating point in 0..1.
+        frame: [..., H, W, 3]; uint8, or floating point in 0..1.
 
     Returns:
-        [H, W, 3] in 0..255.
+        The same in 0..255, rounded to the nearest.
 
     Raises:
         MediaError: If a floating point value is not finite or outside 0..1.
@@ -127,6 +139,19 @@ def to_uint8(name: str, frame: NDArray[Any]) -> RGB:
         fix += "divide by 255." if high > 2 else "map -1..1 with (x + 1) / 2."  # noqa: PLR2004
         raise refusal(name, f"its values run from {low:.4g} to {high:.4g}", fix)
     return np.rint(np.clip(frame, 0, 1) * np.float32(255)).astype(np.uint8, order="C")
+
+
+def _check_sixteen_bits(name: str, values: NDArray[np.int32]) -> None:
+    """Refuse grey of 32 bits, as which some decoders give 16, that is not of 16 bits.
+
+    Raises:
+        MediaError: If values are negative, more than 16 bits, or 8 bits only, which would be black.
+    """
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 0xFFFF or 0 < high <= 0xFF:  # noqa: PLR2004  (of 16 bits and of 8)
+        problem = f"its values are integers of 32 bits that run from {low} to {high}"
+        fix = "Integers are 8 or 16 bits: save it as such, or convert it with astype(np.uint8)."
+        raise refusal(name, problem, fix)
 
 
 def _to_array(tensor: torch.Tensor) -> NDArray[Any]:

@@ -96,7 +96,8 @@ def open_folder(path: Path, fps: float | None, limits: MediaLimits) -> Source:
     """See a folder of images, in natural order (2 before 10), as a clip.
 
     Args:
-        path: The folder; files that are no images by their suffix are passed over.
+        path: The folder; hidden files, and those that are no images by their suffix, are passed
+            over.
         fps: Rate of the frames; by default the one that ``write_video`` noted, else 16.
         limits: Bounds on what is accepted.
 
@@ -104,10 +105,9 @@ def open_folder(path: Path, fps: float | None, limits: MediaLimits) -> Source:
         MediaError: If there are no images, they differ in size, or exceed a limit.
     """
     try:
-        names = [entry for entry in path.iterdir() if entry.suffix.lower() in STILL_SUFFIXES]
+        files = sorted(filter(_is_still, path.iterdir()), key=_natural)
     except OSError as error:
         raise unreadable(path, error) from error
-    files = sorted(names, key=_natural)
     if not files:
         fix = f"Give a folder of numbered frames ({', '.join(sorted(STILL_SUFFIXES))})."
         raise refusal(path, "there are no images in this folder", fix)
@@ -150,6 +150,11 @@ def _checked(name: object, frame: RGB, width: int, height: int) -> RGB:
         return frame
     problem = f"it is {frame.shape[1]}x{frame.shape[0]}, but the first frame is {width}x{height}"
     raise refusal(name, problem, "All frames of a clip must have one size: resize them.")
+
+
+def _is_still(path: Path) -> bool:
+    """Whether an entry of a folder is a frame; some systems keep notes in ``._frame.png``."""
+    return path.suffix.lower() in STILL_SUFFIXES and not path.name.startswith(".")
 
 
 def _natural(path: Path) -> tuple[list[str | int], str]:

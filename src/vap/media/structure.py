@@ -42,19 +42,27 @@ def find_damage(file: BinaryIO, kind: sniff.FileKind) -> str | None:
 
 _GIF_SCREEN = 13  # signature and screen descriptor
 _BOX_HEADER = 8  # length and kind, four bytes each
+_CONTENT = {b"moov", b"mdat"}
+# What files consist of. Anything else after the content is junk that players pass over, too.
+_BOXES = _CONTENT | {b"ftyp", b"styp", b"moof", b"mfra", b"sidx", b"ssix", b"prft", b"emsg"}
+_BOXES |= {b"pdin", b"meta", b"meco", b"uuid", b"udta", b"pnot", b"free", b"skip", b"wide"}
 
 
 def _mp4(file: BinaryIO, size: int) -> str | None:
-    has_index = False
+    whole: set[bytes] = set()
     for kind, start, end in _boxes(file, 0, size):
         if end > size:
+            if kind not in _BOXES and whole >= _CONTENT:
+                return None
             return _ENDS_EARLY.format(have=size, need=end)
+        whole.add(kind)
         if kind == b"moov":
-            has_index = True
             damage = _mp4_tables(file, start, end, size)
             if damage:
                 return damage
-    return None if has_index else "it has no index (no 'moov' box): its recording was cut off"
+    if b"moov" in whole:
+        return None
+    return "it has no index (no 'moov' box): its recording was cut off"
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> list[tuple[bytes, int, int]]:
@@ -96,13 +104,20 @@ def _mp4_tables(
     return None
 
 
+_SEGMENT = b"\x18\x53\x80\x67"
+_ELEMENTS = {b"\x1a\x45\xdf\xa3", _SEGMENT}  # a second recording may follow the first
+
+
 def _matroska(file: BinaryIO, size: int) -> str | None:
-    at = 0
+    at, has_content = 0, False
     for _ in range(_MAX_STEPS):
         if at >= size:
             break
         file.seek(at)
         head = file.read(16)
+        if has_content and head[:4] not in _ELEMENTS:
+            return None  # padding or junk, which players pass over, too
+        has_content |= head[:4] == _SEGMENT
         id_length = _leading_zeros(head[0]) + 1
         length_bytes = _leading_zeros(head[id_length]) + 1
         claimed = head[id_length : id_length + length_bytes]

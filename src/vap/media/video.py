@@ -194,8 +194,8 @@ def _geometry(frame: Any, aspect: Fraction) -> _Geometry:
 def _shots(
     file: CheckedFile, limits: MediaLimits, geometry: _Geometry, starts: tuple[int, ...]
 ) -> Iterator[Shot]:
-    path = file.path
     """Decode all frames; their conversion to RGB waits until they are loaded."""
+    path = file.path
     with _container(file, limits) as container:
         stream = _video_stream(path, container)
         size, start = None, None

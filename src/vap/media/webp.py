@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from vap.media.files import CheckedFile, hash_file
 from vap.media.images import decoding, opened
@@ -21,6 +21,7 @@ from vap.media.timing import Timeline
 _MILLISECOND = Fraction(1, 1000)
 _SHORTEST = 10  # browsers show frames of less than 11 ms for 100 ms
 _INSTEAD = 100
+_SIDEWAYS = range(5, 9)  # EXIF orientations that exchange height and width
 _CHUNK_HEADER = 8
 _DURATION_AT = 12  # within the content of an ANMF chunk; 24 bits, milliseconds
 
@@ -40,6 +41,8 @@ def open_webp(file: CheckedFile, limits: MediaLimits) -> Source:
     limits.check_length(path, len(starts), float(timeline.seconds))
     with opened(path, limits) as image:
         width, height = image.size
+        if image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS:
+            width, height = height, width
     return Source(
         name=path.name,
         kind="webp",

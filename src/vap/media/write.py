@@ -80,7 +80,7 @@ def write_video(
     with atomic_file(target) as temporary:
         try:
             if suffix == ".gif":
-                encode_gif(temporary, stack, rate, comment)
+                encode_gif(temporary, stack, rate, comment, name=target.name)
             else:
                 encode(temporary, stack, rate, comment, quality)
         except av.FFmpegError as error:

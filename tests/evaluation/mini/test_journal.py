@@ -79,3 +79,32 @@ def test_a_damaged_line_is_refused_with_the_remedy(path, line):
         file.write(f"{line}\n")
     with pytest.raises(ValueError, match=r"damaged.*without --resume"):
         Journal(path, SETTINGS, resume=True)
+
+
+def test_scores_of_a_run_with_other_settings_are_passed_over(path, score):
+    first = Journal(path, SETTINGS, resume=False)
+    first.add([score("vap", 0.1)])
+    second = Journal(path, {**SETTINGS, "seed": 2}, resume=False)
+    second.add([score("vap", 0.2)])
+    first.add([score("vap", 0.3, 1)])  # into the file that the second has begun anew
+    assert [s.error for s in Journal(path, second._settings, resume=True).scores] == [0.2]
+    second.add([score("vap", 0.4, 1)])
+    assert [s.error for s in Journal(path, second._settings, resume=True).scores] == [0.2, 0.4]
+
+
+def test_what_two_runs_made_at_once_counts_once(path, score):
+    Journal(path, SETTINGS, resume=False).add([score("vap", 0.1)])
+    runs = [Journal(path, SETTINGS, resume=True) for _ in range(2)]
+    for run in runs:
+        run.add([score("vap", 0.2, 1)])
+    runs[0].add([score("vap", 0.3, 1, split="unknown")])
+    assert [s.error for s in Journal(path, SETTINGS, resume=True).scores] == [0.1, 0.2, 0.3]
+
+
+def test_lines_that_do_not_say_whose_they_are_are_those_of_the_head(path, score):
+    Journal(path, SETTINGS, resume=False).add([score("vap", 0.1)])
+    head, line, _ = path.read_text().split("\n")
+    value = json.loads(line)
+    del value["settings"]
+    path.write_text(f"{head}\n{json.dumps(value)}\n")
+    assert [s.error for s in Journal(path, SETTINGS, resume=True).scores] == [0.1]

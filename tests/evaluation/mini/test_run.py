@@ -5,12 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from tests.evaluation.mini.conftest import CONDITIONS
 from tests.pipelines.golden import FOLDER
 from vap.evaluation.mini.run import Evaluation, evaluate
-from vap.evaluation.mini.systems import Generated
+from vap.evaluation.mini.systems import Generated, Static
+from vap.media import MediaError
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,50 @@ def test_scores_of_other_weights_are_not_kept(evaluation, whole, tmp_path, tiny)
         progress=lambda count, _: done.append(count),
     )
     assert done == [3, 6]
+
+
+def test_sheets_show_the_weights_that_the_table_is_of(evaluation, tmp_path, tiny):
+    other, run = tmp_path / "other", tmp_path / "run"
+    shutil.copytree(tiny, other, symlinks=True)
+    (other / "vae").unlink()
+    shutil.copytree(tiny / "vae", other / "vae")
+    weights = other / "vae" / "diffusion_pytorch_model.safetensors"
+    save_file({k: v * 1.5 for k, v in load_file(weights).items()}, weights)
+    short = replace(evaluation, systems=("static",), cases=1, conditions=("sepia",))
+
+    def sheet(model, resume=True):
+        evaluate(replace(short, model=str(model)), run, resume=resume)
+        return (run / "seen-systems.png").read_bytes()
+
+    first, second = sheet(tiny, resume=False), sheet(other)
+    assert first != second
+    assert sheet(tiny) == first
+
+
+def test_a_new_run_that_is_interrupted_leaves_no_results_of_the_earlier_one(
+    evaluation, whole, tmp_path, monkeypatch
+):
+    folder = tmp_path / "run"
+    shutil.copytree(whole.folder, folder)
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Static, "videos", fail)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(replace(evaluation, seed=4), folder)
+    assert (folder / "results.json").is_file()  # its scores are still there, too
+    monkeypatch.undo()
+    monkeypatch.setattr(Generated, "videos", fail)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(replace(evaluation, seed=4), folder)
+    assert {path.name for path in folder.iterdir()} == {"cases.jsonl", "strips"}
+
+
+def test_a_place_that_is_no_folder_is_refused_at_once(evaluation, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(MediaError, match="not a folder"):
+        evaluate(replace(evaluation, model="missing"), tmp_path / "file" / "run")
 
 
 def test_several_workers_come_to_the_same(evaluation, tmp_path):

@@ -60,3 +60,12 @@ def test_no_gap_where_the_autoencoder_is_no_better_than_a_still(score):
 def test_rendered_clips_need_no_scaling_for_the_classifier():
     frames = np.random.default_rng(0).integers(0, 255, (1, 17, 64, 96, 3), np.uint8)
     np.testing.assert_allclose(as_video(frames)[0, :, -1].permute(1, 2, 0) * 255, frames[0, -1])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_video_of_no_numbers_is_refused_by_system_and_case(scorer, cases, value):
+    videos = [video.copy() for video in Truth().videos(cases)]
+    videos[1][2, 3, 4] = value
+    named = f"vap made of {cases[1].spec.name} .{cases[1].spec.condition}.* no numbers"
+    with pytest.raises(ValueError, match=named):
+        scorer.score("vap", cases, videos, seconds=1.0, weights="")

@@ -72,3 +72,9 @@ def test_as_many_references_as_videos(model, cases):
     prompt = model.encode_video_prompt([case.pair.reference.frames for case in cases])
     with pytest.raises(ValueError, match="3 references for 1 videos"):
         model(cases[0].image, "", video_prompt=prompt)
+
+
+@pytest.mark.parametrize("steps", [0, -1])
+def test_no_steps_are_refused(steps):
+    with pytest.raises(ValueError, match=f"steps={steps}; at least one"):
+        Generation(steps)

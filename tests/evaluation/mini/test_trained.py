@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from tests.cli.running import COGVIDEOX
 from tests.evaluation.mini.denoised import latents
+from vap.evaluation.mini.identity import weights_hashes
 from vap.evaluation.mini.references import OneReferenceEach
 from vap.evaluation.mini.systems import TITLES, Generated, Generation
 from vap.evaluation.mini.trained import (
@@ -75,6 +77,33 @@ def test_systems_without_weights_are_left_out_and_named(tmp_path, tiny):
     (note,) = notes
     assert "single_branch" in note
     assert "residual" not in note
+
+
+def test_what_was_asked_for_by_name_is_not_left_out(tmp_path, tiny):
+    (tmp_path / "residual").mkdir()
+    names = ["static", "lora", "residual", "vae"]
+    for weights in (Weights(tiny, tmp_path), Weights(tiny)):
+        with pytest.raises(FileNotFoundError, match=r"no weights for lora.*holds lora/"):
+            available(names, weights, asked=["lora"])
+    assert available(names, Weights(tiny, tmp_path), asked=["residual"])[0] == [
+        "static", "residual", "vae",
+    ]  # fmt: skip
+
+
+def test_a_folder_of_systems_that_is_not_there_is_refused(tmp_path, tiny):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere.*single_branch"):
+        available(["static", "vae"], Weights(tiny, tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("name", sorted(set(TITLES) - set(TRAINED)))
+def test_folders_of_systems_without_weights_of_their_own_do_not_count(tmp_path, tiny, name):
+    (tmp_path / name).mkdir()
+    save_file({"weight": torch.zeros(1)}, tmp_path / name / "expert.safetensors")
+    with_folder, without = Weights(tiny, tmp_path), Weights(tiny)
+    assert weights_hashes(with_folder, [name]) == weights_hashes(without, [name])
+    kept, notes = available([name], with_folder)
+    assert kept == [name]
+    assert notes == [f"Not read, as these have no weights of their own: {tmp_path / name}."]
 
 
 def test_an_empty_folder_is_refused(tmp_path, tiny, model):

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -34,3 +36,8 @@ def test_own_photographs_come_first_and_drawn_scenes_fill_up(tmp_path):
     assert (pictures[0].pixels == (255, 0, 0)).all()
     assert pictures[0].caption == ""
     assert len({picture.caption for picture in pictures}) == 7
+
+
+def test_more_photographs_than_pictures_are_refused():
+    with pytest.raises(ValueError, match="3 photographs are too many"):
+        pictures_of([Path("missing.png")] * 3, 2, SHAPE, 0)

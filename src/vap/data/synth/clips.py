@@ -16,6 +16,7 @@ from vap.data.synth.variations import Variation
 
 SMALLEST_SIDE = 16
 FEWEST_FRAMES = 2
+MOST_EXTREME = 4  # times the shorter side: the longest that the other may be
 
 _CAPTIONS: Mapping[Category, str] = {
     "concept": "{scene}; it {phrase}",
@@ -83,7 +84,7 @@ class ClipSpec:
             frames: How many, ≥ 2.
 
         Raises:
-            ValueError: If the size is too small.
+            ValueError: If the size is too small, or one side over four times the other.
             MissingExtraError: If OpenCV or scikit-image is not installed.
         """
         if min(height, width) < SMALLEST_SIDE or frames < FEWEST_FRAMES:
@@ -92,14 +93,20 @@ class ClipSpec:
                 f"least {FEWEST_FRAMES} frames of {SMALLEST_SIDE}x{SMALLEST_SIDE}."
             )
             raise ValueError(message)
+        if max(height, width) > MOST_EXTREME * min(height, width):
+            message = (
+                f"A frame of {height}x{width} leaves no room for a scene; use sides of which one "
+                f"is at most {MOST_EXTREME} times the other."
+            )
+            raise ValueError(message)
         condition = CONDITIONS[self.condition]
         play = partial(self.variation.frame, condition) if self.variation else condition.frame
         scene = self.composition.render(height, width)
         pixels = np.empty((frames, height, width, 3), np.uint8)
-        pixels[0] = _quantised(scene.image)
+        pixels[0] = quantised(scene.image)
         for number in range(1, frames):
             time = number / (frames - 1)
-            pixels[number] = _quantised(play(scene, time, self.parameters))
+            pixels[number] = quantised(play(scene, time, self.parameters))
         return SynthClip(
             frames=pixels,
             caption=self.caption,
@@ -110,6 +117,6 @@ class ClipSpec:
         )
 
 
-def _quantised(picture: NDArray[np.floating]) -> NDArray[np.uint8]:
+def quantised(picture: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Floats in 0 to 1 as bytes; values outside are clipped."""
     return np.clip(picture * 255 + 0.5, 0, 255).astype(np.uint8)

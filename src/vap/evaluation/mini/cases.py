@@ -62,6 +62,18 @@ class Case:
         return self.pair.target.frames / np.float64(255)
 
 
+def check_conditions(names: Sequence[str]) -> None:
+    """Refuse names of which there is no condition.
+
+    Raises:
+        ValueError: Naming them, and where to find the others.
+    """
+    strangers = sorted(set(names) - set(CONDITIONS))
+    if strangers:
+        message = f"No such conditions: {', '.join(strangers)}. See `vap data synth --list`."
+        raise ValueError(message)
+
+
 def choose_cases(count: int, *, seed: int, conditions: Sequence[str] = ()) -> tuple[CaseSpec, ...]:
     """Share cases out evenly over the splits, and in each over its conditions.
 
@@ -76,10 +88,7 @@ def choose_cases(count: int, *, seed: int, conditions: Sequence[str] = ()) -> tu
     Raises:
         ValueError: If a condition does not exist, or there is not one case for each split.
     """
-    strangers = sorted(set(conditions) - set(CONDITIONS))
-    if strangers:
-        message = f"No such conditions: {', '.join(strangers)}. See `vap data synth --list`."
-        raise ValueError(message)
+    check_conditions(conditions)
     orders = {split: _order(split, seed, conditions) for split in SPLITS}
     splits = [split for split, order in orders.items() if order]
     if count < len(splits):

@@ -1,22 +1,29 @@
-"""What weights a score belongs to."""
+"""What weights and settings a score belongs to."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from vap.evaluation.mini.trained import Weights
 from vap.hub import resolve_folder
+from vap.media.files import hash_file
 from vap.weights import weights_hash
 
 _DIGITS = 16
 
 
-def file_hash(path: Path) -> str:
+def short_hash(path: Path) -> str:
     """The start of a file's SHA-256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:_DIGITS]
+    return hash_file(path)[:_DIGITS]
+
+
+def settings_hash(settings: Mapping[str, Any]) -> str:
+    """The start of the SHA-256 of plain values."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:_DIGITS]
 
 
 def weights_hashes(weights: Weights, systems: Sequence[str]) -> dict[str, str]:
@@ -39,5 +46,5 @@ def _folder_hash(folder: Path) -> str:
     """Over all weights under a folder, by name."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.safetensors")):
-        digest.update(f"{path.relative_to(folder).as_posix()}\n{file_hash(path)}\n".encode())
+        digest.update(f"{path.relative_to(folder).as_posix()}\n{short_hash(path)}\n".encode())
     return digest.hexdigest()[:_DIGITS]

@@ -1,4 +1,9 @@
-"""The journal: one line a finished video, so that a crash costs the batch in work and no more."""
+"""The journal: one line a finished video, so that a crash costs the batch in work and no more.
+
+Two runs may write to one folder at once. Each line says what settings it belongs to, so that those
+of a run which the other has begun anew after are passed over; and of a video that both made, one
+line counts.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from vap.evaluation.mini.identity import settings_hash
 from vap.evaluation.mini.scores import Score
 from vap.media.atomic import atomic_file
 
@@ -33,11 +39,12 @@ class Journal:
 
     def __init__(self, path: Path, settings: Mapping[str, Any], *, resume: bool) -> None:
         self._path, self._settings = path, dict(settings)
+        self._hash = settings_hash(settings)
         self.scores: list[Score] = []
         self._begun = False
         if resume:
             # Rewritten, so that a line that a crash cut off does not join the next one.
-            self._begin(_read(path, settings))
+            self._begin(_read(path, settings, self._hash))
 
     def add(self, scores: Iterable[Score]) -> None:
         """Append scores; they are in the file when this returns."""
@@ -46,23 +53,24 @@ class Journal:
             self._begin(fresh)
             return
         with self._path.open("a", encoding="utf-8") as file:
-            file.writelines(f"{_line(score)}\n" for score in fresh)
+            # At once, so that lines of two runs stay apart.
+            file.write("".join(f"{self._line(score)}\n" for score in fresh))
         self.scores += fresh
 
     def _begin(self, scores: list[Score]) -> None:
         """Write the file whole."""
-        lines = [json.dumps({_SETTINGS: self._settings}), *map(_line, scores)]
+        lines = [json.dumps({_SETTINGS: self._settings}), *map(self._line, scores)]
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(self._path) as partial:
             partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         self._begun, self.scores = True, scores
 
+    def _line(self, score: Score) -> str:
+        return json.dumps({**asdict(score), _SETTINGS: self._hash})
 
-def _line(score: Score) -> str:
-    return json.dumps(asdict(score))
 
-
-def _read(path: Path, settings: Mapping[str, Any]) -> list[Score]:
+def _read(path: Path, settings: Mapping[str, Any], own: str) -> list[Score]:
+    """The scores of these settings, each once."""
     if not path.is_file():
         message = f"There is nothing to resume: {path} does not exist. Begin without --resume."
         raise FileNotFoundError(message)
@@ -74,8 +82,14 @@ def _read(path: Path, settings: Mapping[str, Any]) -> list[Score]:
             "--resume."
         )
         raise ValueError(message)
+    scores: dict[tuple[str, str, str, int], Score] = {}
     # What follows the last line break was cut off by a crash.
-    return [_score(line, path) for line in lines[:-1]]
+    for line in lines[:-1]:
+        # Earlier versions did not say whose a line is.
+        if _object(line).get(_SETTINGS, own) == own:
+            score = _score(line, path)
+            scores.setdefault((score.system, score.weights, score.split, score.index), score)
+    return list(scores.values())
 
 
 def _score(line: str, path: Path) -> Score:

@@ -13,6 +13,9 @@ from vap.evaluation.mini.scores import Score, Summary, summarise
 from vap.evaluation.mini.systems import BOUNDS, TITLES
 from vap.media.atomic import atomic_file
 
+RESULT_FILES = ("results.json", "table.md")
+"""The rows for machines and for people."""
+
 _SPLIT_TITLES = {"seen": "seen", "heldout": "held out", "unknown": "unknown"}
 _COLUMNS = ("gap closed", "recognised", "first frame")
 _NOTHING = ("", "", "")
@@ -91,9 +94,10 @@ class Report:
         return "\n".join([*lines, *(f"\n{note}" for note in self.notes)]) + "\n"
 
     def write(self, folder: Path) -> None:
-        """Write ``results.json`` and ``table.md``."""
-        write_json(folder / "results.json", self.as_json())
-        with atomic_file(folder / "table.md") as temporary:
+        """Write :data:`RESULT_FILES`."""
+        results, table = (folder / name for name in RESULT_FILES)
+        write_json(results, self.as_json())
+        with atomic_file(table) as temporary:
             temporary.write_text(self.table(), encoding="utf-8")
 
 

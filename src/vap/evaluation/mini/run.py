@@ -15,11 +15,11 @@ from typing import Any
 import torch
 
 from vap.evaluation.mini.cases import CASES, SEED, Case, CaseSpec, choose_cases, render_case
-from vap.evaluation.mini.identity import file_hash, weights_hashes
+from vap.evaluation.mini.identity import settings_hash, short_hash, weights_hashes
 from vap.evaluation.mini.journal import Journal
-from vap.evaluation.mini.report import Report, report
+from vap.evaluation.mini.report import RESULT_FILES, Report, report
 from vap.evaluation.mini.scores import RECOGNISER, Score, Scorer
-from vap.evaluation.mini.strips import Strips
+from vap.evaluation.mini.strips import SHEETS, Strips
 from vap.evaluation.mini.systems import BOUNDS, TITLES, Generation, System
 from vap.evaluation.mini.trained import (
     Weights,
@@ -31,6 +31,7 @@ from vap.evaluation.mini.trained import (
 )
 from vap.folders import generation_defaults_of
 from vap.hub import DEFAULT_MODEL
+from vap.media.atomic import check_makeable
 from vap.shapes import PixelShape
 
 _BATCH = 8
@@ -102,16 +103,20 @@ def evaluate(
         The results.
 
     Raises:
-        ValueError: If the evaluation asks for what does not exist or fit, or the journal to be
-            resumed is of another one.
+        ValueError: If the evaluation asks for what does not exist or fit, the journal to be
+            resumed is of another one, or a system makes what has no score.
         FileNotFoundError: If weights are missing, or there is nothing to resume.
+        MediaError: If the folder cannot be made or written to.
     """
     if workers < 1:
         message = f"workers={workers}; at least one process has to do the work."
         raise ValueError(message)
+    check_makeable(output)
     folder = check_model(evaluation.model)
     specs = choose_cases(evaluation.cases, seed=evaluation.seed, conditions=evaluation.conditions)
-    names, notes = available(evaluation.system_names(), evaluation.weights)
+    names, notes = available(
+        evaluation.system_names(), evaluation.weights, asked=evaluation.systems
+    )
     hashes = weights_hashes(evaluation.weights, names)
     settings = _settings(evaluation, generation_defaults_of(folder))
     journal = Journal(output / "cases.jsonl", settings, resume=resume)
@@ -123,8 +128,11 @@ def evaluate(
     ]
     jobs = _jobs(names, specs, evaluation.weights, scores)
     total = len(scores) + sum(len(job.specs) for job in jobs)
-    strips = Strips(output / "strips", specs)
+    made_by = {name: settings_hash({**settings, "weights": hashes[name]}) for name in names}
+    strips = Strips(output / "strips", specs, made_by)
     for fresh in _run(jobs, _Bench(evaluation, hashes, strips), workers):
+        if not resume and not journal.scores:
+            _forget_results(output)
         journal.add(fresh)
         scores += fresh
         if progress is not None:
@@ -134,6 +142,12 @@ def evaluate(
     results.write(output)
     strips.write_sheets(output, names)
     return results
+
+
+def _forget_results(folder: Path) -> None:
+    """Remove what an earlier run came to: the scores that it is of are about to be forgotten."""
+    for name in (*RESULT_FILES, *SHEETS):
+        (folder / name).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +180,10 @@ class _Bench:
         begun = time.perf_counter()
         videos = systems[job.system].videos(cases)
         seconds = time.perf_counter() - begun
-        self._strips.keep(cases, job.system, videos)
         weights = self._hashes[job.system]
-        return scorer.score(job.system, cases, videos, seconds=seconds, weights=weights)
+        scores = scorer.score(job.system, cases, videos, seconds=seconds, weights=weights)
+        self._strips.keep(cases, job.system, videos)
+        return scores
 
     def _load(self) -> tuple[Mapping[str, System], PixelShape, Scorer]:
         evaluation = self._evaluation
@@ -193,7 +208,7 @@ def _settings(evaluation: Evaluation, defaults: Mapping[str, Any]) -> dict[str, 
         "conditions": sorted(evaluation.conditions),
         "seed": evaluation.seed,
         "generation": {**defaults, **given},
-        "classifier": file_hash(RECOGNISER),
+        "classifier": short_hash(RECOGNISER),
         "torch": torch.__version__,
         "machine": platform.machine(),
     }

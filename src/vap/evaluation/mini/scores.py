@@ -13,6 +13,7 @@ from vap.data.synth.classifier import Recogniser, load_recogniser, recognise
 from vap.evaluation.metrics.gap import Video, changed_error, gap_closed
 from vap.evaluation.metrics.psnr import psnr
 from vap.evaluation.mini.cases import Case
+from vap.media.pixels import to_uint8
 
 RECOGNISER = Path(__file__).parent / "recogniser.safetensors"
 """Weights of the classifier, written by ``python benchmarks/synth.py recognise --out``."""
@@ -97,8 +98,13 @@ class Scorer:
             videos: What it made, ``[T, H, W, 3]`` in 0 to 1.
             seconds: Time that all of them took.
             weights: Hash of the system's weights.
+
+        Raises:
+            ValueError: If a video has values that are no numbers.
         """
-        pixels = np.stack([(video * 255).round().astype(np.uint8) for video in videos])
+        for case, video in zip(cases, videos, strict=True):
+            _check_finite(system, case, video)
+        pixels = np.stack([to_uint8(system, video) for video in videos])
         seen = [next(iter(shares)) for shares in recognise(self._recogniser, pixels)]
         return [
             Score(
@@ -115,6 +121,16 @@ class Scorer:
             )
             for case, video, frames, condition in zip(cases, videos, pixels, seen, strict=True)
         ]
+
+
+def _check_finite(system: str, case: Case, video: Video) -> None:
+    if not np.isfinite(video).all():
+        message = (
+            f"What {system} made of {case.spec.name} ({case.spec.condition}) has values that are "
+            "no numbers (NaN or infinity), so it has no score. Its weights, or the guidance that "
+            "was asked for, are not usable."
+        )
+        raise ValueError(message)
 
 
 def summarise(scores: Sequence[Score], static: Sequence[Score], best: Sequence[Score]) -> Summary:

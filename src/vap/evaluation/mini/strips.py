@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +11,19 @@ from PIL import Image
 
 from vap.data.synth import CONDITIONS
 from vap.evaluation.metrics.gap import Video
-from vap.evaluation.mini.cases import Case, CaseSpec
+from vap.evaluation.mini.cases import SPLITS, Case, CaseSpec
 from vap.evaluation.mini.systems import BOUNDS, TITLES
 from vap.media import SheetRow, select_frames, write_sheet
 from vap.media.atomic import atomic_file
+from vap.media.pixels import to_uint8
 
 _FRAMES = 5
 _BRIEF = (0, 2, 4)  # of these, start, middle and end
 _SHOWN, _IN_DETAIL = 12, 2  # cases of a split: in brief, and with all systems
 _REFERENCE, _TRUTH, _OURS = "reference", "truth", "vap"
+
+SHEETS = tuple(f"{split}{kind}.png" for split in SPLITS for kind in ("", "-systems"))
+"""What :meth:`Strips.write_sheets` may write."""
 
 
 class Strips:
@@ -28,10 +32,12 @@ class Strips:
     Args:
         folder: Where to keep them.
         specs: All cases; the first of each split are shown.
+        made_by: What settings and weights make the videos of each system; a part of the files'
+            names, so that a sheet shows what the scores beside it are of.
     """
 
-    def __init__(self, folder: Path, specs: Sequence[CaseSpec]) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, specs: Sequence[CaseSpec], made_by: Mapping[str, str]) -> None:
+        self._folder, self._made_by = folder, made_by
         self._shown = [spec for spec in specs if spec.index < _SHOWN]
 
     def keep(self, cases: Sequence[Case], system: str, videos: Sequence[Video]) -> None:
@@ -43,7 +49,7 @@ class Strips:
                 self._write(case.spec, _REFERENCE, case.pair.reference.frames)
                 self._write(case.spec, _TRUTH, case.pair.target.frames)
             if system == _OURS or case.spec.index < _IN_DETAIL:
-                self._write(case.spec, system, (video * 255).round().astype(np.uint8))
+                self._write(case.spec, system, to_uint8(system, video))
 
     def write_sheets(self, folder: Path, systems: Sequence[str]) -> list[Path]:
         """Write two sheets a split: many cases in brief, and two with every system.
@@ -89,7 +95,9 @@ class Strips:
         return rows + [SheetRow(TITLES[n].strip("*"), s) for n, s in strips if s is not None]
 
     def _place(self, spec: CaseSpec, name: str) -> Path:
-        return self._folder / f"{spec.name}-{name}.png"
+        # The cases themselves are kept with the first bound.
+        made_by = self._made_by.get(name, self._made_by[BOUNDS[0]])
+        return self._folder / f"{spec.name}-{name}-{made_by}.png"
 
     def _write(self, spec: CaseSpec, name: str, frames: NDArray[np.uint8]) -> None:
         chosen = frames[select_frames(len(frames), _FRAMES)]

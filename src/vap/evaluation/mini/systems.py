@@ -85,6 +85,17 @@ class Autoencoded:
         return made
 
 
+def check_steps(steps: int | None) -> None:
+    """Refuse to generate in no steps.
+
+    Raises:
+        ValueError: If there is not one.
+    """
+    if steps is not None and steps < 1:
+        message = f"steps={steps}; at least one denoising step is needed."
+        raise ValueError(message)
+
+
 @dataclass(frozen=True)
 class Generation:
     """How videos are generated; None is the model's own.
@@ -93,11 +104,17 @@ class Generation:
         steps: Denoising steps.
         guidance_scale: Classifier-free guidance; 1 turns it off.
         reference_guidance_scale: Guidance by the reference; 1 turns it off.
+
+    Raises:
+        ValueError: If there are no steps.
     """
 
     steps: int | None = None
     guidance_scale: float | None = None
     reference_guidance_scale: float | None = None
+
+    def __post_init__(self) -> None:
+        check_steps(self.steps)
 
 
 @dataclass(frozen=True)

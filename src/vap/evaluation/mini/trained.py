@@ -48,9 +48,22 @@ class Weights:
 
     def folder(self, system: str) -> Path | None:
         """The weights of a system of :data:`TRAINED`, or None if there are none."""
-        if self.trained is None or not (self.trained / system).is_dir():
+        if system not in TRAINED or self.trained is None or not (self.trained / system).is_dir():
             return None
         return self.trained / system
+
+    def check(self) -> None:
+        """Refuse a folder of systems that is not there.
+
+        Raises:
+            FileNotFoundError: If :attr:`trained` is given and no folder.
+        """
+        if self.trained is not None and not self.trained.is_dir():
+            message = (
+                f"There is no folder {self.trained} to take systems from. Give one that holds a "
+                f"folder for each of them: {', '.join(TRAINED)}."
+            )
+            raise FileNotFoundError(message)
 
 
 class ConditionLora:
@@ -80,14 +93,34 @@ class ConditionLora:
         return made
 
 
-def available(names: Sequence[str], weights: Weights) -> tuple[list[str], list[str]]:
+def available(
+    names: Sequence[str], weights: Weights, *, asked: Sequence[str] = ()
+) -> tuple[list[str], list[str]]:
     """Which systems there are weights for.
 
+    Args:
+        names: Which are wanted.
+        weights: Where weights are.
+        asked: Those of them that may not be left out, as they were asked for by name.
+
     Returns:
-        Their names, and a note on those that are left out.
+        Their names, and notes on those that are left out and on folders that are not read.
+
+    Raises:
+        FileNotFoundError: If the folder of trained systems does not exist, or there are no weights
+            for what was asked for.
     """
+    weights.check()
     missing = [name for name in names if name in TRAINED and weights.folder(name) is None]
+    if refused := [name for name in missing if name in asked]:
+        message = (
+            f"There are no weights for {', '.join(refused)}. Give --systems-from a folder that "
+            f"holds {', '.join(f'{name}/' for name in refused)}, as training writes it."
+        )
+        raise FileNotFoundError(message)
     notes = [f"Left out, having no weights here: {', '.join(missing)}."] if missing else []
+    if unread := _unread(names, weights):
+        notes.append(f"Not read, as these have no weights of their own: {', '.join(unread)}.")
     return [name for name in names if name not in missing], notes
 
 
@@ -161,6 +194,14 @@ def _trained(name: str, model: OneReferenceEach, weights: Weights, settings: Gen
         return ConditionLora(OneReferenceEach.of(model, transformer), folder, settings)
     pipeline = OneReferenceEach.of(model, _with_weights(transformer, folder))
     return Generated(pipeline, settings, reference=True)
+
+
+def _unread(names: Sequence[str], weights: Weights) -> list[str]:
+    """Folders beside those of trained systems, called like systems that have no such weights."""
+    if weights.trained is None:
+        return []
+    folders = [weights.trained / name for name in names if name not in TRAINED]
+    return [str(folder) for folder in folders if folder.is_dir()]
 
 
 def _lora_of(folder: Path, spec: CaseSpec) -> Path:

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vap.data.synth import CONDITIONS, ClipSpec
+from vap.data.synth.clips import quantised
 from vap.data.synth.composition import compose
 from vap.data.synth.fields import generator
 from vap.data.synth.photos import photo
+from vap.evaluation.mini.cases import check_conditions
 from vap.media import read_image
-from vap.media.pixels import resize
+from vap.media.pixels import resize, to_uint8
 from vap.shapes import PixelShape
 
 CONDITIONS_SHOWN = (
@@ -80,10 +82,7 @@ def references_of(conditions: Sequence[str], shape: PixelShape, seed: int) -> li
     Raises:
         ValueError: If a condition does not exist.
     """
-    strangers = sorted(set(conditions) - set(CONDITIONS))
-    if strangers:
-        message = f"No such conditions: {', '.join(strangers)}. See `vap data synth --list`."
-        raise ValueError(message)
+    check_conditions(conditions)
     return [_reference(name, shape, seed) for name in conditions]
 
 
@@ -97,12 +96,16 @@ def pictures_of(files: Sequence[Path], count: int, shape: PixelShape, seed: int)
         seed: Of the drawn scenes.
 
     Raises:
+        ValueError: If there are more photographs than pictures.
         MediaError: If a file is no image.
     """
+    if len(files) > count:
+        message = f"A story has {count} pictures; {len(files)} photographs are too many."
+        raise ValueError(message)
     size = (shape.height, shape.width)
     own = [Picture(resize(np.asarray(read_image(file)), size, "cover"), "") for file in files]
     public = [
-        Picture(resize((photo(name) * 255).round().astype(np.uint8), size, "cover"), caption)
+        Picture(resize(to_uint8(name, photo(name)), size, "cover"), caption)
         for name, caption in _PHOTOGRAPHS
     ]
     photographs = (own + public)[:count]
@@ -122,5 +125,4 @@ def _reference(name: str, shape: PixelShape, seed: int) -> Reference:
 def _drawn(index: int, shape: PixelShape, seed: int) -> Picture:
     composition = compose(generator(seed, index, 72), unseen=True)
     scene = composition.render(shape.height, shape.width)
-    pixels = np.clip(scene.image * 255 + 0.5, 0, 255).astype(np.uint8)
-    return Picture(pixels, composition.caption)
+    return Picture(quantised(scene.image), composition.caption)

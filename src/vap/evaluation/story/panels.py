@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vap.evaluation.mini.references import OneReferenceEach
+from vap.evaluation.mini.trained import check_model
 from vap.evaluation.story.inputs import Picture, Reference
 from vap.hub import load_pipeline
+from vap.media.pixels import to_uint8
 
 _COLUMNS = 5
 _STRENGTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -70,10 +72,8 @@ class Studio:
     """
 
     def __init__(self, model: str | Path, *, seed: int = 0, steps: int | None = None) -> None:
+        check_model(model)
         self._together = load_pipeline(model, device="cpu")
-        if self._together.family != "wan":
-            message = f"{model} is a {self._together.family} model; the story takes Wan ones."
-            raise ValueError(message)
         self._together.set_progress_bar_config(disable=True)
         self._apart = OneReferenceEach.of(self._together)
         self._seed, self._steps = seed, steps
@@ -117,7 +117,7 @@ class Studio:
             generator=[torch.Generator().manual_seed(self._seed) for _ in pictures],
             output_type="np",
         )
-        return list((np.asarray(output.frames) * 255).round().astype(np.uint8))
+        return list(to_uint8("result", np.asarray(output.frames)))
 
 
 def references_by_images(

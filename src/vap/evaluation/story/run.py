@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vap.evaluation.mini.cases import check_conditions
+from vap.evaluation.mini.systems import check_steps
 from vap.evaluation.story.drawing import write_animation, write_still
 from vap.evaluation.story.inputs import (
     CONDITIONS_SHOWN,
@@ -26,6 +28,8 @@ from vap.evaluation.story.panels import (
     two_references,
 )
 from vap.hub import DEFAULT_MODEL
+from vap.media import read_image
+from vap.media.atomic import check_makeable
 from vap.shapes import PixelShape
 
 _IMAGES, _IN_GRID = 10, 5
@@ -43,7 +47,7 @@ class Story:
         model: Name or folder of a Wan model.
         conditions: What the references show, at least two; the grid takes the first five, the
             others the first of these.
-        images: Photographs to animate, before public ones.
+        images: Photographs to animate, before public ones; at most ten.
         seed: Of the drawn scenes.
         steps: Denoising steps; None for the model's own.
     """
@@ -67,13 +71,12 @@ def tell(story: Story, output: Path, progress: Progress | None = None) -> list[P
         The paths written.
 
     Raises:
-        ValueError: If there are too few conditions, one does not exist, or the model is of
-            another variant.
-        FileNotFoundError: If there is no such model or image.
+        ValueError: If there are too few conditions, one does not exist, there are too many images
+            or no steps, or the model is of another variant.
+        FileNotFoundError: If there is no such model.
+        MediaError: If an image cannot be read, or the folder not be made or written to.
     """
-    if len(story.conditions) < _FEWEST:
-        message = f"A story needs at least {_FEWEST} conditions; {story.conditions} were given."
-        raise ValueError(message)
+    check_story(story, output)
     studio = Studio(story.model, steps=story.steps)
     native = studio.defaults
     shape = PixelShape(native.num_frames, native.height, native.width)
@@ -88,16 +91,37 @@ def tell(story: Story, output: Path, progress: Progress | None = None) -> list[P
         lambda: guidances(studio, references[:_FEWEST], first),
         lambda: two_references(studio, _couples(references), others[-1]),
     ]
-    panels = []
+    panels, written = [], []
     for done, make in enumerate(makers, start=1):
         panels.append(make())
-        write_animation(output / f"{panels[-1].name}.webp", panels[-1], native.fps)
+        written.append(output / f"{panels[-1].name}.webp")
+        write_animation(written[-1], panels[-1], native.fps)
         if progress is not None:
             progress(done, len(makers))
-    write_still(output / f"{panels[0].name}.png", panels[0])
+    still, page = output / f"{panels[0].name}.png", output / "index.html"
+    write_still(still, panels[0])
     title = f"{Path(story.model).name}: on what a result depends"
-    write_page(output / "index.html", title, panels, _origin(story))
-    return sorted(output.iterdir())
+    write_page(page, title, panels, _origin(story))
+    return sorted([*written, still, page])
+
+
+def check_story(story: Story, output: Path) -> None:
+    """Refuse what cannot be told, before a model is loaded.
+
+    Raises:
+        As :func:`tell`.
+    """
+    if len(story.conditions) < _FEWEST:
+        message = f"A story needs at least {_FEWEST} conditions; {story.conditions} were given."
+        raise ValueError(message)
+    check_conditions(story.conditions)
+    check_steps(story.steps)
+    check_makeable(output)
+    if len(story.images) > _IMAGES:
+        message = f"A story shows {_IMAGES} images; {len(story.images)} are too many."
+        raise ValueError(message)
+    for image in story.images:
+        read_image(image)
 
 
 def _origin(story: Story) -> str:
