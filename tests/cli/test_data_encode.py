@@ -76,3 +76,20 @@ def test_a_size_that_does_not_fit_leaves_the_folder_free(tmp_path) -> None:
     refused = encode(tmp_path, size="6x32x48")
     assert refused.exit_code == 2
     assert encode(tmp_path).exit_code == 0
+
+
+def test_workers_make_no_fault_of_a_mistake(tmp_path) -> None:
+    rows = written_rows(tmp_path, 2)
+    write_table(Table(tuple(rows)), tmp_path / "table.csv")
+    refused = encode(tmp_path, "--workers", "2", "--shard-size", "1", size="18x32x48")
+    assert refused.exit_code == 2
+    assert "Use num_frames=17" in json.loads(refused.stdout)["error"]["message"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_rate_that_is_none_is_refused_as_such(tmp_path) -> None:
+    rows = written_rows(tmp_path, 1)
+    write_table(Table(tuple(rows)), tmp_path / "table.csv")
+    refused = encode(tmp_path, "--fps", "nan")
+    assert refused.exit_code == 2
+    assert "fps=nan is not a frame rate" in json.loads(refused.stdout)["error"]["message"]

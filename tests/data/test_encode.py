@@ -1,23 +1,61 @@
+import errno
 import itertools
+import json
 import multiprocessing
 import os
 import shutil
 import signal
 import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tests.data.encoding import GOLDEN, SIZES, job_of, written_rows
-from vap.data.encode import EncodeSettings, choose_size, plan_job, run_job
-from vap.data.encoded import EncodedClips
+from vap.data.encode import (
+    EncodeSettings,
+    choose_size,
+    encode_shard,
+    plan_job,
+    read_frames,
+    run_job,
+    sweep,
+)
+from vap.data.encoded import MANIFEST, EncodedClips, shard_name
 from vap.hub import load_pipeline
+from vap.media import MediaError, MediaLimits, read_clip
 from vap.shapes import PixelShape
 
 KILLS = 10
+
+
+class FakeEncoder:
+    """Encodes without a model, and counts."""
+
+    def __init__(self):
+        self.captions = []
+
+    def encode(self, frames, caption, _shape):
+        self.captions.append(caption)
+        return {"text": torch.ones(3, 4), "latents": torch.full((2, 2), float(frames.mean()))}
+
+    def encode_text(self, _caption):
+        return torch.ones(3, 4)
+
+
+@pytest.fixture
+def encoder(monkeypatch):
+    """Stands in for the encoders of this process."""
+    fake = FakeEncoder()
+    monkeypatch.setattr("vap.data.encode._encoder", lambda *_: fake)
+    return fake
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +78,6 @@ def contents(folder):
 
 @pytest.mark.parametrize("model", ["wan", "cogvideox"])
 def test_a_clip_is_stored_as_its_pipeline_encodes_it(model, clips, tmp_path) -> None:
-    from vap.data.encode import read_frames
-
     folder, rows = clips
     job = job_of(rows[:2], folder, tmp_path, model)
     run_job(job)
@@ -80,6 +116,8 @@ def test_killed_ten_times_it_ends_with_the_shards_of_an_unbroken_run(tmp_path) -
         process.join()
         assert process.exitcode == -signal.SIGKILL
     assert killed.missing()
+    for leftover in killed.output.glob(".*"):
+        os.utime(leftover, (0, 0))
     run_job(killed)
     assert contents(killed.output) == contents(unbroken.output)
 
@@ -163,7 +201,7 @@ def test_a_clip_that_vanishes_is_no_broken_clip(tmp_path) -> None:
     (tmp_path / "2.mp4").unlink()
     with pytest.raises(FileNotFoundError, match=r"2\.mp4.*run again"):
         run_job(job)
-    assert job.missing() == [1]
+    assert 1 in job.missing()
     (tmp_path / "2.mp4").write_bytes(kept)
     run_job(job)
     found = EncodedClips(tmp_path / "out")
@@ -182,3 +220,166 @@ def test_other_weights_of_the_same_size_are_another_job(tmp_path) -> None:
     save_file(changed, weights, metadata={"format": "pt"})
     with pytest.raises(ValueError, match="another job: encoders differ"):
         plan_job(rows, settings, tmp_path, tmp_path / "out")
+
+
+def test_a_second_job_is_refused_before_the_first_has_a_shard(clips, tmp_path) -> None:
+    folder, rows = clips
+    first = job_of(rows, folder, tmp_path)
+    manifest = (tmp_path / MANIFEST).read_bytes()
+    with pytest.raises(ValueError, match=r"begun by another job: fps differ.*remove .*encoding"):
+        plan_job(rows, replace(first.settings, fps=8.0), folder, tmp_path)
+    assert (tmp_path / MANIFEST).read_bytes() == manifest
+    assert job_of(rows, folder, tmp_path) == first
+    assert contents(tmp_path).keys() == {MANIFEST}
+
+
+def test_a_mixture_of_jobs_is_refused_however_it_came_about(clips, encoder, tmp_path) -> None:
+    folder, rows = clips
+    first = job_of(rows, folder, tmp_path)
+    (tmp_path / MANIFEST).unlink()
+    second = plan_job(rows, replace(first.settings, fps=8.0), folder, tmp_path)
+    encode_shard(first, 1)
+    run_job(second)
+    with pytest.raises(ValueError, match=r"shard-000001.*not written by the job of encoding"):
+        EncodedClips(tmp_path)
+    (tmp_path / shard_name(1)).unlink()
+    run_job(second)
+    assert len(EncodedClips(tmp_path).clips) == len(rows)
+
+
+def test_shards_without_a_manifest_are_nobodys(clips, encoder, tmp_path) -> None:
+    folder, rows = clips
+    run_job(job_of(rows, folder, tmp_path))
+    (tmp_path / MANIFEST).unlink()
+    with pytest.raises(FileNotFoundError, match="no encoding"):
+        job_of(rows, folder, tmp_path)
+
+
+def test_a_folder_that_an_earlier_version_began_is_continued(clips, encoder, tmp_path) -> None:
+    from vap.data.encoders import _earlier_digest
+
+    folder, rows = clips
+    job = job_of(rows, folder, tmp_path)
+    noted = json.loads((tmp_path / MANIFEST).read_text())
+    del noted["job"]
+    earlier = {**noted, "encoders": _earlier_digest(GOLDEN / "wan")}
+    (tmp_path / MANIFEST).write_text(json.dumps(earlier))
+    encode_shard(replace(job, digest=None), 0)
+    run_job(job_of(rows, folder, tmp_path))
+    assert len(EncodedClips(tmp_path).clips) == len(rows)
+    assert json.loads((tmp_path / MANIFEST).read_text()) == earlier
+
+
+def test_a_disk_that_fails_is_no_broken_clip(tmp_path, encoder, monkeypatch) -> None:
+    rows = written_rows(tmp_path, 4)
+    job = job_of(rows, tmp_path, tmp_path / "out")
+    opened = Path.open
+
+    def failing(path, *arguments, **options):
+        if path.name == "2.mp4":
+            raise OSError(errno.EIO, "Input/output error")
+        return opened(path, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", failing)
+        with pytest.raises(OSError, match=r"2\.mp4.*Input/output error.*run again"):
+            run_job(job)
+    assert 1 in job.missing()
+    run_job(job)
+    assert not EncodedClips(tmp_path / "out").dropped
+
+
+def test_a_clip_that_fails_once_is_read_again(clips, encoder, tmp_path, monkeypatch) -> None:
+    folder, rows = clips
+    failed = set()
+
+    def cut_off_at_first(path, settings):
+        if path not in failed:
+            failed.add(path)
+            raise MediaError("its data is cut off after frame 3")
+        return read_frames(path, settings)
+
+    monkeypatch.setattr("vap.data.encode.read_frames", cut_off_at_first)
+    run_job(job_of(rows, folder, tmp_path))
+    assert not EncodedClips(tmp_path).dropped
+
+
+def test_what_another_process_has_written_is_not_encoded_again(clips, encoder, tmp_path) -> None:
+    folder, rows = clips
+    job = job_of(rows, folder, tmp_path)
+
+    def meanwhile(_what, _done, _total):
+        for shard in job.missing():
+            encode_shard(job, shard)
+
+    run_job(job, progress=meanwhile)
+    assert sorted(encoder.captions) == sorted(row.caption for row in rows)
+
+
+def test_only_what_is_old_is_swept(clips, encoder, tmp_path) -> None:
+    folder, rows = clips
+    job = job_of(rows, folder, tmp_path)
+    names = [".shard-000001-0a1b2c3d.safetensors", ".encoding-0a1b2c3d.json", ".tmpa1B2c3"]
+    for name in (*names, ".mine"):
+        (tmp_path / name).write_bytes(b"half")
+    run_job(job)
+    assert {*names, ".mine"} <= contents(tmp_path).keys()
+    for name in (*names, ".mine"):
+        os.utime(tmp_path / name, (0, 0))
+    sweep(job)
+    assert not contents(tmp_path).keys() & {*names}
+    assert (tmp_path / ".mine").exists()
+
+
+def test_what_a_worker_raises_is_raised(tmp_path) -> None:
+    rows = written_rows(tmp_path, 4)
+    job = job_of(rows, tmp_path, tmp_path / "out")
+    for row in rows:
+        (tmp_path / row.video).unlink()
+    job = replace(job, settings=replace(job.settings, model=str(GOLDEN / "none")))
+    with pytest.raises(FileNotFoundError, match="There is no model") as raised:
+        run_job(job, workers=2)
+    assert "encode_shard" in raised.value.__notes__[0]
+
+
+def test_a_size_that_does_not_fit_is_refused_before_anything_is_written(clips, tmp_path) -> None:
+    folder, rows = clips
+    settings = EncodeSettings(str(GOLDEN / "wan"), (SIZES["wan"], PixelShape(18, 32, 48)))
+    with pytest.raises(ValueError, match="num_frames=18 does not fit"):
+        plan_job(rows, settings, folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("fps", [float("nan"), float("inf"), 0.0, -16.0])
+def test_a_rate_that_is_none_is_refused(fps) -> None:
+    with pytest.raises(ValueError, match=r"fps=.* is not a frame rate"):
+        EncodeSettings("wan", (SIZES["wan"],), fps)
+
+
+def test_frames_are_resized_one_by_one_to_the_same_pixels(clips, tmp_path, monkeypatch) -> None:
+    folder, rows = clips
+    path, size = folder / rows[0].video, SIZES["wan"]
+    whole = read_clip(path, fps=16.0, frame_indices=[0, 1, 3, 4, 6]).frames
+    expected = [
+        np.asarray(Image.fromarray(frame).resize((size.width, size.height), Image.BICUBIC))
+        for frame in whole
+    ]
+    # All frames at the clip's own size would be more than this.
+    few = partial(MediaLimits, total_pixels=size.pixels)
+    assert whole[..., 0].size > size.pixels
+    monkeypatch.setattr("vap.media.clip.MediaLimits", few)
+    shape, frames = read_frames(path, EncodeSettings("wan", (size,)))
+    assert shape == size
+    np.testing.assert_array_equal(frames, np.stack(expected))
+
+
+@pytest.mark.parametrize(
+    "note", ["[]", '{"clips": []}', '{"clips": [{"video": "a"}], "dropped": {}}', "half"]
+)
+def test_a_shard_of_other_notes_is_named(note, clips, encoder, tmp_path) -> None:
+    folder, rows = clips
+    run_job(job_of(rows[:2], folder, tmp_path))
+    path = tmp_path / shard_name(0)
+    save_file(load_file(path), path, metadata={"vap-encoded-clips": note})
+    with pytest.raises(ValueError, match=r"shard-000000.* is damaged or no shard"):
+        EncodedClips(tmp_path)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from vap.data.latents import (
     EncodedPairs,
@@ -93,6 +96,47 @@ def test_a_damaged_shard_is_named(tmp_path):
     path.write_bytes(b"half")
 
     with pytest.raises(ValueError, match=r"pairs-0\.safetensors is damaged"):
+        read_origin(path)
+
+
+def damage(path, tensors=(), **metadata):
+    """Leave out tensors of a shard, and write other metadata."""
+    kept = {name: values for name, values in load_file(path).items() if name not in tensors}
+    notes = {"captions": json.dumps(encoded(1).captions), "names": '["spin0"]', **metadata}
+    save_file(kept, path, metadata={name: note for name, note in notes.items() if note})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.write_bytes(b"half"),
+        lambda path: damage(path, tensors=["conditions"]),
+        lambda path: damage(path, names=""),
+        lambda path: damage(path, captions="half"),
+        lambda path: damage(path, captions="[1]"),
+        lambda path: damage(path, captions='[[["a"], ["b"]]]'),
+        lambda path: damage(path, names="1"),
+        lambda path: damage(path, names='["spin0", "spin1"]'),
+        lambda path: save_file({"weight": torch.zeros(2)}, path),
+    ],
+)
+def test_a_file_that_is_no_sound_shard_is_named_when_it_is_read(change, tmp_path):
+    path = tmp_path / "pairs-0.safetensors"
+    write_shard(path, encoded(1))
+    assert len(read_shards(tmp_path)) == 1
+    change(path)
+
+    with pytest.raises(ValueError, match=r"pairs-0\.safetensors is damaged or no shard .*Remove"):
+        read_shards(tmp_path)
+
+
+@pytest.mark.parametrize("note", ['{"begin": 0}', "[1]", "half"])
+def test_an_origin_of_other_keys_is_named(note, tmp_path):
+    path = tmp_path / "pairs-0.safetensors"
+    write_shard(path, encoded(1))
+    damage(path, origin=note)
+
+    with pytest.raises(ValueError, match=r"pairs-0\.safetensors is damaged or no shard"):
         read_origin(path)
 
 

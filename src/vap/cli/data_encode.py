@@ -32,7 +32,12 @@ def encode(
     stored_as: Annotated[
         Literal["float16", "bfloat16", "float32"], typer.Option(help="Precision of the shards.")
     ] = "float16",
-    workers: Annotated[int, typer.Option(help="Processes on this machine.", min=1)] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes at work at once. Default: one a GPU with Ray, else one.", min=1
+        ),
+    ] = None,
     ray: Annotated[
         str | None,
         typer.Option(help="Address of a Ray cluster (or 'local') that shares the work."),
@@ -60,7 +65,7 @@ def encode(
         job = plan_job(loaded.rows, settings, folder, out.resolve())
         with progress_bars() as progress:
             if ray is None:
-                run_job(job, workers=workers, progress=progress)
+                run_job(job, workers=workers or 1, progress=progress)
             else:
                 from vap.data.encode_ray import run_on_ray
 

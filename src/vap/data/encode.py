@@ -7,125 +7,53 @@ any number of processes or machines may share it (:mod:`vap.data.encode_ray` for
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import multiprocessing
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+import pickle
+import random
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from vap.data.clips import Progress, no_progress
+from vap.data.encode_job import EncodeJob, EncodeSettings, StoredAs, plan_job
 from vap.data.encoded import (
     MANIFEST,
     TEXT,
     EncodedClip,
     Shard,
-    read_manifest,
+    caption_digest,
     shard_name,
     write_shard,
 )
-from vap.data.schema import ClipRow
 from vap.media import MediaError, probe_clip, read_clip, select_frames
-from vap.media.atomic import atomic_file
+from vap.media.files import hash_file
 from vap.shapes import TEXT_TOKENS, PixelShape
 
-StoredAs = Literal["float16", "bfloat16", "float32"]
+__all__ = [
+    "ClipEncoder",
+    "EncodeJob",
+    "EncodeSettings",
+    "StoredAs",
+    "choose_size",
+    "encode_shard",
+    "plan_job",
+    "read_frames",
+    "run_job",
+    "sweep",
+]
 
-
-@dataclass(frozen=True, slots=True)
-class EncodeSettings:
-    """How clips are encoded.
-
-    Attributes:
-        model: Pipeline folder, bundled model or Hub id whose VAE and encoders are used.
-        sizes: Sizes that a clip may be brought to; see :func:`choose_size`.
-        fps: Rate that clips are read at before frames are taken evenly (release: 16).
-        shard_size: Clips of a shard.
-        stored_as: Precision of what is written.
-    """
-
-    model: str
-    sizes: tuple[PixelShape, ...]
-    fps: float = 16.0
-    shard_size: int = 64
-    stored_as: StoredAs = "float16"
-
-    def __post_init__(self) -> None:
-        if not self.sizes or self.shard_size < 1:
-            message = (
-                f"sizes={self.sizes}, shard_size={self.shard_size}: give at least one size, and "
-                "at least one clip a shard."
-            )
-            raise ValueError(message)
-
-
-@dataclass(frozen=True, slots=True)
-class EncodeJob:
-    """All there is to encode.
-
-    Attributes:
-        settings: How.
-        root: Folder that the paths start from.
-        clips: Path and caption of every clip.
-        output: Folder of the shards.
-    """
-
-    settings: EncodeSettings
-    root: Path
-    clips: tuple[tuple[str, str], ...] = field(repr=False)
-    output: Path
-
-    @property
-    def shards(self) -> int:
-        """Number of shards."""
-        return -(-len(self.clips) // self.settings.shard_size)
-
-    def missing(self) -> list[int]:
-        """Shards that are not there yet."""
-        return [i for i in range(self.shards) if not (self.output / shard_name(i)).is_file()]
-
-
-def plan_job(
-    rows: Iterable[ClipRow], settings: EncodeSettings, root: Path, output: Path
-) -> EncodeJob:
-    """Lay out the shards of a table, and see that the output folder is this job's.
-
-    Args:
-        rows: Rows with different paths; those out of use are left out.
-        settings: How to encode.
-        root: Folder that the paths start from.
-        output: Folder of the shards; made if missing.
-
-    Raises:
-        ValueError: If there is nothing to encode, or the folder holds shards of another job.
-    """
-    clips = tuple((row.video, row.caption) for row in rows if row.usable)
-    if not clips:
-        message = "There is nothing to encode: the table has no usable row."
-        raise ValueError(message)
-    job = EncodeJob(settings, root, clips, output)
-    output.mkdir(parents=True, exist_ok=True)
-    manifest = _manifest(job)
-    # A run that was refused before its first shard has no claim on the folder.
-    if not any((output / shard_name(index)).is_file() for index in range(job.shards)):
-        with atomic_file(output / MANIFEST) as partial:
-            partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    found = read_manifest(output)
-    different = [key for key in manifest if found.get(key) != manifest[key]]
-    if different:
-        message = (
-            f"{output} holds shards of another job: {', '.join(sorted(different))} differ. Encode "
-            "with the settings and the table it was begun with, or into another folder."
-        )
-        raise ValueError(message)
-    return job
+_ABANDONED = 24 * 60 * 60  # seconds since the last byte, after which nobody is still writing
+# The last: what safetensors writes before it puts it into our temporary file's place.
+_LEFTOVERS = (".shard-*", f".{MANIFEST[:-5]}-*", ".tmp??????")
 
 
 def run_job(job: EncodeJob, *, workers: int = 1, progress: Progress = no_progress) -> None:
@@ -137,11 +65,11 @@ def run_job(job: EncodeJob, *, workers: int = 1, progress: Progress = no_progres
         progress: Told after each shard.
 
     Raises:
-        RuntimeError: If a worker died.
+        RuntimeError: If a worker died. What else a worker raises is raised here.
     """
     missing = job.missing()
     if workers <= 1 or len(missing) <= 1:
-        for shard in missing:
+        for shard in _in_turn(job, missing):
             encode_shard(job, shard)
             progress("encoding", job.shards - len(job.missing()), job.shards)
     else:
@@ -164,6 +92,7 @@ def encode_shard(job: EncodeJob, index: int, device: torch.device | str | None =
     Raises:
         FileNotFoundError: If a clip is not there (any more): that is no fault of the clip's, and
             the shard is left for later.
+        OSError: If the system does not hand over a clip, likewise.
     """
     settings, size = job.settings, job.settings.shard_size
     encoder = _encoder(settings.model, None if device is None else str(device))
@@ -172,32 +101,42 @@ def encode_shard(job: EncodeJob, index: int, device: torch.device | str | None =
         if not (job.root / video).is_file():
             message = (
                 f"{video!r} is not in {job.root}. Give the folder that the table's paths start "
-                "from, fetch the clip or drop its row, and run again: what is done stays."
+                "from, or fetch the clip, and run again: what is done stays."
             )
             raise FileNotFoundError(message)
         try:
-            shape, frames = read_frames(job.root / video, settings)
+            shape, frames = _frames_of(job.root / video, settings)
         except MediaError as error:
             dropped[video] = str(error)
             continue
         encoded = encoder.encode(frames, caption, shape)
-        clips.append(EncodedClip(video, shape, len(encoded[TEXT])))
+        clips.append(EncodedClip(video, shape, len(encoded[TEXT]), caption_digest(caption)))
         tensors.append(encoded)
     empty = encoder.encode_text("") if index == 0 else None
     path = job.output / shard_name(index)
-    write_shard(path, Shard(clips, tensors, dropped, empty), getattr(torch, settings.stored_as))
+    shard = Shard(clips, tensors, dropped, empty, job.digest)
+    write_shard(path, shard, getattr(torch, settings.stored_as))
     return path
 
 
 def sweep(job: EncodeJob) -> None:
-    """Remove what killed processes left half written, once every shard is there."""
-    if not job.missing():
-        for leftover in (*job.output.glob(".shard-*"), *job.output.glob(f".{MANIFEST[:-5]}.*")):
-            leftover.unlink(missing_ok=True)
+    """Remove what killed processes left half written, once every shard is there and it is old.
+
+    What is new may be written at this moment by another process that shares the folder.
+    """
+    if job.missing():
+        return
+    for pattern in _LEFTOVERS:
+        for leftover in job.output.glob(pattern):
+            with suppress(FileNotFoundError):  # moved into its place meanwhile
+                if time.time() - leftover.stat().st_mtime > _ABANDONED:
+                    leftover.unlink()
 
 
 def read_frames(path: Path, settings: EncodeSettings) -> tuple[PixelShape, np.ndarray]:
     """Read a clip as it is trained with: at the given rate, frames taken evenly, bicubic.
+
+    Frames are resized one by one as they are decoded, so large clips take no more memory.
 
     Returns:
         The size that was chosen, and frames ``[T, H, W, 3]`` of that size in 0 … 255.
@@ -210,14 +149,33 @@ def read_frames(path: Path, settings: EncodeSettings) -> tuple[PixelShape, np.nd
     clip = read_clip(
         path,
         fps=settings.fps,
+        size=(shape.height, shape.width),
+        fit="stretch",
+        resample="bicubic",
         frame_indices=lambda available: select_frames(available, shape.frames),
     )
-    size = (shape.width, shape.height)
-    frames = [
-        np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC))
-        for frame in clip.frames
-    ]
-    return shape, np.stack(frames)
+    return shape, clip.frames
+
+
+def _frames_of(path: Path, settings: EncodeSettings) -> tuple[PixelShape, np.ndarray]:
+    """As :func:`read_frames`; a clip is only at fault if its bytes can be read, and not used.
+
+    A disk's fault shows in many ways, also as a clip that is cut off. So after any failure the
+    file is read from end to end, and then the clip once more.
+
+    Raises:
+        MediaError: If the clip is broken.
+        OSError: If the system does not hand over the file.
+    """
+    try:
+        return read_frames(path, settings)
+    except MediaError:
+        try:
+            hash_file(path)
+        except MediaError as error:
+            message = f"{error} When it can be read, run again: what is done stays."
+            raise OSError(message) from error
+        return read_frames(path, settings)
 
 
 def choose_size(frames: int, height: int, width: int, sizes: Sequence[PixelShape]) -> PixelShape:
@@ -285,36 +243,38 @@ def _encoder(model: str, device: str | None) -> ClipEncoder:
     return ClipEncoder.load(model, device)
 
 
-def _manifest(job: EncodeJob) -> dict[str, Any]:
-    """Identity of a job: same manifest, same shards."""
-    from vap.data.encoders import encoders_identity
+def _in_turn(job: EncodeJob, shards: Sequence[int]) -> Iterator[int]:
+    """Shards that are still missing when their turn comes.
 
-    settings = asdict(job.settings)
-    model = settings.pop("model")  # where it lies is no part of what it is
-    listed = json.dumps(job.clips, ensure_ascii=False).encode()
-    return {
-        **settings,
-        "sizes": list(settings["sizes"]),
-        **encoders_identity(model),
-        "clips": len(job.clips),
-        "clips_sha256": hashlib.sha256(listed).hexdigest(),
-        "shards": job.shards,
-    }
+    The order is a process's own, so that of several that share a folder two seldom work on the
+    same shard.
+    """
+    for shard in random.SystemRandom().sample(shards, len(shards)):
+        if not job.has(shard):
+            yield shard
 
 
 def _run_workers(job: EncodeJob, missing: list[int], workers: int, progress: Progress) -> None:
     context = _process_context()
     accelerators = torch.accelerator.device_count() if torch.accelerator.is_available() else 0
-    processes = []
+    processes, receivers = [], []
     for worker in range(workers):
         kind = torch.accelerator.current_accelerator() if accelerators else None
         device = f"{kind.type}:{worker % accelerators}" if kind else None
         share = missing[worker::workers]
-        process = context.Process(target=_work, args=(job, share, device))
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=_work, args=(job, share, device, sender))
         process.start()
+        sender.close()  # the worker's is left, and ends with it
         processes.append(process)
+        receivers.append(receiver)
+    errors: list[Exception] = []
     for _ in _until_done(processes):
+        errors += _heard(receivers)
         progress("encoding", job.shards - len(job.missing()), job.shards)
+    errors += _heard(receivers)
+    if errors:
+        raise errors[0]
     failed = [process.exitcode for process in processes if process.exitcode]
     if failed:
         message = (
@@ -340,9 +300,31 @@ def _until_done(processes: Sequence[Any]) -> Iterator[None]:
             yield
 
 
-def _work(job: EncodeJob, shards: list[int], device: str | None) -> None:
+def _heard(receivers: list[Any]) -> Iterator[Exception]:
+    """What workers have raised; those that have said so, or ended, are taken off the list."""
+    for receiver in [each for each in receivers if each.poll()]:
+        receivers.remove(receiver)
+        with suppress(EOFError):
+            yield receiver.recv()
+
+
+def _work(job: EncodeJob, shards: list[int], device: str | None, sender: Any) -> None:
     parent = multiprocessing.parent_process()
-    for shard in shards:
-        if parent is not None and not parent.is_alive():
-            return  # the command was killed, so nobody waits for the rest
-        encode_shard(job, shard, device)
+    try:
+        for shard in _in_turn(job, shards):
+            if parent is not None and not parent.is_alive():
+                return  # the command was killed, so nobody waits for the rest
+            encode_shard(job, shard, device)
+    except Exception as error:  # noqa: BLE001 - the command says what it was
+        sender.send(_portable(error))
+        sys.exit(1)
+
+
+def _portable(error: Exception) -> Exception:
+    """An error that another process can raise; where it comes from goes along as a note."""
+    error.add_note(f"In a worker:\n{traceback.format_exc()}")
+    try:
+        copied = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    except Exception:  # noqa: BLE001 - an error with arguments of its own
+        copied = RuntimeError(f"{type(error).__name__}: {error}")
+    return copied

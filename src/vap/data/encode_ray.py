@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from vap.data.encode import EncodeJob, encode_shard, sweep
 from vap.extras import require
 from vap.ray_cluster import ray_cluster
@@ -38,13 +36,14 @@ class ShardWorker:
         return row
 
 
-def run_on_ray(job: EncodeJob, *, address: str = "auto", workers: int = 2) -> None:
+def run_on_ray(job: EncodeJob, *, address: str = "auto", workers: int | None = None) -> None:
     """Encode the missing shards on a cluster.
 
     Args:
         job: What to encode.
         address: Of the cluster; ``local`` starts one on this machine for the duration.
-        workers: Processes over the whole cluster; each takes an accelerator where there are some.
+        workers: Processes over the whole cluster; each takes a GPU where there are some. By
+            default one a GPU of the cluster, or one if it has none.
 
     Raises:
         MissingExtraError: If Ray is not installed.
@@ -53,15 +52,16 @@ def run_on_ray(job: EncodeJob, *, address: str = "auto", workers: int = 2) -> No
     missing = job.missing()
     if missing:
         with ray_cluster(address, purpose=_PURPOSE) as (ray, data):
-            accelerators = int(ray.cluster_resources().get("GPU", 0))
+            # Of the cluster: the machine that asks may have none.
+            gpus = int(ray.cluster_resources().get("GPU", 0))
             shards = data.from_items(
                 [{"shard": shard} for shard in missing], override_num_blocks=len(missing)
             )
             shards.map(
                 ShardWorker,
                 fn_constructor_args=(job,),
-                concurrency=min(workers, len(missing)),
+                concurrency=min(workers or max(1, gpus), len(missing)),
                 num_cpus=_CPUS,
-                num_gpus=1 if accelerators and torch.accelerator.is_available() else 0,
+                num_gpus=1 if gpus else 0,
             ).materialize()
     sweep(job)

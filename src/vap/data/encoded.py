@@ -7,6 +7,7 @@ encoding serves a clip as target and as reference.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -24,10 +25,13 @@ from vap.media.atomic import atomic_file
 from vap.shapes import PixelShape
 
 MANIFEST = "encoding.json"
+JOB = "job"
+"""Digest of the job that a folder's manifest and each of its shards belong to."""
 TEXT = "text"
 _EMPTY = "empty"
 _FORMAT, _FORMAT_VERSION = "vap-encoded-clips", 1
 _OPEN_FILES = 32
+_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +42,24 @@ class EncodedClip:
         video: Its path in the table.
         shape: Size that it was brought to, in pixels.
         text_tokens: Text tokens L of its caption, of which a tail of zeros is not stored.
+        caption: Digest of its caption, see :func:`caption_digest`; shards of earlier versions have
+            none.
     """
 
     video: str
     shape: PixelShape
     text_tokens: int
+    caption: str | None = None
+
+    @classmethod
+    def from_json(cls, noted: Mapping[str, Any]) -> EncodedClip:
+        """Read what a shard notes of a clip."""
+        return cls(
+            str(noted["video"]),
+            PixelShape(**noted["shape"]),
+            int(noted["text_tokens"]),
+            noted.get("caption"),
+        )
 
 
 @dataclass(frozen=True)
@@ -54,12 +71,19 @@ class Shard:
         tensors: Encodings of each, by name.
         dropped: Clips that could not be read, and why.
         empty_text: Encoding of the empty caption ``[L, D]``; the first shard has it.
+        job: Digest of the job that it belongs to, if known.
     """
 
     clips: Sequence[EncodedClip]
     tensors: Sequence[Mapping[str, Tensor]]
     dropped: Mapping[str, str]
     empty_text: Tensor | None = None
+    job: str | None = None
+
+
+def caption_digest(caption: str) -> str:
+    """What tells one caption from another."""
+    return hashlib.sha256(caption.encode()).hexdigest()[:_DIGITS]
 
 
 def shard_name(index: int) -> str:
@@ -91,6 +115,7 @@ def write_shard(path: Path, shard: Shard, dtype: torch.dtype) -> None:
             raise ValueError(message)
     content = {
         "version": _FORMAT_VERSION,
+        JOB: shard.job,
         "clips": [asdict(clip) for clip in shard.clips],
         "dropped": dict(shard.dropped),
     }
@@ -118,7 +143,7 @@ class EncodedClips:
 
     Raises:
         FileNotFoundError: If shards are missing.
-        ValueError: If a shard is damaged, or no shard.
+        ValueError: If a shard is damaged, no shard, or of another job than the manifest.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -170,17 +195,23 @@ class EncodedClips:
             raise FileNotFoundError(message)
         try:
             content = json.loads((self._file(shard).metadata() or {})[_FORMAT])
-            clips = content["clips"]
-            self.dropped |= content["dropped"]
-        except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+            clips = [EncodedClip.from_json(clip) for clip in content["clips"]]
+            dropped = dict(content["dropped"])
+            job = content.get(JOB)
+        except (SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
             message = f"{path} is damaged or no shard ({error}). Remove it and encode again."
             raise ValueError(message) from error
-        for position, clip in enumerate(clips):
-            video = clip["video"]
-            self.clips[video] = EncodedClip(
-                video, PixelShape(**clip["shape"]), int(clip["text_tokens"])
+        # Earlier versions noted no job, in the manifest nor in shards.
+        if None not in (job, self.manifest.get(JOB)) and job != self.manifest[JOB]:
+            message = (
+                f"{path} was not written by the job of {MANIFEST}: clips were encoded with other "
+                "settings, or of another table, into one folder. Remove it and encode again."
             )
-            self._places[video] = shard, position
+            raise ValueError(message)
+        self.dropped |= dropped
+        for position, clip in enumerate(clips):
+            self.clips[clip.video] = clip
+            self._places[clip.video] = shard, position
 
     def _file(self, shard: int) -> Any:
         """A shard, open; the least recently used one is closed where there are too many."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vap.hub import family_of, load_pipeline, pipeline_class, resolve_folder
-from vap.weights import sampled_digest
+from vap.weights import plain_configuration, sampled_digest
 
 _ENCODERS = ("vae", "text_encoder", "image_encoder", "tokenizer", "image_processor")
 
@@ -32,14 +33,65 @@ def encoders_identity(model: str) -> dict[str, Any]:
         The family, and a hash of the encoders' configurations and of samples of their weights.
     """
     folder = resolve_folder(model)
+    return {"family": family_of(folder), "encoders": _digest(folder)}
+
+
+def other_encoders(noted: Mapping[str, Any], model: str) -> list[str]:
+    """What of a model's identity is otherwise than noted.
+
+    Args:
+        noted: An identity, as :func:`encoders_identity` or an earlier version gave it.
+        model: Pipeline folder, bundled model or Hub id.
+
+    Returns:
+        Keys of the identity.
+    """
+    folder = resolve_folder(model)
+    accepted: dict[str, list[str]] = {
+        "family": [family_of(folder)],
+        "encoders": [_digest(folder), _earlier_digest(folder)],
+    }
+    return [key for key, values in accepted.items() if noted.get(key) not in values]
+
+
+def _digest(folder: Path) -> str:
     digest = hashlib.sha256()
     for component in _ENCODERS:
         for path in sorted((folder / component).glob("*")):
-            if path.suffix == ".json" and not path.name.endswith(".index.json"):
+            if path.suffix == ".safetensors":
+                part = sampled_digest(path)
+            elif path.name.endswith("config.json"):
+                part = _lasting_configuration(path)
+            elif path.suffix == ".model" or _is_plain_json(path):
+                part = path.read_bytes()
+            else:
+                continue
+            digest.update(f"{component}/{path.name}\0".encode() + hashlib.sha256(part).digest())
+    return digest.hexdigest()
+
+
+def _earlier_digest(folder: Path) -> str:
+    """As earlier versions have it: files to the byte, with the version that wrote them."""
+    digest = hashlib.sha256()
+    for component in _ENCODERS:
+        for path in sorted((folder / component).glob("*")):
+            if _is_plain_json(path):
                 digest.update(path.name.encode() + path.read_bytes())
             elif path.suffix == ".safetensors":
                 digest.update(path.name.encode() + sampled_digest(path))
-    return {"family": family_of(folder), "encoders": digest.hexdigest()}
+    return digest.hexdigest()
+
+
+def _lasting_configuration(path: Path) -> bytes:
+    """A configuration without the version of its writer, as a model may be saved anew."""
+    content = json.loads(plain_configuration(path))
+    if isinstance(content, dict):
+        content.pop("transformers_version", None)
+    return json.dumps(content, sort_keys=True).encode()
+
+
+def _is_plain_json(path: Path) -> bool:
+    return path.suffix == ".json" and not path.name.endswith(".index.json")
 
 
 def _stand_in(transformer_class: Any, folder: Path) -> Any:

@@ -85,11 +85,14 @@ class ShardOrigin:
         first: Index of its first pair.
         stop: Index after its last pair.
         content: Hash of all that decides what a pair of an index looks like encoded.
+        image_encoder: What the image tokens were made by, in JSON; empty in shards of earlier
+            versions.
     """
 
     first: int
     stop: int
     content: str
+    image_encoder: str = ""
 
 
 def write_shard(path: Path, pairs: EncodedPairs, origin: ShardOrigin | None = None) -> None:
@@ -121,9 +124,8 @@ def read_origin(path: Path) -> ShardOrigin | None:
         with safe_open(path, framework="pt") as shard:
             note = (shard.metadata() or {}).get(_ORIGIN)
         return None if note is None else ShardOrigin(**json.loads(note))
-    except (SafetensorError, TypeError, json.JSONDecodeError) as error:
-        message = f"{path} is damaged or no shard ({error}). Remove it and encode again."
-        raise ValueError(message) from error
+    except (SafetensorError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
 
 
 def read_shards(*folders: Path) -> EncodedPairs:
@@ -131,20 +133,19 @@ def read_shards(*folders: Path) -> EncodedPairs:
 
     Raises:
         FileNotFoundError: If a folder holds no shard.
-        ValueError: If the shards are of different sizes of clip or encoder.
+        ValueError: If a file is damaged or no shard, or shards are of different sizes of clip or
+            encoder.
     """
     paths = [path for folder in folders for path in _some_shards(folder)]
     parts: dict[str, list[Tensor]] = {name: [] for name in _TENSORS}
     captions: list[tuple[tuple[str, str], tuple[str, str]]] = []
     names: list[str] = []
     for path in paths:
-        with safe_open(path, framework="pt") as shard:
-            for name in _TENSORS:
-                parts[name].append(shard.get_tensor(name))
-            metadata = shard.metadata()
-        for reference, target in json.loads(metadata["captions"]):
-            captions.append(((reference[0], reference[1]), (target[0], target[1])))
-        names += json.loads(metadata["names"])
+        shard = _read_shard(path)
+        for name in _TENSORS:
+            parts[name].append(getattr(shard, name))
+        captions += shard.captions
+        names += shard.names
     for name, tensors in parts.items():
         shapes = {tuple(tensor.shape[1:]) for tensor in tensors}
         if len(shapes) > 1:
@@ -153,6 +154,36 @@ def read_shards(*folders: Path) -> EncodedPairs:
             raise ValueError(message)
     latents, conditions, image_tokens = (torch.cat(parts[name]) for name in _TENSORS)
     return EncodedPairs(latents, conditions, image_tokens, captions, names)
+
+
+def _read_shard(path: Path) -> EncodedPairs:
+    """One shard.
+
+    Raises:
+        ValueError: If the file is damaged or no shard.
+    """
+    try:
+        with safe_open(path, framework="pt") as shard:
+            tensors = [shard.get_tensor(name) for name in _TENSORS]
+            metadata = shard.metadata() or {}
+        captions = [
+            ((str(reference[0]), str(reference[1])), (str(target[0]), str(target[1])))
+            for reference, target in json.loads(metadata["captions"])
+        ]
+        names = list(map(str, json.loads(metadata["names"])))
+        if {len(captions), len(names), *map(len, tensors)} != {len(names)}:
+            message = "it does not hold equally many of everything"
+            raise ValueError(message)
+    except (SafetensorError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
+    latents, conditions, image_tokens = tensors
+    return EncodedPairs(latents, conditions, image_tokens, captions, names)
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    said = f"there is no {error}" if isinstance(error, KeyError) else error
+    message = f"{path} is damaged or no shard ({said}). Remove it and encode again."
+    return ValueError(message)
 
 
 def only(pairs: EncodedPairs, conditions: Sequence[str]) -> EncodedPairs:

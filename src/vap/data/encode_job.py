@@ -1,0 +1,197 @@
+"""What there is to encode, and whose a folder of shards is.
+
+The first job to come to a folder leaves its manifest there, and any other is refused from then on.
+Every shard notes its job too, so that a mixture is seen however it came about.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from vap.data.encoded import JOB, MANIFEST, read_manifest, shard_name
+from vap.data.schema import ClipRow
+from vap.media.atomic import atomic_file
+from vap.media.timing import exact_rate
+from vap.shapes import PixelShape
+
+StoredAs = Literal["float16", "bfloat16", "float32"]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeSettings:
+    """How clips are encoded.
+
+    Attributes:
+        model: Pipeline folder, bundled model or Hub id whose VAE and encoders are used.
+        sizes: Sizes that a clip may be brought to; see :func:`vap.data.encode.choose_size`.
+        fps: Rate that clips are read at before frames are taken evenly (release: 16).
+        shard_size: Clips of a shard.
+        stored_as: Precision of what is written.
+    """
+
+    model: str
+    sizes: tuple[PixelShape, ...]
+    fps: float = 16.0
+    shard_size: int = 64
+    stored_as: StoredAs = "float16"
+
+    def __post_init__(self) -> None:
+        exact_rate(self.fps)
+        if not self.sizes or self.shard_size < 1:
+            message = (
+                f"sizes={self.sizes}, shard_size={self.shard_size}: give at least one size, and "
+                "at least one clip a shard."
+            )
+            raise ValueError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeJob:
+    """All there is to encode.
+
+    Attributes:
+        settings: How.
+        root: Folder that the paths start from.
+        clips: Path and caption of every clip.
+        output: Folder of the shards.
+        digest: Tells it from other jobs; None in a folder that an earlier version began.
+    """
+
+    settings: EncodeSettings
+    root: Path
+    clips: tuple[tuple[str, str], ...] = field(repr=False)
+    output: Path
+    digest: str | None = None
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return -(-len(self.clips) // self.settings.shard_size)
+
+    def has(self, shard: int) -> bool:
+        """Whether a shard is there, whoever wrote it."""
+        return (self.output / shard_name(shard)).is_file()
+
+    def missing(self) -> list[int]:
+        """Shards that are not there yet."""
+        return [shard for shard in range(self.shards) if not self.has(shard)]
+
+
+def plan_job(
+    rows: Iterable[ClipRow], settings: EncodeSettings, root: Path, output: Path
+) -> EncodeJob:
+    """Lay out the shards of a table, and see that the output folder is this job's.
+
+    Args:
+        rows: Rows with different paths; those out of use are left out.
+        settings: How to encode.
+        root: Folder that the paths start from.
+        output: Folder of the shards; made if missing.
+
+    Raises:
+        ValueError: If there is nothing to encode, a size does not fit the model, or the folder
+            is another job's.
+        FileNotFoundError: If the folder holds shards without a manifest.
+    """
+    clips = tuple((row.video, row.caption) for row in rows if row.usable)
+    if not clips:
+        message = "There is nothing to encode: the table has no usable row."
+        raise ValueError(message)
+    _check_sizes(settings)
+    job = EncodeJob(settings, root, clips, output)
+    manifest = _manifest(job)
+    output.mkdir(parents=True, exist_ok=True)
+    if not (output / MANIFEST).is_file() and not _has_shards(output):
+        _claim(output / MANIFEST, manifest)
+    found = read_manifest(output)
+    _check_same(found, manifest, job)
+    return replace(job, digest=found.get(JOB))
+
+
+def _check_sizes(settings: EncodeSettings) -> None:
+    """Refuse sizes that the model cannot take, before anything of it is loaded."""
+    from vap.cost.model import PlannedModel
+    from vap.hub import family_of, resolve_folder
+
+    folder = resolve_folder(settings.model)
+    compression = PlannedModel.from_folder(folder, family_of(folder)).compression
+    for size in settings.sizes:
+        compression.check(size)
+
+
+def _manifest(job: EncodeJob) -> dict[str, Any]:
+    """Identity of a job: same manifest, same shards. Where things lie is no part of it."""
+    from vap.data.encoders import encoders_identity
+
+    settings = asdict(job.settings)
+    listed = json.dumps(job.clips, ensure_ascii=False).encode()
+    manifest = {
+        **{key: value for key, value in settings.items() if key != "model"},
+        "sizes": list(settings["sizes"]),
+        "fps": float(job.settings.fps),
+        **encoders_identity(job.settings.model),
+        "clips": len(job.clips),
+        "clips_sha256": hashlib.sha256(listed).hexdigest(),
+        "shards": job.shards,
+    }
+    whole = json.dumps(manifest, sort_keys=True).encode()
+    return {**manifest, JOB: hashlib.sha256(whole).hexdigest()}
+
+
+def _claim(place: Path, manifest: Mapping[str, Any]) -> None:
+    """Put a manifest into its place, whole, unless another process was first."""
+    text = json.dumps(manifest, indent=2) + "\n"
+    draft = place.with_name(f".{place.stem}-{secrets.token_hex(4)}{place.suffix}")
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, place)
+    except FileExistsError:
+        pass
+    except OSError:
+        # A file system without links; should two jobs meet here, their shards tell.
+        with atomic_file(place) as partial:
+            partial.write_text(text, encoding="utf-8")
+    finally:
+        with suppress(OSError):  # must not hide why there is nothing to remove
+            draft.unlink()
+
+
+def _check_same(found: Mapping[str, Any], manifest: Mapping[str, Any], job: EncodeJob) -> None:
+    """Refuse a folder whose manifest is not the job's.
+
+    Raises:
+        ValueError: Naming what differs and the remedy.
+    """
+    from vap.data.encoders import other_encoders
+
+    others = set(other_encoders(found, job.settings.model))
+    compared = manifest.keys() - {JOB, "family", "encoders"}
+    others |= {key for key in compared if found.get(key) != manifest[key]}
+    if not others:
+        return
+    differ = f"{', '.join(sorted(others))} differ"
+    message = (
+        f"{job.output} holds shards of another job: {differ}. Encode with the settings and the "
+        "table it was begun with, or into another folder."
+    )
+    if not _has_shards(job.output):
+        message = (
+            f"{job.output} was begun by another job: {differ}. Encode into another folder or, as "
+            f"it has no shard yet, remove {job.output / MANIFEST} if that job no longer runs."
+        )
+    raise ValueError(message)
+
+
+def _has_shards(folder: Path) -> bool:
+    return any(folder.glob("shard-*.safetensors"))
