@@ -2,6 +2,7 @@ import json
 import os
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,19 +14,24 @@ def done(request) -> Outcome:
     return Outcome(request.name, request.digest, "done", output=f"{request.name}.mp4")
 
 
+def is_done(ledger, request, suffix) -> bool:
+    outcome = ledger.of(request)
+    return outcome is not None and ledger.has_video(outcome, suffix)
+
+
 def test_a_video_is_done_if_it_is_there_and_its_request_has_not_changed(tmp_path):
     ledger = Ledger(tmp_path)
     (one,) = requests_of({"name": "one"})
     (changed,) = requests_of({"name": "one", "seed": 1})
-    assert not ledger.is_done(one, ".mp4")
+    assert not is_done(ledger, one, ".mp4")
     ledger.write(done(one))
-    assert not ledger.is_done(one, ".mp4")
+    assert not is_done(ledger, one, ".mp4")
     (tmp_path / "one.mp4").touch()
-    assert ledger.is_done(one, ".mp4")
-    assert not ledger.is_done(one, ".webm")
-    assert not ledger.is_done(changed, ".mp4")
+    assert is_done(ledger, one, ".mp4")
+    assert not is_done(ledger, one, ".webm")
+    assert not is_done(ledger, changed, ".mp4")
     ledger.write(Outcome(one.name, one.digest, "started"))
-    assert not ledger.is_done(one, ".mp4")
+    assert not is_done(ledger, one, ".mp4")
 
 
 def test_the_same_words_in_another_folder_are_another_request(tmp_path):
@@ -38,8 +44,9 @@ def test_the_same_words_in_another_folder_are_another_request(tmp_path):
         assert ledger.of(one) is not None
         assert ledger.of(other) is None
     (tmp_path / "one.mp4").touch()
-    assert not ledger.adopt(other)
-    assert ledger.adopt(one)
+    with pytest.raises(FileExistsError, match="other files than those of one"):
+        ledger.adopt(other)
+    assert ledger.adopt(one) == ledger.of(one) is not None
 
 
 def test_a_ledger_of_before_inputs_were_noted_is_read(tmp_path):
@@ -50,8 +57,8 @@ def test_a_ledger_of_before_inputs_were_noted_is_read(tmp_path):
     ledger._path("one").parent.mkdir()
     ledger._path("one").write_text(json.dumps(content))
     (tmp_path / "one.mp4").touch()
-    assert ledger.is_done(one, ".mp4")
-    assert ledger.adopt(one)
+    assert is_done(ledger, one, ".mp4")
+    assert ledger.adopt(one) == ledger.of(one) is not None
 
 
 @given(st.binary() | st.text().map(str.encode))

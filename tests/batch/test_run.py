@@ -13,7 +13,7 @@ import pytest
 from tests.batch.making import MODEL, lines_of, requests_of
 from vap import ray_cluster
 from vap.batch import run, worker
-from vap.batch.ledger import Outcome
+from vap.batch.ledger import Ledger, Outcome
 from vap.batch.run import Workers, run_batch
 from vap.extras import MissingExtraError
 from vap.generation.run import generate, load_for
@@ -82,6 +82,42 @@ def test_what_is_done_is_skipped_and_what_changed_is_made_anew(inputs, tmp_path,
     summary = run_batch(requests_of(*lines, folder=inputs), tmp_path)
     assert made == ["b", "changed"]
     assert (summary.done, summary.skipped) == (3, 1)
+
+
+def test_what_another_run_has_made_meanwhile_is_not_made_again(inputs, tmp_path, made):
+    requests = requests_of(*({"name": name, "prompt": name} for name in "abc"), folder=inputs)
+    # Between two videos of this run, another makes all that is left.
+    summary = run_batch(requests, tmp_path, on_outcome=lambda _: run_batch(requests, tmp_path))
+    assert made == ["a", "b", "c"]
+    assert (summary.done, summary.skipped) == (3, 0)
+
+
+def test_two_runs_side_by_side_share_the_work(inputs, tmp_path, made, monkeypatch):
+    requests = requests_of(*({"name": name, "prompt": name} for name in "abc"), folder=inputs)
+    other = run._one_by_one(worker.Batch(tmp_path, ".mp4", "other"), requests, None)
+    noted, taken = worker.generate, []
+
+    def make(request, *arguments, **options):
+        if request.prompt == "a":  # this run is at its first video when the other comes to it
+            taken.append(next(other).name)
+        return noted(request, *arguments, **options)
+
+    monkeypatch.setattr(worker, "generate", make)
+    run_batch(requests, tmp_path)
+    assert [*taken, *(outcome.name for outcome in other)] == ["b", "c", "a"]
+    assert made == ["b", "a", "c"]
+
+
+def test_a_ledger_is_read_once_before_the_work(inputs, tmp_path, made, monkeypatch):
+    requests = requests_of({"name": "a"}, {"name": "b"}, folder=inputs)
+    run_batch(requests, tmp_path)
+    read, reads = Ledger._read, []
+    monkeypatch.setattr(
+        Ledger, "_read", staticmethod(lambda path: reads.append(path.name) or read(path))
+    )
+    before = []
+    run_batch(requests, tmp_path, on_start=lambda _: before.extend(reads))
+    assert before == ["a.json", "b.json"]
 
 
 def test_another_format_is_another_video(inputs, tmp_path, made):

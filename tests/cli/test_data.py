@@ -13,7 +13,6 @@ from tests.data.rows import clip
 from vap.cli.data import app, build
 from vap.data.benchmark import write_benchmark
 from vap.data.build import BuildRules
-from vap.data.captions import TemplateCaptioner
 from vap.data.schema import BenchmarkRow
 from vap.data.table import Table, read_table, write_table
 
@@ -107,7 +106,9 @@ def test_build_and_show_make_a_table_and_a_page(tmp_path):
     built = run_json("build", tmp_path / "clips", table, "--captions", "template")
     assert built["rows"] == 2
     assert [drop["video"] for drop in built["dropped"]] == ["melt/broken.mp4"]
-    run("show", table, page, "--root", tmp_path / "clips")
+    assert built["root"] == str(tmp_path / "clips")
+    shown = run_json("show", table, page, "--root", built["root"])
+    assert (shown["shown"], shown["missing"]) == (2, 0)
     assert 'src="clips/melt/a.mp4"' in page.read_text(encoding="utf-8")
 
 
@@ -134,7 +135,9 @@ def test_refused_tables_end_with_1_and_write_nothing(faulty, tmp_path):
         ("split", "{sound}", "out.csv", "--share", "test=2"),
         ("pair", "{sound}", "out.jsonl", "--caption-drop", "2"),
         ("filter", "{sound}", "out.csv", "--on-error", "ignore"),
+        ("split", "{sound}", "out.csv", "--share", "test=.25", "--share", "test=.5"),
         ("build", ".", "out.csv", "--captions", "model"),
+        ("build", ".", "out.csv", "--captions", "template", "--judge", "constant", "--score", "-1"),
         ("build", ".", "out.csv", "--duplicates", "100"),
     ],
 )
@@ -149,7 +152,6 @@ def test_wrong_usage_ends_with_2(sound, arguments, tmp_path, monkeypatch):
 def test_defaults_of_build_are_those_of_the_library():
     defaults = {name: option.default for name, option in signature(build).parameters.items()}
     rules = BuildRules()
-    assert defaults["template"] == TemplateCaptioner().template
     for name in ("duplicates", "references", "choice", "workers", "seed"):
         assert defaults[name] == getattr(rules, name)
 
@@ -174,6 +176,8 @@ def test_rows_that_are_left_out_are_counted(faulty, tmp_path, command):
     out = tmp_path / ("out.jsonl" if command == "pair" else "out.csv")
     out = tmp_path / "page.html" if command == "show" else out
     more = ["--share", "test=0.5"] if command == "split" else []
+    for name in "ab":
+        (tmp_path / name).touch()
     found = run_json(command, faulty, out, *more, "--on-error", "skip")
     assert found["skipped"] == 1
 
@@ -194,6 +198,68 @@ def test_build_looks_at_folder_and_place_before_it_loads_a_model(tmp_path):
     made_clip(tmp_path / "clips" / "melt" / "a.mp4")
     out = tmp_path / "missing" / "t.csv"
     assert "missing" in run("build", tmp_path / "clips", out, *model, code=2).output
+
+
+@pytest.mark.parametrize("command", ["pair", "show"])
+def test_a_table_is_not_written_over_by_another_format(sound, command):
+    before = sound.read_bytes()
+    assert "must end in ." in run(command, sound, sound, code=2).stderr
+    assert sound.read_bytes() == before
+
+
+def test_a_page_without_its_clips_is_refused_and_says_what_to_give(sound, tmp_path):
+    page = tmp_path / "page.html"
+    assert "--root" in run("show", sound, page, code=2).stderr
+    assert not page.exists()
+    (tmp_path / "9.mp4").touch()
+    shown = run_json("show", sound, page, "--per-condition", "10")
+    assert (shown["shown"], shown["missing"], shown["unreadable"]) == (1, 9, 0)
+    embedded = run_json("show", sound, page, "--per-condition", "10", "--embed")
+    assert (embedded["shown"], embedded["missing"], embedded["unreadable"]) == (0, 9, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [
+        (("--template", "{name}"), "--captions template"),
+        (("--model", "owner/name", "--captions", "template"), "--captions model"),
+        (("--score", "50", "--captions", "template"), "--judge constant"),
+    ],
+)
+def test_build_refuses_options_that_nothing_reads(tmp_path, options, needed):
+    made_clip(tmp_path / "clips" / "melt" / "a.mp4")
+    refused = run("build", tmp_path / "clips", tmp_path / "out.csv", *options, code=2)
+    assert f"{options[0]} is read only with {needed}" in refused.stderr
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_build_takes_its_template_and_score(tmp_path):
+    made_clip(tmp_path / "clips" / "melt" / "a.mp4")
+    out = tmp_path / "out.csv"
+    constant = ("--captions", "template", "--judge", "constant")
+    for more, caption, score in (
+        ((), "a, melt", 100),
+        (("--template", "so {name}", "--score", "5"), "so a", 5),
+    ):
+        run("build", tmp_path / "clips", out, *constant, *more)
+        [row] = read_table(out).rows
+        assert (row.caption, row.score) == (caption, score)
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "name", "said"),
+    [
+        ("filter", "--condition", "metl", "did you mean 'melt'?"),
+        ("filter", "--without", "metl", "did you mean 'melt'?"),
+        ("filter", "--split", "tset", "there are: train."),
+        ("pair", "--split", "trian", "did you mean 'train'?"),
+    ],
+)
+def test_a_misspelt_name_is_refused_with_the_nearest(sound, tmp_path, command, option, name, said):
+    out = tmp_path / ("out.jsonl" if command == "pair" else "out.csv")
+    refused = run(command, sound, out, option, name, code=2)
+    assert f"{option} {name!r} is in no row of the table; {said}" in refused.stderr
+    assert not out.exists()
 
 
 def test_build_refuses_a_distance_before_it_decodes(tmp_path):

@@ -1,4 +1,5 @@
 import json
+import shutil
 from math import prod
 from pathlib import Path
 
@@ -89,6 +90,13 @@ def test_stored_parameters_are_counted_without_loading(family):
     weights = FOLDER / family / "transformer" / "diffusion_pytorch_model.safetensors"
     # Stored in float32, with a header of some kilobytes.
     assert 4 * counts["transformer"] < weights.stat().st_size < 4.5 * counts["transformer"]
+
+
+def test_a_variant_beside_the_weights_is_not_counted(tmp_path: Path, family):
+    folder = Path(shutil.copytree(FOLDER / family, tmp_path / family))
+    for weights in sorted(folder.glob("*/*.safetensors")):
+        shutil.copy(weights, weights.with_name(f"{weights.stem}.fp16.safetensors"))
+    assert stored_parameters(folder) == stored_parameters(FOLDER / family)
 
 
 def test_folder_is_planned_from_its_configurations(tmp_path: Path):

@@ -12,6 +12,7 @@ from vap.cost.arithmetic import generation_cost
 from vap.cost.devices import GPUS, known_gpu, this_machine
 from vap.cost.footprint import Video, coding, footprint, weightless_vae
 from vap.cost.model import PlannedModel
+from vap.cost.prediction import predict
 from vap.cost.released import RELEASED_MODELS
 from vap.cost.trace import trace
 from vap.hub import RELEASED
@@ -147,6 +148,17 @@ def test_plans_are_ordered_by_memory_and_streaming_is_hidden_by_computation() ->
     by_name = {each.plan.name: each for each in found}
     assert by_name["blocks stream in"].seconds < 1.15 * by_name["resident"].seconds
     assert by_name["blocks stream in"].device_bytes < 10e9
+
+
+def test_one_component_at_a_time_is_one_beside_the_vae(model) -> None:
+    plan = next(plan for plan in ACCELERATOR_PLANS if plan.offload == "model")
+    traced, more = footprint(model, SMALL, torch.float32), 10**9
+    larger = replace(traced, vae=traced.vae + more)
+    before, after = (
+        predict(model, each, SMALL, GPUS["h200"], plan, torch.float32).device_bytes
+        for each in (replace(traced, rest=10**12), replace(larger, rest=10**12))
+    )
+    assert after - before == pytest.approx(more)
 
 
 def test_predictions_agree_with_published_times() -> None:

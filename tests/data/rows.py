@@ -10,7 +10,7 @@ from vap.data.schema import ClipRow
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
 NAMES = TEXT.filter(lambda text: text.strip())
-PATHS = NAMES.filter(lambda text: not set(text) & set("/\\:\0") and text != "..")
+PATHS = NAMES.filter(lambda text: not set(text) & set("/\\:\0") and text not in {".", ".."})
 
 
 def clip(video: str, condition: str = "melt", score: float = 50.0, **changes: object) -> ClipRow:

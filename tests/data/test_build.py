@@ -12,6 +12,7 @@ from tests.data.rows import clip
 from vap.data.build import BuildRules, build_table, choose_references
 from vap.data.captions import SidecarCaptioner, TemplateCaptioner
 from vap.data.check import check_table
+from vap.data.clips import find_clips
 from vap.data.judge import AgreementJudge, ConstantJudge
 
 
@@ -75,6 +76,22 @@ def test_a_folder_without_clips_is_refused(tmp_path):
         build_table(tmp_path, SidecarCaptioner(), ConstantJudge(), BuildRules())
     with pytest.raises(FileNotFoundError, match="no folder"):
         build_table(tmp_path / "none", SidecarCaptioner(), ConstantJudge(), BuildRules())
+
+
+def test_links_to_folders_are_followed_but_not_back_up(tmp_path):
+    made_clip(tmp_path / "elsewhere" / "a.mp4")
+    made_clip(tmp_path / "elsewhere" / "more" / "b.mp4")
+    (tmp_path / "clips" / "rest").mkdir(parents=True)
+    made_clip(tmp_path / "clips" / "rest" / "c.mp4")
+    (tmp_path / "clips" / "melt").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "clips" / "rest" / "up").symlink_to(tmp_path / "clips", target_is_directory=True)
+    (tmp_path / "elsewhere" / "up").symlink_to(tmp_path / "clips", target_is_directory=True)
+    found = find_clips(tmp_path / "clips", tmp_path)
+    assert [(clip.video, clip.condition) for clip in found] == [
+        ("clips/melt/a.mp4", "melt"),
+        ("clips/melt/more/b.mp4", "melt"),
+        ("clips/rest/c.mp4", "rest"),
+    ]
 
 
 @given(

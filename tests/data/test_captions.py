@@ -7,7 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data.clips_on_disk import inspected, made_clip
+from vap.data import captions
+from vap.data.build import BuildRules, build_table
 from vap.data.captions import RememberingCaptioner, SidecarCaptioner, TemplateCaptioner
+from vap.data.judge import ConstantJudge
+from vap.media.errors import refusal
 
 
 @pytest.fixture
@@ -42,6 +46,26 @@ def test_captions_once_made_are_kept_beside_the_clip(clip):
     first = RememberingCaptioner(TemplateCaptioner("first")).caption(clip)
     again = RememberingCaptioner(TemplateCaptioner("second")).caption(clip)
     assert first == again == SidecarCaptioner().caption(clip) == "first"
+
+
+def test_captions_that_cannot_be_kept_end_a_build_at_the_first(tmp_path, monkeypatch):
+    def full(path):
+        raise refusal(path, "it cannot be written (Read-only file system)", "Choose another place.")
+
+    class Slow:
+        asked = 0
+
+        def caption(self, clip):  # noqa: ARG002 - the protocol's
+            self.asked += 1
+            return "a clip"
+
+    monkeypatch.setattr(captions, "atomic_file", full)
+    for seed in range(2):
+        made_clip(tmp_path / "melt" / f"{seed}.mp4", seed=seed)
+    captioner = Slow()
+    with pytest.raises(OSError, match=r"0\.txt: it cannot be written.*leave out --keep-captions"):
+        build_table(tmp_path, RememberingCaptioner(captioner), ConstantJudge(), BuildRules())
+    assert captioner.asked == 1
 
 
 @pytest.mark.parametrize("template", ["{path}", "{}", "{name.__class__}", "{name", "{name:d}"])

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 
 from tests.data.clips_on_disk import made_clip
 from tests.data.rows import CLIPS, clip
-from vap.data.page import render_page, write_page
+from vap.data.page import ShownClips, render_page, write_page
 
 
 def rendered(*rows, per_condition=2):
@@ -38,7 +38,8 @@ def test_samples_run_from_the_best_score_to_the_worst():
 def test_linked_pages_refer_to_clips_relative_to_themselves(tmp_path):
     made_clip(tmp_path / "set" / "a b#1.mp4")
     rows = [clip("a b#1.mp4"), clip("gone.mp4")]
-    write_page(rows, tmp_path / "pages" / "page.html", root=tmp_path / "set")
+    found = write_page(rows, tmp_path / "pages" / "page.html", root=tmp_path / "set")
+    assert found == ShownClips(shown=1, missing=1, unreadable=0)
     page = (tmp_path / "pages" / "page.html").read_text(encoding="utf-8")
     assert 'src="../set/a%20b%231.mp4"' in page
     assert page.count("<video") == 1
@@ -49,12 +50,19 @@ def test_embedded_pages_need_nothing_else(tmp_path):
     made_clip(tmp_path / "a.mp4")
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     rows = [clip("a.mp4"), clip("bad.mp4")]
-    write_page(rows, tmp_path / "page.html", root=tmp_path, samples="embedded")
+    found = write_page(rows, tmp_path / "page.html", root=tmp_path, samples="embedded")
+    assert found == ShownClips(shown=1, missing=0, unreadable=1)
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count('src="data:video/mp4;base64,') == page.count("src=") == 1
     assert "href=" not in page
     assert "https:" not in page
     assert "http:" not in page
+
+
+def test_a_page_none_of_whose_clips_is_there_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"such as gone\.mp4.*--root"):
+        write_page([clip("gone.mp4")], tmp_path / "page.html", root=tmp_path)
+    assert not (tmp_path / "page.html").exists()
 
 
 def test_a_page_of_nothing_is_refused(tmp_path):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.data.rows import clip
-from vap.data.selection import SelectionRules, filter_table, select_rows
+from vap.data.selection import SelectionRules, check_names, filter_table, select_rows
 from vap.data.table import Table
 
 ROWS = (
@@ -45,3 +45,11 @@ def test_filtering_a_table_drops_references_to_clips_that_went():
 def test_impossible_rules_are_refused(rules):
     with pytest.raises(ValueError, match=next(iter(rules))):
         SelectionRules(**rules)
+
+
+def test_names_that_no_row_has_are_refused_with_the_nearest():
+    check_names("condition", ["melt"], ["melt", "freeze"])
+    with pytest.raises(ValueError, match=r"condition 'metl' is in no row.*did you mean 'melt'"):
+        check_names("condition", ["melt", "metl"], ["melt", "freeze"])
+    with pytest.raises(ValueError, match="there are: none"):
+        check_names("condition", ["melt"], [])

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import csv
+import json
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.data.rows import CLIPS, TEXT, clip
+from vap.data.check import check_table
 from vap.data.schema import CLIP_COLUMNS, ProblemKind, TableError
 from vap.data.table import Table, read_table, write_table
 
@@ -44,6 +46,51 @@ def test_columns_that_are_not_ours_are_carried_along(tmp_path, suffix, cell):
     table = Table((clip("a.mp4", extras=(cell, "x")),), ("seed", "model"))
     write_table(table, tmp_path / f"table{suffix}")
     assert read_table(tmp_path / f"table{suffix}") == table
+
+
+EXTRAS = ({"p": 1, "q": [True, None]}, ["p", "q"], [], 7, 2.5, False, None, "text")
+
+
+def test_values_of_other_columns_stay_what_they_are_in_parquet(tmp_path):
+    names = tuple(f"extra {number}" for number in range(len(EXTRAS)))
+    nothing = (None,) * len(EXTRAS)
+    table = Table((clip("a.mp4", extras=EXTRAS), clip("b.mp4", extras=nothing)), names)
+    write_table(table, tmp_path / "table.parquet")
+    assert read_table(tmp_path / "table.parquet") == table
+    write_table(read_table(tmp_path / "table.parquet"), tmp_path / "table.csv")
+    first, second = read_table(tmp_path / "table.csv").rows
+    assert [json.loads(cell or "null") for cell in first.extras[:7]] == list(EXTRAS[:7])
+    assert first.extras[7] == "text"
+    assert set(second.extras) == {""}
+
+
+def test_a_column_of_several_types_is_written_as_text(tmp_path):
+    cells = (["p"], 1, "text", None, {"q": b"\x01"})
+    rows = [clip(f"{number}.mp4", extras=(cell,)) for number, cell in enumerate(cells)]
+    write_table(Table(tuple(rows), ("extra",)), tmp_path / "table.parquet")
+    read = [row.extras[0] for row in read_table(tmp_path / "table.parquet").rows]
+    assert read == ['["p"]', "1", "text", None, '{"q": "01"}']
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [("./a.mp4", "a.mp4"), ("b//a.mp4", "b/a.mp4"), ("b/./a.mp4", "b/a.mp4"), ("b/", "b")],
+)
+def test_spellings_of_a_path_are_one_clip(tmp_path, given, path):
+    rows = [good(video_paths=given, ref_video_paths=f'["{given}"]'), good(video_paths=path)]
+    table = read_table(write_csv(tmp_path / "table.csv", *rows))
+    assert [row.video for row in table.rows] == [path, path]
+    assert table.rows[0].references == (path,)
+    assert [str(problem.kind) for problem in check_table(table).problems] == [
+        "self-reference",
+        "duplicate-path",
+    ]
+
+
+@pytest.mark.parametrize("path", [".", "./", "./..", "./C:/a.mp4", "//a.mp4", "/./a.mp4"])
+def test_no_spelling_of_a_path_leaves_the_dataset(tmp_path, path):
+    with pytest.raises(TableError, match="does not stay inside"):
+        read_table(write_csv(tmp_path / "table.csv", good(video_paths=path)))
 
 
 @SHARED_FOLDER
@@ -112,7 +159,7 @@ def test_a_faulty_row_is_reported_by_number_and_skipped(tmp_path, cells, kind):
 def test_a_faulty_table_is_refused_with_its_first_faults_and_the_remedy(tmp_path):
     path = write_csv(tmp_path / "table.csv", *[good(reference_alignment_score="x")] * 7)
     with pytest.raises(
-        TableError, match=r"(?s)7 faults:\n  row 1: bad-score.*and 2 more.*on_error="
+        TableError, match=r"(?s)7 faults:\n  row 1: bad-score.*2 more.*--on-error skip.*on_error="
     ) as caught:
         read_table(path)
     assert len(caught.value.problems) == 7

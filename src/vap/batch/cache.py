@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from vap.generation.record import input_digest
 from vap.generation.request import GenerationRequest
 from vap.generation.run import encode_references, model_key
-from vap.media import read_clip
-from vap.media.files import hash_file
 from vap.prompts import VideoPrompt
 
 _KEPT = 16  # of a 14B model's at 480p, 49 frames: 13 MB each
@@ -68,9 +67,9 @@ class PromptCache:
     def _digest(self, path: Path) -> str:
         """Hash of a clip's contents, looked up as long as the file does not change."""
         if path.is_dir():
-            return read_clip(path, max_frames=1).sha256
+            return input_digest(path)
         state = os.stat(path)  # noqa: PTH116 - one call for all three
         known = (path, state.st_size, state.st_mtime_ns)
         if known not in self._digests:
-            self._digests[known] = hash_file(path)
+            self._digests[known] = input_digest(path)
         return self._digests[known]

@@ -90,29 +90,30 @@ class Ledger:
         outcome = self._of_its_words(request)
         return outcome if outcome is not None and _is_about(outcome, request) else None
 
-    def is_done(self, request: BatchRequest, suffix: str) -> bool:
-        """Whether a request's video is there, in the format of a suffix."""
-        outcome = self.of(request)
-        return outcome is not None and (self._video(outcome) or Path()).suffix == suffix
+    def has_video(self, outcome: Outcome, suffix: str) -> bool:
+        """Whether an outcome's video is there, in the format of a suffix."""
+        return (self._video(outcome) or Path()).suffix == suffix
 
-    def adopt(self, request: BatchRequest) -> bool:
+    def adopt(self, request: BatchRequest) -> Outcome | None:
         """Take over a video that was made from copies of a request's files, as after a move.
 
         Returns:
-            Whether nothing is in the way of the request: False if a video of its name and words
-            is there that was made from other files.
+            What has become of the request, as :meth:`of` says from now on.
+
+        Raises:
+            FileExistsError: If a video of its name and words is there, made from other files.
         """
         outcome = self._of_its_words(request)
-        if outcome is None or _is_about(outcome, request) or self._video(outcome) is None:
-            return True
-        try:
-            record = read_run(self.output / (outcome.record or ""))
-            same = has_same_inputs(record, request.request)
-        except (MediaError, OSError):
-            return False
-        if same:
-            self.write(replace(outcome, inputs=request.inputs))
-        return same
+        if outcome is None or _is_about(outcome, request):
+            return outcome
+        if self._video(outcome) is None:
+            return None
+        if not self._was_made_from(outcome, request):
+            message = f"{outcome.output} was made from other files than those of {request.name}."
+            raise FileExistsError(message)
+        adopted = replace(outcome, inputs=request.inputs)
+        self.write(adopted)
+        return adopted
 
     def write(self, outcome: Outcome) -> None:
         """Take down what has become of a request, at once and for good."""
@@ -138,6 +139,13 @@ class Ledger:
                     age = time.time() - path.lstat().st_mtime
                     if age > _LEFT and path.is_file() and _LEFTOVER.fullmatch(path.name):
                         path.unlink()
+
+    def _was_made_from(self, outcome: Outcome, request: BatchRequest) -> bool:
+        try:
+            record = read_run(self.output / (outcome.record or ""))
+            return has_same_inputs(record, request.request)
+        except (MediaError, OSError):
+            return False
 
     def _of_its_words(self, request: BatchRequest) -> Outcome | None:
         outcome = self._read(self._path(request.name))

@@ -107,9 +107,9 @@ def run_batch(
     check_folder_place(output)
     output.mkdir(exist_ok=True)
     batch = Batch(output.resolve(), f".{file_format}", secrets.token_hex(4))
-    _check_own(batch, requests)
+    before = _before(batch, requests)
     batch.ledger.sweep()
-    missing, skipped = _missing(batch, requests, retry_failed=retry_failed)
+    missing, skipped = _missing(batch, before, retry_failed=retry_failed)
     # Neighbours share a model, so that each worker seldom changes it.
     missing.sort(key=lambda request: model_key(request.request))
     if on_start is not None:
@@ -130,13 +130,22 @@ def run_batch(
     )
 
 
-def _check_own(batch: Batch, requests: Iterable[BatchRequest]) -> None:
-    """Refuse to overwrite videos that another file of requests, of the same words, has made here.
+def _before(
+    batch: Batch, requests: Iterable[BatchRequest]
+) -> list[tuple[BatchRequest, Outcome | None]]:
+    """What has become of each request so far; each file of the ledger is read once.
 
     Raises:
-        ValueError: Naming them.
+        ValueError: Naming the videos that another file of requests, of the same words, has made
+            here: they are not overwritten.
     """
-    names = [request.name for request in requests if not batch.ledger.adopt(request)]
+    found: list[tuple[BatchRequest, Outcome | None]] = []
+    names: list[str] = []
+    for request in requests:
+        try:
+            found.append((request, batch.ledger.adopt(request)))
+        except FileExistsError:
+            names.append(request.name)
     if names:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         message = (
@@ -145,16 +154,16 @@ def _check_own(batch: Batch, requests: Iterable[BatchRequest]) -> None:
             "give these requests names of their own."
         )
         raise ValueError(message)
+    return found
 
 
 def _missing(
-    batch: Batch, requests: Iterable[BatchRequest], *, retry_failed: bool
+    batch: Batch, before: Iterable[tuple[BatchRequest, Outcome | None]], *, retry_failed: bool
 ) -> tuple[list[BatchRequest], int]:
     """Requests to work on, and how many videos are there."""
     missing, done = [], 0
-    for request in requests:
-        outcome = batch.ledger.of(request)
-        if batch.ledger.is_done(request, batch.suffix):
+    for request, outcome in before:
+        if outcome is not None and batch.ledger.has_video(outcome, batch.suffix):
             done += 1
         elif outcome is None or outcome.status != "failed" or retry_failed:
             missing.append(request)
@@ -171,13 +180,30 @@ def _outcomes(
     if not missing:
         return
     if address is None:
-        worker = Worker(batch)
-        for request in missing:
-            yield worker.make(request, on_step)
+        yield from _one_by_one(batch, missing, on_step)
         return
     from vap.batch.on_ray import make_on_ray
 
     yield from make_on_ray(batch, missing, workers, address)
+
+
+def _one_by_one(
+    batch: Batch, missing: Sequence[BatchRequest], on_step: OnStep | None
+) -> Iterator[Outcome]:
+    """Make videos in this process, last those that another run of the batch has begun.
+
+    So two runs side by side share the work. What a killed run has begun looks the same.
+    """
+    worker = Worker(batch)
+    begun: list[BatchRequest] = []
+    for request in missing:
+        outcome = batch.ledger.of(request)
+        if outcome is not None and outcome.status == "started" and outcome.run != batch.run:
+            begun.append(request)
+        else:
+            yield worker.make_unless_done(request, on_step)
+    for request in begun:
+        yield worker.make_unless_done(request, on_step)
 
 
 def _gpus() -> int:

@@ -57,12 +57,12 @@ class Worker:
         self._unloadable: dict[str, Exception] = {}
         self._prompts = PromptCache()
 
-    def make_unless_done(self, request: BatchRequest) -> Outcome:
+    def make_unless_done(self, request: BatchRequest, on_step: OnStep | None = None) -> Outcome:
         """Make a request's video if it is not there."""
         before = self._ledger.of(request)
-        if before is not None and self._ledger.is_done(request, self._batch.suffix):
+        if before is not None and self._ledger.has_video(before, self._batch.suffix):
             return before
-        return self.make(request)
+        return self.make(request, on_step)
 
     def make(self, request: BatchRequest, on_step: OnStep | None = None) -> Outcome:
         """Make a request's video, or find out why not; either way it is in the ledger."""

@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
+from vap.cli.data_build import build
 from vap.cli.data_console import (
     exit_codes,
     print_counts,
@@ -23,21 +24,17 @@ from vap.cli.data_console import (
     print_result,
     progress_bars,
 )
+from vap.cli.data_options import AsJson, Faulty, OutTable, Root, Seed, Splits, TableFile
 from vap.data.benchmark import check_benchmark, read_benchmark
 from vap.data.check import check_table, load_table
 from vap.data.exports import write_preferences, write_samples
 from vap.data.pairing import PairingRules, pair_clips
 from vap.data.preferences import PreferenceRules, mine_preferences
-from vap.data.records import table_suffix
-from vap.data.schema import KNOWN_SPLITS, MAX_REFERENCES, OnError, ReferenceChoice, TableError
-from vap.data.selection import SelectionRules, filter_table
+from vap.data.schema import KNOWN_SPLITS, OnError
+from vap.data.selection import SelectionRules, check_names, filter_table
 from vap.data.split import SplitBy, split_rows
 from vap.data.summary import summarise
 from vap.data.table import Table, read_table, write_table
-
-if TYPE_CHECKING:
-    from vap.data.captions import Captioner
-    from vap.data.judge import Judge
 
 app = typer.Typer(
     name="data",
@@ -45,18 +42,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 all is well, 1 faults found or table refused, 2 wrong usage.",
     no_args_is_help=True,
 )
-
-TableFile = Annotated[Path, typer.Argument(metavar="TABLE", help="A .csv or .parquet table.")]
-OutTable = Annotated[Path, typer.Argument(metavar="OUT", help="The .csv or .parquet to write.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Root = Annotated[Path | None, typer.Option(help="Folder that the paths start from.")]
-Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
-Faulty = Annotated[
-    OnError, typer.Option("--on-error", help="Refuse a table with faults, or skip what is faulty.")
-]
-Splits = Annotated[
-    list[str] | None, typer.Option("--split", help="Take rows of this split. Repeatable.")
-]
 
 
 @app.command()
@@ -126,6 +111,9 @@ def filter_command(
             unusable=unusable,
         )
         loaded = _load(table, root, on_error)
+        check_names("--split", split or (), (row.split for row in loaded.rows))
+        for option, names in (("--condition", condition), ("--without", without)):
+            check_names(option, names or (), (row.condition for row in loaded.rows))
         kept, gone = filter_table(loaded, rules)
         write_table(kept, out)
         result = {"rows": len(kept.rows), "gone": gone, "skipped": _skipped(loaded)}
@@ -187,7 +175,9 @@ def pair(
 ) -> None:
     """Write what a trainer would see in one epoch: targets with references, or preference pairs."""
     with exit_codes(as_json):
+        _check_suffix(out, ".jsonl")
         loaded = _load(table, root, on_error)
+        check_names("--split", split or (), (row.split for row in loaded.rows))
         rows, splits = loaded.rows, frozenset(split or ("train",))
         given: dict[str, Any] = {
             "threshold": threshold,
@@ -245,75 +235,7 @@ def convert(
         print_counts({"rows": len(read.rows), "skipped": skipped, "written": str(out)}, as_json)
 
 
-@app.command()
-def build(
-    folder: Annotated[Path, typer.Argument(help="Folder with a subfolder a condition.")],
-    out: OutTable,
-    captions: Annotated[
-        Literal["sidecar", "template", "model"],
-        typer.Option(help="Captions: clip.txt beside clip.mp4, a template, or a model."),
-    ] = "sidecar",
-    template: Annotated[
-        str, typer.Option(help="Caption template with {name} and {condition}.")
-    ] = "{name}, {condition}",
-    model: Annotated[
-        str | None, typer.Option(help="Folder or Hub id of a vision-language chat model.")
-    ] = None,
-    keep_captions: Annotated[
-        bool, typer.Option(help="Keep captions as clip.txt, and use those that are there.")
-    ] = False,
-    judge: Annotated[
-        Literal["agreement", "sidecar", "constant"],
-        typer.Option(help="Scores: agreement with the condition, clip.score, or one for all."),
-    ] = "agreement",
-    score: Annotated[float, typer.Option(help="The constant score.")] = 100.0,
-    root: Annotated[
-        Path | None, typer.Option(help="Folder that the table's paths start from; FOLDER if none.")
-    ] = None,
-    references: Annotated[int, typer.Option(help="References of a row at most.")] = MAX_REFERENCES,
-    choice: Annotated[
-        ReferenceChoice, typer.Option(help="References at random, or the best scored.")
-    ] = "random",
-    duplicates: Annotated[
-        int, typer.Option(help="Bits of 512 in which a near-duplicate may differ; -1 keeps all.")
-    ] = 40,
-    workers: Annotated[int, typer.Option(help="Clips decoded at a time.")] = 2,
-    seed: Seed = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Make a table of the clips in a folder; broken clips and near-duplicates are left out."""
-    # Decoding and signatures are imported only where they are used: `vap --help` stays quick.
-    from vap.data.build import BuildRules, build_table
-    from vap.data.captions import RememberingCaptioner
-    from vap.data.clips import find_clips
-    from vap.generation.request import check_place
-
-    with exit_codes(as_json):
-        table_suffix(out)
-        check_place(out)
-        rules = BuildRules(
-            duplicates=None if duplicates < 0 else duplicates,
-            references=references,
-            choice=choice,
-            seed=seed,
-            workers=workers,
-        )
-        # Before a captioning model is loaded or downloaded.
-        find_clips(folder, folder if root is None else root)
-        captioner = _captioner(captions, template, model)
-        if keep_captions:
-            captioner = RememberingCaptioner(captioner)
-        with progress_bars() as progress:
-            made = build_table(
-                folder, captioner, _judge(judge, score), rules, root=root, progress=progress
-            )
-        dropped = [asdict(drop) for drop in made.dropped]
-        if not made.table.rows:
-            listed = "\n".join(f"  {drop['video']}: {drop['reason']}" for drop in dropped[:5])
-            raise TableError(f"No clip of {folder} can be used:\n{listed}")
-        write_table(made.table, out)
-        result = {"rows": len(made.table.rows), "dropped": dropped, "written": str(out)}
-        print_counts(result, as_json)
+app.command()(build)
 
 
 @app.command()
@@ -335,9 +257,10 @@ def show(
     from vap.data.page import write_page
 
     with exit_codes(as_json):
+        _check_suffix(out, ".html")
         loaded = _load(table, None, on_error)
         with progress_bars() as progress:
-            write_page(
+            shown = write_page(
                 loaded.rows,
                 out,
                 root=table.parent if root is None else root,
@@ -346,8 +269,15 @@ def show(
                 samples="embedded" if embed else "linked",
                 progress=progress,
             )
-        result = {"rows": len(loaded.rows), "skipped": _skipped(loaded)}
+        result = {"rows": len(loaded.rows), "skipped": _skipped(loaded), **asdict(shown)}
         print_counts({**result, "written": str(out)}, as_json)
+
+
+def _check_suffix(out: Path, suffix: str) -> None:
+    """Refuse another format, and so the table itself, before anything is read."""
+    if out.suffix.lower() != suffix:
+        message = f"{out} would not be what its name says: it must end in {suffix}."
+        raise ValueError(message)
 
 
 def _load(table: Path, root: Path | None, on_error: OnError) -> Table:
@@ -368,33 +298,13 @@ def _refuse_pairing_options(given: Mapping[str, object]) -> None:
         raise ValueError(message)
 
 
-def _captioner(captions: str, template: str, model: str | None) -> Captioner:
-    from vap.data.captions import SidecarCaptioner, TemplateCaptioner
-
-    if captions == "sidecar":
-        return SidecarCaptioner()
-    if captions == "template":
-        return TemplateCaptioner(template)
-    if model is None:
-        message = "--captions model needs --model: a folder or Hub id of a vision-language model."
-        raise ValueError(message)
-    from vap.data.vlm import VlmCaptioner
-
-    return VlmCaptioner.load(model)
-
-
-def _judge(judge: str, score: float) -> Judge:
-    from vap.data.judge import AgreementJudge, ConstantJudge, SidecarJudge
-
-    if judge == "constant":
-        return ConstantJudge(score)
-    return SidecarJudge() if judge == "sidecar" else AgreementJudge()
-
-
 def _shares(texts: Sequence[str]) -> dict[str, float]:
     shares: dict[str, float] = {}
     for text in texts:
         name, _, share = text.partition("=")
+        if name in shares:
+            message = f"--share {text!r}: {name} has a share already. Give each split once."
+            raise ValueError(message)
         try:
             shares[name] = float(share)
         except ValueError as error:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from vap.cost.prediction import Prediction
 
 _GB = 10**9
-_BILLION = 1_000_000_000
 _ENCODERS = {"mp4 (H.264)": "libx264", "webm (VP9)": "libvpx-vp9", "gif": "gif"}
 
 Gpu = Annotated[
@@ -162,6 +161,8 @@ def _precision(device: DeviceSpec) -> torch.dtype:
 
 def _show(machine: dict[str, Any], reports: list[dict[str, Any]]) -> None:
     """Blocks of name and value and narrow tables, which no terminal is too narrow for."""
+    from vap.cost.text import parameter_count
+
     results.print("[bold]This machine[/]")
     _show_facts(
         {
@@ -180,7 +181,7 @@ def _show(machine: dict[str, Any], reports: list[dict[str, Any]]) -> None:
             {
                 "on": f"{report['device']}, {report['memory_gb']:.1f} GB: {chosen}",
                 "makes": f"{report['size']}, {report['steps']} steps",
-                "parameters": _count(report["parameters"]),
+                "parameters": parameter_count(report["parameters"]),
             }
         )
         _show_plans(report)
@@ -221,12 +222,6 @@ def _has_encoder(codec: str) -> bool:
     import av
 
     return codec in av.codecs_available
-
-
-def _count(parameters: int) -> str:
-    if parameters < _BILLION:
-        return f"{parameters / 1e6:.1f} million"
-    return f"{parameters / 1e9:.1f} billion"
 
 
 def _size(gigabytes: float) -> str:

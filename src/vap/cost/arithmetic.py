@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vap.folders import weight_files
 from vap.prompts import Family
 from vap.shapes import TEXT_TOKENS, Compression, PixelShape
 
@@ -126,9 +127,10 @@ def stored_parameters(folder: Path) -> dict[str, int]:
 
 
 def stored_shapes(folder: Path) -> Iterator[int]:
-    """Elements of every tensor of a component's folder, read from the files' headers."""
-    for file in sorted(folder.glob("*.safetensors")):
-        yield from (math.prod(shape) for shape in _shapes(_header(file)))
+    """Elements of every tensor that is loaded from a component's folder, read from the headers."""
+    for file in weight_files(folder):
+        if file.is_file():
+            yield from (math.prod(shape) for shape in _shapes(_header(file)))
 
 
 def _linear_flop_per_token(size: TransformerSize) -> float:

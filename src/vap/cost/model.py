@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from vap.cost.arithmetic import TransformerSize, stored_parameters, stored_shapes
+from vap.folders import generation_defaults_of, read_json
 from vap.pipelines.defaults import GenerationDefaults
 from vap.prompts import Family
 from vap.shapes import Compression, PixelShape
@@ -64,14 +64,14 @@ class PlannedModel:
     @classmethod
     def from_folder(cls, folder: Path, family: Family) -> PlannedModel:
         """Read a pipeline folder's configurations and the headers of its weights."""
-        stored = _config(folder / "model_index.json").get("generation_defaults") or {}
+        stored = generation_defaults_of(folder)
         native = GenerationDefaults(**stored)
-        transformer = _config(folder / "transformer" / "config.json")
+        transformer = read_json(folder / "transformer" / "config.json")
         largest = max(
             (size for name in _ENCODERS for size in stored_shapes(folder / name)), default=0
         )
         shape = PixelShape(native.num_frames, native.height, native.width)
-        vae = _config(folder / "vae" / "config.json")
+        vae = read_json(folder / "vae" / "config.json")
         if family == "cogvideox" and not stored:
             shape = _trained_shape(transformer, _compression(transformer, vae))
         return cls(
@@ -120,7 +120,3 @@ def _trained_shape(transformer: Mapping[str, Any], compression: Compression) -> 
         transformer.get("sample_height", 60) * compression.spatial,
         transformer.get("sample_width", 90) * compression.spatial,
     )
-
-
-def _config(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -115,7 +115,7 @@ class _Held:
         encode, decode = (stage.peak_bytes * tiled for stage in (traced.encode, traced.decode))
         return max(
             self._text() + self._resident("text") + traced.text_working,
-            self._resident("vae") + encode * _FRAGMENTATION,
+            self._resident("vae") + self._left() + encode * _FRAGMENTATION,
             self._resident("transformer") + self.denoising() * _FRAGMENTATION,
             self._resident("vae") + decode * _FRAGMENTATION,
         )
@@ -162,7 +162,9 @@ class _Held:
                 "vae": float(traced.vae),
                 "text": float(traced.image_encoder),
             }
-            return parts[working]
+            # The VAE, once there to encode, stays until the call ends: it is last in the row.
+            stays = plan.offload == "model" and working != "vae"
+            return parts[working] + (traced.vae if stays else 0)
         # Blocks that stream in hold their places all the time; the VAE waits for its turn.
         held = self.transformer()
         if plan.offload is None:
@@ -172,6 +174,12 @@ class _Held:
         if plan.text_encoder == "resident" and working != "text":
             held += traced.text_encoder
         return held
+
+    def _left(self) -> float:
+        """The encoder that is still there while the VAE encodes: its successor sends it away."""
+        if self.plan.offload != "model":
+            return 0.0
+        return float(self.traced.image_encoder or self.traced.text_encoder)
 
     def _text(self) -> float:
         """The text encoder's weights while it works."""

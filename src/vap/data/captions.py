@@ -8,6 +8,7 @@ from string import Formatter
 from typing import Protocol
 
 from vap.data.clips import InspectedClip
+from vap.media import MediaError
 from vap.media.atomic import atomic_file
 
 _FIELDS = frozenset({"condition", "name"})
@@ -60,13 +61,22 @@ class RememberingCaptioner:
 
         Raises:
             ValueError: If the sidecar is no text, or the captioner cannot caption the clip.
+            OSError: If the caption cannot be kept. It is not only this clip's affair, so nothing
+                more is captioned in vain.
         """
         sidecar = clip.path.with_suffix(".txt")
         if sidecar.exists():
             return SidecarCaptioner().caption(clip)
         caption = self.captioner.caption(clip)
-        with atomic_file(sidecar) as partial:
-            partial.write_text(caption + "\n", encoding="utf-8")
+        try:
+            with atomic_file(sidecar) as partial:
+                partial.write_text(caption + "\n", encoding="utf-8")
+        except MediaError as error:
+            message = (
+                f"Captions cannot be kept beside the clips: {error} Or do not keep them (leave out "
+                "--keep-captions)."
+            )
+            raise OSError(message) from error
         return caption
 
 

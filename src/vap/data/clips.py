@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -70,7 +71,8 @@ class DroppedClip:
 def find_clips(folder: Path, root: Path) -> tuple[FoundClip, ...]:
     """Find the videos in the subfolders of a folder; each subfolder is a condition.
 
-    Hidden files and folders are left aside.
+    Links to folders are followed, but for those that lead back up. Hidden files and folders are
+    left aside.
 
     Args:
         folder: Its subfolders, to any depth, hold the clips.
@@ -91,10 +93,9 @@ def find_clips(folder: Path, root: Path) -> tuple[FoundClip, ...]:
         raise ValueError(message)
     prefix = folder.resolve().relative_to(root.resolve())
     found = []
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(_files(folder, frozenset())):
         parts = path.relative_to(folder).parts
-        hidden = any(part.startswith(".") for part in parts)
-        if len(parts) > 1 and not hidden and path.suffix.lower() in VIDEO_SUFFIXES:
+        if len(parts) > 1 and path.suffix.lower() in VIDEO_SUFFIXES:
             found.append(FoundClip(path, prefix.joinpath(*parts).as_posix(), parts[0]))
     if not found:
         message = (
@@ -103,6 +104,21 @@ def find_clips(folder: Path, root: Path) -> tuple[FoundClip, ...]:
         )
         raise FileNotFoundError(message)
     return tuple(found)
+
+
+def _files(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+    """What is not hidden below a folder; ``above`` are the folders that it was come to through."""
+    here = folder.resolve()
+    if here in above:
+        return
+    with suppress(PermissionError):  # such as lost+found
+        for path in folder.iterdir():
+            if path.name.startswith("."):
+                continue
+            if path.is_dir():
+                yield from _files(path, above | {here})
+            else:
+                yield path
 
 
 def inspect_clips(

@@ -7,8 +7,9 @@ import hashlib
 import os
 import re
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -28,6 +29,21 @@ _EMBEDDED_FPS = 8.0
 _EMBEDDED_FRAMES = 24
 
 
+@dataclass(frozen=True, slots=True)
+class ShownClips:
+    """How many clips of a dataset are on its page.
+
+    Attributes:
+        shown: Clips that play.
+        missing: Clips whose file is not there.
+        unreadable: Clips that could not be embedded; linked ones are not opened.
+    """
+
+    shown: int
+    missing: int
+    unreadable: int
+
+
 def write_page(
     rows: Sequence[ClipRow],
     path: str | Path,
@@ -37,7 +53,7 @@ def write_page(
     per_condition: int = 5,
     samples: Samples = "linked",
     progress: Progress = no_progress,
-) -> None:
+) -> ShownClips:
     """Write the page; it appears whole or not at all.
 
     Args:
@@ -51,25 +67,41 @@ def write_page(
             into the page.
         progress: Told after each condition.
 
+    Returns:
+        How many clips are on it.
+
     Raises:
         ValueError: If ``per_condition`` is below 1.
+        FileNotFoundError: If none of the clips is in ``root``.
     """
     if per_condition < 1:
         message = f"per_condition={per_condition}: show at least 1 clip of each condition."
         raise ValueError(message)
     path, root = Path(path), Path(root)
+    counts: Counter[str] = Counter()
 
     def source(row: ClipRow) -> str | None:
         clip = root / row.video
         if not clip.is_file():
+            counts["missing"] += 1
             return None
-        return _embedded(clip) if samples == "embedded" else _linked(clip, path)
+        url = _embedded(clip) if samples == "embedded" else _linked(clip, path)
+        counts["unreadable" if url is None else "shown"] += 1
+        return url
 
     page = render_page(
         rows, title=title, per_condition=per_condition, source=source, progress=progress
     )
+    found = ShownClips(counts["shown"], counts["missing"], counts["unreadable"])
+    if found.missing and not found.shown + found.unreadable:
+        message = (
+            f"None of the clips is in {root}, such as {rows[0].video}. Give the folder that the "
+            "table's paths start from, with --root (root= in Python)."
+        )
+        raise FileNotFoundError(message)
     with atomic_file(path) as partial:
         partial.write_text(page, encoding="utf-8")
+    return found
 
 
 def render_page(

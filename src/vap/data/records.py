@@ -55,12 +55,10 @@ def read_records(path: Path, required: Sequence[str]) -> Records:
     return records
 
 
-def write_records(
-    path: Path, columns: Sequence[str], rows: Iterable[Sequence[str | float | list[str] | None]]
-) -> None:
+def write_records(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a ``.csv`` or ``.parquet`` table; the file appears whole or not at all.
 
-    Lists become JSON text in CSV and list columns in Parquet.
+    Parquet keeps values of any type; in CSV, lists and other compounds become JSON text.
 
     Raises:
         ValueError: If the name ends otherwise, or a text cannot be written as UTF-8.
@@ -114,11 +112,16 @@ def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[objec
 def _csv_cell(cell: object) -> str:
     if cell is None:
         return ""
-    if isinstance(cell, list):
-        return json.dumps(cell, ensure_ascii=False)
+    if isinstance(cell, list | dict | bool):
+        return json.dumps(cell, ensure_ascii=False, default=_plain)
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
-    return str(cell)
+    return _plain(cell)
+
+
+def _plain(value: object) -> str:
+    """A value that JSON has no form for; of bytes the digits, not Python's spelling."""
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def _pyarrow(module: str) -> Any:
@@ -146,12 +149,21 @@ def _write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Sequence[o
 
 
 def _arrow_column(arrow: Any, column: Sequence[object]) -> Any:
+    """A column of the type of its cells; an empty one, or one of empty lists, is of text."""
+    kind = None
     filled = next((cell for cell in column if cell is not None), "")
-    if isinstance(filled, list):
-        return arrow.array(column, type=arrow.list_(arrow.string()))
-    if isinstance(filled, float):
-        return arrow.array(column, type=arrow.float64())
-    return arrow.array(column, type=arrow.string())
+    if isinstance(filled, str):
+        kind = arrow.string()
+    elif all(
+        isinstance(cell, list) and all(isinstance(text, str) for text in cell)
+        for cell in column
+        if cell is not None
+    ):
+        kind = arrow.list_(arrow.string())
+    try:
+        return arrow.array(column, type=kind)
+    except (arrow.ArrowException, OverflowError):  # cells of several types, or of none it knows
+        return arrow.array([None if cell is None else _csv_cell(cell) for cell in column])
 
 
 def _check_columns(path: Path, columns: Sequence[str], required: Sequence[str]) -> None:

@@ -40,7 +40,8 @@ class ClipRow:
         split: ``"train"`` or another split.
         score: 0 to 100, how well the clip shows its condition, by a judge.
         valid: Value of the optional column ``_valid``; a value ≤ 0 takes the clip out of use.
-        extras: Cells of columns that VAP does not know, in the order of ``Table.extra_columns``.
+        extras: Cells of columns that VAP does not know, in the order of ``Table.extra_columns``:
+            text from CSV, any value from Parquet.
         number: 1-based row of the source table, the header not counted; 0 for a made row.
     """
 
@@ -51,7 +52,7 @@ class ClipRow:
     split: str
     score: float
     valid: float | None = None
-    extras: tuple[str, ...] = ()
+    extras: tuple[object, ...] = field(default=(), hash=False)
     number: int = field(default=0, compare=False)
 
     @property
@@ -143,6 +144,7 @@ def refuse(source: str, problems: tuple[Problem, ...]) -> TableError:
     shown = "\n".join(lines)
     return TableError(
         f"{source} has {len(problems)} faults:\n{shown}\n"
-        'Correct them, or leave the faulty rows out with on_error="skip".',
+        'Correct them, or leave the faulty rows out with --on-error skip (on_error="skip" in '
+        "Python).",
         problems,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections import Counter
 from collections.abc import Iterable
@@ -9,6 +10,8 @@ from dataclasses import dataclass, replace
 
 from vap.data.schema import ClipRow
 from vap.data.table import Table
+
+_LISTED = 20  # names that a refusal lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,27 @@ class Selected:
 
     rows: tuple[ClipRow, ...]
     gone: dict[str, int]
+
+
+def check_names(what: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse names that no row has, which choose nothing.
+
+    Args:
+        what: What they were given as, for the message.
+        names: The names.
+        known: Those of the rows.
+
+    Raises:
+        ValueError: Naming the first of them and what it may stand for.
+    """
+    choices = sorted(set(known))
+    for name in names:
+        if name not in choices:
+            near = difflib.get_close_matches(name, choices, n=1)
+            listed = ", ".join(choices[:_LISTED]) + (", …" if len(choices) > _LISTED else "")
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {listed or 'none'}."
+            message = f"{what} {name!r} is in no row of the table; {hint}"
+            raise ValueError(message)
 
 
 def select_rows(rows: Iterable[ClipRow], rules: SelectionRules) -> Selected:

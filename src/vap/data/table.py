@@ -97,7 +97,7 @@ def write_table(table: Table, path: str | Path) -> None:
     with_valid = any(row.valid is not None for row in table.rows)
     columns = (*CLIP_COLUMNS, *((VALID,) if with_valid else ()), *table.extra_columns)
 
-    def cells(row: ClipRow) -> list[str | float | list[str] | None]:
+    def cells(row: ClipRow) -> list[object]:
         valid = (row.valid,) if with_valid else ()
         named = (row.caption, row.condition, row.split, row.score)
         return [row.video, list(row.references), *named, *valid, *row.extras]
@@ -160,13 +160,16 @@ def _parse_row(
         split=_parse_name(split, SPLIT),
         score=_parse_score(score),
         valid=None if columns.valid is None else _parse_valid(cells[columns.valid]),
-        extras=tuple("" if cells[i] is None else str(cells[i]) for i in columns.extras),
+        extras=tuple([cells[i] for i in columns.extras]),
         number=number,
     )
 
 
 def parse_path(cell: object, column: str, known: dict[str, str]) -> str:
     """A clip's path: relative to the dataset's root and staying inside it.
+
+    ``./a.mp4`` and ``b//a.mp4`` are ``a.mp4`` and ``b/a.mp4``: a path is a clip's identity. The
+    letters stay as they are, for the file's name has to be found.
 
     Args:
         cell: The cell.
@@ -179,15 +182,18 @@ def parse_path(cell: object, column: str, known: dict[str, str]) -> str:
     """
     if isinstance(cell, str) and (path := known.get(cell)) is not None:
         return path
-    path = _parse_name(cell, column)
+    given = path = _parse_name(cell, column)
     parts = path.split("/")
+    if parts[0] and ("" in parts or "." in parts):
+        parts = [part for part in parts if part not in {"", "."}] or [""]
+        path = "/".join(parts)
     if "\\" in path or "\0" in path or ".." in parts or not parts[0] or ":" in parts[0]:
         message = (
-            f"{column}={path!r} does not stay inside the dataset: give a path relative to its "
+            f"{column}={given!r} does not stay inside the dataset: give a path relative to its "
             'root, with "/" and without "..".'
         )
         raise CellError(ProblemKind.BAD_PATH, message)
-    known[path] = path
+    known[given] = path = known.setdefault(path, path)
     return path
 
 

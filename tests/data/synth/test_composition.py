@@ -1,5 +1,7 @@
 """Scenes: every subject and background draws, and nothing depends on the resolution."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -51,6 +53,15 @@ def test_subject_is_inside_the_frame_and_its_box_is_right(seed, unseen):
     assert scene.centre[1] + scene.extent[1] - 0.5 == pytest.approx(rows.max())
     assert scene.image.min() >= 0
     assert scene.image.max() <= 1 + 1e-5
+
+
+@pytest.mark.parametrize("height", [36, 48, 64])
+def test_in_a_narrow_frame_the_whole_subject_is_smaller(height):
+    for seed in range(20):
+        composition = replace(compose(generator(seed), unseen=False), size=0.7, aspect=1.1)
+        narrow, roomy = composition.render(height, 16), composition.render(height, 4 * height)
+        proportions = roomy.extent[0] / roomy.extent[1]
+        assert narrow.extent[0] / narrow.extent[1] == pytest.approx(proportions, rel=0.25)
 
 
 @given(seed=st.integers(0, 2**32))

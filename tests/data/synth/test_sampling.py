@@ -154,3 +154,13 @@ def test_bad_arguments_are_refused_in_words(arguments, said):
 def test_sizes_that_cannot_show_an_effect_are_refused(size):
     with pytest.raises(ValueError, match="cannot show an effect"):
         sample_clip(0, 0, **size)
+
+
+@pytest.mark.parametrize("size", [{"height": 480, "width": 64}, {"height": 16, "width": 65}])
+def test_extreme_proportions_are_refused(size):
+    with pytest.raises(ValueError, match="at most 4 times the other"):
+        sample_clip(0, 0, **size)
+
+
+def test_a_frame_of_four_times_its_width_shows_its_subject():
+    assert sample_clip(0, 0, height=64, width=16, frames=2).frames.shape == (2, 64, 16, 3)

@@ -91,9 +91,14 @@ class Composition:
         )
 
     def _place_subject(self, height: int, width: int) -> Layer:
-        """Draw the subject's patch and put it on a transparent canvas of the frame's size."""
-        tall = max(_SMALLEST_PATCH, round(self.size * height))
+        """Draw the subject's patch and put it on a transparent canvas of the frame's size.
+
+        In a narrow frame the patch is as wide as the frame, and smaller in proportion.
+        """
         wide = max(_SMALLEST_PATCH, round(self.size * height * self.aspect))
+        shrink = min(1.0, width / wide)
+        wide = min(wide, width)
+        tall = max(_SMALLEST_PATCH, round(self.size * height * shrink))
         rgb, alpha = draw_subject(self.subject, max(tall, wide), self.colour, self.accent)
         patch = np.concatenate([rgb, alpha], axis=2)
         patch = cv2().resize(patch, (wide, tall), interpolation=cv2().INTER_AREA)

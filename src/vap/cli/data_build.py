@@ -1,0 +1,143 @@
+"""``vap data build``: a table of the clips in a folder."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+import typer
+
+from vap.cli.data_console import exit_codes, print_counts, progress_bars
+from vap.cli.data_options import AsJson, OutTable, Seed
+from vap.data.records import table_suffix
+from vap.data.schema import MAX_REFERENCES, MAX_SCORE, ReferenceChoice, TableError
+from vap.data.table import write_table
+
+if TYPE_CHECKING:
+    from vap.data.build import Build
+    from vap.data.captions import Captioner
+    from vap.data.judge import Judge
+
+_Captions: TypeAlias = Literal["sidecar", "template", "model"]
+_Judge: TypeAlias = Literal["agreement", "sidecar", "constant"]
+
+
+def build(
+    folder: Annotated[Path, typer.Argument(help="Folder with a subfolder a condition.")],
+    out: OutTable,
+    captions: Annotated[
+        _Captions, typer.Option(help="Captions: clip.txt beside clip.mp4, a template, or a model.")
+    ] = "sidecar",
+    template: Annotated[
+        str | None,
+        typer.Option(help="Caption template, for example (if none) '{name}, {condition}'."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Folder or Hub id of a vision-language chat model.")
+    ] = None,
+    keep_captions: Annotated[
+        bool, typer.Option(help="Keep captions as clip.txt, and use those that are there.")
+    ] = False,
+    judge: Annotated[
+        _Judge,
+        typer.Option(help="Scores: agreement with the condition, clip.score, or one for all."),
+    ] = "agreement",
+    score: Annotated[float | None, typer.Option(help="The constant score; 100 if none.")] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Folder that the table's paths start from; FOLDER if none.")
+    ] = None,
+    references: Annotated[int, typer.Option(help="References of a row at most.")] = MAX_REFERENCES,
+    choice: Annotated[
+        ReferenceChoice, typer.Option(help="References at random, or the best scored.")
+    ] = "random",
+    duplicates: Annotated[
+        int, typer.Option(help="Bits of 512 in which a near-duplicate may differ; -1 keeps all.")
+    ] = 40,
+    workers: Annotated[int, typer.Option(help="Clips decoded at a time.")] = 2,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Make a table of the clips in a folder; broken clips and near-duplicates are left out."""
+    # Decoding and signatures are imported only where they are used: `vap --help` stays quick.
+    from vap.data.build import BuildRules, build_table
+    from vap.data.clips import find_clips
+
+    with exit_codes(as_json):
+        _check_options(out, captions, template, model, judge, score)
+        kept = None if duplicates < 0 else duplicates
+        rules = BuildRules(kept, references, choice, seed=seed, workers=workers)
+        start = folder if root is None else root
+        # Before a captioning model is loaded or downloaded.
+        find_clips(folder, start)
+        judging = _judge(judge, score)
+        captioner = _captioner(captions, template, model, keep=keep_captions)
+        with progress_bars() as progress:
+            made = build_table(folder, captioner, judging, rules, root=root, progress=progress)
+        _write(made, folder, out)
+        dropped = [asdict(drop) for drop in made.dropped]
+        result = {"rows": len(made.table.rows), "dropped": dropped, "root": str(start)}
+        print_counts({**result, "written": str(out)}, as_json)
+
+
+def _check_options(
+    out: Path,
+    captions: _Captions,
+    template: str | None,
+    model: str | None,
+    judge: _Judge,
+    score: float | None,
+) -> None:
+    """Refuse a place that cannot be written, and options that nothing would read."""
+    from vap.generation.request import check_place
+
+    table_suffix(out)
+    check_place(out)
+    for option, given, needed, found in (
+        ("--template", template, "--captions template", captions == "template"),
+        ("--model", model, "--captions model", captions == "model"),
+        ("--score", score, "--judge constant", judge == "constant"),
+    ):
+        if given is not None and not found:
+            message = f"{option} is read only with {needed}. Add that, or leave {option} out."
+            raise ValueError(message)
+
+
+def _captioner(
+    captions: _Captions, template: str | None, model: str | None, *, keep: bool
+) -> Captioner:
+    from vap.data.captions import RememberingCaptioner, SidecarCaptioner, TemplateCaptioner
+
+    captioner: Captioner
+    if captions == "sidecar":
+        captioner = SidecarCaptioner()
+    elif captions == "template":
+        captioner = TemplateCaptioner() if template is None else TemplateCaptioner(template)
+    elif model is None:
+        message = "--captions model needs --model: a folder or Hub id of a vision-language model."
+        raise ValueError(message)
+    else:
+        from vap.data.vlm import VlmCaptioner
+
+        captioner = VlmCaptioner.load(model)
+    return RememberingCaptioner(captioner) if keep else captioner
+
+
+def _judge(judge: _Judge, score: float | None) -> Judge:
+    from vap.data.judge import AgreementJudge, ConstantJudge, SidecarJudge
+
+    if judge == "constant":
+        return ConstantJudge(MAX_SCORE if score is None else score)
+    return SidecarJudge() if judge == "sidecar" else AgreementJudge()
+
+
+def _write(made: Build, folder: Path, out: Path) -> None:
+    """Write the table.
+
+    Raises:
+        TableError: If no clip is in it.
+    """
+    if not made.table.rows:
+        listed = "\n".join(f"  {drop.video}: {drop.reason}" for drop in made.dropped[:5])
+        raise TableError(f"No clip of {folder} can be used:\n{listed}")
+    write_table(made.table, out)
