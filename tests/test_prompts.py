@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from vap.prompts import ReferenceSource, VideoPrompt
+from vap.prompts import ReferenceSource, VideoPrompt, saved_references
 from vap.shapes import PixelShape
 
 SOURCE = ReferenceSource("clip.mp4", "0" * 64, "a zoom – «ünïcode»", 23.976, (0, 2, 4))
@@ -74,6 +74,25 @@ def test_joined_prompts_keep_their_order() -> None:
     assert torch.equal(joined.tensors["text"][3], one.tensors["text"][0])
 
 
+def test_joined_prompts_are_where_the_first_is() -> None:
+    here = video_prompt()
+    elsewhere = replace(here, tensors={n: t.to("meta") for n, t in here.tensors.items()})
+    joined = elsewhere.joined(here)
+    assert {tensor.device.type for tensor in joined.tensors.values()} == {"meta"}
+    assert joined.tensors["latents"].shape[0] == 2
+
+
+def test_references_of_a_file_are_known_without_its_tensors(tmp_path) -> None:
+    file = video_prompt(3).save(tmp_path / "prompt.safetensors")
+    # Past the header, all is gone.
+    size = 8 + int.from_bytes(file.read_bytes()[:8], "little")
+    kept = file.read_bytes()[:size]
+    file.write_bytes(kept + bytes(file.stat().st_size - size))
+    assert saved_references(file) == (SOURCE,) * 3
+    with pytest.raises(FileNotFoundError, match="no video prompt"):
+        saved_references(tmp_path / "lost.safetensors")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -90,6 +109,7 @@ def test_prompts_that_do_not_belong_together_are_refused(change: dict, words: st
 def test_a_prompt_fits_what_it_was_encoded_for() -> None:
     prompt = video_prompt()
     prompt.check_fits("wan", "abc", PixelShape(9, 48, 64), has_last_frame=False)
+    prompt.check_fits("wan", None, PixelShape(9, 48, 64), has_last_frame=False)
     with pytest.raises(ValueError, match=r"encoders is abc.*encode_video_prompt"):
         prompt.check_fits("wan", "xyz", PixelShape(9, 48, 64), has_last_frame=False)
 

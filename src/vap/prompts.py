@@ -7,10 +7,11 @@ embeddings — for any number of images and seeds. Using it gives exactly what t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import torch
 from pydantic import BaseModel, Json, PositiveInt, ValidationError
@@ -93,7 +94,7 @@ class VideoPrompt:
         return tuple(source.caption for source in self.references)
 
     def joined(self, *others: VideoPrompt) -> VideoPrompt:
-        """One prompt with the references of several, in order.
+        """One prompt with the references of several, in order, on the device of this one.
 
         Raises:
             ValueError: If they were encoded by different models or at different sizes.
@@ -103,25 +104,36 @@ class VideoPrompt:
             self._check_same("size", self.shape, other.shape)
             self._check_same("last-frame setting", self.has_last_frame, other.has_last_frame)
         parts = (self, *others)
+        tensors = {
+            name: torch.cat([part.tensors[name].to(mine.device) for part in parts])
+            for name, mine in self.tensors.items()
+        }
         return VideoPrompt(
             self.family,
             self.fingerprint,
             self.shape,
             self.has_last_frame,
             tuple(source for part in parts for source in part.references),
-            {name: torch.cat([part.tensors[name] for part in parts]) for name in self.tensors},
+            tensors,
         )
 
     def check_fits(
-        self, family: Family, fingerprint: str, shape: PixelShape, *, has_last_frame: bool
+        self, family: Family, fingerprint: str | None, shape: PixelShape, *, has_last_frame: bool
     ) -> None:
         """Refuse to be used with another model, size or setting than it was encoded for.
+
+        Args:
+            family: Variant of the model.
+            fingerprint: Of its encoders; None if that cannot be told, which fits.
+            shape: Pixel size of the videos to be generated.
+            has_last_frame: Whether a last frame joins the conditions.
 
         Raises:
             ValueError: Saying what differs.
         """
         self._check_same("model family", self.family, family)
-        self._check_same("encoders", self.fingerprint, fingerprint)
+        if fingerprint is not None:
+            self._check_same("encoders", self.fingerprint, fingerprint)
         self._check_same("size", self.shape, shape)
         self._check_same("last-frame setting", self.has_last_frame, has_last_frame)
 
@@ -159,17 +171,9 @@ class VideoPrompt:
             ValueError: If it is damaged, no video prompt, or of a later format.
         """
         file = Path(path)
-        if not file.is_file():
-            message = f"There is no video prompt at {file}. Make one with `vap prompt encode`."
-            raise FileNotFoundError(message)
-        try:
-            with safe_open(file, framework="pt") as stored:
-                header = _check_header(stored.metadata() or {}, file)
-                # Copies: a mapped tensor has neither torch's alignment nor a life of its own.
-                tensors = {name: stored.get_tensor(name).clone() for name in stored.keys()}  # noqa: SIM118 - not a dict
-        except (SafetensorError, ValidationError) as error:
-            message = f"{file} is damaged or not a video prompt ({error}). Encode it again."
-            raise ValueError(message) from error
+        with _opened(file) as (stored, header):
+            # Copies: a mapped tensor has neither torch's alignment nor a life of its own.
+            tensors = {name: stored.get_tensor(name).clone() for name in stored.keys()}  # noqa: SIM118 - not a dict
         _check_tensors(header, tensors, file)
         return cls(
             family=header.family,
@@ -179,6 +183,31 @@ class VideoPrompt:
             references=header.references,
             tensors=tensors,
         )
+
+
+def saved_references(path: str | Path) -> tuple[ReferenceSource, ...]:
+    """The references of a saved video prompt, from its header; no tensor is read.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged, no video prompt, or of a later format.
+    """
+    with _opened(Path(path)) as (_, header):
+        return header.references
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[tuple[Any, _Header]]:
+    """A saved prompt's tensors, still in the file, and its header."""
+    if not file.is_file():
+        message = f"There is no video prompt at {file}. Make one with `vap prompt encode`."
+        raise FileNotFoundError(message)
+    try:
+        with safe_open(file, framework="pt") as stored:
+            yield stored, _check_header(stored.metadata() or {}, file)
+    except (SafetensorError, ValidationError) as error:
+        message = f"{file} is damaged or not a video prompt ({error}). Encode it again."
+        raise ValueError(message) from error
 
 
 def _check_header(header: Mapping[str, str], file: Path) -> _Header:

@@ -4,6 +4,7 @@ import shutil
 import pytest
 
 from tests.cli.running import COGVIDEOX, refusal, vap, vap_json
+from vap.acceleration import plan
 from vap.media import read_run, write_run
 
 
@@ -81,6 +82,32 @@ def test_device_may_be_another_than_then(made, here):
     assert "'cuda'" in refusal("generate", "--repeat", "elsewhere.json", "-o", "again.mp4")
     vap("generate", "--repeat", "elsewhere.json", "--device", "cpu", "-o", "again.mp4")
     assert (here / "again.mp4").read_bytes() == made.video.read_bytes()
+
+
+@pytest.fixture
+def eight_bits(monkeypatch):
+    """Memory in which the weights have room in eight bits alone."""
+    with monkeypatch.context() as patched:
+        patched.setattr(plan, "CPU_PLANS", plan.CPU_PLANS[-1:])
+        yield patched
+
+
+def test_eight_bits_that_memory_chose_are_kept(short, eight_bits, here):
+    vap(*short, "--memory", "2GB", "-o", "out.mp4")
+    vap("generate", "--repeat", "out.mp4", "-o", "again.mp4")
+    assert (here / "again.mp4").read_bytes() == (here / "out.mp4").read_bytes()
+    eight_bits.undo()
+    options = (("--memory", "2GB"), ("--device", "cpu"))
+    for number, holding in enumerate(options):
+        repeated = vap("generate", "--repeat", "out.mp4", *holding, "-o", f"{number}.mp4")
+        assert read_run(f"{number}.mp4").arguments["quantise"] == "int8"
+        assert "precision" not in repeated.stderr
+
+
+def test_eight_bits_that_memory_chooses_only_now_are_pointed_out(short, eight_bits, here):
+    vap(*short, "-o", "out.mp4")
+    repeated = vap("generate", "--repeat", "out.mp4", "--memory", "2GB", "-o", "again.mp4")
+    assert "made with weights of full precision, and memory holds them in int8" in repeated.stderr
 
 
 def test_other_versions_are_pointed_out(made, here):

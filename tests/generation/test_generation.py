@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -10,11 +11,29 @@ from PIL import Image
 import vap
 from tests.media.making import moving
 from tests.pipelines.golden import FOLDER
+from tests.test_prompts import video_prompt
+from vap.acceleration.plan import MemoryPlan
 from vap.devices import check_device
-from vap.generation.record import changed_versions, record_of, recorded_run, request_from
+from vap.generation.record import (
+    changed_versions,
+    has_same_inputs,
+    held_in,
+    record_of,
+    recorded_run,
+    request_from,
+)
 from vap.generation.request import GenerationRequest, check_output, check_request
-from vap.generation.run import Generation, filled_in, generate, save, sheet_rows
+from vap.generation.run import (
+    Generation,
+    filled_in,
+    generate,
+    loading_options,
+    save,
+    sheet_rows,
+)
 from vap.media import MediaError, RunRecord, read_clip, write_video
+from vap.training.alternatives.lora import LoraStrategy
+from vap.training.tuning_config import ModelConfig
 
 MODEL = FOLDER / "cogvideox"
 JSON = st.recursive(
@@ -172,6 +191,55 @@ def test_bundled_names_and_hub_ids_are_recorded_as_such(request_, generation):
     assert (hub.model, hub.model_id, hub.model_path) == ("owner/name", "owner/name", None)
     assert generation.record.model_id is None
     assert generation.record.model_path == str(MODEL)
+
+
+def test_eight_bits_that_nobody_asked_for_are_recorded_apart(
+    generation, pipeline, request_, monkeypatch
+):
+    assert held_in(generation.record) is None
+    monkeypatch.setattr(pipeline, "memory_plan", MemoryPlan("little", quantise="int8"))
+    made = generate(request_, pipeline).record
+    assert held_in(made) == "int8"
+    # Asked for again as it was: the same memory makes the same of it, to the byte.
+    assert request_from(made).quantise is None
+    asked = dataclasses.replace(request_, quantise="int8")
+    again = generate(asked, pipeline).record
+    assert (held_in(again), request_from(again).quantise) == ("int8", "int8")
+
+
+def test_student_may_be_given_as_its_folder(request_, tmp_path):
+    model, strategy = vap.load_pipeline(MODEL).transformer, LoraStrategy("backbone")
+    strategy.prepare(model, ModelConfig(start="", lora_rank=1))
+    strategy.save(model, tmp_path)
+    asked = dataclasses.replace(request_, student=tmp_path, num_inference_steps=1)
+    made = generate(asked)
+    found = request_from(made.record)
+    assert found.student is not None
+    assert found.student.parent == tmp_path
+    assert found.student.is_file()
+    assert has_same_inputs(made.record, asked)
+    moved = tmp_path.rename(tmp_path.with_name("moved"))
+    again = request_from(made.record, moved={"student": [moved]})
+    assert again.student == moved / found.student.name
+
+
+def test_memory_is_planned_for_the_references_of_a_video_prompt(request_, tmp_path):
+    file = video_prompt(3).save(tmp_path / "three.safetensors")
+    asked = dataclasses.replace(
+        request_, references=(), reference_prompts=(), video_prompt=file, memory="10GB"
+    )
+    assert loading_options(asked)["video"].references == 3
+    lost = dataclasses.replace(asked, video_prompt=tmp_path / "lost.safetensors")
+    assert loading_options(lost)["video"].references == 1
+    assert loading_options(dataclasses.replace(request_, memory="10GB"))["video"].references == 1
+
+
+def test_numbers_out_of_range_are_no_video(request_):
+    broken = vap.load_pipeline(MODEL)
+    with torch.no_grad():
+        broken.transformer.proj_out.weight.fill_(float("nan"))
+    with pytest.raises(ValueError, match=r"left the range of float32.*--dtype bfloat16"):
+        generate(request_, broken)
 
 
 def test_versions_that_differ_are_listed():

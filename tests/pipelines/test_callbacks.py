@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 import torch
 from diffusers.callbacks import PipelineCallback
+from peft import LoraConfig
 
-from tests.pipelines.golden import Golden
+from tests.pipelines.golden import Golden, load
+from vap.pipelines.work import Reuse
 
 
 def test_a_callback_sees_every_step_and_the_tensors_it_asked_for(case: Golden) -> None:
@@ -157,3 +159,51 @@ def test_a_pipeline_callback_names_its_own_tensors(case: Golden) -> None:
             return {"latents": callback_kwargs["latents"] * 0}
 
     assert not case.run(case.prompted(callback_on_step_end=Zero())).any()
+
+
+SWITCHES = {
+    "off": lambda pipeline: pipeline.transformer.disable_adapters(),
+    "weaker": lambda pipeline: pipeline.set_adapters("x", 0.25),
+    "merged": lambda pipeline: pipeline.fuse_lora(components=["transformer"], lora_scale=2.0),
+    "away": lambda pipeline: pipeline.unload_lora_weights(),
+}
+
+
+@pytest.mark.parametrize("how", SWITCHES)
+def test_adapters_that_a_callback_switches_count_in_all_that_is_kept(
+    case: Golden, how: str
+) -> None:
+    def run(*, keep: bool, reuse: Reuse) -> torch.Tensor:
+        pipeline = load(case.family)
+        pipeline.keep_constants, pipeline.reuse = keep, reuse
+        torch.manual_seed(0)
+        config = LoraConfig(r=4, target_modules=["to_q", "to_k", "to_v"], init_lora_weights=False)
+        pipeline.transformer.add_adapter(config, "x")
+
+        def switch(_p: Any, step: int, _t: torch.Tensor, _tensors: dict) -> dict:
+            if step == 0:
+                SWITCHES[how](pipeline)
+            return {}
+
+        return case.run(case.prompted(callback_on_step_end=switch), pipeline)
+
+    anew = run(keep=False, reuse=Reuse())
+    assert torch.equal(run(keep=True, reuse=Reuse()), anew)
+    # What the second step would take over from the first is of the old weights, too.
+    assert torch.equal(run(keep=True, reuse=Reuse(guidance=3, references=3)), anew)
+
+
+def test_without_a_switch_an_adapter_keeps_what_is_kept(case: Golden) -> None:
+    pipeline = load(case.family)
+    torch.manual_seed(0)
+    config = LoraConfig(r=2, target_modules=["attn1.to_q"], init_lora_weights=False)
+    pipeline.transformer.add_adapter(config, "x")
+    pipeline.reuse = Reuse(guidance=5)
+    passes: list[int] = []
+    pipeline.transformer.register_forward_pre_hook(
+        lambda _, __, given: passes.append(len(given["hidden_states"])), with_kwargs=True
+    )
+    scaled = {"attention_kwargs": {"scale": 0.7}}
+    case.run(case.prompted(callback_on_step_end=lambda *_: {}, **scaled), pipeline)
+    # Two passes at the first step, and one at the second, which takes guidance over.
+    assert sum(passes) == 3

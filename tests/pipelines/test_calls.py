@@ -16,7 +16,7 @@ from diffusers import (
 from PIL import Image
 
 from tests.pipelines.golden import Golden, load, relative_error
-from tests.pipelines.test_stock import wan_of_design
+from tests.pipelines.test_stock import cogvideox_of_1_5, wan_of_design
 
 CLOSE = 1e-5
 
@@ -115,6 +115,18 @@ def test_covering_crops_the_image(case: Golden) -> None:
     band = image.crop((0, height // 4, width, height // 4 + height // 2))
     stretched, covered = (case.run(case.prompted(image=band, fit=f)) for f in ("stretch", "cover"))
     assert not torch.equal(stretched, covered)
+
+
+@pytest.mark.parametrize("size", [(48, 160), (96, 64)])
+def test_covering_takes_the_middle_of_a_tensor(case: Golden, size: tuple[int, int]) -> None:
+    rows, columns = size
+    picture = torch.rand((1, 3, *size), generator=torch.Generator().manual_seed(0))
+    top, left = (rows - 48) // 2, (columns - 64) // 2
+    middle = picture[:, :, top : top + 48, left : left + 64]
+    quick = {"num_inference_steps": 1, "guidance_scale": 1.0}
+    expected = case.run(case.alone(image=middle, **quick))
+    assert torch.equal(case.run(case.alone(image=picture, fit="cover", **quick)), expected)
+    assert not torch.equal(case.run(case.alone(image=picture, **quick)), expected)
 
 
 def test_last_images_join_the_conditions_of_target_and_reference(wan: Golden) -> None:
@@ -263,6 +275,19 @@ def test_a_cache_tells_the_guidance_passes_apart(case: Golden) -> None:
     assert torch.equal(again, skipped)
 
 
+def test_a_call_that_failed_leaves_nothing_in_a_cache(case: Golden) -> None:
+    pipeline = load(case.family)
+    pipeline.transformer.enable_cache(FirstBlockCacheConfig(threshold=10.0))
+    expected = case.run(case.prompted(), pipeline)
+
+    def fail(*_: Any) -> dict:
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        case.run(case.prompted(callback_on_step_end=fail), pipeline)
+    assert torch.equal(case.run(case.prompted(), pipeline), expected)
+
+
 # Refusals
 
 
@@ -281,6 +306,12 @@ def test_a_cache_tells_the_guidance_passes_apart(case: Golden) -> None:
             {"prompt": ["a", "b", "c"], "image": [np.zeros((8, 8, 3), np.uint8)] * 2},
             "2 images and 3",
         ),
+        ({"num_inference_steps": 0}, "num_inference_steps=0; at least one"),
+        ({"num_inference_steps": -1}, "num_inference_steps=-1; at least one"),
+        ({"fit": "crop"}, "fit='crop' is unknown.*cover, stretch"),
+        ({"prompt": []}, "1 images and 0 prompts"),
+        ({"image": np.zeros((0, 8, 8, 3), np.uint8)}, "0 images and 1 prompts"),
+        ({"image": torch.zeros(0, 3, 8, 8)}, "image is a tensor of shape"),
         ({"num_videos_per_prompt": 0}, "num_videos_per_prompt=0"),
         ({"generator": [torch.Generator()] * 2}, "2 generators for 1 videos"),
         ({"latents": torch.zeros(1, 2, 3)}, re.escape("(1, 2, 3); this call needs (1, ")),
@@ -294,6 +325,22 @@ def test_a_cache_tells_the_guidance_passes_apart(case: Golden) -> None:
 def test_bad_arguments_are_refused_in_words(case: Golden, changes: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         case.run(case.prompted(**changes))
+
+
+def test_embeddings_of_another_batch_are_refused(case: Golden) -> None:
+    length = 512 if case.family == "wan" else 226
+    with torch.no_grad():
+        _, two = case.pipeline.encode_prompt("a", "b", max_sequence_length=length)
+    given = {"negative_prompt": None, "negative_prompt_embeds": two.repeat(2, 1, 1)}
+    with pytest.raises(ValueError, match="negative_prompt_embeds has 2 rows for 1 samples"):
+        case.run(case.prompted(**given))
+
+
+def test_image_tokens_of_another_batch_are_refused(wan: Golden) -> None:
+    with torch.no_grad():
+        tokens = wan.pipeline.encode_image([Image.fromarray(wan.inputs["image"])] * 2)
+    with pytest.raises(ValueError, match="image_embeds has 2 rows for 1 samples"):
+        wan.run(wan.prompted(image_embeds=tokens))
 
 
 def test_an_image_of_no_known_kind_is_refused(case: Golden) -> None:
@@ -320,3 +367,21 @@ def test_wan_texts_of_another_length_are_refused(how: str) -> None:
         given = {"prompt_embeds": torch.zeros(1, 64, pipeline.text_encoder.config.d_model)}
     with pytest.raises(ValueError, match=r"64 tokens.*reads 512"):
         pipeline(Image.new("RGB", (64, 48)), **given, height=48, width=64, num_frames=9)
+
+
+@pytest.mark.parametrize("how", ["max_sequence_length", "prompt_embeds"])
+def test_cogvideox_texts_of_another_length_are_refused(cogvideox: Golden, how: str) -> None:
+    given: dict[str, Any] = {"max_sequence_length": 64}
+    if how == "prompt_embeds":
+        with torch.no_grad():
+            text, negative = cogvideox.pipeline.encode_prompt("a", "b", max_sequence_length=64)
+        given = {"prompt": None, "negative_prompt": None}
+        given |= {"prompt_embeds": text, "negative_prompt_embeds": negative}
+    # Learned positions follow those of the text.
+    with pytest.raises(ValueError, match=r"64 tokens: this model reads 226\."):
+        cogvideox.run(cogvideox.alone(**given))
+    free, given = cogvideox_of_1_5(), {**given, "latents": None}
+    with pytest.raises(ValueError, match=r"64 tokens.*reads 226 where guidance and references"):
+        cogvideox.run(cogvideox.prompted(**given), free)
+    for call in (cogvideox.alone(**given), cogvideox.prompted(**given, strength=0.0)):
+        assert cogvideox.run(call, free).isfinite().all()

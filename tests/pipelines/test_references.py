@@ -134,6 +134,27 @@ def test_videos_and_a_video_prompt_together_are_refused(case: Golden) -> None:
         case.run(case.prompted(video_prompt=prompt))
 
 
+def test_captions_without_clips_are_refused(case: Golden) -> None:
+    with pytest.raises(ValueError, match="captions of reference_videos, and there are none"):
+        case.run(case.alone(reference_prompts=["a zoom"]))
+    prompt = encode(case, case.inputs["reference"])
+    with pytest.raises(ValueError, match="video_prompt holds its own: leave reference_prompts out"):
+        with_prompt(case, prompt, reference_prompts=["a zoom"])
+
+
+def test_what_is_no_video_prompt_is_refused_with_what_to_do(case: Golden) -> None:
+    prompt = encode(case, case.inputs["reference"])
+    with pytest.raises(TypeError, match=r"is str; .*VideoPrompt\.load\(path\)"):
+        case.run(case.alone(video_prompt="prompt.safetensors"))
+    with pytest.raises(TypeError, match=r"is list; .*first\.joined\(\*others\)"):
+        case.run(case.alone(video_prompt=[prompt, prompt]))
+
+
+def test_an_unknown_fit_is_refused_while_encoding(case: Golden) -> None:
+    with pytest.raises(ValueError, match="fit='crop' is unknown"):
+        encode(case, case.inputs["reference"], fit="crop")
+
+
 # Clips
 
 

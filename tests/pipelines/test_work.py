@@ -26,6 +26,11 @@ def test_the_warm_up_and_the_last_step_run_the_transformer() -> None:
     assert ran == [True, True, False, False, True, False, False, True, True]
 
 
+def test_the_last_step_may_take_over_all_but_the_transformer() -> None:
+    last = Reuse(guidance=2, references=2, warm_up=2).schedule(5)[-1]
+    assert last == StepWork(model=True, guidance=False, references="read")
+
+
 @given(counts, counts, counts, counts, st.integers(1, 60))
 def test_nothing_is_read_before_it_was_made(
     model: int, guidance: int, references: int, warm_up: int, steps: int

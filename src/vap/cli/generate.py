@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vap.cli import options
 from vap.cli.console import (
+    LESS_TO_HOLD,
     ending_together,
     messages,
     progress_bar,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 # What may be given together with --repeat: places, and what does not change the video.
 _SINGLE_INPUTS = ("image", "video_prompt", "last_image", "expert", "student")
 _REPEATABLE = (*_SINGLE_INPUTS, "references", "model", "device", "offload", "memory")
+# Of these, what decides how the weights are held.
+_HOLDING = frozenset({"device", "offload", "memory"})
 # What --demo brings itself.
 _OF_THE_DEMO = ("image", "references", "reference_prompts", "prompt", "video_prompt", "last_image")
 _OPTIONS = {
@@ -76,7 +79,8 @@ def generate(
     parallel: options.Parallel = None,
 ) -> None:
     """Animate an image with the semantics of a reference video."""
-    with ending_together(), reporting(as_json=as_json and is_first()):
+    advice = f"{LESS_TO_HOLD} On an accelerator, --offload model (or group) helps, too."
+    with ending_together(), reporting(as_json=as_json and is_first(), memory_advice=advice):
         quiet_libraries()
         _check_parallel(parallel)
         from vap.generation.request import check_inputs_kept, check_output, places_of
@@ -119,7 +123,7 @@ def generate(
         if is_first():
             inputs = [*(path for _, path in request.inputs), *_repeated_files(repeat)]
             check_inputs_kept(inputs, places_of(place, sheet))
-        _run(request, place, sheet, parallel, as_json=as_json)
+        _run(request, place, sheet, parallel, repeat, as_json=as_json)
 
 
 def _output(output: Path | None) -> Path:
@@ -165,6 +169,7 @@ def _repeated(repeat: Path, chosen: dict[str, Any]) -> GenerationRequest:
     from vap.generation.record import (
         changed_versions,
         has_other_weights,
+        held_in,
         recorded_run,
         request_from,
     )
@@ -183,7 +188,22 @@ def _repeated(repeat: Path, chosen: dict[str, Any]) -> GenerationRequest:
         request = replace(request, device=chosen["device"], offload=None, memory=None)
     if "offload" in chosen or "memory" in chosen:
         request = replace(request, offload=chosen.get("offload"), memory=chosen.get("memory"))
+    if request.memory is None or chosen.keys() & _HOLDING:
+        # What made eight bits of the weights may not do so now. The same memory does it again.
+        request = replace(request, quantise=held_in(record))
     return request
+
+
+def _note_weights(repeat: Path, made: Generation) -> None:
+    """Say so where memory holds the weights otherwise than those that made the video."""
+    from vap.generation.record import held_in, recorded_run
+
+    then, now = (held_in(record) or "full" for record in (recorded_run(repeat), made.record))
+    if then != now:
+        messages.print(
+            f"note: made with weights of {then} precision, and memory holds them in {now} here: "
+            "pixels differ slightly."
+        )
 
 
 def _refuse(names: set[str], why: str) -> None:
@@ -214,6 +234,7 @@ def _run(
     output: Path,
     sheet: Path | None,
     parallel: str | None,
+    repeat: Path | None,
     *,
     as_json: bool,
 ) -> None:
@@ -228,6 +249,8 @@ def _run(
         )
         if not is_first():
             return
+        if repeat is not None:
+            _note_weights(repeat, made)
         bar.update(task, description="write")
         written = save(made, output, sheet)
     if as_json:

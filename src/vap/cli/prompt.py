@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from vap.cli import options
-from vap.cli.console import quiet_libraries, reporting, results, show_json
+from vap.cli.console import LESS_TO_HOLD, quiet_libraries, reporting, results, show_json
 
 app = typer.Typer(help="Encode reference videos once and reuse them.", no_args_is_help=True)
 
@@ -38,7 +38,7 @@ def encode(
     device: options.Device = None,
 ) -> None:
     """Encode references for one model at one size."""
-    with reporting(as_json=as_json):
+    with reporting(as_json=as_json, memory_advice=LESS_TO_HOLD):
         quiet_libraries()
         import torch
 

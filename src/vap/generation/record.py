@@ -7,17 +7,18 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from vap.acceleration.plan import Quantisation
 from vap.generation.request import SINGLE_INPUTS, GenerationRequest
 from vap.hub import bundled_model, local_model
 from vap.media import InputFile, MediaError, RunRecord, read_clip, read_metadata, read_run
 from vap.media.files import hash_file
 from vap.media.records import installed_versions, record_path
 from vap.prompts import VideoPrompt
-from vap.weights import weights_hash
+from vap.weights import LORA_FILE, weights_hash
 
 _logger = logging.getLogger(__name__)
 
@@ -26,10 +27,15 @@ _RECORDED_ELSEWHERE = frozenset({
     "image", "last_image", "references", "video_prompt", "prompt", "reference_prompts",
     "negative_prompt", "model", "seed", "fps", "expert", "student",
 })  # fmt: skip
+# Among a record's arguments: what loading made of the weights, which the request did not ask for.
+_HELD = "held_in"
 
 
 def record_of(
-    request: GenerationRequest, prompt: VideoPrompt | None, weights: str | None = None
+    request: GenerationRequest,
+    prompt: VideoPrompt | None,
+    weights: str | None = None,
+    held: Quantisation | None = None,
 ) -> RunRecord:
     """What is needed to make a request's video again.
 
@@ -37,11 +43,14 @@ def record_of(
         request: With every choice filled in.
         prompt: Its references as the model sees them.
         weights: Of the model, see :func:`weights_of`.
+        held: Precision that the backbone's weights are held in, if not the model's own.
     """
     folder = Path(request.model).expanduser()
     bundled = bundled_model(request.model) is not None
     local = not bundled and folder.is_dir()
     settings = {k: v for k, v in asdict(request).items() if k not in _RECORDED_ELSEWHERE}
+    if held is not None and request.quantise is None:
+        settings[_HELD] = held
     assert request.fps is not None
     return RunRecord(
         model=folder.resolve().name if local else request.model,
@@ -107,7 +116,7 @@ def request_from(
     """
     found: dict[str, list[Path]] = {}
     for entry in record.inputs:
-        candidates = (moved or {}).get(entry.role, ())
+        candidates = [_file(entry.role, place) for place in (moved or {}).get(entry.role, ())]
         found.setdefault(entry.role, []).append(_located(entry, candidates))
     content = {
         "references": tuple(found.get("reference", ())),
@@ -118,9 +127,19 @@ def request_from(
         "seed": record.seed,
         "fps": record.fps,
         **{role: found[role][0] for role in SINGLE_INPUTS if role in found},
-        **record.arguments,
+        **{name: value for name, value in record.arguments.items() if name != _HELD},
     }
     return _validated(content)
+
+
+def held_in(record: RunRecord) -> Quantisation | None:
+    """Precision that the backbone's weights were held in, if not the model's own.
+
+    Whether it was asked for or chosen to fit in memory: elsewhere, or with more of it, another
+    would be chosen. Records of before that was noted know what was asked for.
+    """
+    held = record.arguments.get(_HELD) or record.arguments.get("quantise")
+    return cast("Quantisation | None", held)
 
 
 def changed_versions(record: RunRecord) -> dict[str, tuple[str, str]]:
@@ -150,7 +169,7 @@ def has_same_inputs(record: RunRecord, request: GenerationRequest) -> bool:
     recorded = [(entry.role, entry.sha256) for entry in record.inputs]
     if [role for role, _ in recorded] != [role for role, _ in request.inputs]:
         return False
-    found = [(role, _digest(path)) for role, path in request.inputs]
+    found = [(role, input_digest(_file(role, path))) for role, path in request.inputs]
     return found == recorded and not has_other_weights(record, request.model)
 
 
@@ -187,10 +206,9 @@ def _own_record(video: Path, beside: RunRecord) -> RunRecord:
 
 
 def _inputs(request: GenerationRequest, prompt: VideoPrompt | None) -> list[InputFile]:
+    single = [(role, _file(role, path)) for role, path in request.inputs if role in SINGLE_INPUTS]
     inputs = [
-        InputFile(role, path.name, hash_file(path), str(path.resolve()))
-        for role, path in request.inputs
-        if role in SINGLE_INPUTS
+        InputFile(role, path.name, hash_file(path), str(path.resolve())) for role, path in single
     ]
     if prompt is not None and request.video_prompt is None:
         # Read a moment ago, so their hashes are known.
@@ -201,13 +219,18 @@ def _inputs(request: GenerationRequest, prompt: VideoPrompt | None) -> list[Inpu
     return inputs
 
 
+def _file(role: str, place: Path) -> Path:
+    """The file of an input; a student may be given as the folder that holds it."""
+    return place / LORA_FILE if role == "student" and place.is_dir() else place
+
+
 def _located(entry: InputFile, candidates: Sequence[Path]) -> Path:
     """The file of a recorded input, wherever it is now, if it is still the same."""
     option = f"--{entry.role.replace('_', '-')}"
     places = [*candidates, *([] if entry.path is None else [Path(entry.path)])]
     existing = [place for place in places if place.exists()]
     for place in existing:
-        if _digest(place) == entry.sha256:
+        if input_digest(place) == entry.sha256:
             return place
     if existing:
         message = (
@@ -220,7 +243,8 @@ def _located(entry: InputFile, candidates: Sequence[Path]) -> Path:
     raise MediaError(message)
 
 
-def _digest(place: Path) -> str:
+def input_digest(place: Path) -> str:
+    """Hash of the contents of an input: a file, or a folder of frames."""
     return read_clip(place, max_frames=1).sha256 if place.is_dir() else hash_file(place)
 
 

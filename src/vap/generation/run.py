@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vap.acceleration.plan import WantedVideo
+from vap.acceleration.plan import MemoryPlan, Quantisation, WantedVideo
 from vap.generation.record import record_of, weights_of
 from vap.generation.request import (
     GenerationRequest,
@@ -31,12 +31,16 @@ from vap.media import (
     write_sheet,
     write_video,
 )
-from vap.prompts import VideoPrompt
+from vap.prompts import VideoPrompt, saved_references
 
 OnStage = Callable[[str], None]
 OnStep = Callable[[int, int], None]
 
 _SHEET_COLUMNS = 8
+_PRECISION_ADVICE = (
+    "Use --dtype bfloat16 or float32 (dtype=… in Python); if it is one of them, weights of the "
+    "model, its expert or an adapter are damaged."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +64,6 @@ class Generation:
 
 def loading_options(request: GenerationRequest) -> dict[str, Any]:
     """What :func:`vap.load_pipeline` is given."""
-    size = WantedVideo(
-        request.height, request.width, request.num_frames, max(1, len(request.references))
-    )
     return {
         "name_or_path": request.model,
         "dtype": request.dtype,
@@ -73,8 +74,18 @@ def loading_options(request: GenerationRequest) -> dict[str, Any]:
         "memory": request.memory,
         "quantise": request.quantise,
         "profile": request.profile,
-        "video": None if request.memory is None else size,
+        "video": None if request.memory is None else _wanted(request),
     }
+
+
+def _wanted(request: GenerationRequest) -> WantedVideo:
+    """What memory has to suffice for."""
+    references = len(request.references)
+    if request.video_prompt is not None:
+        # What is wrong with a file is said where the request is checked.
+        with suppress(OSError, ValueError):
+            references = len(saved_references(request.video_prompt))
+    return WantedVideo(request.height, request.width, request.num_frames, max(1, references))
 
 
 def model_key(request: GenerationRequest) -> str:
@@ -109,7 +120,8 @@ def generate(
         on_step: Told how many denoising steps are done, of how many.
 
     Raises:
-        ValueError: If the request does not fit the model, or a file cannot be used.
+        ValueError: If the request does not fit the model, a file cannot be used, or the model's
+            numbers leave the range of its precision.
         FileNotFoundError: If the model or a file is missing.
     """
     clock = _Clock(on_stage or (lambda _: None))
@@ -123,7 +135,7 @@ def generate(
     with clock.stage("encode"):
         prompt = _video_prompt(request, pipeline, encode or encode_references)
         # Before the long part, so that a file that disappears meanwhile does no harm.
-        record = record_of(request, prompt, weights_of(pipeline))
+        record = record_of(request, prompt, weights_of(pipeline), _held_in(pipeline))
     with clock.stage("generate"):
         frames = _run(request, pipeline, prompt, on_step, decode=decode)
     sources = prompt.references if prompt is not None and request.references else ()
@@ -224,6 +236,12 @@ def _check_variant(request: GenerationRequest, pipeline: Any) -> None:
         raise ValueError(message)
 
 
+def _held_in(pipeline: Any) -> Quantisation | None:
+    """Precision that the weights are held in, where it was chosen as the pipeline was loaded."""
+    plan: MemoryPlan | None = getattr(pipeline, "memory_plan", None)
+    return None if plan is None else plan.quantise
+
+
 def _video_prompt(
     request: GenerationRequest,
     pipeline: Any,
@@ -242,7 +260,11 @@ def _run(
     *,
     decode: bool,
 ) -> np.ndarray:
-    """Frames uint8 ``[T, H, W, 3]``, none if they are not to be decoded."""
+    """Frames uint8 ``[T, H, W, 3]``, none if they are not to be decoded.
+
+    Raises:
+        ValueError: If the model made something that is no picture.
+    """
 
     def step_end(_: Any, index: int, __: Any, ___: dict[str, Any]) -> dict[str, Any]:
         if on_step is not None:
@@ -276,6 +298,12 @@ def _run(
         assert request.height is not None
         assert request.width is not None
         return np.empty((0, request.height, request.width, 3), np.uint8)
+    if not np.isfinite(video).all():
+        message = (
+            f"The model's numbers left the range of {request.dtype}, so there is no picture. "
+            f"{_PRECISION_ADVICE}"
+        )
+        raise ValueError(message)
     return (video * 255).round().astype(np.uint8)
 
 

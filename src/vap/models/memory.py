@@ -6,7 +6,8 @@ pass of guidance and hands it to every forward. It is filled inside the forward,
 brought the weights to where they are needed (offloading), and lives as long as its holder.
 
 It belongs to one set of inputs, known by identity: with others it starts anew. Weights, adapters
-and the inputs' contents must stay as they are meanwhile.
+and the inputs' contents must stay as they are meanwhile; who changes them takes a new one, as a
+denoiser does when adapters were switched.
 """
 
 from __future__ import annotations

@@ -17,11 +17,11 @@ from PIL import Image
 from vap.media import FrameSelection
 from vap.media.pixels import Fit
 from vap.models.attention import check_strength
+from vap.pipelines.call import Call
 from vap.pipelines.defaults import GenerationDefaults
-from vap.pipelines.denoise import Guidance, StepCallback, StepEnd
-from vap.pipelines.fingerprint import fingerprint
+from vap.pipelines.denoise import StepCallback, StepEnd
+from vap.pipelines.fingerprint import encoder_configs, fingerprint, sampled_weights
 from vap.pipelines.inputs import (
-    Batch,
     ClipLike,
     Generators,
     ImageLike,
@@ -32,13 +32,15 @@ from vap.pipelines.inputs import (
     as_prompts,
     batch_of,
     check_given,
+    check_texts,
     fitted,
 )
 from vap.pipelines.passes import GuidancePasses
 from vap.pipelines.placement import PlacedOnce, placed_once
+from vap.pipelines.saving import SavedAsStored
 from vap.pipelines.work import NOTHING, Reuse
 from vap.prompts import Family, VideoPrompt
-from vap.shapes import Compression, PixelShape
+from vap.shapes import TEXT_TOKENS, Compression, PixelShape
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 # Loading options that diffusers takes for a pipeline and for a model alike.
@@ -57,46 +59,7 @@ class VideoAsPromptPipelineOutput(BaseOutput):
     frames: list[list[Image.Image]] | np.ndarray | torch.Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class Call:
-    """A call's arguments, checked, completed and encoded; the same for both variants.
-
-    Attributes:
-        shape: Size of the videos.
-        images: First frames, one a sample or one for all.
-        batch: Samples, and videos of each.
-        steps: Denoising steps.
-        guidance_scale: Of classifier-free guidance.
-        reference_guidance_scale: Of guidance by the references.
-        references: What to read, or None to run the backbone alone.
-        strength: How much to read it; 0 without references.
-        text: Target text ``[S, L, D]``.
-        negative_text: Likewise, None without guidance.
-        on_step_end: The user's callback.
-    """
-
-    shape: PixelShape
-    images: list[Image.Image] | torch.Tensor
-    batch: Batch
-    steps: int
-    guidance_scale: float
-    reference_guidance_scale: float
-    references: VideoPrompt | None
-    strength: float
-    text: torch.Tensor
-    negative_text: torch.Tensor | None
-    on_step_end: StepEnd
-
-    def guidance(self, *, dynamic: bool = False) -> Guidance:
-        """What the denoiser is guided by.
-
-        Args:
-            dynamic: Whether the text's scale rises over the steps.
-        """
-        return Guidance(self.guidance_scale, dynamic, self.steps, self.reference_guidance_scale)
-
-
-class VideoAsPromptMixin(PlacedOnce):
+class VideoAsPromptMixin(PlacedOnce, SavedAsStored):
     """Mixed into a stock diffusers pipeline; a subclass encodes and decodes.
 
     Attributes:
@@ -115,8 +78,8 @@ class VideoAsPromptMixin(PlacedOnce):
     reuse: Reuse = NOTHING
     steps_share: float = 1.0
     student: str | None = None
-    _fingerprinted: Any = None
-    _fingerprint: str = ""
+    _known_vae: Any = None
+    _vae_weights: bytes = b""
 
     @property
     def interrupt(self) -> bool:
@@ -150,15 +113,14 @@ class VideoAsPromptMixin(PlacedOnce):
     @property
     def encoder_fingerprint(self) -> str:
         """Identifies the encoders behind a video prompt, see :mod:`vap.pipelines.fingerprint`."""
-        if self._fingerprinted is not self.vae:  # type: ignore[attr-defined]
+        if self._known_vae is not self.vae:  # type: ignore[attr-defined]
             self._remember_encoders()
-        return self._fingerprint
+        return fingerprint(self.family, encoder_configs(self), self._vae_weights)
 
     def _remember_encoders(self) -> None:
-        """Take the fingerprint while the weights are here; sequential offload moves them away."""
-        encoders = [getattr(self, name, None) for name in ("vae", "text_encoder", "image_encoder")]
-        self._fingerprint = fingerprint(self.family, encoders)
-        self._fingerprinted = self.vae  # type: ignore[attr-defined]
+        """Take a sample of the weights while they are here; sequential offload moves them away."""
+        self._known_vae = self.vae  # type: ignore[attr-defined]
+        self._vae_weights = sampled_weights(self._known_vae)
 
     @classmethod
     def load_config(cls, *args: Any, **kwargs: Any) -> Any:
@@ -188,7 +150,7 @@ class VideoAsPromptMixin(PlacedOnce):
         """Load a pipeline folder or Hub id, as diffusers does; see :func:`vap.load_pipeline`."""
         from vap.hub import resolve_folder
 
-        folder = resolve_folder(pretrained_model_name_or_path)
+        folder = resolve_folder(pretrained_model_name_or_path, kwargs.get("variant"))
         kwargs["use_safetensors"] = True  # nothing is unpickled
         if "transformer" not in kwargs:
             kwargs["transformer"] = cls.transformer_class.from_pretrained(  # type: ignore[attr-defined]
@@ -281,6 +243,10 @@ class VideoAsPromptMixin(PlacedOnce):
         by_reference = reference_guidance_scale
         if by_reference is None:
             by_reference = defaults.reference_guidance_scale
+        steps = defaults.num_inference_steps if num_inference_steps is None else num_inference_steps
+        if steps < 1:
+            message = f"num_inference_steps={steps}; at least one denoising step is needed."
+            raise ValueError(message)
         shape = self._shape(height, width, num_frames)
         images = fitted(as_images(image), shape, references.fit)
         prompts = as_prompts(prompt)
@@ -289,6 +255,15 @@ class VideoAsPromptMixin(PlacedOnce):
         count = len(prompts) if prompts is not None else len(prompt_embeds)  # type: ignore[arg-type]
         batch = batch_of(len(images), count, num_videos_per_prompt)
         batch.check_generators(generator)
+        batch.check_rows("negative_prompt_embeds", negative_prompt_embeds)
+        check_texts(
+            TEXT_TOKENS[self.family],
+            (max_sequence_length, prompt_embeds, negative_prompt_embeds),
+            always=self._fixed_texts,
+            compared=scale > 1.0 and references.read,
+        )
+        # What a call that failed has left there.
+        self.transformer._reset_stateful_cache()  # type: ignore[attr-defined]
         self._guidance_scale, self._attention_kwargs = scale, attention_kwargs
         self._current_timestep, self._interrupt = None, False
 
@@ -306,7 +281,7 @@ class VideoAsPromptMixin(PlacedOnce):
             shape,
             images,
             batch,
-            num_inference_steps or defaults.num_inference_steps,
+            steps,
             scale,
             by_reference,
             video_prompt,
@@ -321,21 +296,21 @@ class VideoAsPromptMixin(PlacedOnce):
     ) -> VideoPrompt | None:
         """The references of a call as a video prompt, or None to run the backbone alone."""
         check_strength(given.strength)
-        videos, prompt = given.videos, given.video_prompt
-        if videos is not None and prompt is not None:
-            message = "Give either reference_videos or video_prompt, not both."
-            raise ValueError(message)
-        if given.strength == 0.0 or (videos is None and prompt is None):
+        if not given.read:
             return None
         self.transformer.require_expert()  # type: ignore[attr-defined]
-        if prompt is not None:
-            prompt.check_fits(
-                self.family, self.encoder_fingerprint, shape, has_last_frame=given.has_last_frame
+        if given.video_prompt is not None:
+            known = None not in encoder_configs(self)
+            given.video_prompt.check_fits(
+                self.family,
+                self.encoder_fingerprint if known else None,
+                shape,
+                has_last_frame=given.has_last_frame,
             )
-            return prompt
-        assert videos is not None
+            return given.video_prompt
+        assert given.videos is not None
         clips = as_clips(
-            videos,
+            given.videos,
             given.prompts,
             num_frames=shape.frames,
             frame_selection=given.frame_selection,
@@ -359,6 +334,11 @@ class VideoAsPromptMixin(PlacedOnce):
         """Offload what was in use, and wrap the result."""
         self.maybe_free_model_hooks()  # type: ignore[attr-defined]
         return VideoAsPromptPipelineOutput(frames=video) if return_dict else (video,)
+
+    @property
+    @abstractmethod
+    def _fixed_texts(self) -> bool:
+        """Whether the transformer only reads texts of the length that it was trained with."""
 
     @abstractmethod
     def _released_defaults(self) -> GenerationDefaults:

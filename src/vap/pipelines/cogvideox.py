@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -195,11 +195,9 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         )
         reference = None
         if references is not None and reference_latents is not None:
-            reference_text = references.tensors["text"].to(latents)
-            reference = CogVideoXReference(
-                latents=reference_latents.to(latents),
-                text=reference_text.unsqueeze(0).expand(batch.size, *reference_text.shape),
-                rotary=reference_rotary,
+            text_of_references = references.tensors["text"].to(latents)
+            reference = CogVideoXReference.of(
+                reference_latents.to(latents), text_of_references, reference_rotary
             )
         denoiser = CogVideoXDenoiser(
             self.transformer,
@@ -239,6 +237,14 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
             num_frames=config.sample_frames,
             guidance_scale=6.0,
             use_dynamic_cfg=True,
+        )
+
+    @property
+    def _fixed_texts(self) -> bool:
+        """Whether all texts are as long as those that positions were made for."""
+        config = self.transformer.config
+        return (
+            config.use_learned_positional_embeddings or not config.use_rotary_positional_embeddings
         )
 
     def _shape(self, height: int | None, width: int | None, num_frames: int | None) -> PixelShape:
@@ -281,7 +287,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         latents = torch.cat(
             [
                 DiagonalGaussianDistribution(moments[sample % len(moments)]).sample(drawer)
-                for sample, drawer in _draws(batch, generator, len(moments))
+                for sample, drawer in batch.draws(generator, len(moments))
             ]
         )
         if not isinstance(generator, list):
@@ -361,7 +367,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
     ) -> torch.Tensor:
         """Draw latents of the references: ``[B, R, F, 2C, H, W]``, first all videos."""
         drawn = []
-        for _, drawer in _draws(batch, generator, samples=1):
+        for _, drawer in batch.draws(generator, samples=1):
             videos = self._sample(prompt.tensors["video_moments"], drawer)
             videos = self.vae_scaling_factor_image * videos.permute(0, 2, 1, 3, 4)
             extra = self._extra_frames(prompt.shape)
@@ -386,13 +392,3 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         # pixel frames instead of one.
         video = video[:, :, -shape.frames :]
         return self.video_processor.postprocess_video(video=video, output_type=output_type)
-
-
-def _draws(
-    batch: Batch, generator: Generators, samples: int
-) -> Iterator[tuple[int, torch.Generator | None]]:
-    """Which sample each draw is of, and its generator: one a video, or one for all samples."""
-    if isinstance(generator, list):
-        yield from ((index // batch.videos, drawer) for index, drawer in enumerate(generator))
-    else:
-        yield from ((index, generator) for index in range(samples))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 
@@ -53,6 +53,11 @@ class CogVideoXReference:
     latents: torch.Tensor
     text: torch.Tensor
     rotary: RotaryTable | None
+
+    @classmethod
+    def of(cls, latents: torch.Tensor, text: torch.Tensor, rotary: RotaryTable | None) -> Self:
+        """The same texts ``[R, L, D]`` for every video of the latents."""
+        return cls(latents, text.unsqueeze(0).expand(len(latents), *text.shape), rotary)
 
 
 class CogVideoXDenoiser(GuidedDenoiser[CogVideoXConditions, CogVideoXReference]):

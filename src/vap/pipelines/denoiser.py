@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import torch
 
 from vap.models.memory import GenerationMemory, StepMemory
+from vap.pipelines.adapters import adapter_state
 from vap.pipelines.denoise import Guidance
 from vap.pipelines.passes import (
     CONDITIONAL,
@@ -81,6 +82,8 @@ class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
         self._memories: dict[str, GenerationMemory] = {}
         # The prediction minus that of each other pass, of the last step that ran it.
         self._differences: dict[str, torch.Tensor] = {}
+        # Of the weights that all this was computed with.
+        self._adapters = adapter_state(transformer)
 
     def predict(
         self, latents: torch.Tensor, timestep: torch.Tensor, work: StepWork = EVERYTHING
@@ -92,6 +95,9 @@ class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
             timestep: Of the step.
             work: What is computed of it; the transformer always runs.
         """
+        if adapter_state(self.transformer) != self._adapters:
+            # A step callback has switched them.
+            self._forget()
         contexts = self._contexts_of(work)
         if contexts not in self._arranged:
             passes = self.passes.arrange([self._pass(context) for context in contexts])
@@ -104,6 +110,8 @@ class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
             shared = StepMemory() if one.context == UNREFERENCED else step
             kept = {"memory": memory, "step": shared} if self.keep else {}
             predictions.append(self._forward(one, noisy, timestep, **kept))
+        # After the forward: scaling adapters for it, and back, may leave a rounding error in them.
+        self._adapters = adapter_state(self.transformer)
         collected = self.passes.collect(predictions, len(contexts))
         return self._guided(dict(zip(contexts, collected, strict=True)), timestep)
 
@@ -181,7 +189,12 @@ class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
         """Take a condition that a step callback gave back, or changed in place."""
         changed: Any = {self._fields[name]: tensor}
         self.conditions = replace(self.conditions, **changed)  # type: ignore[type-var]
-        self._arranged, self._memories, self._differences = {}, {}, {}
+        self._arranged = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        """Take nothing over from the steps before."""
+        self._memories, self._differences = {}, {}
 
     def guide(self, scale: float) -> None:
         """Take a scale of guidance by the text that a step callback set; 1 or less turns it off.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -41,6 +41,10 @@ class ReferenceArguments:
         frame_selection: How frames are taken: ``evenly``, ``first`` or ``random``.
         fit: ``stretch`` to the size, or ``cover`` it and crop the rest; images likewise.
         has_last_frame: Whether the last frame joins the conditions (Wan).
+
+    Raises:
+        ValueError: If they contradict each other, or the fit is unknown.
+        TypeError: If the video prompt is none.
     """
 
     videos: ClipLike | Sequence[ClipLike] | None = None
@@ -50,6 +54,36 @@ class ReferenceArguments:
     frame_selection: FrameSelection = "evenly"
     fit: Fit = "stretch"
     has_last_frame: bool = False
+
+    def __post_init__(self) -> None:
+        if self.fit not in get_args(Fit):
+            message = f"fit={self.fit!r} is unknown. Use one of: {', '.join(get_args(Fit))}."
+            raise ValueError(message)
+        if self.video_prompt is None:
+            self._check_prompts("there are none: give them, or leave reference_prompts out")
+            return
+        if not isinstance(self.video_prompt, VideoPrompt):
+            message = (
+                f"video_prompt is {type(self.video_prompt).__name__}; give one VideoPrompt. Load a "
+                "file with vap.VideoPrompt.load(path), join several with first.joined(*others)."
+            )
+            raise TypeError(message)
+        if self.videos is not None:
+            message = "Give either reference_videos or video_prompt, not both."
+            raise ValueError(message)
+        self._check_prompts("video_prompt holds its own: leave reference_prompts out")
+
+    @property
+    def read(self) -> bool:
+        """Whether there are references that the target reads."""
+        given = self.videos is not None or self.video_prompt is not None
+        return given and self.strength != 0.0
+
+    def _check_prompts(self, why: str) -> None:
+        """Refuse captions without clips, which would be without effect."""
+        if self.videos is None and self.prompts:
+            message = f"reference_prompts are the captions of reference_videos, and {why}."
+            raise ValueError(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +115,28 @@ class Batch:
                 "Give one for each, or a single one for all."
             )
             raise ValueError(message)
+
+    def check_rows(self, name: str, tensor: torch.Tensor | None) -> None:
+        """Refuse embeddings ``[S, …]`` that are neither one for each sample nor one for all.
+
+        Raises:
+            ValueError: Saying how many there should be.
+        """
+        if tensor is not None and len(tensor) not in {1, self.samples}:
+            message = (
+                f"{name} has {len(tensor)} rows for {self.samples} samples (images or prompts). "
+                "Give one for each, or a single one for all."
+            )
+            raise ValueError(message)
+
+    def draws(
+        self, generator: Generators, samples: int
+    ) -> Iterator[tuple[int, torch.Generator | None]]:
+        """Which sample each draw is of, and its generator: one a video, or one for all samples."""
+        if isinstance(generator, list):
+            yield from ((index // self.videos, drawer) for index, drawer in enumerate(generator))
+        else:
+            yield from ((index, generator) for index in range(samples))
 
     def spread(self, tensor: torch.Tensor) -> torch.Tensor:
         """Repeat per-sample rows ``[samples or 1, …]`` to ``[size, …]``."""
@@ -123,7 +179,7 @@ def as_images(
 
 def _as_tensor(image: torch.Tensor, name: str) -> torch.Tensor:
     batch = image.unsqueeze(0) if image.ndim == 3 else image  # noqa: PLR2004 - [3, H, W]
-    if batch.ndim != 4 or batch.shape[1] != 3:  # noqa: PLR2004 - [B, 3, H, W]
+    if batch.ndim != 4 or batch.shape[1] != 3 or not batch.numel():  # noqa: PLR2004 - [B, 3, H, W]
         message = f"{name} is a tensor of shape {tuple(image.shape)}; give [B, 3, H, W]."
         raise ValueError(message)
     if batch.dtype == torch.uint8:
@@ -150,11 +206,25 @@ def as_pictures(images: list[Image.Image] | torch.Tensor) -> list[Image.Image] |
 def fitted(
     images: list[Image.Image] | torch.Tensor, shape: PixelShape, fit: Fit
 ) -> list[Image.Image] | torch.Tensor:
-    """Crop images to the proportions of the video; as they are for ``stretch`` and for tensors."""
-    if fit == "stretch" or isinstance(images, torch.Tensor):
+    """Crop images to the proportions of the video; as they are for ``stretch``.
+
+    Tensors keep whole pixels and are brought to the size later, like those that are stretched.
+    """
+    if fit == "stretch":
         return images
     size = (shape.height, shape.width)
+    if isinstance(images, torch.Tensor):
+        return _cropped(images, size)
     return [Image.fromarray(resize(np.asarray(image), size, fit)) for image in images]
+
+
+def _cropped(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """The middle of images ``[B, 3, H, W]`` that has the proportions of a size."""
+    rows, columns = images.shape[2:]
+    scale = min(rows / size[0], columns / size[1])
+    height, width = (max(1, round(pixels * scale)) for pixels in size)
+    top, left = (rows - height) // 2, (columns - width) // 2
+    return images[:, :, top : top + height, left : left + width]
 
 
 def as_prompts(prompt: str | Sequence[str] | None, count: int = 1) -> list[str] | None:
@@ -180,14 +250,48 @@ def check_given(
         raise ValueError(message)
 
 
+def check_texts(
+    tokens: int,
+    given: tuple[int, torch.Tensor | None, torch.Tensor | None],
+    *,
+    always: bool,
+    compared: bool,
+) -> None:
+    """Refuse texts that are longer or shorter than a model reads.
+
+    Args:
+        tokens: What it reads of a text.
+        given: Length to encode at, and embeddings ``[B, L, D]`` of text and negative text.
+        always: Whether it cannot tell where others end.
+        compared: Whether a negative prompt stands in for the references' texts, which have it.
+
+    Raises:
+        ValueError: If a text has another length.
+    """
+    length, *embeddings = given
+    lengths = {length if each is None else each.shape[1] for each in embeddings}
+    wrong = sorted((lengths | {length} if always else lengths) - {tokens})
+    if wrong and (always or compared):
+        where = "" if always else " where guidance and references come together"
+        message = (
+            f"A text of {wrong[0]} tokens: this model reads {tokens}{where}. Leave "
+            f"max_sequence_length alone, and give prompt_embeds of [B, {tokens}, D], as "
+            f"encode_prompt makes them with max_sequence_length={tokens}."
+        )
+        raise ValueError(message)
+
+
 def batch_of(images: int, prompts: int, num_videos_per_prompt: int) -> Batch:
     """Pair images with prompts; a single one of either serves all of the other.
 
     Raises:
-        ValueError: If their counts do not match.
+        ValueError: If there are none, or their counts do not match.
     """
     if num_videos_per_prompt < 1:
         message = f"num_videos_per_prompt={num_videos_per_prompt}; it must be 1 or more."
+        raise ValueError(message)
+    if images < 1 or prompts < 1:
+        message = f"There are {images} images and {prompts} prompts. Give at least one of each."
         raise ValueError(message)
     if images != prompts and 1 not in {images, prompts}:
         message = (

@@ -162,7 +162,6 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         Raises:
             ValueError: If arguments contradict each other or do not fit the model.
         """
-        self._check_texts(max_sequence_length, prompt_embeds, negative_prompt_embeds)
         call = self._begin(
             image,
             prompt,
@@ -195,6 +194,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         shape, batch, references = call.shape, call.batch, call.references
         images = call.images
         last_images = self._last_images(last_image, len(images), shape, fit)
+        batch.check_rows("image_embeds", image_embeds)
         if image_embeds is None and self.transformer.config.image_dim is not None:
             image_embeds = self._encode_images(images, last_images)
         set_flow_timesteps(self.scheduler, call.steps, call.strength, self._execution_device)
@@ -249,23 +249,10 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
             height=round(480 * scale / rows) * rows, width=round(832 * scale / columns) * columns
         )
 
-    def _check_texts(self, length: int, *embeddings: torch.Tensor | None) -> None:
-        """Refuse texts whose end cross-attention would not find.
-
-        A model that reads image tokens takes the last 512 of its context for the text.
-
-        Raises:
-            ValueError: If a text has another length.
-        """
-        lengths = {length, *(given.shape[1] for given in embeddings if given is not None)}
-        wrong = sorted(lengths - {_TEXT_TOKENS})
-        if wrong and self.transformer.config.image_dim is not None:
-            message = (
-                f"A text of {wrong[0]} tokens: this model reads {_TEXT_TOKENS}. Leave "
-                f"max_sequence_length alone, and pad prompt_embeds with zeros to "
-                f"[B, {_TEXT_TOKENS}, D]."
-            )
-            raise ValueError(message)
+    @property
+    def _fixed_texts(self) -> bool:
+        """Whether the last 512 tokens of a context are the text, after those of images."""
+        return self.transformer.config.image_dim is not None
 
     def _pixels(
         self, images: list[Image.Image] | torch.Tensor | None, shape: PixelShape
@@ -403,15 +390,4 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
 
     def _place_reference(self, prompt: VideoPrompt, batch: Batch) -> WanReference:
         """Give every video of the batch the same references."""
-        dtype, device = self.transformer.dtype, self._execution_device
-
-        def for_batch(tensor: torch.Tensor) -> torch.Tensor:
-            placed = tensor.to(device, dtype)
-            return placed.unsqueeze(0).expand(batch.size, *placed.shape)
-
-        tensors = prompt.tensors
-        return WanReference(
-            latents=for_batch(torch.cat([tensors["latents"], tensors["condition"]], dim=1)),
-            text=for_batch(tensors["text"]),
-            image=for_batch(tensors["image"]) if "image" in tensors else None,
-        )
+        return WanReference.of(prompt, batch.size, self._execution_device, self.transformer.dtype)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 
 from vap.pipelines.denoiser import GuidedDenoiser
 from vap.pipelines.passes import UNREFERENCED, Pass, SequentialPasses
+from vap.prompts import VideoPrompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,21 @@ class WanReference:
     latents: torch.Tensor
     text: torch.Tensor
     image: torch.Tensor | None
+
+    @classmethod
+    def of(cls, prompt: VideoPrompt, videos: int, device: torch.device, dtype: torch.dtype) -> Self:
+        """All references of a prompt for each of so many videos."""
+
+        def for_all(tensor: torch.Tensor) -> torch.Tensor:
+            placed = tensor.to(device, dtype)
+            return placed.unsqueeze(0).expand(videos, *placed.shape)
+
+        tensors = prompt.tensors
+        return cls(
+            latents=for_all(torch.cat([tensors["latents"], tensors["condition"]], dim=1)),
+            text=for_all(tensors["text"]),
+            image=for_all(tensors["image"]) if "image" in tensors else None,
+        )
 
 
 class WanDenoiser(GuidedDenoiser[WanConditions, WanReference]):

@@ -32,12 +32,13 @@ EVERYTHING = StepWork()
 class Reuse:
     """How much of a generation is taken from earlier steps.
 
-    All but the first ``warm_up`` steps and the last one may take something over. There each kind
-    of work is done at every k-th step, counted from the end of the warm-up.
+    The first ``warm_up`` steps compute everything. After them each kind of work is done at every
+    k-th step, counted from the end of the warm-up. The last step always runs the transformer, but
+    may take over the rest as any other.
 
     Attributes:
         model: k of the transformer; 1 runs it at every step.
-        guidance: k of the unconditional pass, likewise.
+        guidance: k of the unconditional pass, counted over the steps that run the transformer.
         references: k of the reference stream, likewise.
         warm_up: Steps at the start that compute everything; at least 1.
     """
