@@ -3,6 +3,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from tests.cli.running import refusal
 from vap.cli.app import app
 
 RUNNER = CliRunner()
@@ -44,3 +45,43 @@ def test_resuming_nothing_is_refused(tmp_path) -> None:
     refused = run("wan-14b/expert", "--resume", "--set", f"output={tmp_path}")
     assert refused.exit_code == 2
     assert "no checkpoint" in refused.output
+
+
+@pytest.fixture
+def stage(monkeypatch):
+    """What the stage does, in place of training."""
+
+    def does(act):
+        monkeypatch.setattr("vap.training.stages.run_recipe", act)
+
+    return does
+
+
+def fails(error):
+    def act(_):
+        raise error
+
+    return act
+
+
+def test_numbers_that_ran_away_are_no_fault_of_the_program(stage) -> None:
+    said = "The loss is nan at step 3 in process 0 on a.mp4; no weight was changed."
+    stage(fails(FloatingPointError(said)))
+    assert refusal("train", "wan-14b/expert", code=1) == f"error: {said}"
+
+
+def test_memory_is_saved_by_what_recipes_have(stage) -> None:
+    stage(fails(RuntimeError("CUDA out of memory")))
+    message = refusal("train", "wan-14b/expert", code=1)
+    assert "loop.batch_size" in message
+    assert "run.sharding" in message
+    assert "--height" not in message
+
+
+def test_a_written_folder_is_named_as_it_is_by_the_first_process_alone(stage, monkeypatch) -> None:
+    folder = f"/{'a long name/' * 12}[v2]"
+    stage(lambda _: folder)
+    assert run("wan-14b/expert").stdout == f"wrote {folder}\n"
+    monkeypatch.setenv("RANK", "1")
+    assert run("wan-14b/expert").stdout == ""
+    assert run("wan-14b/expert", "--json").stdout == ""

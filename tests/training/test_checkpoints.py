@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import threading
 from dataclasses import replace
 
 import pytest
@@ -149,3 +151,93 @@ def test_another_number_of_optimisers_is_refused(tmp_path):
 
     with pytest.raises(ValueError, match="2 optimisers and this run has 1"):
         load_checkpoint(tmp_path / "checkpoint", fewer, "recipe")
+
+
+def in_processes(count, act):
+    """Let threads stand for processes; what each returns or raises."""
+    barrier, given, results = threading.Barrier(count), [0] * count, [None] * count
+
+    def one(rank):
+        def gather(value):
+            given[rank] = value
+            barrier.wait(10)
+            values = list(given)
+            barrier.wait(10)
+            return values
+
+        def wait():
+            barrier.wait(10)
+
+        try:
+            results[rank] = act(rank, wait, gather)
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            results[rank] = error
+
+    threads = [threading.Thread(target=one, args=(rank,)) for rank in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def test_processes_that_find_different_checkpoints_are_refused_all_of_them(tmp_path):
+    save_checkpoint(tmp_path / "0" / "checkpoint", run_state()[1], 7, "recipe", Part(processes=2))
+
+    def load(rank, wait, gather):
+        part = Part(rank, 2, wait=wait, gather=gather)
+        folder = tmp_path / str(rank) / "checkpoint"
+        return load_checkpoint(folder, run_state()[1], "recipe", part)
+
+    for found in in_processes(2, load):
+        assert "continue at step 7 in process 0, 0 in process 1" in str(found)
+
+
+def shards_of_two_copies(tmp_path, act):
+    def one(rank, wait, gather):
+        part = Part(rank, 4, sharded=True, data_processes=4, shards=2, wait=wait, gather=gather)
+        return act(tmp_path / "checkpoint", part)
+
+    return in_processes(4, one)
+
+
+def states_of_two_copies():
+    """Copies hold the same; a copy's two parts differ."""
+    states = []
+    for rank in range(4):
+        net, state = run_state()
+        advance(net, state, range(1 + rank % 2))
+        states.append(state)
+    return states
+
+
+def test_only_the_first_copy_writes_its_parts(tmp_path):
+    states = states_of_two_copies()
+    shards_of_two_copies(
+        tmp_path, lambda folder, part: save_checkpoint(folder, states[part.rank], 1, "recipe", part)
+    )
+    assert len(list((tmp_path / "checkpoint").glob("tensors-*"))) == 2
+
+    fresh = [run_state()[1] for _ in range(4)]
+    steps = shards_of_two_copies(
+        tmp_path, lambda folder, part: load_checkpoint(folder, fresh[part.rank], "recipe", part)
+    )
+    assert steps == [1] * 4
+    for before, after in zip(states, fresh, strict=True):
+        for (_, a), (_, b) in zip(before.parameters, after.parameters, strict=True):
+            assert torch.equal(a, b)
+
+
+def test_parts_that_an_earlier_version_wrote_for_every_copy_are_loaded(tmp_path):
+    states = states_of_two_copies()
+    shards_of_two_copies(
+        tmp_path, lambda folder, part: save_checkpoint(folder, states[part.rank], 1, "recipe", part)
+    )
+    for rank in (2, 3):  # of the second copy, named by process
+        part = tmp_path / "checkpoint" / f"tensors-{rank - 2:05d}.safetensors"
+        shutil.copy(part, part.with_name(f"tensors-{rank:05d}.safetensors"))
+
+    steps = shards_of_two_copies(
+        tmp_path, lambda folder, part: load_checkpoint(folder, run_state()[1], "recipe", part)
+    )
+    assert steps == [1] * 4

@@ -173,3 +173,62 @@ def test_sizes_that_no_network_takes_are_refused(change, said):
 
     with pytest.raises(RecipeError, match=said):
         parse_recipe(tree | {"render": change})
+
+
+def tuning(**changes):
+    tree = {
+        "stage": "sft",
+        "output": "out",
+        "model": {"start": "somewhere"},
+        "data": {"table": "table.csv", "encoded": "encoded"},
+        "loop": {"steps": 2, "batch_size": 1},
+    }
+    return tree | changes
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        (backbone(loop={"steps": 2, "stop": 5, "batch_size": 1}), "stop to at most 2"),
+        (backbone(loop={"steps": 2, "seed": -1, "batch_size": 1}), r"loop\.seed: .*-1"),
+        (backbone(optimizer={"betas": [1, 1]}), r"optimizer\.betas\.0: .*less than 1"),
+        (backbone(start="before", model={"num_layers": 3}), r"Leave out model, or start"),
+        (
+            {
+                "stage": "vae",
+                "output": "out",
+                "loop": {"steps": 1, "batch_size": 1},
+                "start": "before",
+                "model": {"z_dim": 4},
+            },
+            r"model \(z_dim\) .*Leave out model, or start",
+        ),
+        (tuning(run={"shard": 4}), "sharding to hsdp, or shard to 1"),
+        (tuning(run={"sharding": "hsdp"}), "shard to the processes that share a copy"),
+        (tuning(stage="dpo", model={"start": "a", "method": "residual"}), "Leave out model.method"),
+        (
+            tuning(stage="distill", model={"start": "a", "method": "backbone-lora"}),
+            "distill always trains a LoRA of its own",
+        ),
+        (
+            {
+                "stage": "export",
+                "output": "out",
+                "vae": "vae",
+                "backbone": "backbone",
+                "expert": "expert",
+                "generation_defaults": {"num_inferense_steps": 4},
+            },
+            "no num_inferense_steps; allowed: height, .*num_inference_steps",
+        ),
+    ],
+)
+def test_what_would_be_ignored_or_fail_later_is_refused_with_what_is_allowed(tree, said):
+    with pytest.raises(RecipeError, match=said):
+        parse_recipe(tree)
+
+
+def test_a_group_of_one_that_shares_its_videos_shares_its_weights():
+    run = {"sharding": "hsdp", "shard": 1, "context": 2}
+
+    assert parse_recipe(tuning(run=run)).run.shard == 1

@@ -22,6 +22,8 @@ from vap.training.variants.wan import WanVariant
 
 def distill(datasets, output, variant, **changes):
     changes = {"loop": {"steps": 30, "batch_size": 4}, "steps": 2, "substeps": 4, **changes}
+    if variant == "wan":
+        changes.setdefault("flow", {"shift": 3.0})
     return recipe_of(
         datasets[variant], output, variant, stage="distill", model={"lora_rank": 4}, **changes
     )
@@ -198,10 +200,19 @@ def test_references_are_kept_only_where_there_are_steps_to_keep_them_for(
         recipe_of(datasets["wan"], tmp_path, "wan", stage="distill", **changes)
 
 
-def test_a_path_needs_the_prediction_that_the_scheduler_reads(datasets, tmp_path) -> None:
-    recipe = distill(datasets, tmp_path, "wan", flow={"prediction": "sample"})
+@pytest.mark.parametrize("task", TASKS.values())
+def test_both_objectives_need_the_prediction_that_the_scheduler_reads(
+    task, datasets, tmp_path
+) -> None:
+    recipe = distill(datasets, tmp_path, "wan", flow={"prediction": "sample", "shift": 3.0})
     with pytest.raises(ValueError, match="scheduler reads 'flow_prediction'"):
-        PathTask(recipe)
+        task(recipe)
+
+
+def test_phases_are_spaced_as_the_sampler_will_space_its_steps(datasets, tmp_path) -> None:
+    recipe = distill(datasets, tmp_path, "wan", flow={"shift": 1.0})
+    with pytest.raises(ValueError, match=r"flow\.shift=1, .*Set flow\.shift to 3"):
+        ConsistencyTask(recipe)
 
 
 @pytest.mark.parametrize("shift", [1.0, 3.0])

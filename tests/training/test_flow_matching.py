@@ -9,6 +9,7 @@ from vap.training.objectives.flow_matching import (
     add_noise,
     draw_sigmas,
     flow_loss,
+    timestep_of,
     training_sigmas,
     with_condition,
 )
@@ -98,3 +99,20 @@ def test_input_is_latents_then_first_frame_mask_then_condition(latents, noise):
     assert torch.equal(joined[:, 8:], noise)
     assert (joined[:, 4:8, 0] == 1).all()
     assert (joined[:, 4:8, 1:] == 0).all()
+
+
+def test_timesteps_are_the_same_where_there_are_no_doubles(monkeypatch):
+    class OnMps(torch.Tensor):
+        device = torch.device("mps")
+
+        def double(self):
+            pytest.fail("a Mac's accelerator has no doubles")
+
+        def cpu(self):
+            return self.as_subclass(torch.Tensor)
+
+    sigmas = training_sigmas(3.0)
+    expected, moved = timestep_of(sigmas), []
+    monkeypatch.setattr(torch.Tensor, "to", lambda here, place: moved.append(place) or here)
+    assert torch.equal(timestep_of(sigmas.as_subclass(OnMps)), expected)
+    assert moved == [torch.device("mps")]

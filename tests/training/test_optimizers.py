@@ -87,6 +87,26 @@ def test_the_average_follows_the_weights():
     assert torch.allclose(net.weight, first + 0.5)
 
 
+def test_the_average_stands_in_for_a_while_and_leaves_every_bit():
+    net = nn.Linear(2, 2).to(torch.bfloat16)
+    parameters = trainable_parameters(net)
+    average = WeightAverage(parameters, decay=0.5)
+    with torch.no_grad():
+        net.weight.add_(1.0)
+    average.update(parameters, step=1000)
+    own, shadow = net.weight.detach().clone(), average.shadow["weight"].clone()
+
+    def stand_in() -> None:
+        with average.in_place(parameters):
+            assert torch.equal(net.weight, shadow.to(torch.bfloat16))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stand_in()
+    assert torch.equal(net.weight, own)
+    assert torch.equal(average.shadow["weight"], shadow)
+
+
 def test_muon_takes_the_matrices_inside_the_blocks_of_both_variants():
     for blocks in ("blocks", "transformer_blocks"):
         net = nn.ModuleDict({blocks: nn.Sequential(nn.Linear(3, 3)), "head": nn.Linear(3, 2)})

@@ -57,7 +57,7 @@ def test_counts_are_those_of_the_model_that_trains(variant, method, datasets, tm
 
 def test_sharding_divides_weights_gradients_and_moments() -> None:
     alone, shared = (
-        plan_run(load_recipe(Path("wan-14b/expert"), (f"run.sharding={sharding}",)))
+        plan_run(load_recipe(Path("wan-14b/expert"), (f"run.sharding={sharding}", "run.shard=1")))
         for sharding in ("none", "fsdp")
     )
     assert shared.gradients == alone.gradients / 8
@@ -99,3 +99,60 @@ def test_an_average_is_counted_in_float32() -> None:
     )
     assert with_average.moments - without.moments == 4 * without.trained
     assert without.moments == 2 * 2 * without.trained
+
+
+@pytest.mark.parametrize(
+    ("run", "parts"),
+    [
+        ({"sharding": "fsdp", "shard": 1, "context": 2}, 8),
+        ({"sharding": "hsdp", "shard": 2, "context": 2}, 4),
+        ({"sharding": "none", "shard": 1, "context": 2}, 1),
+    ],
+)
+def test_processes_that_share_a_video_share_the_weights_as_well(run, parts) -> None:
+    changes = tuple(f"run.{name}={value}" for name, value in run.items())
+    plan = plan_run(load_recipe(Path("wan-14b/expert"), changes))
+    assert plan.gradients == 4 * plan.trained / parts
+    assert plan.samples == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (("run.shard=3",), "8 processes cannot be cut"),
+        (("run.shard=16",), "Start a multiple of 16"),
+        (("validation.every=500",), r"validation\.every to 0"),
+    ],
+)
+def test_what_the_run_would_refuse_is_not_planned(changes, said) -> None:
+    with pytest.raises(ValueError, match=said):
+        plan_run(load_recipe(Path("wan-14b/expert"), changes))
+
+
+def test_several_references_are_not_added_up_over_processes_that_share_a_video() -> None:
+    changes = ("run.sharding=none", "run.shard=1", "run.context=2", "data.references=2")
+    with pytest.raises(ValueError, match=r"run\.context or data\.references to 1"):
+        plan_run(load_recipe(Path("cogvideox-5b/residual"), changes))
+
+
+def test_what_validation_generates_with_is_counted(datasets, tmp_path) -> None:
+    name = Path("cogvideox-5b/expert")
+    without, validating = (
+        plan_run(load_recipe(name, (f"validation.every={every}",))) for every in (0, 500)
+    )
+    # A text encoder of 4.8B numbers in bfloat16, and the VAE.
+    assert (without.others, round(validating.others / 1e9)) == (0, 10)
+    assert validating.memory >= without.memory + validating.others
+    assert "encoders and VAE" in validating.lines()[3]
+    tiny = recipe_of(datasets["wan"], tmp_path, "wan", validation={"every": 1})
+    assert plan_run(tiny).others > 0
+
+
+def test_an_expert_that_is_not_here_yet_is_planned_beside_a_lora(tmp_path) -> None:
+    file = f"model.expert={tmp_path / 'expert.safetensors'}"
+    base = "model.start=Wan-AI/Wan2.1-I2V-14B-480P-Diffusers"
+    plan, released = (
+        plan_run(load_recipe(Path("wan-14b/expert-lora"), changes))
+        for changes in ((base, file), ())
+    )
+    assert (plan.expert, plan.trained) == (released.expert, released.trained)

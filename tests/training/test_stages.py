@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from typer.testing import CliRunner
 
 from vap.acceleration.student import STEPS_NOTE, taught_steps
 from vap.cli.app import app
-from vap.data.latents import only, read_shards
+from vap.data.latents import only, read_origin, read_shards, write_shard
 from vap.hub import load_pipeline
 from vap.media import read_clip, read_image
 from vap.models.expert import is_expert_name
@@ -31,6 +33,7 @@ ENCODERS = {
     "text_dim": 8, "text_layers": 1, "text_heads": 2,
     "image_dim": 8, "image_heads": 2, "image_size": 16, "image_patch": 8,
 }  # fmt: skip
+VAE = {"base_dim": 4, "decoder_base_dim": 4, "z_dim": 4}
 MODEL = {
     "num_layers": 2, "num_attention_heads": 2, "attention_head_dim": 12,
     "ffn_dim": 16, "freq_dim": 8,
@@ -46,7 +49,7 @@ def vae_recipe(folder, **changes):
         "loop": LOOP,
         "optimizer": OPTIMIZER,
         "render": RENDER,
-        "model": {"base_dim": 4, "decoder_base_dim": 4, "z_dim": 4},
+        **({} if "start" in changes else {"model": VAE}),
         "statistics_clips": 2,
         **changes,
     }
@@ -59,7 +62,7 @@ def backbone_recipe(folder, **changes):
         "latents": [str(folder / "latents")],
         "loop": LOOP,
         "optimizer": OPTIMIZER,
-        "model": MODEL,
+        **({} if "start" in changes else {"model": MODEL}),
         "encoders": ENCODERS,
         "flow": {"prediction": "sample"},
         **changes,
@@ -283,6 +286,68 @@ def test_an_exported_student_is_in_half_precision_and_keeps_its_steps(trained, t
     assert taught_steps(folder) == 2
 
 
+def recipe_of_export(trained, output, **changes):
+    (export,) = (recipe for recipe in recipes(trained) if recipe["stage"] == "export")
+    return parse_recipe(export | {"output": str(output), **changes})
+
+
+def prediction_in(folder):
+    path = folder / "scheduler" / "scheduler_config.json"
+    return json.loads(path.read_text(encoding="utf-8"))["prediction_type"]
+
+
+@pytest.mark.parametrize(
+    ("trained_to", "read"), [("velocity", "flow_prediction"), ("sample", "sample")]
+)
+def test_an_exported_model_is_sampled_as_its_backbone_was_trained(
+    trained, tmp_path, trained_to, read
+):
+    flow = {"prediction": trained_to}
+    backbone = tmp_path / "backbone"
+    run_recipe(parse_recipe(backbone_recipe(trained, output=str(backbone), flow=flow)))
+    export = recipe_of_export(trained, tmp_path / "tiny", backbone=str(backbone))
+
+    assert prediction_in(run_recipe(export)) == read
+
+    other = "sample" if trained_to == "velocity" else "velocity"
+    with pytest.raises(ValueError, match=f"was trained to predict '{trained_to}'"):
+        run_recipe(export.model_copy(update={"prediction": other}))
+    later = expert_recipe(trained, backbone=str(backbone), flow={"prediction": other})
+    with pytest.raises(ValueError, match=f"scheduler reads '{read}'"):
+        ExpertTask(parse_recipe(later))
+
+
+@pytest.mark.parametrize(
+    ("said", "read"), [({}, "sample"), ({"prediction": "velocity"}, "flow_prediction")]
+)
+def test_a_backbone_of_an_earlier_version_is_exported_as_the_recipe_says(
+    trained, tmp_path, said, read
+):
+    backbone = tmp_path / "backbone"
+    shutil.copytree(trained / "backbone", backbone)
+    shutil.rmtree(backbone / "scheduler")
+    export = recipe_of_export(trained, tmp_path / "tiny", backbone=str(backbone), **said)
+
+    assert prediction_in(run_recipe(export)) == read
+
+
+def test_a_backbone_is_not_written_beside_another_image_encoder(trained, tmp_path):
+    encoders = {**ENCODERS, "seed": 5}
+    recipe = backbone_recipe(trained, output=str(tmp_path), encoders=encoders)
+
+    with pytest.raises(ValueError, match=r'made by .*"seed": 0.*encoders are .*"seed": 5'):
+        BackboneTask(parse_recipe(recipe))
+
+
+def test_shards_that_do_not_name_their_image_encoder_are_trained_on(trained, tmp_path):
+    for path in (trained / "latents").glob("*.safetensors"):
+        origin = replace(read_origin(path), image_encoder="")
+        write_shard(tmp_path / path.name, read_shards(trained / "latents"), origin)
+    recipe = backbone_recipe(trained, latents=[str(tmp_path)], output=str(tmp_path / "out"))
+
+    assert BackboneTask(parse_recipe(recipe)).batch(0).ids.shape[0] == LOOP["batch_size"]
+
+
 def test_a_demo_is_a_clip_a_picture_and_their_captions(trained):
     described = json.loads((trained / "demo/demo.json").read_text(encoding="utf-8"))
 
@@ -362,6 +427,8 @@ MISSING = {
 def test_a_missing_earlier_stage_is_named_and_not_looked_up_elsewhere(trained, tmp_path, stage):
     (recipe,) = (recipe for recipe in recipes(trained) if recipe["stage"] == stage)
     changed = recipe | MISSING[stage] | {"output": str(tmp_path / "output")}
+    if "start" in changed:
+        del changed["model"]
 
     with pytest.raises(FileNotFoundError, match=r"no/(vae|backbone|expert).* stage first"):
         run_recipe(parse_recipe(changed))

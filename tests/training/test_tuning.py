@@ -1,5 +1,8 @@
 """What a model is given before it trains further."""
 
+import json
+import shutil
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -7,8 +10,10 @@ from safetensors.torch import load_file, save_file
 from tests.training.tuning_tiny import GOLDEN, VARIANTS, recipe_of
 from vap.hub import load_transformer
 from vap.models.expert_file import write_expert
+from vap.training.alternatives import strategy_for
 from vap.training.stages import run_recipe
 from vap.training.stages.sft import SFTTask
+from vap.training.tuning import build_model
 
 
 @pytest.fixture(params=VARIANTS)
@@ -70,3 +75,75 @@ def test_a_lora_that_is_trained_further_in_mixed_precision_keeps_its_bits(
 
     assert here.keys() == values.keys()
     assert all(torch.equal(here[name], values[name]) for name in values)
+
+
+@pytest.mark.parametrize(
+    ("stage", "model"),
+    [("sft", {"method": "expert-lora"}), ("dpo", {}), ("distill", {})],
+    ids=["expert-lora", "dpo", "distill"],
+)
+def test_a_lora_leaves_the_expert_that_there_is_or_says_why_it_cannot(
+    stage, model, datasets, tmp_path
+) -> None:
+    def built(**changes):
+        recipe = recipe_of(
+            datasets["wan"], tmp_path, "wan", stage=stage, model={**model, **changes}
+        )
+        return build_model(recipe, strategy_for(recipe))
+
+    trained = load_transformer(GOLDEN / "wan", dtype=torch.float32).expert_state_dict()
+    depths = [0, 2]
+    assert set(depths) == {int(name.split(".")[1]) for name in trained if name.startswith("blocks")}
+    kept = {
+        name.replace(".base_layer", ""): tensor
+        for name, tensor in built(expert_blocks=depths).state_dict().items()
+    }
+    assert all(torch.equal(kept[name], tensor) for name, tensor in trained.items())
+
+    with pytest.raises(ValueError, match=r"\[0, 2\]: a LoRA does not write.*Leave out expert_bl"):
+        built(expert_blocks=[0, 1, 2])
+    bare = tmp_path / "bare"
+    shutil.copytree(GOLDEN / "wan", bare)
+    load_transformer(GOLDEN / "wan").remove_expert().save_pretrained(bare / "transformer")
+    with pytest.raises(ValueError, match=r"has none\. Give a trained one with model\.expert"):
+        built(start=str(bare))
+
+
+@pytest.mark.parametrize("read", ["flow_prediction", None, "sample"])
+def test_a_model_is_trained_to_predict_what_its_scheduler_reads(read, datasets, tmp_path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(GOLDEN / "wan", folder)
+    place = folder / "scheduler" / "scheduler_config.json"
+    config = {**json.loads(place.read_text(encoding="utf-8")), "prediction_type": read}
+    if read is None:  # as flow matching's own scheduler, which reads velocities
+        del config["prediction_type"]
+    place.write_text(json.dumps(config), encoding="utf-8")
+
+    def task(prediction):
+        flow = {"prediction": prediction}
+        start = {"start": str(folder)}
+        return SFTTask(recipe_of(datasets["wan"], tmp_path, "wan", model=start, flow=flow))
+
+    right, wrong = ("sample", "velocity") if read == "sample" else ("velocity", "sample")
+    assert task(right).variant.noise_levels(1, torch.Generator()).shape == (1,)
+    with pytest.raises(ValueError, match=rf"flow\.prediction='{wrong}', but .*reads"):
+        task(wrong)
+
+
+@pytest.mark.parametrize(("variant", "refused"), [("cogvideox", True), ("wan", False)])
+def test_residual_takes_the_mean_over_references_where_their_tokens_are_whole(
+    variant, refused, datasets, tmp_path
+) -> None:
+    recipe = recipe_of(
+        datasets[variant],
+        tmp_path,
+        variant,
+        model={"method": "residual"},
+        data={"references": 2},
+        run={"context": 2},
+    )
+    if refused:
+        with pytest.raises(ValueError, match=r"Set run\.context or data\.references to 1"):
+            SFTTask(recipe)
+    else:
+        assert SFTTask(recipe).transformer.coupling == "addition"

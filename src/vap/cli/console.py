@@ -34,10 +34,9 @@ FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 
 # What bad input raises throughout the package; anything else is a fault of ours.
 _USER_ERRORS = (ValueError, TypeError, OSError, ImportError)
-_MEMORY_ADVICE = (
-    "The memory is not enough. Lower --height, --width or --frames, use --dtype bfloat16, or on an "
-    "accelerator --offload model (or group)."
-)
+# Of commands that encode or make a video of a given size.
+LESS_TO_HOLD = "Lower --height, --width or --frames, or use --dtype bfloat16."
+_MEMORY_ADVICE = "Give less to work on at once, or use a machine with more."
 _FAULT_ADVICE = "This is a fault of vap. Set VAP_DEBUG=1 to see where, and please report it."
 
 messages = Console(stderr=True, highlight=False)
@@ -45,8 +44,13 @@ results = Console(highlight=False)
 
 
 @contextmanager
-def reporting(*, as_json: bool = False) -> Iterator[None]:
-    """Turn errors into one message and an exit code."""
+def reporting(*, as_json: bool = False, memory_advice: str = _MEMORY_ADVICE) -> Iterator[None]:
+    """Turn errors into one message and an exit code.
+
+    Args:
+        as_json: Whether the message is printed as JSON.
+        memory_advice: What to do if memory runs out, by the command's own options.
+    """
     try:
         yield
     except (typer.Exit, typer.Abort):
@@ -57,10 +61,15 @@ def reporting(*, as_json: bool = False) -> Iterator[None]:
     except _USER_ERRORS as error:
         _report(type(error).__name__, str(error), as_json=as_json)
         raise typer.Exit(UNUSABLE) from error
+    except FloatingPointError as error:
+        # Numbers that ran away, where they did: neither bad input nor a fault of ours.
+        _report(type(error).__name__, str(error), as_json=as_json)
+        raise typer.Exit(FAILED) from error
     except Exception as error:
         # The last place where an error can be put in words.
         if _is_out_of_memory(error):
-            _report("OutOfMemory", _MEMORY_ADVICE, as_json=as_json)
+            said = f"The memory is not enough. {memory_advice}"
+            _report("OutOfMemory", said, as_json=as_json)
         else:
             kind = type(error).__name__
             said = f"{kind}: {error}" if str(error) else kind

@@ -8,12 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from vap.cli import options
 from vap.cli.console import quiet_libraries, reporting, results, show_json
+from vap.parallel.launch import is_first
 
 if TYPE_CHECKING:
     from vap.training.config import Recipe
+
+_MEMORY_ADVICE = (
+    "Lower loop.batch_size, set model.gradient_checkpointing to true or model.weights to bfloat16, "
+    "or spread the weights over several accelerators with run.sharding. For the stages sft, dpo "
+    "and distill, --dry-run says what a recipe takes."
+)
 
 
 def train(
@@ -38,7 +46,7 @@ def train(
     as_json: options.AsJson = False,
 ) -> None:
     """Run one stage of a training recipe; an interrupted run continues where it stopped."""
-    with reporting(as_json=as_json):
+    with reporting(as_json=as_json and is_first(), memory_advice=_MEMORY_ADVICE):
         from vap.training.config import load_recipe
         from vap.training.stages import run_recipe
 
@@ -51,10 +59,12 @@ def train(
         if resume:
             _require_checkpoint(checked.output)
         output = run_recipe(checked)
+        if not is_first():
+            return
         if as_json:
             show_json({"output": str(output)})
         else:
-            results.print(f"wrote [bold]{output}[/]")
+            results.print(f"wrote [bold]{escape(str(output))}[/]", soft_wrap=True)
 
 
 def _show_plan(recipe: Recipe, *, as_json: bool) -> None:

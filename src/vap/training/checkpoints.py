@@ -2,8 +2,8 @@
 
 A checkpoint is a folder: ``tensors.safetensors`` holds weights, their average and the optimisers'
 moments, ``state.json`` everything that is not a tensor. Where weights are spread over processes,
-each writes the part that it holds. Data order and noise are functions of the step, so the step is
-all there is to remember of them. Nothing is pickled.
+the processes of one copy each write the part that they hold. Data order and noise are functions of
+the step, so the step is all there is to remember of them. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -32,6 +32,11 @@ def _no_others() -> None:
     """Wait for nobody."""
 
 
+def _alone(value: int) -> list[int]:
+    """The numbers of all processes, of which there is one."""
+    return [value]
+
+
 @dataclass(frozen=True)
 class Part:
     """What one of several processes does for a checkpoint.
@@ -43,6 +48,7 @@ class Part:
         data_processes: Different batches that they work on at once.
         shards: Parts that every weight is cut into.
         wait: Returns when every process has called it.
+        gather: The numbers of all processes, in their order; every process must call.
     """
 
     rank: int = 0
@@ -51,11 +57,19 @@ class Part:
     data_processes: int = 1
     shards: int = 1
     wait: Callable[[], None] = _no_others
+    gather: Callable[[int], list[int]] = _alone
 
     @property
     def file(self) -> str:
-        """Name of this process's tensors."""
-        return f"tensors-{self.rank:05d}.safetensors" if self.sharded else "tensors.safetensors"
+        """Name of this process's tensors: copies of the model hold the same in the same order."""
+        if not self.sharded:
+            return "tensors.safetensors"
+        return f"tensors-{self.rank % self.shards:05d}.safetensors"
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes tensors: those of the first copy do."""
+        return self.rank < (self.shards if self.sharded else 1)
 
 
 _ALONE = Part()
@@ -95,7 +109,7 @@ def save_checkpoint(
             shutil.rmtree(leftover, ignore_errors=True)
         partial.mkdir(parents=True)
     part.wait()
-    if part.rank == 0 or part.sharded:
+    if part.writes:
         tensors, plain = _pack(state)
         save_file(tensors, partial / part.file)
         _flush(partial / part.file)
@@ -133,14 +147,17 @@ def load_checkpoint(folder: Path, state: RunState, fingerprint: str, part: Part 
 
     Raises:
         ValueError: If the checkpoint belongs to another recipe, to other weights, or to another
-            number of processes or way to share videos and weights among them.
+            number of processes or way to share videos and weights among them, or if not all
+            processes find the same one.
     """
     if part.rank == 0:
         _restore(folder, folder.with_suffix(".previous"))
     part.wait()
-    if not folder.exists():
+    found = folder.exists()
+    content = json.loads((folder / _STATE).read_text(encoding="utf-8")) if found else {}
+    _check_all_begin_at(int(content["step"]) if found else 0, folder, part)
+    if not found:
         return 0
-    content = json.loads((folder / _STATE).read_text(encoding="utf-8"))
     if content["fingerprint"] != fingerprint:
         message = (
             f"The checkpoint {folder} was written by another recipe. Continue with the recipe it "
@@ -153,6 +170,18 @@ def load_checkpoint(folder: Path, state: RunState, fingerprint: str, part: Part 
         raise ValueError(message)
     _unpack(load_file(folder / part.file), content["optimizers"], state, folder)
     return int(content["step"])
+
+
+def _check_all_begin_at(step: int, folder: Path, part: Part) -> None:
+    """Refuse processes of which some continue and others begin anew."""
+    steps = part.gather(step)
+    if len(set(steps)) > 1:
+        found = ", ".join(f"{each} in process {rank}" for rank, each in enumerate(steps))
+        message = (
+            f"The processes of this run do not find the same checkpoint {folder}: they would "
+            f"continue at step {found}. Set output to a folder that all machines share."
+        )
+        raise ValueError(message)
 
 
 def _check_processes(folder: Path, content: dict[str, Any], part: Part) -> None:

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import difflib
+import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from vap.data.check import load_table
-from vap.data.encoded import TEXT, EncodedClips
+from vap.data.encoded import MANIFEST, TEXT, EncodedClips, caption_digest
+from vap.data.encoders import other_encoders
 from vap.data.pairing import Pairing, PairingRules, pair_clips
-from vap.data.preferences import PreferencePair, PreferenceRules, mine_preferences, stage_of_epoch
+from vap.data.preferences import (
+    CLEAR_EPOCHS,
+    CLOSER,
+    PreferencePair,
+    PreferenceRules,
+    mine_preferences,
+    stage_of_epoch,
+)
 from vap.data.schema import ClipRow
+from vap.data.selection import SelectionRules, select_rows
 from vap.training.sampling import BucketSampler
 from vap.training.tuning_config import DataConfig
 
 Encodings = Mapping[str, Tensor]
+
+_SHOWN = 5  # names that a refusal spells out
+# So many in a row mean that there are no pairs: the early epochs, and some more, as epochs may draw
+# no pair of one size by chance.
+_EMPTY_EPOCHS = CLEAR_EPOCHS + 8
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,23 +72,96 @@ class PreferenceBatch:
     names: tuple[str, ...]
 
 
-def read_rows(config: DataConfig, encoded: EncodedClips, seed: int) -> tuple[ClipRow, ...]:
-    """Rows of the table that are encoded, of the chosen conditions, at the chosen scale.
+def open_encoded(config: DataConfig, model: str | None = None) -> EncodedClips:
+    """The encodings of a recipe, after a look at whose they are.
+
+    Args:
+        config: Where they lie.
+        model: Pipeline folder, bundled model or Hub id that trains on them; None for no look.
+
+    Raises:
+        FileNotFoundError: If they are not all there.
+        ValueError: If one is damaged, or they were encoded by another model's encoders.
+    """
+    encoded = EncodedClips(config.encoded)
+    noted = encoded.manifest
+    others = [] if model is None else other_encoders(noted, model)
+    differ = [key for key in others if key in noted]
+    if differ:
+        message = (
+            f"{config.encoded} was encoded by another model than {model}: {' and '.join(differ)} "
+            f"differ. Encode the clips with --model {model} into another folder, or set "
+            "model.start to the model that encoded them."
+        )
+        if differ == ["encoders"]:
+            message += (
+                f" If its encoders are the same but for how they were saved, take the entry "
+                f"'encoders' out of {config.encoded / MANIFEST}."
+            )
+        raise ValueError(message)
+    return encoded
+
+
+def read_rows(
+    config: DataConfig, encoded: EncodedClips, seed: int, *, above: float | None = None
+) -> tuple[ClipRow, ...]:
+    """Rows of the table that are encoded and can be trained on, at the chosen scale.
 
     Subsets of one seed are nested, so that a curve over the scale of the data adds clips only.
+
+    Args:
+        config: Table, splits, conditions and scale.
+        encoded: Clips that there are.
+        seed: Seed of the subset.
+        above: Rows with a score above this are kept; None keeps every score.
+
+    Raises:
+        ValueError: If no row is of a split or a condition that is asked for, with the nearest.
     """
     table = load_table(config.table, splits=None, on_error="skip")
-    rows = [
-        row
-        for row in table.rows
-        if row.video in encoded and (not config.conditions or row.condition in config.conditions)
-    ]
+    _check_names("data.conditions", config.conditions, {row.condition for row in table.rows})
+    _check_names("data.splits", config.splits, {row.split for row in table.rows})
+    rules = SelectionRules(above, frozenset(config.splits), frozenset(config.conditions) or None)
+    # First what can be trained on, then how much of it: the scale is a number of training clips.
+    rows = [row for row in select_rows(table.rows, rules).rows if row.video in encoded]
     if config.clips and config.clips < len(rows):
         order = list(range(len(rows)))
         random.Random(seed).shuffle(order)  # noqa: S311 - sampling, not secrecy
         kept = set(order[: config.clips])
         rows = [row for index, row in enumerate(rows) if index in kept]
+    _warn_of_captions(rows, config, encoded)
     return tuple(rows)
+
+
+def _warn_of_captions(rows: Sequence[ClipRow], config: DataConfig, encoded: EncodedClips) -> None:
+    """Say so where the table has other captions than those that were encoded."""
+    changed = [
+        row.video
+        for row in rows
+        if encoded.clips[row.video].caption not in {None, caption_digest(row.caption)}
+    ]
+    if changed:
+        _LOGGER.warning(
+            "%d of %d captions of %s are not those that were encoded into %s, which training "
+            "keeps to; the first is that of %r. Encode anew, into another folder, to train on the "
+            "table's.",
+            len(changed),
+            len(rows),
+            config.table,
+            config.encoded,
+            changed[0],
+        )
+
+
+def _check_names(key: str, chosen: Sequence[str], known: Collection[str]) -> None:
+    """Refuse a name that no row has: the others would be trained on as if it were not there."""
+    for name in chosen:
+        if known and name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1)
+            some = ", ".join(map(repr, sorted(known)[:_SHOWN]))
+            hint = f"did you mean {nearest[0]!r}?" if nearest else f"it has, for example, {some}."
+            message = f"{key} names {name!r}, which no row of the table has; {hint}"
+            raise ValueError(message)
 
 
 class PairedClips:
@@ -80,10 +171,13 @@ class PairedClips:
         config: Table, shards and rules.
         batch_size: Samples of a batch.
         seed: Seed of subsets, order and draws.
+        model: What trains on them, whose encoders they must be of; see :func:`open_encoded`.
     """
 
-    def __init__(self, config: DataConfig, batch_size: int, seed: int) -> None:
-        self._encoded = EncodedClips(config.encoded)
+    def __init__(
+        self, config: DataConfig, batch_size: int, seed: int, model: str | None = None
+    ) -> None:
+        self._encoded = open_encoded(config, model)
         rules = PairingRules(
             config.threshold,
             frozenset(config.splits),
@@ -94,7 +188,7 @@ class PairedClips:
         )
         # Streams of one sample have one size, so clips meet only clips of their own.
         groups: dict[object, list[ClipRow]] = {}
-        for row in read_rows(config, self._encoded, seed):
+        for row in read_rows(config, self._encoded, seed, above=config.threshold):
             groups.setdefault(self._encoded.clips[row.video].shape, []).append(row)
         self._pairings: list[Pairing] = [pair_clips(rows, rules) for rows in groups.values()]
         places = [(g, i) for g, pairing in enumerate(self._pairings) for i in range(len(pairing))]
@@ -144,21 +238,40 @@ class PairedClips:
         return encodings if caption else {**encodings, TEXT: self.empty_text()}
 
 
+@dataclass(frozen=True)
+class _Epoch:
+    """Pairs of an epoch in their order, and the number of its first batch."""
+
+    begins: int
+    number: int
+    pairs: Sequence[PreferencePair]
+    sampler: BucketSampler
+
+
 class PreferredClips:
     """Winners, losers and references, mined anew each epoch.
+
+    Epochs without a pair, as the first ones of a table without extreme scores, are passed over.
 
     Args:
         config: Table and shards.
         batch_size: Pairs of a batch.
         seed: Seed of draws and order.
+        model: As for :class:`PairedClips`.
+
+    Raises:
+        ValueError: If there is no pair to train on.
     """
 
-    def __init__(self, config: DataConfig, batch_size: int, seed: int) -> None:
-        self._encoded = EncodedClips(config.encoded)
+    def __init__(
+        self, config: DataConfig, batch_size: int, seed: int, model: str | None = None
+    ) -> None:
+        self._encoded = open_encoded(config, model)
         self._rows = read_rows(config, self._encoded, seed)
         self._rules = PreferenceRules(splits=frozenset(config.splits), seed=seed)
         self._batch_size, self._seed = batch_size, seed
-        self._epoch: tuple[int, int, Sequence[PreferencePair], BucketSampler] | None = None
+        self._table = config.table
+        self._first = self._epoch = _Epoch(0, *self._next(0))
 
     def batch(self, number: int) -> PreferenceBatch:
         """The pairs of a batch, a function of its number."""
@@ -177,27 +290,34 @@ class PreferredClips:
 
         Epochs differ in length, so those before are gone through from the last one known.
         """
-        if self._epoch is None or number < self._epoch[1]:
-            self._epoch = (0, 0, *self._mine(0))
-        epoch, first, pairs, sampler = self._epoch
-        while number - first >= sampler.batches_per_epoch:
-            epoch, first = epoch + 1, first + sampler.batches_per_epoch
-            pairs, sampler = self._mine(epoch)
-            self._epoch = epoch, first, pairs, sampler
-        return pairs, sampler, number - first
+        if number < self._epoch.begins:
+            self._epoch = self._first
+        while number - self._epoch.begins >= self._epoch.sampler.batches_per_epoch:
+            begins = self._epoch.begins + self._epoch.sampler.batches_per_epoch
+            self._epoch = _Epoch(begins, *self._next(self._epoch.number + 1))
+        return self._epoch.pairs, self._epoch.sampler, number - self._epoch.begins
 
-    def _mine(self, epoch: int) -> tuple[Sequence[PreferencePair], BucketSampler]:
-        pairs = [
+    def _next(self, epoch: int) -> tuple[int, Sequence[PreferencePair], BucketSampler]:
+        """The first epoch from this one on that has pairs, and what it has."""
+        for number in range(epoch, epoch + _EMPTY_EPOCHS):
+            if pairs := self._mine(number):
+                buckets = [self._shape(pair.winner) for pair in pairs]
+                return number, pairs, BucketSampler(buckets, self._batch_size, self._seed + number)
+        message = (
+            f"There is no pair to train on in {self._table}: of one condition and size, it takes "
+            f"a winner scored {CLOSER.winner_from:g} or more, a loser scored {CLOSER.loser_to:g} "
+            f"or less and another clip scored above {self._rules.reference_above:g} as reference. "
+            "Look at `vap data summary` and at the recipe's data section."
+        )
+        raise ValueError(message)
+
+    def _mine(self, epoch: int) -> list[PreferencePair]:
+        mined = mine_preferences(self._rows, self._rules, epoch=epoch, stage=stage_of_epoch(epoch))
+        return [
             pair
-            for pair in mine_preferences(
-                self._rows, self._rules, epoch=epoch, stage=stage_of_epoch(epoch)
-            )
+            for pair in mined
             if len({self._shape(row) for row in (pair.winner, pair.loser, pair.reference)}) == 1
         ]
-        sampler = BucketSampler(
-            [self._shape(pair.winner) for pair in pairs], self._batch_size, self._seed + epoch
-        )
-        return pairs, sampler
 
     def _shape(self, row: ClipRow) -> object:
         return self._encoded.clips[row.video].shape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -15,10 +16,23 @@ from pydantic import (
     model_validator,
 )
 
-from vap.data.synth import Split
 from vap.models.rope import ReferencePositions
+from vap.pipelines.defaults import GenerationDefaults
+from vap.training.mini_sections import (
+    AutoencoderConfig,
+    EncoderConfig,
+    RenderConfig,
+    TransformerConfig,
+)
 from vap.training.recipe_files import RecipeError, find_recipe, read_tree
-from vap.training.sections import FlowConfig, LoopConfig, OptimizerConfig, Section
+from vap.training.sections import (
+    FlowConfig,
+    LoopConfig,
+    OptimizerConfig,
+    Prediction,
+    Section,
+    Seed,
+)
 from vap.training.tuning_config import DistillStage, DPOStage, Method, ModelConfig, SFTStage
 
 __all__ = [
@@ -42,51 +56,15 @@ __all__ = [
 ]
 
 
-class RenderConfig(Section):
-    """Which procedural clips are rendered.
-
-    Attributes:
-        conditions: Names of the conditions of ``vap.data.synth``; empty for all that train.
-        height: Pixels, a multiple of 16: the VAE's 8 times the transformer's patch of 2.
-        width: Pixels, likewise.
-        frames: Frames of a clip, 1 + 4k.
-        split: Which conditions and scenes are drawn, see ``vap.data.synth``.
-        varied: Share of the pairs that show a variation of their condition. A caption cannot tell
-            all of it, so such pairs are for experts.
-        mixed: Share of these that also lie sideways or stand beside another condition.
-    """
-
-    conditions: tuple[str, ...] = ()
-    height: int = Field(64, gt=0, multiple_of=16)
-    width: int = Field(96, gt=0, multiple_of=16)
-    frames: int = Field(17, gt=0)
-    split: Split = "train"
-    varied: float = Field(0.0, ge=0, le=1)
-    mixed: float = Field(0.0, ge=0, le=1)
-
-    @field_validator("frames")
-    @classmethod
-    def _whole_latent_frames(cls, frames: int) -> int:
-        below = 1 + 4 * ((frames - 1) // 4)
-        if frames != below:
-            message = f"the VAE takes 1 + 4k frames; set it to {below} or {below + 4}"
-            raise ValueError(message)
-        return frames
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """What ``sample_pair`` and ``sample_clip`` of ``vap.data.synth`` are told."""
-        return {**self.model_dump(), "conditions": self.conditions or None}
-
-
-class AutoencoderConfig(Section):
-    """Size of the ``AutoencoderKLWan``: 8× smaller in space (2× by patches), 4× in time."""
-
-    base_dim: int = Field(16, gt=0)
-    decoder_base_dim: int = Field(24, gt=0)
-    z_dim: int = Field(16, gt=0)
-    dim_mult: tuple[int, int, int] = (1, 2, 2)
-    num_res_blocks: int = Field(1, gt=0)
+def _check_fresh(model: Section, start: Path | None) -> None:
+    """Refuse sizes of a fresh network where one is given that has its own."""
+    if start is not None and model.model_fields_set:
+        given = ", ".join(sorted(model.model_fields_set))
+        message = (
+            f"model ({given}) says how large a fresh network is, and start gives one that has its "
+            "size already. Leave out model, or start."
+        )
+        raise ValueError(message)
 
 
 class VAEStage(Section):
@@ -96,6 +74,7 @@ class VAEStage(Section):
         gradient_weight: Weight of the L1 distance between spatial and temporal differences.
         kl_weight: Weight of the divergence from a standard normal, mean over latent elements.
         statistics_clips: Clips from which the latents' mean and scale are measured at the end.
+        model: Size of a fresh VAE; one to continue from has its own.
         start: VAE folder to continue from; a fresh one when absent.
         freeze_encoder: Train the decoder alone: latents and their statistics stay as they are, so
             this may run beside the stages that use them.
@@ -113,19 +92,10 @@ class VAEStage(Section):
     start: Path | None = None
     freeze_encoder: bool = False
 
-
-class EncoderConfig(Section):
-    """Sizes of the text encoder (UMT5) and the image encoder (CLIP vision)."""
-
-    text_dim: int = Field(64, gt=0)
-    text_layers: int = Field(2, gt=0)
-    text_heads: int = Field(4, gt=0)
-    image_dim: int = Field(64, gt=0)
-    image_layers: int = Field(2, gt=1)
-    image_heads: int = Field(4, gt=0)
-    image_size: int = Field(64, gt=0)
-    image_patch: int = Field(16, gt=0)
-    seed: int = 0
+    @model_validator(mode="after")
+    def _is_of_one_size(self) -> Self:
+        _check_fresh(self.model, self.start)
+        return self
 
 
 class LatentsStage(Section):
@@ -148,22 +118,11 @@ class LatentsStage(Section):
     pairs: int = Field(gt=0)
     first: int = Field(0, ge=0)
     shard_size: int = Field(256, gt=0)
-    seed: int = 0
+    seed: Seed = 0
     threads: int = Field(0, ge=0)
     precision: Literal["no", "bf16"] = "no"
     render: RenderConfig = RenderConfig()
     encoders: EncoderConfig = EncoderConfig()
-
-
-class TransformerConfig(Section):
-    """Size of the backbone, in the words of ``WanTransformer3DModel``."""
-
-    num_layers: int = Field(6, gt=0)
-    num_attention_heads: int = Field(4, gt=0)
-    attention_head_dim: int = Field(40, gt=0)
-    ffn_dim: int = Field(480, gt=0)
-    freq_dim: int = Field(64, gt=0)
-    patch_size: tuple[int, int, int] = (1, 2, 2)
 
 
 class BackboneStage(Section):
@@ -171,6 +130,8 @@ class BackboneStage(Section):
 
     Attributes:
         latents: Folders of shards written by ``latents`` stages.
+        model: Size of a fresh backbone; one to continue from has its own.
+        encoders: Sizes of fresh encoders; the image encoder's are those of the shards.
         effect_in_caption: Share of captions that name the effect.
         caption_dropout: Share of captions replaced by the empty one, for guidance.
         text_tokens: Longest caption in tokens while training (inference always takes 512).
@@ -197,6 +158,11 @@ class BackboneStage(Section):
         if self.deepen_after and self.start is None:
             message = "deepen_after puts blocks into a trained backbone: say which one with start."
             raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _is_of_one_size(self) -> Self:
+        _check_fresh(self.model, self.start)
         return self
 
 
@@ -254,6 +220,8 @@ class ExportStage(Section):
         expert: Output folder of the ``expert`` stage.
         student: Output folder of a ``distill`` stage on the same backbone, for the profiles.
         flow_shift: Shift of the scheduler's sigmas.
+        prediction: What the backbone predicts, its ``flow.prediction``; by default as its folder
+            says, or ``sample`` where an earlier version wrote it, which does not.
         generation_defaults: The model's native settings, as ``vap.pipelines.defaults`` names them.
     """
 
@@ -264,7 +232,19 @@ class ExportStage(Section):
     expert: Path
     student: Path | None = None
     flow_shift: float = Field(1.0, gt=0)
+    prediction: Prediction | None = None
     generation_defaults: dict[str, int | float | bool | str] = Field(default_factory=dict)
+
+    @field_validator("generation_defaults")
+    @classmethod
+    def _are_read_by_pipelines(
+        cls, given: dict[str, int | float | bool | str]
+    ) -> dict[str, int | float | bool | str]:
+        known = [field.name for field in fields(GenerationDefaults)]
+        if unknown := sorted(set(given) - set(known)):
+            message = f"pipelines read no {', '.join(unknown)}; allowed: {', '.join(known)}"
+            raise ValueError(message)
+        return given
 
 
 class DemoStage(Section):
@@ -279,10 +259,10 @@ class DemoStage(Section):
 
     stage: Literal["demo"]
     output: Path
-    seed: int = 0
+    seed: Seed = 0
     index: int = Field(0, ge=0)
     fps: int = Field(8, gt=0)
-    generation_seed: int = 0
+    generation_seed: Seed = 0
     render: RenderConfig = RenderConfig(split="seen")
 
 

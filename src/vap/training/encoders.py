@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import string
 from collections import Counter
 from collections.abc import Iterable
@@ -90,6 +91,13 @@ def build_image_encoder(config: EncoderConfig) -> CLIPVisionModel:
             projection_dim=config.image_dim,
         )
     ).eval()
+
+
+def image_encoder_note(config: EncoderConfig) -> str:
+    """All that decides a fresh image encoder's tokens, as shards remember it."""
+    tree = config.model_dump()
+    decisive = {name: tree[name] for name in tree if name == "seed" or name.startswith("image_")}
+    return json.dumps(decisive, sort_keys=True)
 
 
 def build_image_processor(config: EncoderConfig) -> CLIPImageProcessorPil:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -144,6 +145,19 @@ class WeightAverage:
         """Overwrite the weights with their average, in their own precision."""
         for name, value in parameters:
             value.copy_(self.shadow[name])
+
+    @contextmanager
+    def in_place(self, parameters: NamedParameters) -> Iterator[None]:
+        """Have the weights be their average for a while, then what they were, to the bit."""
+        # In main memory: an accelerator may have no room for one more copy.
+        own = {name: value.detach().to("cpu", copy=True) for name, value in parameters}
+        self.copy_to(parameters)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, value in parameters:
+                    value.copy_(own[name])
 
     def load(self, shadow: dict[str, Tensor]) -> None:
         """Take over saved averages."""

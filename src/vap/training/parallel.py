@@ -14,11 +14,13 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
+from vap.training.processes import cut_of
 from vap.training.tuning_config import RunConfig
 
 
@@ -58,33 +60,28 @@ def layout_of(run: RunConfig, accelerator: Accelerator) -> Layout:
         ValueError: If the number of processes does not fit the recipe.
     """
     processes = accelerator.num_processes
-    per_batch = run.context
-    if run.sharding == "none":
-        shards = 1
-    else:
-        shards = processes // per_batch if run.sharding == "fsdp" else run.shard
-    copies, rest = divmod(processes, max(1, shards * per_batch))
-    if rest or not copies:
-        message = (
-            f"{processes} processes cannot be cut into groups of {run.context} that share a video "
-            f"and {shards} that share the weights. Start a multiple of {run.context * shards}."
-        )
-        raise ValueError(message)
+    cut = cut_of(run, processes)
     if processes == 1:
         return Layout()
     mesh = init_device_mesh(
         accelerator.device.type,
-        (copies, shards, 1, run.context),
+        (cut.copies, cut.shards, 1, cut.context),
         # The names that diffusers gives to the two axes of a context group.
         mesh_dim_names=("copies", "shards", "ring", "ulysses"),
     )
     return Layout(
-        accelerator.process_index // run.context,
-        processes // run.context,
-        sharded=run.sharding != "none",
-        context=run.context,
+        accelerator.process_index // cut.context,
+        cut.batches,
+        sharded=cut.sharded,
+        context=cut.context,
         mesh=mesh,
     )
+
+
+def gather(value: int) -> list[int]:
+    """The numbers of all processes, in their order; every process must call."""
+    values: list[int] = gather_object([value])
+    return values
 
 
 def spread(model: nn.Module, layout: Layout, accelerator: Accelerator) -> nn.Module:

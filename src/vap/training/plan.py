@@ -7,15 +7,24 @@ sizes (:mod:`vap.cost`), good to a few tens of percent.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from vap.cost.arithmetic import TransformerSize, generation_cost
+from vap.cost.footprint import coding, weightless_vae
+from vap.cost.model import PlannedModel
+from vap.cost.released import RELEASED_MODELS
+from vap.cost.text import parameter_count
+from vap.hub import RELEASED, resolve_folder
 from vap.models.expert import is_expert_name
+from vap.models.expert_file import read_expert_info
+from vap.prompts import Family
 from vap.shapes import Compression, PixelShape
 from vap.training.alternatives import strategy_for
-from vap.training.architectures import weightless
+from vap.training.architectures import KNOWN, weightless
+from vap.training.processes import check_residual, check_validation, cut_of
 from vap.training.tuning_config import DistillStage, DPOStage, TuningStage
 
 _BYTES = {"float32": 4, "bfloat16": 2}
@@ -37,6 +46,7 @@ class RunPlan:
         gradients: Bytes of gradients.
         moments: Bytes of optimiser moments, and of averaged weights if they are kept.
         activations: Bytes of activations at the peak (estimate).
+        others: Bytes of the encoders and the VAE, where the run generates videos on its way.
         capacity: Bytes of one accelerator.
         steps: Optimiser steps.
         samples: Samples of a step over all accelerators.
@@ -50,6 +60,7 @@ class RunPlan:
     gradients: float
     moments: float
     activations: float
+    others: float
     capacity: float
     steps: int
     samples: int
@@ -58,7 +69,7 @@ class RunPlan:
     @property
     def memory(self) -> float:
         """Bytes on one accelerator."""
-        return self.weights + self.gradients + self.moments + self.activations
+        return self.weights + self.gradients + self.moments + self.activations + self.others
 
     @property
     def fits(self) -> bool:
@@ -71,12 +82,16 @@ class RunPlan:
             f"weights {self.weights / _GIGA:.1f}, gradients {self.gradients / _GIGA:.1f}, "
             f"moments {self.moments / _GIGA:.1f}, activations about "
             f"{self.activations / _GIGA:.1f}"
+            + (f", encoders and VAE {self.others / _GIGA:.1f}" if self.others else "")
         )
         verdict = "fits" if self.fits else "does not fit: shard more, or train in bfloat16"
         hours = self.seconds * self.steps / 3600
+        everything, expert, trained = map(
+            parameter_count, (self.parameters, self.expert, self.trained)
+        )
         return [
-            f"parameters  {_count(self.parameters)} of which {_count(self.expert)} expert",
-            f"training    {_count(self.trained)} parameters",
+            f"parameters  {everything} of which {expert} expert",
+            f"training    {trained} parameters",
             f"memory      {self.memory / _GIGA:.1f} of {self.capacity / _GIGA:.0f} GB: {verdict}",
             f"            {parts}",
             f"steps       {self.steps:,} of {self.samples} samples",
@@ -88,26 +103,24 @@ def plan_run(recipe: TuningStage) -> RunPlan:
     """Predict a run on the hardware that its recipe names.
 
     Raises:
-        ValueError: If the number of accelerators does not fit the recipe's sharding.
+        ValueError: If the run would be refused: the number of accelerators does not fit how it is
+            spread over them, or the method or validation does not.
     """
     hardware, run = recipe.hardware, recipe.run
-    family, model = weightless(recipe.model.start)
-    strategy = strategy_for(recipe)
-    with torch.device("meta"):
-        strategy.prepare(model, recipe.model.model_copy(update={"expert": None}))
+    cut = cut_of(run, hardware.gpus)
+    check_validation(recipe.validation.every, spread=cut.spread)
+    family, model = _prepared(recipe)
+    check_residual(recipe, family)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     everything, expert = _stored(model)
-    if hardware.gpus % run.context:
-        message = f"{hardware.gpus} accelerators cannot be cut into groups of {run.context}."
-        raise ValueError(message)
-    shards = {"none": 1, "fsdp": hardware.gpus // run.context, "hsdp": run.shard}[run.sharding]
     held, each = _HELD_IN[recipe.loop.precision], _BYTES[recipe.model.weights]
     size = TransformerSize.of(model.config, family)
-    blocks = len(model.expert_blocks)
+    shards = cut.weight_shards
     weights = ((everything - trained) * held + trained * each) / shards
     if shards > 1:  # two blocks are whole at a time: the one that runs and the next
-        weights += 2 * everything / blocks * each
+        weights += 2 * everything / len(model.expert_blocks) * each
     moments = 2 * each + (_BYTES["float32"] if recipe.optimizer.ema else 0)
+    others, decoding = _validation(recipe, family) if recipe.validation.every else (0.0, 0.0)
     return RunPlan(
         parameters=everything,
         trained=trained,
@@ -115,15 +128,47 @@ def plan_run(recipe: TuningStage) -> RunPlan:
         weights=weights,
         gradients=trained * each / shards,
         moments=moments * trained / shards,
-        activations=_activations(recipe, size, held) / run.context,
+        activations=max(_activations(recipe, size, held) / run.context, decoding),
+        others=others,
         capacity=hardware.memory * _GIGA,
         steps=recipe.loop.stop or recipe.loop.steps,
-        samples=hardware.gpus // run.context * recipe.loop.batch_size * run.accumulate,
+        samples=cut.batches * recipe.loop.batch_size * run.accumulate,
         seconds=_operations(recipe, size, trained)
         * recipe.loop.batch_size
         * run.accumulate
         / (hardware.tflops * 1e12 * hardware.efficiency * run.context),
     )
+
+
+def _prepared(recipe: TuningStage) -> tuple[Family, Any]:
+    """The family and the transformer, prepared as for the run but without weights."""
+    family, model = weightless(recipe.model.start)
+    config, file = recipe.model, recipe.model.expert
+    with torch.device("meta"):
+        if file is not None:
+            # Its weights are not needed, nor has it to be here yet: where it goes is enough.
+            depths = read_expert_info(file).depths if file.is_file() else config.expert_blocks
+            model.remove_expert().add_expert(depths or None)
+        strategy_for(recipe).prepare(model, config.model_copy(update={"expert": None}))
+    return family, model
+
+
+def _validation(recipe: TuningStage, family: Family) -> tuple[float, float]:
+    """Bytes of what a pipeline has beside the transformer, and of its VAE at work."""
+    start = recipe.model.start
+    if start in KNOWN:  # the backbones have the encoders of the released models
+        model = RELEASED_MODELS[RELEASED[family]]
+    else:
+        model = PlannedModel.from_folder(resolve_folder(start), family)
+    # As pipelines are loaded: Wan's image encoder and VAE stay in float32.
+    half, spared = torch.bfloat16, torch.float32 if family == "wan" else torch.bfloat16
+    vae = weightless_vae(model, spared)
+    weights = (
+        model.parameters.get("text_encoder", 0) * half.itemsize
+        + model.parameters.get("image_encoder", 0) * spared.itemsize
+        + sum(parameter.nbytes for parameter in vae.parameters())
+    )
+    return weights, coding(model, vae, _shape(recipe), "decode").peak_bytes
 
 
 def _stored(model: nn.Module) -> tuple[int, int]:
@@ -186,10 +231,3 @@ def _shape(recipe: TuningStage) -> PixelShape:
 
 def _tokens(recipe: TuningStage) -> int:
     return _COMPRESSION.tokens(_shape(recipe))
-
-
-def _count(parameters: int) -> str:
-    for unit, scale in (("B", 1e9), ("M", 1e6)):
-        if parameters >= scale:
-            return f"{parameters / scale:.1f}{unit}"
-    return f"{parameters:,}"

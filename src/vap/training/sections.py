@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+# What NumPy's and PyTorch's generators take alike, with room for a step's number beside it.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+# What a network outputs: the velocity ε - x₀, or the clean sample.
+Prediction = Literal["velocity", "sample"]
+_Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
@@ -32,7 +38,7 @@ class OptimizerConfig(Section):
     name: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = Field(1e-5, gt=0)
     muon_learning_rate: float = Field(1e-3, gt=0)
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[_Decay, _Decay] = (0.9, 0.99)
     epsilon: float = Field(1e-8, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
     clip: float = Field(1.0, gt=0)
@@ -63,13 +69,23 @@ class LoopConfig(Section):
     steps: int = Field(gt=0)
     stop: int = Field(0, ge=0)
     batch_size: int = Field(gt=0)
-    seed: int = 0
+    seed: Seed = 0
     precision: Literal["no", "bf16"] = "no"
     math_attention: bool = False
     compile: bool = False
     threads: int = Field(0, ge=0)
     log_every: int = Field(20, gt=0)
     checkpoint_every: int = Field(500, ge=0)
+
+    @model_validator(mode="after")
+    def _ends_within_its_schedule(self) -> Self:
+        if self.stop > self.steps:
+            message = (
+                f"stop is {self.stop}, and the schedule ends at step {self.steps} (steps). Set "
+                f"stop to at most {self.steps}, or to 0, or steps to more."
+            )
+            raise ValueError(message)
+        return self
 
 
 class FlowConfig(Section):
@@ -84,7 +100,7 @@ class FlowConfig(Section):
         sigma_floor: Smallest sigma in the velocity weighting of a ``sample`` prediction.
     """
 
-    prediction: Literal["velocity", "sample"] = "velocity"
+    prediction: Prediction = "velocity"
     logit_mean: float = 0.0
     logit_std: float = Field(1.0, gt=0)
     shift: float = Field(1.0, gt=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -79,11 +79,16 @@ def _step(line: str) -> float:
         return float("inf")
 
 
-def _open_trackers(output: Path, run: RunConfig) -> list[Any]:
-    """Accelerate's trackers of these names."""
-    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, filter_trackers, get_available_trackers
+def check_trackers(names: Sequence[str]) -> None:
+    """See that trackers are known to accelerate and installed.
 
-    for name in run.trackers:
+    Raises:
+        MissingExtraError: If one is not installed.
+        ValueError: If one is unknown.
+    """
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+
+    for name in names:
         if name not in LOGGER_TYPE_TO_CLASS:
             known = ", ".join(sorted(LOGGER_TYPE_TO_CLASS))
             message = f"The tracker {name!r} is unknown. Use one of: {known}."
@@ -94,6 +99,13 @@ def _open_trackers(output: Path, run: RunConfig) -> list[Any]:
                 f"'video-as-prompt[train]'; install others by their own name."
             )
             raise MissingExtraError(message)
+
+
+def _open_trackers(output: Path, run: RunConfig) -> list[Any]:
+    """Accelerate's trackers of these names."""
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, filter_trackers
+
+    check_trackers(run.trackers)
     trackers = []
     for name in filter_trackers(list(run.trackers), str(output / "logs")):
         kind = LOGGER_TYPE_TO_CLASS[str(name)]

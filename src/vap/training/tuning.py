@@ -8,9 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from vap.hub import load_transformer, resolve_folder
+from vap.hub import family_of, load_transformer, resolve_folder
+from vap.parallel.launch import is_first
 from vap.training.alternatives import Strategy, strategy_for
 from vap.training.alternatives.expert import restore_precision
+from vap.training.processes import check_residual
+from vap.training.tracking import check_trackers
 from vap.training.tuning_config import TuningStage
 from vap.training.validation import Validation
 from vap.training.variants import variant_of
@@ -30,17 +33,20 @@ class TuningTask:
 
     def __init__(self, recipe: TuningStage) -> None:
         self.strategy = strategy_for(recipe)
-        self.model = self.transformer = build_model(recipe, self.strategy)
-        self.variant = variant_of(self.transformer, resolve_folder(recipe.model.start), recipe.flow)
+        # First: what is missing shows before a model is loaded.
+        if is_first():
+            check_trackers(recipe.run.trackers)
         self.validate_every = recipe.validation.every
-        self.validation = Validation.of(
-            recipe, self.transformer, reads_references=self.strategy.reads_references
-        )
+        self.validation = Validation.of(recipe, reads_references=self.strategy.reads_references)
+        folder = resolve_folder(recipe.model.start)
+        check_residual(recipe, family_of(folder))
+        self.model = self.transformer = build_model(recipe, self.strategy)
+        self.variant = variant_of(self.transformer, folder, recipe.flow)
 
     def validate(self, step: int, output: Path) -> dict[str, float]:
         """Generate some rows of a split that is not trained on."""
         assert self.validation is not None
-        return self.validation(step, output)
+        return self.validation(self.transformer, step, output)
 
     def save(self, output: Path) -> None:
         """Write what was trained."""

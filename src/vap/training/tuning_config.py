@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from vap.data.schema import TRAIN
 from vap.models.rope import ReferencePositions
-from vap.training.sections import FlowConfig, LoopConfig, OptimizerConfig, Section
+from vap.training.sections import FlowConfig, LoopConfig, OptimizerConfig, Section, Seed
 
 Method = Literal[
     "expert",
@@ -31,11 +31,12 @@ class ModelConfig(Section):
             alternatives: ``single-branch`` (references go through the backbone, which trains) and
             ``single-branch-lora``; ``cross-attention`` (the reference is encoded without seeing
             the target); ``residual`` (no joint attention, the reference stream is added to the
-            target's); ``backbone-lora`` (no reference: a LoRA for one condition).
+            target's); ``backbone-lora`` (no reference: a LoRA for one condition). For sft.
         expert: Expert file to continue from; else the model's own, else a copy of the backbone.
         expert_blocks: Depths of a new expert in place of the model's own; empty keeps what the
             model has, or takes the released depths. The blocks of ``expert`` move there, or stay
             and are joined by copies of the backbone's where there are more depths than blocks.
+            A LoRA stays beside the expert that there is, whose depths these then are.
         reference_positions: Placement of references of a new expert; see ``vap.models.rope``.
         lora_rank: Rank of the LoRA methods, of DPO and of distillation.
         lora: File of such a LoRA to continue from, of the same rank; a new one by default.
@@ -65,7 +66,8 @@ class DataConfig(Section):
         threshold: Rows with a score above this are used (release: 5 for CogVideoX, 10 for Wan).
         splits: Splits that are trained on.
         conditions: Conditions that are trained on; empty for all.
-        clips: Size of a random subset of the rows, a smaller one inside a larger; 0 for all.
+        clips: Size of a random subset of the rows that can be trained on, a smaller one inside a
+            larger; 0 for all.
         references: References drawn for a sample at most (paper: up to 3).
         reference_drop: Probability of dropping each reference after the first (paper: 0.3).
         caption_drop: Probability of emptying all captions of a sample (release: 0.02 to 0.1).
@@ -89,7 +91,7 @@ class RunConfig(Section):
         accumulate: Batches whose gradients are averaged into one step.
         sharding: ``none``: every process holds the model (DDP). ``fsdp``: all processes share
             one copy (FSDP2). ``hsdp``: groups of ``shard`` processes share one copy each.
-        shard: Processes of an ``hsdp`` group.
+        shard: Processes of an ``hsdp`` group; with ``context``, so many times as many.
         context: Processes that share the tokens of one video (context parallelism).
         trackers: Where metrics go besides ``metrics.jsonl``, by accelerate's names.
         project: Name of the project in the trackers.
@@ -102,6 +104,22 @@ class RunConfig(Section):
     trackers: tuple[str, ...] = ()
     project: str = "video-as-prompt"
 
+    @model_validator(mode="after")
+    def _shards_are_shared(self) -> Self:
+        if self.shard > 1 and self.sharding != "hsdp":
+            message = (
+                f"shard is {self.shard}, which sharding={self.sharding!r} does not read. Set "
+                "sharding to hsdp, or shard to 1."
+            )
+            raise ValueError(message)
+        if self.sharding == "hsdp" and self.shard * self.context == 1:
+            message = (
+                "sharding is hsdp and shard is 1: each process would hold all of the model. Set "
+                "shard to the processes that share a copy, or sharding to none or fsdp."
+            )
+            raise ValueError(message)
+        return self
+
 
 class ValidationConfig(Section):
     """Videos that are generated while training.
@@ -111,8 +129,8 @@ class ValidationConfig(Section):
         root: Folder that the paths of the table start from.
         split: Split whose rows are generated.
         cases: Rows generated.
-        inference_steps: Denoising steps.
-        guidance: Classifier-free guidance.
+        inference_steps: Denoising steps. A student that is distilled takes its own.
+        guidance: Classifier-free guidance. A student that is distilled has none.
         seed: Seed of the initial noise.
     """
 
@@ -122,7 +140,7 @@ class ValidationConfig(Section):
     cases: int = Field(4, gt=0)
     inference_steps: int = Field(30, gt=0)
     guidance: float = Field(5.0, ge=1)
-    seed: int = 0
+    seed: Seed = 0
 
 
 class HardwareConfig(Section):
@@ -182,6 +200,16 @@ class SFTStage(TuningStage):
     stage: Literal["sft"]
 
 
+def _check_own_lora(recipe: DPOStage | DistillStage) -> None:
+    """Refuse a method where the stage trains a LoRA of its own."""
+    if recipe.model.method != "expert":
+        message = (
+            f"model.method is {recipe.model.method!r}, but {recipe.stage} always trains a LoRA of "
+            "its own. Leave out model.method, or set stage to sft."
+        )
+        raise ValueError(message)
+
+
 class DPOStage(TuningStage):
     """Tune a trained model to winners over losers, by LoRA on its attention projections.
 
@@ -196,6 +224,11 @@ class DPOStage(TuningStage):
     stage: Literal["dpo"]
     beta: float = Field(500.0, gt=0)
 
+    @model_validator(mode="after")
+    def _trains_its_own_lora(self) -> Self:
+        _check_own_lora(self)
+        return self
+
 
 class DistillStage(TuningStage):
     """Teach a frozen model, by LoRA on its backbone, to sample in a few steps without guidance.
@@ -206,7 +239,7 @@ class DistillStage(TuningStage):
             distillation): from noise alone, where the model's own sampler is after ``substeps``
             of its ``steps · substeps`` steps, so that results become those of that sampler.
         steps: Steps of the sampler that the LoRA is for; Wan's are spaced by ``flow.shift``,
-            which should be that of the scheduler.
+            which must be that of the scheduler for ``consistency``.
         substeps: Steps of the teacher for one of them.
         guidance: The teacher's classifier-free guidance; 1 for none.
         reference_guidance: Its guidance by the references, likewise.
@@ -222,6 +255,11 @@ class DistillStage(TuningStage):
     guidance: float = Field(5.0, ge=1)
     reference_guidance: float = Field(1.0, ge=1)
     references_every: int = Field(1, gt=0)
+
+    @model_validator(mode="after")
+    def _trains_its_own_lora(self) -> Self:
+        _check_own_lora(self)
+        return self
 
     @model_validator(mode="after")
     def _keeps_references_where_there_are_steps_to_keep_them_for(self) -> Self:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vap.acceleration.student import first_order
 from vap.data.check import load_table
 from vap.data.encode import EncodeSettings, read_frames
 from vap.data.encoded import read_manifest
@@ -18,10 +18,10 @@ from vap.evaluation.metrics.gap import changed_error, gap_closed, still
 from vap.evaluation.metrics.psnr import psnr
 from vap.hub import load_pipeline
 from vap.media import SheetRow, write_sheet, write_video
+from vap.parallel.launch import is_first
+from vap.pipelines.work import Reuse
 from vap.shapes import PixelShape
-from vap.training.tuning_config import TuningStage
-
-_FPS = 16
+from vap.training.tuning_config import DistillStage, TuningStage
 
 
 class Validation:
@@ -29,27 +29,38 @@ class Validation:
 
     Args:
         recipe: Table, model and what to generate.
-        transformer: The transformer that trains.
-        reads_references: Whether it is given references.
+        reads_references: Whether the transformer is given references.
+
+    Raises:
+        FileNotFoundError: If a clip is not there; other processes than the first need none.
+        ValueError: If the split has no row that can be generated.
     """
 
-    def __init__(self, recipe: TuningStage, transformer: Any, *, reads_references: bool) -> None:
+    def __init__(self, recipe: TuningStage, *, reads_references: bool) -> None:
         self._recipe, self._reads_references = recipe, reads_references
-        self._transformer = transformer
         self._pipeline: Any = None
         manifest = read_manifest(recipe.data.encoded)
         sizes = tuple(PixelShape(**size) for size in manifest["sizes"])
         self._settings = EncodeSettings(recipe.model.start, sizes, manifest["fps"])
+        # Now, as a mistake would else show after hours of training.
+        self._samples = _samples(recipe)
+        if is_first():
+            self._check_files()
 
     @classmethod
-    def of(cls, recipe: TuningStage, transformer: Any, *, reads_references: bool) -> Self | None:
+    def of(cls, recipe: TuningStage, *, reads_references: bool) -> Self | None:
         """The recipe's validation, or None where it asks for none."""
         if not recipe.validation.every:
             return None
-        return cls(recipe, transformer, reads_references=reads_references)
+        return cls(recipe, reads_references=reads_references)
 
-    def __call__(self, step: int, output: Path) -> dict[str, float]:
+    def __call__(self, transformer: Any, step: int, output: Path) -> dict[str, float]:
         """Write ``output/validation/step-…/`` and return means over its videos.
+
+        Args:
+            transformer: That trains; always the same one.
+            step: Of the training.
+            output: Folder of the run.
 
         Returns:
             ``validation_psnr`` in dB against the true target, and ``validation_gap``: 0 for the
@@ -58,12 +69,12 @@ class Validation:
         folder = output / "validation" / f"step-{step:06d}"
         folder.mkdir(parents=True, exist_ok=True)
         scores: dict[str, list[float]] = {"validation_psnr": [], "validation_gap": []}
-        self._transformer.eval()
-        for number, sample in enumerate(self._samples()):
+        transformer.eval()
+        for number, sample in enumerate(self._samples):
             truth = self._frames(sample.target.video)
             references = [self._frames(row.video) for row in sample.references]
-            video = self._generate(sample, truth, references)
-            write_video(folder / f"{number:02d}.mp4", video, _FPS)
+            video = self._generate(transformer, sample, truth, references)
+            write_video(folder / f"{number:02d}.mp4", video, self._settings.fps)
             rows = [*(SheetRow("reference", clip) for clip in references), SheetRow("truth", truth)]
             sheet = [*rows, SheetRow(f"step {step}", video, sample.target.condition)]
             write_sheet(folder / f"{number:02d}.png", sheet, columns=6)
@@ -74,36 +85,35 @@ class Validation:
                 scores["validation_gap"].append(gap)
         return {name: sum(values) / len(values) for name, values in scores.items() if values}
 
-    def _samples(self) -> Iterator[Sample]:
-        """The first rows of the split, with references of any split."""
-        config, data = self._recipe.validation, self._recipe.data
-        rows = load_table(data.table, splits=None, on_error="skip").rows
-        splits = frozenset({config.split, *data.splits})
-        pairing = pair_clips(rows, PairingRules(data.threshold, splits, seed=config.seed))
-        shown = [i for i, row in enumerate(pairing.targets) if row.split == config.split]
-        if not shown:
-            message = (
-                f"No row of split {config.split!r} can be generated for validation. Choose another "
-                "with validation.split, or set validation.every to 0."
-            )
-            raise ValueError(message)
-        return (pairing.draw(index) for index in shown[: config.cases])
+    def _check_files(self) -> None:
+        root = self._recipe.validation.root
+        for sample in self._samples:
+            for row in (sample.target, *sample.references):
+                if not (root / row.video).is_file():
+                    message = (
+                        f"{row.video!r}, which validation shows, is not in {root.absolute()}. Give "
+                        "the folder that the table's paths start from with validation.root, or "
+                        "set validation.every to 0."
+                    )
+                    raise FileNotFoundError(message)
 
     def _frames(self, video: str) -> NDArray[np.uint8]:
         return read_frames(self._recipe.validation.root / video, self._settings)[1]
 
     def _generate(
-        self, sample: Sample, truth: NDArray[np.uint8], references: list[NDArray[np.uint8]]
+        self,
+        transformer: Any,
+        sample: Sample,
+        truth: NDArray[np.uint8],
+        references: list[NDArray[np.uint8]],
     ) -> NDArray[np.float32]:
         """A video ``[T, H, W, 3]`` in 0 … 1 of the target's size."""
-        config, device = self._recipe.validation, self._transformer.device
+        recipe, device = self._recipe, transformer.device
         if self._pipeline is None:
-            start = self._recipe.model.start
-            self._pipeline = load_pipeline(start, device=device, transformer=self._transformer)
-            self._pipeline.set_progress_bar_config(disable=True)
+            self._pipeline = _pipeline(recipe, transformer)
         frames, height, width, _ = truth.shape
         shown = self._reads_references
-        mixed = self._recipe.loop.precision == "bf16"
+        mixed = recipe.loop.precision == "bf16"
         with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
             return self._pipeline(
                 truth[0],
@@ -114,8 +124,46 @@ class Validation:
                 height=height,
                 width=width,
                 num_frames=frames,
-                num_inference_steps=config.inference_steps,
-                guidance_scale=config.guidance,
-                generator=torch.Generator().manual_seed(config.seed),
+                generator=torch.Generator().manual_seed(recipe.validation.seed),
                 output_type="np",
+                **_sampling(recipe),
             ).frames[0]
+
+
+def _samples(recipe: TuningStage) -> tuple[Sample, ...]:
+    """The first rows of the split, with references of any split."""
+    config, data = recipe.validation, recipe.data
+    rows = load_table(data.table, splits=None, on_error="skip").rows
+    splits = frozenset({config.split, *data.splits})
+    pairing = pair_clips(rows, PairingRules(data.threshold, splits, seed=config.seed))
+    shown = [i for i, row in enumerate(pairing.targets) if row.split == config.split]
+    if not shown:
+        message = (
+            f"No row of split {config.split!r} can be generated for validation. Choose another "
+            "with validation.split, or set validation.every to 0."
+        )
+        raise ValueError(message)
+    return tuple(pairing.draw(index) for index in shown[: config.cases])
+
+
+def _pipeline(recipe: TuningStage, transformer: Any) -> Any:
+    """What generates; for a student as :func:`vap.acceleration.student.use_student` sets it up."""
+    start, device = recipe.model.start, transformer.device
+    pipeline: Any = load_pipeline(start, device=device, transformer=transformer)
+    pipeline.set_progress_bar_config(disable=True)
+    if isinstance(recipe, DistillStage):
+        pipeline.scheduler = first_order(pipeline.scheduler)
+        pipeline.reuse = Reuse(references=recipe.references_every)
+    return pipeline
+
+
+def _sampling(recipe: TuningStage) -> dict[str, Any]:
+    """Steps and guidance: those that the recipe asks for, or the only ones that a student has."""
+    if isinstance(recipe, DistillStage):
+        return {
+            "num_inference_steps": recipe.steps,
+            "guidance_scale": 1.0,
+            "reference_guidance_scale": 1.0,
+        }
+    config = recipe.validation
+    return {"num_inference_steps": config.inference_steps, "guidance_scale": config.guidance}

@@ -50,6 +50,30 @@ def ensure_expert(model: Any, config: ModelConfig) -> None:
         new_expert(model, config, config.expert_blocks or None)
 
 
+def keep_expert(model: Any, config: ModelConfig) -> None:
+    """Load the recipe's expert or keep the model's own, for methods that do not write it.
+
+    Raises:
+        ValueError: If there is none, or the recipe wants it at other depths.
+    """
+    if config.expert is not None:
+        model.load_expert(config.expert)
+    if not model.expert_depths:
+        message = (
+            "A LoRA is trained beside an expert that it does not write, and this model has none. "
+            "Give a trained one with model.expert (start, in the stage expert), or a model.start "
+            "that has one."
+        )
+        raise ValueError(message)
+    if config.expert_blocks and sorted(config.expert_blocks) != sorted(model.expert_depths):
+        message = (
+            f"expert_blocks is {list(config.expert_blocks)}, and the expert has its blocks at "
+            f"{list(model.expert_depths)}: a LoRA does not write the expert, so it stays where it "
+            "is. Leave out expert_blocks (in a recipe with a base, set it to [])."
+        )
+        raise ValueError(message)
+
+
 def restore_precision(model: Any, path: Path) -> None:
     """Give an expert that trains on the values of its file.
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vap.media.atomic import atomic_file
-from vap.training.alternatives.expert import ensure_expert
+from vap.training.alternatives.expert import keep_expert
 from vap.training.alternatives.single_branch import tie_branches
 from vap.training.alternatives.whole import is_writer, whole_state
 from vap.training.tuning_config import ModelConfig
@@ -53,11 +53,16 @@ class LoraStrategy:
         self.notes = notes or {}
 
     def prepare(self, model: Any, config: ModelConfig) -> None:
-        """Add the updates; nothing else trains."""
+        """Add the updates; nothing else trains.
+
+        Raises:
+            ValueError: If there is no trained expert where the method reads references by one, or
+                the LoRA to continue from does not fit.
+        """
         if self.single_branch:
             tie_branches(model, config)
         elif self.reads_references:
-            ensure_expert(model, config)
+            keep_expert(model, config)
         else:
             model.remove_expert()
         model.requires_grad_(False)

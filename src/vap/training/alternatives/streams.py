@@ -193,7 +193,7 @@ def couple_by_addition(model: Any) -> None:
         nn.init.zeros_(block.residual_mot_ref.weight)
         nn.init.zeros_(block.residual_mot_ref.bias)
         block.is_last_expert = False  # here the last block's reference stream is read as well
-        block.register_forward_hook(_add_reference)
+        block.addition = block.register_forward_hook(_add_reference)
 
 
 def load_alternative(model: Any, path: Path) -> Method:

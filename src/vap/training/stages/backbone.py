@@ -17,7 +17,7 @@ from diffusers.models.transformers.transformer_wan import WanAttention
 from torch import Tensor, nn
 from transformers import T5Tokenizer, UMT5EncoderModel
 
-from vap.data.latents import ClipBatch, draw, read_shards, take
+from vap.data.latents import ClipBatch, draw, read_origin, read_shards, shards_of, take
 from vap.media.atomic import atomic_file
 from vap.training.compact_text import use_compact_text
 from vap.training.config import BackboneStage, EncoderConfig, TransformerConfig
@@ -28,6 +28,7 @@ from vap.training.encoders import (
     build_text_encoder,
     build_tokenizer,
     encode_text,
+    image_encoder_note,
     save_encoders,
     synth_captions,
     token_ids,
@@ -38,6 +39,7 @@ from vap.training.objectives.flow_matching import (
     flow_loss,
     with_condition,
 )
+from vap.training.predictions import check_folder_prediction, flow_scheduler
 from vap.training.stages.earlier import output_of
 from vap.training.trainer import train
 
@@ -132,10 +134,12 @@ class BackboneTask:
 
     def __init__(self, recipe: BackboneStage) -> None:
         self.recipe = recipe
+        _check_image_encoder(recipe)
         self.pairs = read_shards(*recipe.latents)
         channels = self.pairs.latents.shape[2]
         if recipe.start:
             start = output_of("backbone", recipe.start)
+            check_folder_prediction(recipe.flow, start)
             self.tokenizer = T5Tokenizer.from_pretrained(start / "tokenizer")
             # A finished pipeline, too, which stores half precision and an expert (left out here).
             text_encoder = UMT5EncoderModel.from_pretrained(
@@ -188,8 +192,12 @@ class BackboneTask:
         return {"loss": flow_loss(prediction.float(), clean, noisy, flow).mean()}
 
     def save(self, output: Path) -> None:
-        """Write tokenizer, encoders and transformer under their pipeline names."""
+        """Write tokenizer, encoders and transformer under their pipeline names.
+
+        A scheduler beside them says what the transformer predicts.
+        """
         encoders = self.recipe.encoders
+        flow_scheduler(self.recipe.flow.prediction).save_pretrained(output / "scheduler")
         self.transformer.save_pretrained(output / "transformer")
         save_encoders(
             output,
@@ -198,6 +206,25 @@ class BackboneTask:
             build_image_encoder(encoders),
             build_image_processor(encoders),
         )
+
+
+def _check_image_encoder(recipe: BackboneStage) -> None:
+    """Refuse to write another image encoder than the one that made the shards' tokens.
+
+    Raises:
+        ValueError: Naming the shard and both encoders.
+    """
+    wanted = image_encoder_note(recipe.encoders)
+    for path in (path for folder in recipe.latents for path in shards_of(folder)):
+        origin = read_origin(path)
+        # Shards of earlier versions do not say.
+        if origin is not None and origin.image_encoder not in ("", wanted):
+            message = (
+                f"The image tokens in {path} were made by {origin.image_encoder}, and this "
+                f"recipe's encoders are {wanted}: the backbone would be written beside an image "
+                "encoder that it has not seen. Give both stages the same encoders."
+            )
+            raise ValueError(message)
 
 
 def _tokenizer(folder: Path) -> T5Tokenizer:

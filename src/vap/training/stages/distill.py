@@ -46,7 +46,9 @@ class DistillTask(TuningTask, ABC):
 
     def __init__(self, recipe: DistillStage) -> None:
         # First: data that is not there is missed before a model is loaded.
-        self.clips = PairedClips(recipe.data, recipe.loop.batch_size, recipe.loop.seed)
+        self.clips = PairedClips(
+            recipe.data, recipe.loop.batch_size, recipe.loop.seed, recipe.model.start
+        )
         super().__init__(recipe)
         self.substeps = recipe.substeps
         self.guidance = Guidance(recipe.guidance, reference=recipe.reference_guidance)
@@ -92,6 +94,7 @@ class ConsistencyTask(DistillTask):
 
     def __init__(self, recipe: DistillStage) -> None:
         super().__init__(recipe)
+        self.variant.check_sampler(load_scheduler(recipe.model.start))
         self.schedule = self.variant.schedule(recipe.steps * recipe.substeps)
 
     def distance(

@@ -26,7 +26,9 @@ class DPOTask(TuningTask):
 
     def __init__(self, recipe: DPOStage) -> None:
         # First: data that is not there is missed before a model is loaded.
-        self.clips = PreferredClips(recipe.data, recipe.loop.batch_size, recipe.loop.seed)
+        self.clips = PreferredClips(
+            recipe.data, recipe.loop.batch_size, recipe.loop.seed, recipe.model.start
+        )
         super().__init__(recipe)
         self.beta = recipe.beta
 

@@ -24,6 +24,7 @@ from vap.training.objectives.flow_matching import (
     flow_loss,
     with_condition,
 )
+from vap.training.predictions import check_folder_prediction
 from vap.training.stages.backbone import caption_batch
 from vap.training.stages.earlier import output_of
 from vap.training.trainer import train
@@ -67,6 +68,7 @@ class ExpertTask:
         self.recipe = recipe
         self.pairs = only(read_shards(*recipe.latents), recipe.conditions)
         backbone = output_of("backbone", recipe.backbone)
+        check_folder_prediction(recipe.flow, backbone)
         if recipe.start:
             output_of("expert", recipe.start)
         self.tokenizer = T5Tokenizer.from_pretrained(backbone / "tokenizer")

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKLWan, UniPCMultistepScheduler
+from diffusers import AutoencoderKLWan
 from diffusers import __version__ as diffusers_version
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -18,6 +18,8 @@ from vap.media.atomic import atomic_file
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.training.alternatives.expert import EXPERT_FILE
 from vap.training.config import ExportStage
+from vap.training.predictions import flow_scheduler, recorded_prediction
+from vap.training.sections import Prediction
 from vap.training.stages.earlier import output_of
 from vap.weights import LORA_FILE
 
@@ -38,10 +40,15 @@ def run(recipe: ExportStage) -> Path:
 
     Returns:
         The pipeline folder.
+
+    Raises:
+        FileNotFoundError: If an earlier stage's output is not where the recipe says.
+        ValueError: If the backbone predicts something else than the recipe says.
     """
     output = recipe.output
     vae, backbone = output_of("vae", recipe.vae), output_of("backbone", recipe.backbone)
     expert = output_of("expert", recipe.expert)
+    prediction = _prediction(recipe, backbone)
     output.mkdir(parents=True, exist_ok=True)
     transformer = WanVideoAsPromptTransformer3DModel.from_pretrained(backbone / "transformer")
     models = {
@@ -57,9 +64,7 @@ def run(recipe: ExportStage) -> Path:
         _store_student(output_of("distill", recipe.student) / LORA_FILE, output / STUDENT)
     for name in _COPIED:
         shutil.copytree(backbone / name, output / name, dirs_exist_ok=True)
-    UniPCMultistepScheduler(
-        prediction_type="sample", use_flow_sigmas=True, flow_shift=recipe.flow_shift
-    ).save_pretrained(output / "scheduler")
+    flow_scheduler(prediction, recipe.flow_shift).save_pretrained(output / "scheduler")
     index = {
         "_class_name": "WanVideoAsPromptPipeline",
         "_diffusers_version": diffusers_version,
@@ -68,6 +73,22 @@ def run(recipe: ExportStage) -> Path:
     content = json.dumps(index | _COMPONENTS, indent=2) + "\n"
     (output / "model_index.json").write_text(content, encoding="utf-8")
     return output
+
+
+def _prediction(recipe: ExportStage, backbone: Path) -> Prediction:
+    """What the backbone predicts: as its folder says, else as the recipe does.
+
+    Raises:
+        ValueError: If they contradict each other.
+    """
+    recorded = recorded_prediction(backbone)
+    if recorded is not None and recipe.prediction not in (None, recorded):
+        message = (
+            f"prediction={recipe.prediction!r}, but the backbone in {backbone} was trained to "
+            f"predict {recorded!r}. Leave prediction out."
+        )
+        raise ValueError(message)
+    return recorded or recipe.prediction or "sample"
 
 
 def _store_student(weights: Path, folder: Path) -> None:

@@ -17,7 +17,12 @@ from vap.acceleration.whole_clips import use_whole_clips
 from vap.data.latents import EncodedPairs, ShardOrigin, read_origin, shards_of, write_shard
 from vap.data.synth import SynthPair, sample_pair
 from vap.training.config import LatentsStage, RenderConfig
-from vap.training.encoders import build_image_encoder, build_image_processor, encode_images
+from vap.training.encoders import (
+    build_image_encoder,
+    build_image_processor,
+    encode_images,
+    image_encoder_note,
+)
 from vap.training.stages.earlier import output_of
 from vap.training.stages.vae import to_video
 from vap.weights import plain_configuration
@@ -144,7 +149,8 @@ def _missing_shards(recipe: LatentsStage, content: str) -> list[ShardOrigin]:
     end = recipe.first + recipe.pairs
     missing = []
     for start in range(recipe.first, end, recipe.shard_size):
-        wanted = ShardOrigin(start, min(start + recipe.shard_size, end), content)
+        stop = min(start + recipe.shard_size, end)
+        wanted = ShardOrigin(start, stop, content, image_encoder_note(recipe.encoders))
         held = there.pop(_place(recipe, start), None)
         if held is None or held.stop < wanted.stop:
             missing.append(wanted)

@@ -23,7 +23,9 @@ class SFTTask(TuningTask):
 
     def __init__(self, recipe: SFTStage) -> None:
         # First: data that is not there is missed before a model is loaded.
-        self.clips = PairedClips(recipe.data, recipe.loop.batch_size, recipe.loop.seed)
+        self.clips = PairedClips(
+            recipe.data, recipe.loop.batch_size, recipe.loop.seed, recipe.model.start
+        )
         super().__init__(recipe)
 
     def batch(self, step: int) -> PairBatch:

@@ -65,6 +65,9 @@ class Variant(Protocol):
     def schedule(self, steps: int) -> Tensor:
         """Noise levels ``[steps + 1]`` of a sampler of so many steps, the last one clean."""
 
+    def check_sampler(self, scheduler: Any) -> None:
+        """Refuse a pipeline's scheduler whose levels are not those of ``schedule``."""
+
     def set_sampler(self, scheduler: Any, steps: int) -> Tensor:
         """Make a pipeline's scheduler ready for so many steps; its levels, as of ``schedule``."""
 
@@ -104,13 +107,16 @@ def variant_of(transformer: Any, folder: Path, flow: FlowConfig) -> Variant:
         transformer: Of either variant.
         folder: Pipeline folder that it came from; its scheduler and VAE say how to train.
         flow: Objective of the Wan variant.
+
+    Raises:
+        ValueError: If the folder's scheduler reads other predictions than ``flow`` trains.
     """
     from vap.models.wan import WanVideoAsPromptTransformer3DModel
 
     if isinstance(transformer, WanVideoAsPromptTransformer3DModel):
         from vap.training.variants.wan import WanVariant
 
-        return WanVariant(flow)
+        return WanVariant.of(folder, flow)
     from vap.training.variants.cogvideox import CogVideoXVariant
 
     return CogVideoXVariant.of(transformer, folder)

@@ -105,6 +105,9 @@ class CogVideoXVariant:
         count = len(self._alphas_bar)
         return (torch.linspace(count, 0, steps + 1).round() - 1).long()
 
+    def check_sampler(self, scheduler: Any) -> None:
+        """Nothing can differ: the recipe has no choices."""
+
     def set_sampler(self, scheduler: Any, steps: int) -> Tensor:
         """Its timesteps, then -1, which is clean."""
         scheduler.set_timesteps(steps)

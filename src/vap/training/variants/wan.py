@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +19,9 @@ from vap.training.objectives.flow_matching import (
     sampling_sigmas,
     timestep_of,
 )
+from vap.training.predictions import check_folder_prediction, check_prediction, check_shift
 from vap.training.sections import FlowConfig
 from vap.training.variants import Stream
-
-# What schedulers call the network's predictions.
-_READ = {"velocity": "flow_prediction", "sample": "sample"}
 
 
 class WanVariant:
@@ -34,6 +33,16 @@ class WanVariant:
 
     def __init__(self, flow: FlowConfig) -> None:
         self._flow = flow
+
+    @classmethod
+    def of(cls, folder: Path, flow: FlowConfig) -> Self:
+        """For the model of a pipeline folder.
+
+        Raises:
+            ValueError: If its scheduler reads predictions otherwise than ``flow`` says.
+        """
+        check_folder_prediction(flow, folder)
+        return cls(flow)
 
     def stream(self, encodings: Mapping[str, Tensor], generator: torch.Generator) -> Stream:
         """Encodings as they are: Wan takes the modes of posteriors."""
@@ -63,19 +72,21 @@ class WanVariant:
         """Sigmas of the sampler, then 0."""
         return sampling_sigmas(steps, self._flow.shift)
 
+    def check_sampler(self, scheduler: Any) -> None:
+        """Compare the shift of the sigmas.
+
+        Raises:
+            ValueError: If it is another one.
+        """
+        check_shift(self._flow, scheduler.config)
+
     def set_sampler(self, scheduler: Any, steps: int) -> Tensor:
         """Sigmas that the pipeline gives it, then 0.
 
         Raises:
             ValueError: If it reads predictions otherwise than the recipe's ``flow`` says.
         """
-        read = scheduler.config.get("prediction_type", _READ["velocity"])
-        if read != _READ[self._flow.prediction]:
-            message = (
-                f"flow.prediction={self._flow.prediction!r}, but the model's scheduler reads "
-                f"{read!r}. Set it to what the model predicts: {', '.join(_READ)}."
-            )
-            raise ValueError(message)
+        check_prediction(self._flow, scheduler.config)
         set_flow_timesteps(scheduler, steps, strength=1.0, device=torch.device("cpu"))
         sigmas: Tensor = scheduler.sigmas
         return sigmas.float()

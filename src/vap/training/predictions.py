@@ -1,0 +1,88 @@
+"""What a network predicts, and what the scheduler of its folder takes that for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from diffusers import UniPCMultistepScheduler
+
+from vap.folders import read_json
+from vap.training.sections import FlowConfig, Prediction
+
+# What schedulers call the network's predictions.
+_READ: dict[Prediction, str] = {"velocity": "flow_prediction", "sample": "sample"}
+
+
+def flow_scheduler(prediction: Prediction, shift: float = 1.0) -> UniPCMultistepScheduler:
+    """The sampler of a network that predicts so."""
+    return UniPCMultistepScheduler(
+        prediction_type=_READ[prediction], use_flow_sigmas=True, flow_shift=shift
+    )
+
+
+def recorded_prediction(folder: Path) -> Prediction | None:
+    """What the network of a folder predicts, as its scheduler says.
+
+    Returns:
+        None if the folder has no scheduler, as backbones of earlier versions.
+
+    Raises:
+        ValueError: If the scheduler takes predictions for something else.
+    """
+    place = folder / "scheduler" / "scheduler_config.json"
+    if not place.is_file():
+        return None
+    read = _read_by(read_json(place))
+    for prediction, name in _READ.items():
+        if name == read:
+            return prediction
+    message = f"{place} reads {read!r}, which no flow is: {', '.join(_READ.values())}. Correct it."
+    raise ValueError(message)
+
+
+def check_prediction(flow: FlowConfig, scheduler: Mapping[str, Any]) -> None:
+    """Refuse to train a network to predict something else than is read.
+
+    Args:
+        flow: Objective of a recipe.
+        scheduler: Configuration of the scheduler of the model that is trained.
+
+    Raises:
+        ValueError: If they differ.
+    """
+    read = _read_by(scheduler)
+    if read != _READ[flow.prediction]:
+        message = (
+            f"flow.prediction={flow.prediction!r}, but the model's scheduler reads "
+            f"{read!r}. Set it to what the model predicts: {', '.join(_READ)}."
+        )
+        raise ValueError(message)
+
+
+def check_folder_prediction(flow: FlowConfig, folder: Path) -> None:
+    """:func:`check_prediction` by the scheduler of a folder, if there is one."""
+    place = folder / "scheduler" / "scheduler_config.json"
+    if place.is_file():
+        check_prediction(flow, read_json(place))
+
+
+def check_shift(flow: FlowConfig, scheduler: Mapping[str, Any]) -> None:
+    """Refuse noise levels that are spaced otherwise than the sampler's.
+
+    Raises:
+        ValueError: If the shifts differ.
+    """
+    shift = float(scheduler.get("flow_shift", scheduler.get("shift", 1.0)))
+    if shift != flow.shift:
+        message = (
+            f"flow.shift={flow.shift:g}, but the model's scheduler spaces its steps by "
+            f"{shift:g}. Set flow.shift to {shift:g}."
+        )
+        raise ValueError(message)
+
+
+def _read_by(scheduler: Mapping[str, Any]) -> str:
+    """What a scheduler takes predictions for; flow matching's own does not say."""
+    return str(scheduler.get("prediction_type", _READ["velocity"]))
