@@ -129,7 +129,7 @@ def _measure(plan: Any, json_file: str | None) -> int:
     from benchmarks.ceiling import matrix_rate
     from benchmarks.checkpoint import write_checkpoint
     from benchmarks.measure import measure
-    from benchmarks.prediction import predict_run
+    from benchmarks.prediction import predict_runs
     from benchmarks.quiet import silence_loading
     from benchmarks.report import Report
 
@@ -149,10 +149,7 @@ def _measure(plan: Any, json_file: str | None) -> int:
             interleaved=plan.interleaved,
             tell=told.print,
         )
-        predictions = {
-            dtype: predict_run(plan, folder / "checkpoint", ceilings, dtype)
-            for dtype in plan.dtypes
-        }
+        predictions = predict_runs(plan, folder / "checkpoint", ceilings)
     report = Report(plan, rows, ceilings, predictions)
     Console(width=170).print(report.table())
     if json_file is not None:

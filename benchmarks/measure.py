@@ -5,8 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmarks.measured.gauges import STAGES
 from benchmarks.measured.job import Job
@@ -31,6 +32,8 @@ class Row:
         peak_memory_bytes: Highest of all runs, loading not counted.
         relative_error: Of the final latents, to those of the first row.
         runs: Seconds of every run, in order.
+        torch: Version that its process has.
+        loading: Seconds until its model was there.
     """
 
     system: str
@@ -42,6 +45,8 @@ class Row:
     peak_memory_bytes: int
     relative_error: float
     runs: tuple[float, ...]
+    torch: str
+    loading: float
 
     @property
     def processor_seconds(self) -> float:
@@ -73,7 +78,7 @@ def measure(
         RuntimeError: If a process fails.
     """
     groups = [list(work)] if interleaved else [[one] for one in work]
-    measured: list[tuple[MeasuredProcess, list[Run]]] = []
+    measured: list[tuple[MeasuredProcess, _Taken]] = []
     for group in groups:
         with ExitStack() as stack:
             processes = [
@@ -81,26 +86,35 @@ def measure(
             ]
             measured += zip(processes, _take_turns(processes, repeats, tell), strict=True)
     first = measured[0][0].latents
-    return [_row(process, runs, first) for process, runs in measured]
+    return [_row(process, taken, first) for process, taken in measured]
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What a process said of itself, and its runs."""
+
+    ready: dict[str, Any]
+    runs: list[Run] = field(default_factory=list)
 
 
 def _take_turns(
     processes: Sequence[MeasuredProcess], repeats: int, tell: Callable[[str], None]
-) -> list[list[Run]]:
+) -> list[_Taken]:
+    taken = []
     for process in processes:
-        process.wait_until_loaded()
+        taken.append(_Taken(process.wait_until_loaded()))
         # Short, but with a second step: what is set up once is not set up again.
         process.run(min(_WARM_UP_STEPS, process.job.steps))
         tell(f"{process.name}: warm")
-    runs: list[list[Run]] = [[] for _ in processes]
     for turn in range(repeats):
-        for process, taken in zip(processes, runs, strict=True):
-            taken.append(process.run(process.job.steps, keep_latents=turn == 0))
-            tell(f"{process.name}: {taken[-1].seconds:.2f} s")
-    return runs
+        for process, one in zip(processes, taken, strict=True):
+            one.runs.append(process.run(process.job.steps, keep_latents=turn == 0))
+            tell(f"{process.name}: {one.runs[-1].seconds:.2f} s")
+    return taken
 
 
-def _row(process: MeasuredProcess, runs: Sequence[Run], first: Path) -> Row:
+def _row(process: MeasuredProcess, taken: _Taken, first: Path) -> Row:
+    runs = taken.runs
     seconds = [run.seconds for run in runs]
     return Row(
         system=process.system,
@@ -112,6 +126,8 @@ def _row(process: MeasuredProcess, runs: Sequence[Run], first: Path) -> Row:
         peak_memory_bytes=max(run.peak_memory_bytes for run in runs),
         relative_error=_relative_error(process.latents, first),
         runs=tuple(seconds),
+        torch=taken.ready["torch"],
+        loading=taken.ready["seconds"],
     )
 
 

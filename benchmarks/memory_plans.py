@@ -29,7 +29,8 @@ from vap.cost.prediction import denoising_bytes
 from vap.cost.released import RELEASED_MODELS
 from vap.hub import RELEASED, default_device
 
-NAMES = ("resident", "blocks stream in", "blocks, nothing kept", "blocks stream in, fp8")
+RESIDENT = "resident"
+NAMES = (RESIDENT, "blocks stream in", "blocks, nothing kept", "blocks stream in, fp8")
 
 
 def placed(plan: MemoryPlan, device: torch.device) -> Any:
@@ -94,12 +95,11 @@ def main() -> int:
         print("No GPU was found: memory plans are measured at full size on one.", file=sys.stderr)
         return 2
     plans = {plan.name: plan for plan in ACCELERATOR_PLANS}
-    table = Table("plan", "s a step", "of resident", "GB at the peak", "GB predicted")
-    first: float | None = None
-    for name in options.plans:
-        seconds, gigabytes = measured(plans[name], device, options.steps)
-        first = first or seconds
-        figures = (f"{seconds:.2f}", f"{seconds / first:.2f}×", f"{gigabytes:.1f}")
+    found = {name: measured(plans[name], device, options.steps) for name in options.plans}
+    table = Table("plan", "s a step", f"of {RESIDENT}", "GB at the peak", "GB predicted")
+    for name, (seconds, gigabytes) in found.items():
+        share = f"{seconds / found[RESIDENT][0]:.2f}×" if RESIDENT in found else "–"
+        figures = (f"{seconds:.2f}", share, f"{gigabytes:.1f}")
         table.add_row(name, *figures, f"{counted(plans[name]):.1f}")
     Console(width=100).print(table)
     return 0

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.report import torch_versions
 from benchmarks.systems import ROOT
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -94,7 +95,7 @@ def _run(found: dict[str, Any]) -> str:
         f"{found['steps']} steps, {found['tokens']:,} tokens a stream, "
         f"{found['flop'] / _TERA:.2f} TFLOP; runs of each: {found['repeats']}, on "
         f"{machine['device']} ({machine['cores']} cores, {found['threads']} used), "
-        f"torch {machine['torch']}; ceiling {rates}."
+        f"torch {torch_versions(found['rows'], machine.get('torch', ''))}; ceiling {rates}."
     )
     return f"{_markdown(_RUN_HEAD, rows)}\n\n{below}"
 

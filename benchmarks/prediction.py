@@ -16,6 +16,16 @@ from vap.cost.model import PlannedModel
 from vap.cost.prediction import Prediction, predict
 
 
+def predict_runs(plan: Plan, checkpoint: Path, ceilings: dict[str, float]) -> dict[str, Prediction]:
+    """Predict our runs, by precision; see :func:`predict_run`.
+
+    None at all for several videos at once: the cost model knows of one.
+    """
+    if plan.batch > 1:
+        return {}
+    return {dtype: predict_run(plan, checkpoint, ceilings, dtype) for dtype in plan.dtypes}
+
+
 def predict_run(plan: Plan, checkpoint: Path, ceilings: dict[str, float], dtype: str) -> Prediction:
     """Predict one of our runs with everything in memory.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ class Report:
         plan: What was asked for.
         rows: What was measured, the reference first.
         ceilings: Matrix-product rate, operations a second, by precision.
-        predictions: Of the cost model, by precision.
+        predictions: Of the cost model, by precision; none for several videos at once.
     """
 
     plan: Plan
@@ -62,6 +62,7 @@ class Report:
             *("peak MiB", "of ceiling", "error"),
             title=f"{size.name}: {self.plan.steps} steps, {self.plan.tokens:,} tokens a stream, "
             f"{self.plan.flop / _DECIMAL:.2f} TFLOP",
+            caption=f"torch {torch_versions([asdict(row) for row in self.rows])}",
         )
         for row in self.rows:
             table.add_row(
@@ -96,13 +97,14 @@ class Report:
         return table
 
     def _row(self, row: Row) -> dict[str, Any]:
+        expected = self.predictions.get(row.dtype)
         return {
             **asdict(row),
             "speed_up": self._speed_up(row),
             "processor_seconds": row.processor_seconds,
             "processor_speed_up": self._processor_speed_up(row),
             "ceiling_share": self._share(row),
-            "predicted": as_dict(self.predictions[row.dtype]) if row.system in EVERY_PASS else None,
+            "predicted": as_dict(expected) if expected and row.system in EVERY_PASS else None,
         }
 
     def _speed_up(self, row: Row) -> float:
@@ -121,8 +123,21 @@ class Report:
         return self.plan.flop / (stages["denoise"] * self.ceilings[row.dtype])
 
 
+def torch_versions(rows: Sequence[Mapping[str, Any]], unsaid: str = "") -> str:
+    """The version that all rows were measured with, or each system's.
+
+    Args:
+        rows: As written to JSON.
+        unsaid: Version of rows that do not say theirs, as of old files.
+    """
+    of = {row["system"]: row.get("torch", unsaid) for row in rows}
+    if len(set(of.values())) == 1:
+        return next(iter(of.values()))
+    return ", ".join(f"{version} ({system})" for system, version in of.items())
+
+
 def describe_machine(device: torch.device) -> dict[str, Any]:
-    """What the numbers were measured on."""
+    """What the numbers were measured on, by this process; a row's may have another torch."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {
         "device": name,

@@ -1,9 +1,17 @@
 import json
 import sys
+from dataclasses import replace
 
 import pytest
+import torch
 from benchmarks.__main__ import main
-from benchmarks.systems import peer_system
+from benchmarks.checkpoint import write_checkpoint
+from benchmarks.measure import Row
+from benchmarks.plan import Plan
+from benchmarks.prediction import predict_runs
+from benchmarks.report import Report
+from benchmarks.sizes import SIZES
+from benchmarks.systems import peer_system, profile_system
 
 FORK = "diffusers/src/diffusers/models/transformers/transformer_wan_mot.py"
 
@@ -30,8 +38,23 @@ def test_a_run_writes_its_rows_as_json(tmp_path, capsys):
     assert set(row["stages"]) == {"encode", "denoise", "decode"}
     assert row["peak_memory_bytes"] > 1e8
     assert row["predicted"]["peak_memory_bytes"] > 1e8
+    assert row["torch"] == torch.__version__
     assert 0 < row["ceiling_share"] < 1
     assert "exact" in capsys.readouterr().out
+
+
+def test_of_several_videos_at_once_nothing_is_predicted(tmp_path):
+    one = Plan(SIZES["tiny"], [], ["float32"], 2, 1, 1, "cpu")
+    write_checkpoint(one.size, tmp_path / "model")
+    ceilings = {"float32": 1e11}
+    assert set(predict_runs(one, tmp_path / "model", ceilings)) == {"float32"}
+    two = replace(one, batch=2, systems=[profile_system("exact", {})])
+    assert predict_runs(two, tmp_path / "model", ceilings) == {}
+    stages = dict.fromkeys(("encode", "denoise", "decode"), 1.0)
+    row = Row("exact", "float32", 3.0, (3.0, 3.0), stages, stages, 1, 0.0, (3.0,), "2.13", 0.1)
+    report = Report(two, [row], ceilings, {})
+    assert report.as_dict()["rows"][0]["predicted"] is None
+    assert "predicted" not in list(report.table().columns[0].cells)
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,8 @@ def test_rows_sum_up_and_compare_latents_with_the_first(turns, tmp_path):
     assert rows[1].seconds == rows[1].processor_seconds == 4.75
     assert rows[1].spread == (4.75, 4.75)
     assert rows[1].stages == {"encode": 0.5, "denoise": 4.0, "decode": 0.25}
+    assert [row.torch for row in rows[:2]] == ["peer's", "exact's"]
+    assert rows[0].loading == 0.1
 
 
 @pytest.mark.parametrize(
