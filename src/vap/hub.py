@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from vap.acceleration.profiles import Profile, check_profile
 from vap.devices import check_device
 from vap.folders import RELEASED, check_folder, class_name_of, family_of
 from vap.prompts import Family
-from vap.weights import settle, stored_dtype
+from vap.weights import stored_dtype
 
 __all__ = [
     "BUNDLED_FOLDER",
@@ -82,19 +83,20 @@ def known_models() -> list[ModelEntry]:
     return bundled + released
 
 
-def resolve_folder(name_or_path: str | Path) -> Path:
+def resolve_folder(name_or_path: str | Path, variant: str | None = None) -> Path:
     """Find the pipeline folder of a model.
 
     Args:
         name_or_path: A bundled model's name, a local folder (``./name`` for one that is named
             like a bundled model), or a Hub id ``owner/name``. Only a Hub id is ever downloaded,
             by the Hub's own client, into its own cache.
+        variant: Of the weights to be loaded, such as ``fp16``.
 
     Raises:
         FileNotFoundError: If there is no such model, or files of it are missing.
     """
     folder = _find_folder(name_or_path)
-    check_folder(folder)
+    check_folder(folder, variant)
     return folder
 
 
@@ -164,8 +166,11 @@ def load_pipeline(
 
     Raises:
         FileNotFoundError: If the model or one of its files is missing.
-        ValueError: If a file is damaged or does not fit, or memory does not suffice.
+        ValueError: If a file is damaged or does not fit, memory does not suffice, or an option is
+            unknown or contradicts another.
     """
+    from vap.acceleration import loading
+
     # First what needs no model: one of these may be downloaded for hours.
     if device is not None:
         check_device(str(device))
@@ -174,9 +179,13 @@ def load_pipeline(
     check_quantise(quantise)
     check_profile(profile)
     dtype = _as_dtype(dtype) or _default_dtype(device, profile)
+    if options:
+        named = {*inspect.signature(load_pipeline).parameters} - {"options"}
+        loading.check_options(options, named)
     if memory is not None:
         memory_bytes(memory)
         _check_choices(offload, backbone)
+    _check_backbone(backbone, student)
     folder = _find_folder(name_or_path)
     family = family_of(folder)
     plan = MemoryPlan(
@@ -187,7 +196,7 @@ def load_pipeline(
         keep_references=True,
     )
     if memory is not None:
-        plan = _planned(
+        plan = loading.planned(
             folder, family, memory, video, device, dtype, quantise, expert=expert, profile=profile
         )
     if compile and plan.offload is not None:
@@ -196,109 +205,22 @@ def load_pipeline(
             "Leave out compile, or give more memory."
         )
         raise ValueError(message)
-    pipeline = _load(folder, family, plan, device, dtype, backbone, options)
+    pipeline = loading.loaded(folder, family, plan, device, dtype, backbone, options)
     if expert is not None:
         pipeline.transformer.load_expert(expert)
     if student is not None:
         from vap.acceleration.student import use_student
 
         use_student(pipeline, student)
-    pipeline = _held(pipeline, plan, device)
+    if profile is not None and not plan.mergeable:
+        from vap.acceleration.fast import merge_own_student
+
+        merge_own_student(pipeline, profile)
+    pipeline = loading.held(pipeline, plan, device)
     if profile is not None or compile or attention is not None:
         from vap.acceleration.fast import apply_profile
 
         apply_profile(pipeline, profile or "exact", compile=compile, attention=attention)
-    return pipeline
-
-
-def _planned(
-    folder: Path,
-    family: Family,
-    memory: str | int,
-    video: WantedVideo | None,
-    device: torch.device,
-    dtype: torch.dtype,
-    quantise: Quantisation | None,
-    *,
-    expert: str | Path | None,
-    profile: Profile | None,
-) -> MemoryPlan:
-    """The fastest plan that fits, for this machine."""
-    from vap.acceleration.calibration import Kind, settings_for
-    from vap.acceleration.memory import plan_for
-    from vap.cost.devices import device_for_planning
-    from vap.cost.footprint import Video
-    from vap.cost.model import PlannedModel
-    from vap.models.expert_file import read_expert_info
-
-    check_folder(folder)
-    model = PlannedModel.from_folder(folder, family)
-    if expert is not None:
-        model = model.with_expert(read_expert_info(expert).depths)
-    wanted = Video.native(model, video)
-    machine = device_for_planning(device)
-    guided = model.guidance or model.reference_guidance
-    kind = Kind.by(family, load_scheduler(folder), model.steps, guided=guided)
-    chosen = settings_for(profile or "exact", kind)
-    return plan_for(model, wanted, machine, dtype, memory, quantise, chosen)
-
-
-def _load(
-    folder: Path,
-    family: Family,
-    plan: MemoryPlan,
-    device: torch.device,
-    dtype: torch.dtype,
-    backbone: str | Path | None,
-    options: dict[str, Any],
-) -> Any:
-    """The pipeline in main memory, as far as a plan wants it loaded."""
-    kind = pipeline_class(family)
-    dtypes: Any = dtype
-    if family == "wan":
-        dtypes = {"default": dtype, "vae": torch.float32, "image_encoder": torch.float32}
-    if backbone is not None:
-        from vap.backbones import transformer_with_backbone
-
-        check_folder(folder)
-        options = {
-            "transformer": transformer_with_backbone(
-                kind.transformer_class, folder, backbone, dtype
-            ),
-            **options,
-        }
-    on_demand = device.type == "cpu" and plan.text_encoder == "leaves"
-    if on_demand:
-        from vap.acceleration.text_encoder import release_before, text_encoder_on_demand
-
-        check_folder(folder)
-        options = {"text_encoder": text_encoder_on_demand(folder, dtype), **options}
-    pipeline = kind.from_pretrained(folder, dtype=dtypes, **options)
-    if on_demand:
-        release_before(pipeline.transformer, pipeline.text_encoder)
-    return pipeline
-
-
-def _held(pipeline: Any, plan: MemoryPlan, device: torch.device) -> Any:
-    """A loaded pipeline, held as a plan wants it."""
-    if plan.tiling:
-        from vap.acceleration.tiling import enable_tiling
-
-        enable_tiling(pipeline.vae)
-    if plan.quantise is not None:
-        from vap.acceleration.quantise import quantise
-
-        quantise(pipeline.transformer.expert_blocks, plan.quantise)
-    if device.type == "cpu":
-        for component in pipeline.components.values():
-            if isinstance(component, torch.nn.Module):
-                settle(component)
-    else:
-        from vap.acceleration.memory import hold
-
-        hold(pipeline, plan, device)
-    pipeline.keep_constants = plan.keep_constants
-    pipeline.memory_plan = plan
     return pipeline
 
 
@@ -355,6 +277,15 @@ def _check_choices(offload: Offload | None, backbone: str | Path | None) -> None
         message = (
             "How much memory a backbone file takes is not predicted. Leave out memory, and choose "
             "offload yourself if the model does not fit."
+        )
+        raise ValueError(message)
+
+
+def _check_backbone(backbone: str | Path | None, student: str | Path | None) -> None:
+    if backbone is not None and student is not None and Path(backbone).suffix == ".gguf":
+        message = (
+            "A student is merged into the backbone, and nothing can be merged into the weights of "
+            "a GGUF file. Leave out student, or give a .safetensors backbone."
         )
         raise ValueError(message)
 

@@ -14,7 +14,7 @@ from peft import LoraConfig, get_peft_model_state_dict
 import vap
 from tests.pipelines.golden import FOLDER, Golden, load, relative_error
 from vap import hub
-from vap.acceleration import calibration
+from vap.acceleration import calibration, loading
 from vap.acceleration import fast as fast_module
 from vap.acceleration import memory as memory_module
 from vap.acceleration.calibration import Chosen, Kind, settings_for
@@ -178,7 +178,7 @@ def test_a_measured_profile_without_room_is_refused_before_anything_is_loaded(mo
     measured(monkeypatch, Settings(reuse=Reuse(references=2)))
     predicted(monkeypatch, plain_gb=4, kept_gb=8)
     assert load("wan", memory="10GB", profile="fast", dtype="fp32").reuse.references == 2
-    monkeypatch.setattr(vap.hub, "_load", None)
+    monkeypatch.setattr(loading, "loaded", None)
     with pytest.raises(ValueError, match=r"needs 8\.00 GB.*what the profile keeps.*'exact'"):
         load("wan", memory="5GB", profile="fast", dtype="fp32")
 
@@ -201,7 +201,7 @@ def test_an_expert_file_is_part_of_the_plan(monkeypatch, tmp_path) -> None:
 
 
 def test_a_missing_expert_file_is_refused_before_anything_is_loaded(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(vap.hub, "_load", None)
+    monkeypatch.setattr(loading, "loaded", None)
     with pytest.raises(FileNotFoundError, match="no expert file"):
         load("wan", memory="10GB", expert=tmp_path / "none.safetensors")
 
@@ -260,6 +260,13 @@ def test_streaming_holds_for_whole_pipelines(case: Golden) -> None:
             )
             < 1e-5
         )
+
+
+@pytest.mark.parametrize("offload", [None, "group"])
+def test_a_pipeline_without_its_text_encoder_is_held_as_well(case: Golden, offload) -> None:
+    pipeline = load(case.family, text_encoder=None, tokenizer=None)
+    hold(pipeline, MemoryPlan("by hand", "leaves", offload=offload), CPU)
+    assert pipeline.text_encoder is None
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.pipelines.golden import load
+from vap.acceleration.fast import apply_profile
 from vap.acceleration.padding import skip_padding
 
 CAPTIONS = ["a cat on a mat", "", "a long caption about a dog that runs, and runs, and runs"]
@@ -56,3 +57,12 @@ def test_without_a_mask_padding_counts_and_stays(lengths) -> None:
 
     assert len(set(lengths)) == 1
     assert torch.equal(found, expected)
+
+
+def test_a_profile_that_is_applied_again_adds_nothing_to_the_encoder() -> None:
+    pipeline = load("wan", profile="exact")
+    encoder = pipeline.text_encoder
+    before = len(encoder._forward_pre_hooks), len(encoder._forward_hooks)
+    apply_profile(pipeline, "exact")
+    skip_padding(encoder)
+    assert (len(encoder._forward_pre_hooks), len(encoder._forward_hooks)) == before

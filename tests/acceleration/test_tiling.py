@@ -59,6 +59,16 @@ def test_strips_have_no_seam(vae, clip) -> None:
 
 
 @torch.no_grad()
+def test_a_clip_of_one_frame_is_worked_on_in_strips(vae, clip) -> None:
+    one = clip[:, :, :1]
+    latents = vae.encode(one).latent_dist.mode()
+    video = vae.decode(latents).sample
+    enable_tiling(vae)
+    assert (vae.encode(one).latent_dist.mode() - latents).abs().max() < ROUNDING * latents.std()
+    assert (vae.decode(latents).sample - video).abs().max() < ROUNDING
+
+
+@torch.no_grad()
 def test_blended_tiles_have(clip) -> None:
     vae = bundled()
     latents = vae.encode(clip).latent_dist.mode()

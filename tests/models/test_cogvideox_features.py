@@ -4,6 +4,7 @@ import pytest
 import torch
 from cogvideox_tiny import golden_case, golden_model, predict, relative_error
 from diffusers import (
+    FasterCacheConfig,
     FirstBlockCacheConfig,
     LayerSkipConfig,
     MagCacheConfig,
@@ -14,6 +15,7 @@ from diffusers.hooks import apply_layer_skip
 from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
+from predictions import calls_of
 
 EXACT = 1e-5
 
@@ -234,3 +236,26 @@ def test_pyramid_attention_broadcast_reuses_joint_attention() -> None:
     outputs = _steps(model, arguments, (500, 490))
     assert len(calls) == 1
     assert relative_error(outputs[1], expected[1]) < 0.1
+
+
+@pytest.mark.parametrize("references", [1, 2])
+def test_faster_cache_leaves_out_the_unconditional_half_of_the_references_too(
+    references: int,
+) -> None:
+    arguments, _ = golden_case(references)
+    expected = _steps(golden_model(), arguments, (500, 490))
+    model = golden_model()
+    model.enable_cache(
+        FasterCacheConfig(
+            spatial_attention_timestep_skip_range=(-1, -1),
+            unconditional_batch_skip_range=2,
+            current_timestep_callback=lambda: 500,
+            tensor_format="BFCHW",
+        )
+    )
+    calls = calls_of(model.transformer_blocks[0].attn1_mot_ref.to_q)
+    outputs = _steps(model, arguments, (500, 490))
+    assert [len(tokens) for (tokens,) in calls] == [2, 1]
+    for output, exact in zip(outputs, expected, strict=True):
+        assert output.shape == exact.shape
+        assert relative_error(output[1:], exact[1:]) < EXACT

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from accelerate import cpu_offload
 from predictions import predict, relative_error, without_reference
 from variants import VARIANTS, Variant
 
@@ -199,6 +200,28 @@ def test_expert_of_a_deeper_backbone_is_refused(tmp_path) -> None:
     file = WanVideoAsPromptTransformer3DModel.from_config(config).save_expert(tmp_path / "e.sft")
     with pytest.raises(ValueError, match=r"e\.sft does not fit this backbone.*between 0 and 3"):
         model.load_expert(file)
+
+
+def test_an_expert_is_not_put_beside_a_backbone_that_is_elsewhere(
+    variant: Variant, tmp_path
+) -> None:
+    model = variant.model()
+    file = model.save_expert(tmp_path / "expert.safetensors")
+    cpu_offload(model, torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"sequential offload keeps them.*expert=…"):
+        model.load_expert(file)
+    arguments, expected = variant.case()
+    assert relative_error(predict(model, arguments), expected) < EXACT
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_an_expert_is_trained_or_run_as_its_model_is(
+    variant: Variant, tmp_path, training: bool
+) -> None:
+    model = variant.model().train(training)
+    file = model.save_expert(tmp_path / "expert.safetensors")
+    model.load_expert(file)
+    assert all(module.training == training for module in model.modules())
 
 
 def test_expert_and_depths_together_are_refused(variant: Variant, tmp_path) -> None:

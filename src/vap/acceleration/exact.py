@@ -56,7 +56,8 @@ def apply_exact(
             component = getattr(loaded, name, None)
             if component is not None:
                 use_onednn(component)
-    skip_padding(loaded.text_encoder)
+    if loaded.text_encoder is not None:
+        skip_padding(loaded.text_encoder)
     use_whole_clips(loaded.vae)
     if isinstance(transformer, WanVideoAsPromptTransformer3DModel):
         # Compiled blocks would be compiled anew for every length of a caption.

@@ -75,6 +75,22 @@ def apply_profile(
     return pipeline
 
 
+def merge_own_student(pipeline: Any, profile: Profile) -> None:
+    """Merge the student that a profile takes, before weights are held where nothing merges.
+
+    Args:
+        pipeline: Of either variant, its weights as loaded; changed in place.
+        profile: That will be applied.
+
+    Raises:
+        ValueError: If the profile takes one and the pipeline's folder has none.
+    """
+    settings = settings_for(profile, Kind.of(pipeline)).settings
+    if settings.student and pipeline.student is None:
+        _check_own_student(pipeline)
+        use_student(pipeline, own_student(pipeline))
+
+
 def _stays(pipeline: Any) -> bool:
     """Whether the transformer's weights are where it computes, all the time."""
     plan: MemoryPlan | None = getattr(pipeline, "memory_plan", None)
@@ -131,12 +147,8 @@ def _check(settings: Settings, pipeline: Any) -> None:
             "backbone. Load the model again."
         )
         raise ValueError(message)
-    if settings.student and not own_student(pipeline).is_dir():
-        message = (
-            "This profile takes few steps by a student of the backbone, and student/ is missing "
-            f"in {pipeline.name_or_path}. Use profile='fast', or train one (stage distill)."
-        )
-        raise ValueError(message)
+    if settings.student:
+        _check_own_student(pipeline)
     if reuse.model > 1 and pipeline.scheduler.order != 1:
         name = type(pipeline.scheduler).__name__
         message = (
@@ -149,5 +161,14 @@ def _check(settings: Settings, pipeline: Any) -> None:
         message = (
             f"This profile keeps over steps what is read of the references, and {obstacle}. Use "
             "profile='exact', or load the model with this profile and enough memory for it."
+        )
+        raise ValueError(message)
+
+
+def _check_own_student(pipeline: Any) -> None:
+    if not own_student(pipeline).is_dir():
+        message = (
+            "This profile takes few steps by a student of the backbone, and student/ is missing "
+            f"in {pipeline.name_or_path}. Use profile='fast', or train one (stage distill)."
         )
         raise ValueError(message)

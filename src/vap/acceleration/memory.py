@@ -177,7 +177,8 @@ def hold(pipeline: Any, plan: MemoryPlan, device: torch.device) -> None:
         for name, module in pipeline.components.items():
             if isinstance(module, torch.nn.Module) and name != "text_encoder":
                 module.to(device)
-        stream_layers(pipeline.text_encoder, device)
+        if pipeline.text_encoder is not None:
+            stream_layers(pipeline.text_encoder, device)
     else:
         pipeline.to(device)
 

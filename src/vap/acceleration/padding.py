@@ -16,11 +16,14 @@ def skip_padding(encoder: nn.Module) -> None:
     """Let a text encoder leave out what is padding at the end of all its texts.
 
     The hidden states of real tokens stay, to rounding; those of padding are zero. A call without
-    an attention mask is left alone: then padding counts (CogVideoX).
+    an attention mask is left alone: then padding counts (CogVideoX). An encoder that does so
+    already stays as it is.
 
     Args:
         encoder: Of the kind of transformers' T5, called with ids and mask ``[B, L]``.
     """
+    if any(_is_cut(hook) for hook in encoder._forward_pre_hooks.values()):
+        return
     skipper = _Skipper()
     encoder.register_forward_pre_hook(skipper.cut, with_kwargs=True)
     encoder.register_forward_hook(skipper.restore)
@@ -51,3 +54,7 @@ class _Skipper:
             states = F.pad(output.last_hidden_state, (0, 0, 0, self._missing))
             output.last_hidden_state = states
         return output
+
+
+def _is_cut(hook: Any) -> bool:
+    return isinstance(getattr(hook, "__self__", None), _Skipper)

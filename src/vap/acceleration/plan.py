@@ -46,6 +46,11 @@ class MemoryPlan:
         """Whether videos are those of the model as it is stored, to rounding."""
         return self.quantise is None
 
+    @property
+    def mergeable(self) -> bool:
+        """Whether a LoRA can be merged into weights that are held so."""
+        return self.quantise is None and self.offload not in {"group", "sequential"}
+
 
 @dataclass(frozen=True, slots=True)
 class WantedVideo:

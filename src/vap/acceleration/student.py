@@ -54,12 +54,13 @@ def use_student(pipeline: PipelineT, weights: str | Path, *, steps: int | None =
         message = f"{loaded.student} is merged into this model already. Load the model again."
         raise ValueError(message)
     plan = getattr(loaded, "memory_plan", None)
-    if plan is not None and (plan.quantise or plan.offload in {"group", "sequential"}):
+    if plan is not None and not plan.mergeable:
         message = (
             "A student cannot be merged into weights that are held in eight bits or stream in. "
             "Load the model with student=…, which merges it before."
         )
         raise ValueError(message)
+    loaded.transformer.check_mergeable()
     place = Path(weights)
     steps = taught_steps(place) if steps is None else steps
     scheduler = first_order(loaded.scheduler)

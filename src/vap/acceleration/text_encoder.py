@@ -17,7 +17,7 @@ def text_encoder_on_demand(folder: Path, dtype: torch.dtype) -> Any:
     """A text encoder without weights, which it reads from its folder when it is first called.
 
     Until then, and again after :func:`release_before`, its parameters have their shapes and no
-    memory, see :func:`is_hollow`.
+    memory, see :func:`is_hollow`. It is read as well when its state is asked for, as for saving.
 
     Args:
         folder: Of the pipeline.
@@ -36,6 +36,7 @@ def text_encoder_on_demand(folder: Path, dtype: torch.dtype) -> Any:
             encoder.load_state_dict(stored.state_dict(), assign=True)
 
     encoder.register_forward_pre_hook(read)
+    encoder.register_state_dict_pre_hook(read)
     return encoder
 
 

@@ -140,7 +140,9 @@ class WanStrips:
         encoder = self.vae.encoder
         if self.vae.config.patch_size is not None:
             x = patchify(x, patch_size=self.vae.config.patch_size)
-        chunks = [x[:, :, :1], *x[:, :, 1:].split(_CHUNK, dim=2)]
+        chunks = [x[:, :, :1]]
+        if x.shape[2] > 1:
+            chunks += x[:, :, 1:].split(_CHUNK, dim=2)
         halvings = [place for place, layer in enumerate(encoder.down_blocks) if _resamples(layer)]
         after = halvings[-1] + 1
         large = [encoder.conv_in, *encoder.down_blocks[:after]]

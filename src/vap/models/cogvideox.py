@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
+from diffusers import FasterCacheConfig
 from diffusers.models._modeling_parallel import ContextParallelInput, ContextParallelOutput
 from diffusers.models.attention_processor import Attention
 from diffusers.models.embeddings import CogVideoXPatchEmbed, TimestepEmbedding
@@ -28,6 +30,7 @@ from vap.models.memory import BlockMemory, GenerationMemory, StepMemory
 from vap.models.rope import ReferencePositions, RotaryTable, check_reference_positions
 
 _STOCK_ARGUMENTS = tuple(inspect.signature(CogVideoXTransformer3DModel.__init__).parameters)[1:]
+_BATCHED_REFERENCES = ("reference_hidden_states", "reference_encoder_hidden_states")
 
 _SPLIT_TOKENS = ContextParallelInput(split_dim=1, expected_dims=3)
 _SPLIT_TABLE = (ContextParallelInput(split_dim=0, expected_dims=2),) * 2
@@ -200,6 +203,13 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
             use_positional_embeddings=not config.use_rotary_positional_embeddings,
             use_learned_positional_embeddings=config.use_learned_positional_embeddings,
         )
+
+    def enable_cache(self, config: Any) -> None:
+        """Install a cache as diffusers does; what halves the batch halves the references too."""
+        if isinstance(config, FasterCacheConfig):
+            name = "_unconditional_conditional_input_kwargs_identifiers"
+            config = replace(config, **{name: [*getattr(config, name), *_BATCHED_REFERENCES]})
+        super().enable_cache(config)
 
     def fuse_qkv_projections(self) -> None:
         """Make one projection of query, key and value in every attention of both streams."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
@@ -10,6 +10,7 @@ from diffusers.models.attention_processor import Attention
 from diffusers.models.embeddings import apply_rotary_emb
 from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBlock
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from vap.models.attention import Coupling, Projections, attend, joint_attention
 from vap.models.memory import BlockMemory
@@ -116,9 +117,13 @@ class CogVideoXVideoAsPromptBlock(CogVideoXBlock):
     own weights and its own time. Constructor arguments are those of the stock block.
     """
 
+    joint_processor: ClassVar = CogVideoXJointAttnProcessor
+    # What puts the reference stream to the target's, where the streams are coupled by addition.
+    addition: RemovableHandle | None = None
+
     def __init__(self, **design: Any) -> None:
         super().__init__(**design)
-        self.attn1.set_processor(CogVideoXJointAttnProcessor())
+        self.attn1.set_processor(self.joint_processor())
         self._design = design
         self.has_expert = self.is_first_expert = self.is_last_expert = False
 

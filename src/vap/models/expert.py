@@ -15,8 +15,10 @@ import torch
 from torch import nn
 
 from vap.models.attention import Coupling
+from vap.models.coupling import check_joint, couple_jointly
 from vap.models.expert_file import read_expert, read_expert_info, write_expert
 from vap.models.rope import ReferencePositions, check_reference_positions
+from vap.models.stored_form import StoredFormMixin, check_form
 
 EXPERT_SUFFIX = "_mot_ref"
 
@@ -46,7 +48,7 @@ def refuse_unsupported(**released_options: Any) -> None:
             raise ValueError(message)
 
 
-class ExpertMixin:
+class ExpertMixin(StoredFormMixin):
     """What both variants' transformers share: an expert that comes and goes.
 
     A subclass names its blocks and the embeddings that have a twin, and makes those twins.
@@ -143,16 +145,20 @@ class ExpertMixin:
             self.expert_blocks[depth].add_expert()
         self.expert_blocks[chosen[0]].is_first_expert = True
         self.expert_blocks[chosen[-1]].is_last_expert = True
+        for name, module in self.named_modules():  # type: ignore[attr-defined]
+            if is_expert_name(name):
+                module.training = self.training  # type: ignore[attr-defined]
         self.register_to_config(block_idx_with_mot_ref=chosen)  # type: ignore[attr-defined]
         return self
 
     def remove_expert(self) -> Self:
-        """Take the expert out; what is left is the stock backbone."""
+        """Take the expert out, however it is coupled; what is left is the stock backbone."""
         for name in self._expert_modules:
             if self.expert_depths:
                 delattr(self, name + EXPERT_SUFFIX)
         for block in self.expert_blocks:
             block.remove_expert()
+            couple_jointly(block)
         self.register_to_config(block_idx_with_mot_ref=None)  # type: ignore[attr-defined]
         return self
 
@@ -201,10 +207,16 @@ class ExpertMixin:
         Args:
             path: File to write; the folder must exist.
             description: Free text kept in the header (what it was trained on).
+
+        Raises:
+            ValueError: If there is no expert, or the file would not load as it.
         """
+        check_joint(self.coupling, "saved as a file")
+        state = self.expert_state_dict()
+        check_form(state, self._expert_shapes(self.expert_depths), "This expert")
         return write_expert(
             path,
-            self.expert_state_dict(),
+            state,
             transformer=type(self).__name__,
             depths=self.expert_depths,
             reference_positions=self.config.reference_positions,  # type: ignore[attr-defined]
@@ -214,9 +226,12 @@ class ExpertMixin:
     def load_expert(self, path: str | Path) -> Self:
         """Load an expert file in place of the present expert; the backbone stays loaded.
 
+        Target and references meet in joint attention from then on, whatever they did before.
+
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If the file is no expert, or one for another model.
+            ValueError: If the file is no expert, or one for another model, or the weights of this
+                one are not here (sequential offload).
         """
         info = read_expert_info(path)
         if info.transformer != type(self).__name__:
@@ -242,11 +257,20 @@ class ExpertMixin:
             state: Expert tensors under their full names.
             depths: Blocks that they belong to.
             reference_positions: Placement of references that they were trained with.
+
+        Raises:
+            ValueError: If the backbone's weights are not here (sequential offload).
         """
+        device, dtype = self.device, self.dtype  # type: ignore[attr-defined]
+        if device.type == "meta":
+            message = (
+                "An expert cannot be put in place while the backbone's weights are elsewhere: a "
+                "sequential offload keeps them. Load the model with expert=…, which comes before."
+            )
+            raise ValueError(message)
         self.remove_expert()
         with torch.device("meta"):
             self.add_expert(depths)
-        device, dtype = self.device, self.dtype  # type: ignore[attr-defined]
         keep = tuple(getattr(self, "_keep_in_fp32_modules", None) or ())
         # Copies: a tensor mapped from a file has neither torch's alignment nor a life of its own.
         placed = {
@@ -266,9 +290,11 @@ class ExpertMixin:
             depths: As many distinct block indices as the expert has blocks.
 
         Raises:
-            ValueError: If their number differs, or an index is repeated or out of range.
+            ValueError: If their number differs, an index is repeated or out of range, or the
+                expert is not coupled jointly.
         """
         self.require_expert()
+        check_joint(self.coupling, "moved")
         before, after = self.expert_depths, self._usable_depths(depths)
         if len(before) != len(after):
             message = (
@@ -293,10 +319,11 @@ class ExpertMixin:
             depths: Those of the expert and the further ones, distinct block indices.
 
         Raises:
-            ValueError: If a depth of the expert is missing, or an index is repeated or out of
-                range.
+            ValueError: If a depth of the expert is missing, an index is repeated or out of
+                range, or the expert is not coupled jointly.
         """
         self.require_expert()
+        check_joint(self.coupling, "extended")
         after = self._usable_depths(depths)
         if not set(self.expert_depths) <= set(after):
             message = (
@@ -343,11 +370,8 @@ class ExpertMixin:
 
     def _expert_shapes(self, depths: Sequence[int]) -> dict[str, torch.Size]:
         """Names and shapes of an expert at these depths."""
-        with torch.device("meta"):
-            model = type(self).from_config(  # type: ignore[attr-defined]
-                {**self.config, "block_idx_with_mot_ref": list(depths)}  # type: ignore[attr-defined]
-            )
-        return {n: t.shape for n, t in model.state_dict().items() if is_expert_name(n)}
+        shapes = self._stored_shapes(block_idx_with_mot_ref=list(depths))
+        return {name: shape for name, shape in shapes.items() if is_expert_name(name)}
 
 
 def name_at_depth(name: str, places: Mapping[int, int], blocks: str) -> str:

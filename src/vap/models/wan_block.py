@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
@@ -15,6 +15,7 @@ from diffusers.models.transformers.transformer_wan import (
     WanTransformerBlock,
 )
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from vap.models.memory import BlockMemory, StepMemory
 from vap.models.rope import RotaryTable
@@ -63,6 +64,10 @@ class WanVideoAsPromptBlock(WanTransformerBlock):
     own weights, its own time, text and image. Constructor arguments are those of the stock block.
     """
 
+    joint_processor: ClassVar = WanJointAttnProcessor
+    # What puts the reference stream to the target's, where the streams are coupled by addition.
+    addition: RemovableHandle | None = None
+
     def __init__(
         self,
         dim: int,
@@ -74,7 +79,7 @@ class WanVideoAsPromptBlock(WanTransformerBlock):
         added_kv_proj_dim: int | None = None,
     ) -> None:
         super().__init__(dim, ffn_dim, num_heads, qk_norm, cross_attn_norm, eps, added_kv_proj_dim)
-        self.attn1.set_processor(WanJointAttnProcessor())
+        self.attn1.set_processor(self.joint_processor())
         self.attn2.set_processor(WanContextAttnProcessor())
         self._sizes = (dim, ffn_dim, num_heads, cross_attn_norm, eps, added_kv_proj_dim)
         self.has_expert = self.is_first_expert = self.is_last_expert = False

@@ -1,0 +1,159 @@
+"""What :func:`vap.hub.load_pipeline` does with a pipeline folder: plan, load and hold."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+
+from vap.acceleration.plan import MemoryPlan, Quantisation, WantedVideo
+from vap.acceleration.profiles import Profile
+from vap.folders import check_folder
+from vap.hub import load_scheduler, pipeline_class
+from vap.prompts import Family
+from vap.weights import settle
+
+# What a pipeline's from_pretrained takes beside the parts of the pipeline. What would run code of
+# a model's author is not among them.
+_LOADING_OPTIONS = frozenset(
+    {
+        *("cache_dir", "force_download", "local_files_only", "proxies", "revision", "token"),
+        *("device_map", "low_cpu_mem_usage", "max_memory", "offload_folder", "offload_state_dict"),
+        *("provider", "provider_options", "sess_options", "use_onnx", "load_connected_pipeline"),
+        *("disable_mmap", "quantization_config", "use_flashpack", "use_safetensors", "variant"),
+    }
+)
+
+
+def check_options(options: Iterable[str], named: Iterable[str]) -> None:
+    """Refuse options that nothing takes, which diffusers would leave out.
+
+    Args:
+        options: Names that are given for a pipeline's ``from_pretrained``.
+        named: What could have been meant beside those.
+
+    Raises:
+        ValueError: Naming the first, and the nearest name that there is.
+    """
+    parts = {
+        name
+        for family in get_args(Family)
+        for name in inspect.signature(pipeline_class(family).__init__).parameters
+    }
+    taken = (_LOADING_OPTIONS | parts) - {"self"}
+    for name in options:
+        if name in taken:
+            continue
+        nearest = difflib.get_close_matches(name, sorted({*taken, *named}), n=1)
+        hint = f"Did you mean {nearest[0]!r}?" if nearest else f"Give one of: {sorted(taken)}."
+        message = f"load_pipeline has no option {name!r}. {hint}"
+        raise ValueError(message)
+
+
+def planned(
+    folder: Path,
+    family: Family,
+    memory: str | int,
+    video: WantedVideo | None,
+    device: torch.device,
+    dtype: torch.dtype,
+    quantise: Quantisation | None,
+    *,
+    expert: str | Path | None,
+    profile: Profile | None,
+) -> MemoryPlan:
+    """The fastest plan that fits, for this machine.
+
+    For the arguments see :func:`vap.hub.load_pipeline`.
+
+    Raises:
+        FileNotFoundError: If a file of the model is missing.
+        ValueError: If nothing fits.
+    """
+    from vap.acceleration.calibration import Kind, settings_for
+    from vap.acceleration.memory import plan_for
+    from vap.cost.devices import device_for_planning
+    from vap.cost.footprint import Video
+    from vap.cost.model import PlannedModel
+    from vap.models.expert_file import read_expert_info
+
+    check_folder(folder)
+    model = PlannedModel.from_folder(folder, family)
+    if expert is not None:
+        model = model.with_expert(read_expert_info(expert).depths)
+    wanted = Video.native(model, video)
+    machine = device_for_planning(device)
+    guided = model.guidance or model.reference_guidance
+    kind = Kind.by(family, load_scheduler(folder), model.steps, guided=guided)
+    chosen = settings_for(profile or "exact", kind)
+    return plan_for(model, wanted, machine, dtype, memory, quantise, chosen)
+
+
+def loaded(
+    folder: Path,
+    family: Family,
+    plan: MemoryPlan,
+    device: torch.device,
+    dtype: torch.dtype,
+    backbone: str | Path | None,
+    options: dict[str, Any],
+) -> Any:
+    """The pipeline in main memory, as far as a plan wants it loaded.
+
+    Raises:
+        FileNotFoundError: If a file of the model is missing.
+        ValueError: If a file is damaged or does not fit.
+    """
+    kind = pipeline_class(family)
+    dtypes: Any = dtype
+    if family == "wan":
+        dtypes = {"default": dtype, "vae": torch.float32, "image_encoder": torch.float32}
+    if backbone is not None:
+        from vap.backbones import transformer_with_backbone
+
+        check_folder(folder)
+        options = {
+            "transformer": transformer_with_backbone(
+                kind.transformer_class, folder, backbone, dtype
+            ),
+            **options,
+        }
+    leaves = device.type == "cpu" and plan.text_encoder == "leaves"
+    # One that the user brought is not ours to free: nobody could read it again.
+    on_demand = leaves and "text_encoder" not in options
+    if on_demand:
+        from vap.acceleration.text_encoder import release_before, text_encoder_on_demand
+
+        check_folder(folder)
+        options = {"text_encoder": text_encoder_on_demand(folder, dtype), **options}
+    pipeline = kind.from_pretrained(folder, dtype=dtypes, **options)
+    if on_demand:
+        release_before(pipeline.transformer, pipeline.text_encoder)
+    return pipeline
+
+
+def held(pipeline: Any, plan: MemoryPlan, device: torch.device) -> Any:
+    """A loaded pipeline, held as a plan wants it."""
+    if plan.tiling:
+        from vap.acceleration.tiling import enable_tiling
+
+        enable_tiling(pipeline.vae)
+    if plan.quantise is not None:
+        from vap.acceleration.quantise import quantise
+
+        quantise(pipeline.transformer.expert_blocks, plan.quantise)
+    if device.type == "cpu":
+        for component in pipeline.components.values():
+            if isinstance(component, torch.nn.Module):
+                settle(component)
+    else:
+        from vap.acceleration.memory import hold
+
+        hold(pipeline, plan, device)
+    pipeline.keep_constants = plan.keep_constants
+    pipeline.memory_plan = plan
+    return pipeline

@@ -1,0 +1,24 @@
+"""Writing a pipeline folder: nothing is written that would load as another model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from vap.models.stored_form import StoredFormMixin
+
+
+class SavedAsStored:
+    """Mixed into a diffusers pipeline."""
+
+    def save_pretrained(self, save_directory: str | Path, *args: Any, **options: Any) -> Any:
+        """Write all components as diffusers does; a text encoder that waits in its file is read.
+
+        Raises:
+            ValueError: If the transformer would load as another one, before anything is written;
+                see :meth:`vap.models.stored_form.StoredFormMixin.check_stored_form`.
+        """
+        transformer = getattr(self, "transformer", None)
+        if isinstance(transformer, StoredFormMixin):
+            transformer.check_stored_form()
+        return super().save_pretrained(save_directory, *args, **options)  # type: ignore[misc]
