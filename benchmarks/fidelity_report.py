@@ -29,7 +29,7 @@ MOST_LOST = {"fast": 0.02, "turbo": 0.05}
 _HEAD = (
     *("setting", "denoise s", "speed-up", "whole s", "speed-up"),
     *("PSNR dB (worst)", "elsewhere", "SSIM"),
-    *("gap closed, seen", "held out", "lost", "recognised, seen", "held out", "first frame dB"),
+    *("gap closed, seen", "held out", "lost", "recognized, seen", "held out", "first frame dB"),
 )
 
 
@@ -85,7 +85,7 @@ def calibration(found: Mapping[str, Any], kind: Kind) -> Calibration:
     """The calibration file that a run gives."""
     rows = {row["name"]: row for row in found["rows"]}
     others = {row["name"]: row for row in found["others"]}
-    kept = ("denoise_speed_up", "speed_up", "psnr", "ssim", "gap_lost", "gap_closed", "recognised")
+    kept = ("denoise_speed_up", "speed_up", "psnr", "ssim", "gap_lost", "gap_closed", "recognized")
     return Calibration.model_validate(
         {
             "kind": kind,
@@ -115,7 +115,7 @@ def table(found: Mapping[str, Any]) -> str:
     for row in found["rows"]:
         profile = names.get(row["name"])
         name = f"{row['name']} (**{profile}**)" if profile else row["name"]
-        gap, seen = row["gap_closed"], row["recognised"]
+        gap, seen = row["gap_closed"], row["recognized"]
         lines.append(
             f"| {name} | {row['stages']['denoise']:.3f} | {row['denoise_speed_up']:.2f}× "
             f"| {row['seconds']:.3f} | {row['speed_up']:.2f}× "

@@ -18,7 +18,7 @@ from vap.evaluation.metrics.gap import Video
 from vap.evaluation.metrics.psnr import psnr
 from vap.evaluation.mini.cases import Case, choose_cases, render_case
 from vap.evaluation.mini.references import OneReferenceEach
-from vap.evaluation.mini.scores import Score, Scorer, summarise
+from vap.evaluation.mini.scores import Score, Scorer, summarize
 from vap.evaluation.mini.systems import Autoencoded, Generated, Generation, Static
 from vap.extras import require
 from vap.shapes import PixelShape
@@ -38,7 +38,7 @@ class Point:
         worst_psnr: The least of any case.
         ssim: Mean structural similarity to them.
         gap_closed: By split, and of both together under ``all``.
-        recognised: Likewise.
+        recognized: Likewise.
         first_frame: PSNR of the first frame to the image, in dB.
     """
 
@@ -48,7 +48,7 @@ class Point:
     worst_psnr: float
     ssim: float
     gap_closed: Mapping[str, float | None]
-    recognised: Mapping[str, float]
+    recognized: Mapping[str, float]
     first_frame: float
 
     @property
@@ -190,7 +190,7 @@ def _point(
     ratios = [psnr(video, truth) for video, truth in zip(videos, exact, strict=True)]
     groups = {split: [one for one in scores if one.split == split] for split in _SPLITS}
     sums = {
-        split: summarise(group, bounds["static"], bounds["vae"])
+        split: summarize(group, bounds["static"], bounds["vae"])
         for split, group in {**groups, "all": list(scores)}.items()
     }
     return Point(
@@ -200,7 +200,7 @@ def _point(
         worst_psnr=min(ratios),
         ssim=float(np.mean([_ssim(a, b) for a, b in zip(videos, exact, strict=True)])),
         gap_closed={split: found.gap_closed for split, found in sums.items()},
-        recognised={split: found.recognised for split, found in sums.items()},
+        recognized={split: found.recognized for split, found in sums.items()},
         first_frame=sums["all"].first_frame,
     )
 

@@ -1,4 +1,4 @@
-"""What a CPU cannot show: attention kernels, offloading, quantisation and compilation on a GPU.
+"""What a CPU cannot show: attention kernels, offloading, quantization and compilation on a GPU.
 
 Runs the golden checkpoints on an accelerator in every way that the package offers, compares each
 with the released model's numbers, and prints a table. They are tiny: the table shows that a way
@@ -86,7 +86,7 @@ def checks() -> Iterator[Check]:
         ("torchao fp8, activations too", "Float8DynamicActivationFloat8WeightConfig"),
         ("torchao int8", "Int8WeightOnlyConfig"),
     ):
-        yield Check(name, EIGHT_BITS, "bf16", prepare=quantise(config), optional=True)
+        yield Check(name, EIGHT_BITS, "bf16", prepare=quantize(config), optional=True)
     yield Check("layerwise fp8", EIGHT_BITS, "bf16", prepare=cast_layers)
 
 
@@ -100,8 +100,8 @@ def compile_blocks(pipeline: Any) -> None:
     pipeline.transformer.compile_repeated_blocks(fullgraph=True)
 
 
-def quantise(config: str) -> Callable[[Any], None]:
-    """Quantise linear layers whose sizes the kernels take."""
+def quantize(config: str) -> Callable[[Any], None]:
+    """Quantize linear layers whose sizes the kernels take."""
 
     def apply(pipeline: Any) -> None:
         from torchao import quantization

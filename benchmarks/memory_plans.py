@@ -22,7 +22,7 @@ from rich.table import Table
 from vap.acceleration.memory import move_apart_from
 from vap.acceleration.offload import stream_blocks
 from vap.acceleration.plan import ACCELERATOR_PLANS, MemoryPlan
-from vap.acceleration.quantise import quantise
+from vap.acceleration.quantize import quantize
 from vap.cost.denoiser import denoising_step, weightless_transformer
 from vap.cost.footprint import Video, footprint
 from vap.cost.prediction import denoising_bytes
@@ -36,12 +36,12 @@ NAMES = (RESIDENT, "blocks stream in", "blocks, nothing kept", "blocks stream in
 def placed(plan: MemoryPlan, device: torch.device) -> Any:
     """The transformer with random weights, held as a plan wants it."""
     transformer = weightless_transformer(RELEASED_MODELS[RELEASED["wan"]], torch.bfloat16)
-    start = device if plan.offload is None and plan.quantise is None else torch.device("cpu")
+    start = device if plan.offload is None and plan.quantize is None else torch.device("cpu")
     transformer.to_empty(device=start)
     for parameter in transformer.parameters():
         parameter.data.normal_(std=0.02)
-    if plan.quantise is not None:
-        quantise(transformer.expert_blocks, plan.quantise)
+    if plan.quantize is not None:
+        quantize(transformer.expert_blocks, plan.quantize)
     if plan.offload == "group":
         stream_blocks(transformer.expert_blocks, device)
         move_apart_from(transformer, transformer.expert_blocks, device)

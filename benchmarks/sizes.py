@@ -145,7 +145,7 @@ def _cogvideox_vae(widths: list[int], depth: int, groups: int) -> Mapping[str, A
 
 _TINY_SHAPE, _MID_SHAPE = PixelShape(9, 48, 64), PixelShape(17, 240, 256)
 _WAN_SHAPE, _COGVIDEOX_SHAPE = PixelShape(49, 480, 832), PixelShape(49, 480, 720)
-# Fewer channels than four would make the normalisation over them ill-conditioned in float32.
+# Fewer channels than four would make the normalization over them ill-conditioned in float32.
 _SMALL_WAN_VAE = _wan_vae(4, [1, 1, 1, 1], 1)
 _SMALL_COGVIDEOX_VAE = _cogvideox_vae([4, 4, 4, 4], 1, 2)
 

@@ -120,19 +120,19 @@ class _Axis:
         return inside
 
 
-def _line(line: Line, across: _Axis, up: _Axis, colour: str) -> str:
+def _line(line: Line, across: _Axis, up: _Axis, color: str) -> str:
     places = [(across.at(x), up.at(y)) for x, y in line.points]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in places)
-    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>{dots}'
+    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in places)
+    return f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="1.5"/>{dots}'
 
 
 def _text(
-    x: float, y: float, text: str, anchor: str, colour: str = "#333", *, bold: bool = False
+    x: float, y: float, text: str, anchor: str, color: str = "#333", *, bold: bool = False
 ) -> str:
     weight = ' font-weight="bold"' if bold else ""
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}"{weight}>'
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{color}"{weight}>'
         f"{escape(text)}</text>"
     )
 

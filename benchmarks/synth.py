@@ -2,7 +2,7 @@
 
 Run: ``python benchmarks/synth.py speed``      milliseconds a clip and a core, by condition
      ``python benchmarks/synth.py variety``    distinct pairs among 100,000
-     ``python benchmarks/synth.py recognise``  train the classifier, accuracy on unseen subjects
+     ``python benchmarks/synth.py recognize``  train the classifier, accuracy on unseen subjects
      ``python benchmarks/synth.py sheet OUT``  start, middle and end of every condition as a JPEG
      ``python benchmarks/synth.py variations OUT``  varied pairs, likewise
 """
@@ -65,11 +65,11 @@ def variety(arguments: argparse.Namespace) -> None:
         )
 
 
-def recognise(arguments: argparse.Namespace) -> None:
+def recognize(arguments: argparse.Namespace) -> None:
     """Train the classifier and print its accuracy on unseen subjects."""
     import torch
 
-    from vap.data.synth.classifier import Training, confusion, save_recogniser, train_recogniser
+    from vap.data.synth.classifier import Training, confusion, save_recognizer, train_recognizer
     from vap.data.synth.softening import soften
 
     torch.set_num_threads(1)
@@ -82,14 +82,14 @@ def recognise(arguments: argparse.Namespace) -> None:
             print(f"step {step:5}  loss {np.mean(losses[-50:]):.3f}", flush=True)
 
     start = time.process_time()
-    model = train_recogniser(training, progress=note)
+    model = train_recognizer(training, progress=note)
     minutes = (time.process_time() - start) / 60
     if arguments.out:
-        save_recogniser(model, arguments.out)
+        save_recognizer(model, arguments.out)
         print(f"written to {arguments.out}")
     counts = confusion(model, arguments.clips, seed=1).numpy()
     right = np.diag(counts) / counts.sum(axis=1)
-    print(f"{minutes:.1f} CPU minutes; {right.mean():.1%} of {arguments.clips} clips recognised")
+    print(f"{minutes:.1f} CPU minutes; {right.mean():.1%} of {arguments.clips} clips recognized")
     softness = torch.Generator().manual_seed(1)
     soft = confusion(model, arguments.clips, seed=1, change=lambda clips: soften(clips, softness))
     print(f"the same clips softened: {soft.diag().sum() / soft.sum():.1%}")
@@ -142,9 +142,9 @@ def _said(variation: Variation) -> str:
     """A variation in a few words."""
     symmetry = variation.symmetry
     plain = Symmetry()
-    coloured = (symmetry.channels, symmetry.negative) != (plain.channels, plain.negative)
+    colored = (symmetry.channels, symmetry.negative) != (plain.channels, plain.negative)
     aspects = {
-        "in other colours": coloured,
+        "in other colors": colored,
         "upside down": symmetry.upside_down,
         "mirrored": symmetry.mirrored,
         "sideways": symmetry.sideways,
@@ -166,11 +166,11 @@ def main() -> None:
     counting = commands.add_parser("variety")
     counting.add_argument("--pairs", type=int, default=100_000)
     counting.set_defaults(run=variety)
-    learning = commands.add_parser("recognise")
+    learning = commands.add_parser("recognize")
     for name, default in (("steps", 2000), ("batch", 48), ("clips", 2000)):
         learning.add_argument(f"--{name}", type=int, default=default)
     learning.add_argument("--out", type=Path)
-    learning.set_defaults(run=recognise)
+    learning.set_defaults(run=recognize)
     drawing = commands.add_parser("sheet")
     drawing.add_argument("out", type=Path)
     drawing.add_argument("--seed", type=int, default=7)

@@ -1,7 +1,7 @@
 """How many samples a second the trainer takes on this machine, by variant and method.
 
 A golden-sized model on random encodings: what is measured is the loop around the model (reading
-shards, drawing noise, optimiser), which is the part that does not shrink on faster hardware.
+shards, drawing noise, optimizer), which is the part that does not shrink on faster hardware.
 Checkpoints are left out: how often they are written is the recipe's. ``vap train --dry-run``
 predicts the model's own share.
 

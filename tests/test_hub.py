@@ -263,7 +263,7 @@ def test_offloading_from_a_cpu_is_refused() -> None:
 
 def test_an_expert_file_replaces_the_checkpoints_own(tmp_path) -> None:
     pipeline = vap.load_pipeline(GOLDEN / "wan")
-    other = pipeline.transformer.remove_expert().add_expert([1]).initialise_expert()
+    other = pipeline.transformer.remove_expert().add_expert([1]).initialize_expert()
     file = other.save_expert(tmp_path / "expert.safetensors")
     assert vap.load_pipeline(GOLDEN / "wan", expert=file).transformer.expert_depths == (1,)
 

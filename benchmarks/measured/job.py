@@ -79,7 +79,7 @@ class Job:
         )
 
     def _clip(self, seed: int) -> np.ndarray:
-        """Smooth colours that move: something like a video to every encoder."""
+        """Smooth colors that move: something like a video to every encoder."""
         drawn = np.random.default_rng(seed).uniform(1, 6, (3, 3))
         time, rows, columns = np.meshgrid(
             *(np.linspace(0, 1, n) for n in (self.frames, self.height, self.width)), indexing="ij"

@@ -1,8 +1,8 @@
 """The released implementation's process.
 
 Runs in the peer's own environment, whose ``diffusers`` is the fork that the released repository
-carries. Nothing of the fork is changed. Its quantisers import torchao and fail with current
-versions of it, though nothing here quantises, so torchao is made to look absent.
+carries. Nothing of the fork is changed. Its quantizers import torchao and fail with current
+versions of it, though nothing here quantizes, so torchao is made to look absent.
 """
 
 from __future__ import annotations

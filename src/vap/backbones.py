@@ -20,7 +20,7 @@ def transformer_with_backbone(
     Args:
         model_class: The variant's transformer class.
         folder: Pipeline folder; gives configuration and, if it has one, the expert.
-        backbone: ``.gguf``, whose weights stay quantised, or ``.safetensors``; with stock names,
+        backbone: ``.gguf``, whose weights stay quantized, or ``.safetensors``; with stock names,
             diffusers' or those of the backbone's makers.
         dtype: Precision to compute in.
 

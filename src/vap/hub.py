@@ -13,10 +13,10 @@ import torch
 from vap.acceleration.plan import (
     MemoryPlan,
     Offload,
-    Quantisation,
+    Quantization,
     WantedVideo,
     check_offload,
-    check_quantise,
+    check_quantize,
     memory_bytes,
 )
 from vap.acceleration.profiles import Profile, check_profile
@@ -124,7 +124,7 @@ def load_pipeline(
     expert: str | Path | None = None,
     backbone: str | Path | None = None,
     student: str | Path | None = None,
-    quantise: Quantisation | None = None,
+    quantize: Quantization | None = None,
     memory: str | int | None = None,
     video: WantedVideo | None = None,
     offload: Offload | None = None,
@@ -145,7 +145,7 @@ def load_pipeline(
         expert: An expert file to load in place of the checkpoint's own.
         backbone: A ``.gguf`` or ``.safetensors`` file to take the backbone from (Wan).
         student: A few-step LoRA to merge into the backbone, see :mod:`vap.acceleration.student`.
-        quantise: Hold the weights of the transformer's blocks in eight bits: ``int8`` or ``fp8``.
+        quantize: Hold the weights of the transformer's blocks in eight bits: ``int8`` or ``fp8``.
         memory: What may be used of the device's memory (of main memory on a CPU): ``10GB``,
             ``7.5GiB`` or bytes. The fastest way to hold the model that fits is chosen, see
             :mod:`vap.acceleration.plan`; the log says which.
@@ -176,7 +176,7 @@ def load_pipeline(
         check_device(str(device))
     device = torch.device(device) if device is not None else default_device()
     check_offload(offload, device.type)
-    check_quantise(quantise)
+    check_quantize(quantize)
     check_profile(profile)
     dtype = _as_dtype(dtype) or _default_dtype(device, profile)
     if options:
@@ -192,12 +192,12 @@ def load_pipeline(
         "chosen by hand",
         "leaves" if offload == "group" else "resident",
         offload=offload,
-        quantise=quantise,
+        quantize=quantize,
         keep_references=True,
     )
     if memory is not None:
         plan = loading.planned(
-            folder, family, memory, video, device, dtype, quantise, expert=expert, profile=profile
+            folder, family, memory, video, device, dtype, quantize, expert=expert, profile=profile
         )
     if compile and plan.offload is not None:
         message = (

@@ -48,6 +48,6 @@ def test_every_kind_of_block_is_one_graph(case: Golden) -> None:
     pipeline = load(case.family)
     # First, middle and last expert, and a block without: more variants than torch's own limit,
     # which ``fullgraph`` turns from silence into an error.
-    pipeline.transformer.remove_expert().add_expert([0, 1, 3]).initialise_expert()
+    pipeline.transformer.remove_expert().add_expert([0, 1, 3]).initialize_expert()
     compile_blocks(pipeline.transformer, backend="eager", fullgraph=True)
     case.run(case.prompted(num_inference_steps=2), pipeline)

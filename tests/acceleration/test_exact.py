@@ -168,15 +168,15 @@ def test_upsampling_without_float32_gives_the_same_bits(dtype) -> None:
 
 
 def test_layers_that_are_more_than_linear_are_left_alone() -> None:
-    class Quantised(nn.Linear):
+    class Quantized(nn.Linear):
         pass
 
-    layer = Quantised(4, 4)
+    layer = Quantized(4, 4)
     assert use_onednn(layer) == 0
-    assert type(layer) is Quantised
+    assert type(layer) is Quantized
 
 
-def test_quantised_weights_compute_as_before() -> None:
+def test_quantized_weights_compute_as_before() -> None:
     quantization = pytest.importorskip("torchao.quantization")
     layer = nn.Sequential(nn.Linear(64, 64))
     quantization.quantize_(layer, quantization.Int8WeightOnlyConfig())

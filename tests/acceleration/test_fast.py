@@ -12,7 +12,7 @@ import vap
 from tests.pipelines.golden import FOLDER, Golden, load, relative_error, wait
 from vap.acceleration import fast as fast_module
 from vap.acceleration.fast import apply_profile
-from vap.acceleration.fast_products import can_multiply_fp8, quantised_attention
+from vap.acceleration.fast_products import can_multiply_fp8, quantized_attention
 from vap.acceleration.profiles import GUESSES, Settings
 from vap.pipelines.work import Reuse
 from vap.training.alternatives.streams import couple_by_addition, couple_one_way
@@ -84,11 +84,11 @@ def test_what_a_device_can_do_is_asked_of_the_one_that_computes(monkeypatch) -> 
     def answer(device: torch.device, *_: object) -> None:
         asked.append(device.type)
 
-    for name in ("can_multiply_fp8", "quantised_attention", "has_fast_half"):
+    for name in ("can_multiply_fp8", "quantized_attention", "has_fast_half"):
         monkeypatch.setattr(fast_module, name, answer)
     monkeypatch.setattr(fast_module, "_stays", lambda _: True)
     pipeline = wait(load("wan"), "meta")
-    wanted = Settings(half_vae=True, fp8_products=True, quantised_attention=True)
+    wanted = Settings(half_vae=True, fp8_products=True, quantized_attention=True)
     apply_profile(pipeline, "exact", settings=wanted)
     assert asked == ["meta"] * 3
 
@@ -155,6 +155,6 @@ def test_a_vae_in_half_precision_serves_a_pipeline_in_float32(case: Golden) -> N
     assert 0 < float((half.float() - exact).abs().mean()) < 0.02
 
 
-def test_a_cpu_has_no_fp8_products_and_no_quantised_attention() -> None:
+def test_a_cpu_has_no_fp8_products_and_no_quantized_attention() -> None:
     assert not can_multiply_fp8(torch.device("cpu"), torch.bfloat16)
-    assert quantised_attention(torch.device("cpu")) is None
+    assert quantized_attention(torch.device("cpu")) is None

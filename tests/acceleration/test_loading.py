@@ -9,12 +9,12 @@ from vap.acceleration import loading
 from vap.acceleration.loading import check_options
 from vap.acceleration.plan import CPU_PLANS
 
-NAMED = {"quantise", "offload", "student"}
+NAMED = {"quantize", "offload", "student"}
 
 
 @pytest.mark.parametrize(
     ("given", "meant"),
-    [("quantize", "quantise"), ("text_encodr", "text_encoder"), ("variants", "variant")],
+    [("quantize", "quantize"), ("text_encodr", "text_encoder"), ("variants", "variant")],
 )
 def test_an_option_that_nothing_takes_is_refused_with_the_nearest(given: str, meant: str) -> None:
     with pytest.raises(ValueError, match=f"no option '{given}'. Did you mean '{meant}'"):
@@ -37,7 +37,7 @@ def test_parts_of_a_pipeline_and_loading_options_are_taken() -> None:
 
 
 def test_a_wrong_option_is_refused_before_anything_is_looked_for() -> None:
-    with pytest.raises(ValueError, match=r"no option 'quantize'\. Did you mean 'quantise'"):
+    with pytest.raises(ValueError, match=r"no option 'quantize'\. Did you mean 'quantize'"):
         vap.load_pipeline("nobody/has-this", quantize="int8")
 
 

@@ -98,8 +98,8 @@ def test_the_choice_is_logged_and_inexact_plans_warn(caplog) -> None:
 
 def test_only_plans_of_eight_bits_are_inexact() -> None:
     for plan in (*ACCELERATOR_PLANS, *CPU_PLANS):
-        assert plan.exact == (plan.quantise is None)
-    assert all(plan.quantise == "int8" for plan in plans_for("cuda", "int8"))
+        assert plan.exact == (plan.quantize is None)
+    assert all(plan.quantize == "int8" for plan in plans_for("cuda", "int8"))
 
 
 # Profiles
@@ -186,7 +186,7 @@ def test_a_measured_profile_without_room_is_refused_before_anything_is_loaded(mo
 def test_an_expert_file_is_part_of_the_plan(monkeypatch, tmp_path) -> None:
     transformer = load("wan").transformer
     depths = range(len(transformer.expert_blocks))
-    expert = transformer.remove_expert().add_expert(depths).initialise_expert()
+    expert = transformer.remove_expert().add_expert(depths).initialize_expert()
     file = expert.save_expert(tmp_path / "expert.safetensors")
     seen = []
 

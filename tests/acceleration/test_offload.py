@@ -12,7 +12,7 @@ from torch import nn
 from tests.pipelines.golden import load
 from vap.acceleration import offload
 from vap.acceleration.offload import stream_blocks, stream_layers, wait_for_use
-from vap.acceleration.quantise import quantise
+from vap.acceleration.quantize import quantize
 
 CPU = torch.device("cpu")
 
@@ -138,7 +138,7 @@ def test_a_vae_comes_to_work_and_leaves_before_denoising(monkeypatch) -> None:
 
 def test_weights_of_eight_bits_stream_too() -> None:
     chain, x = Chain(4), torch.randn(4, 8)
-    quantise(chain.blocks, "int8")
+    quantize(chain.blocks, "int8")
     expected = chain(x)
     stream_blocks(chain.blocks, CPU)
     assert torch.equal(chain(x), expected)

@@ -25,7 +25,7 @@ from vap.acceleration.fast import apply_profile
 from vap.acceleration.onednn import undo_onednn
 from vap.acceleration.plan import MemoryPlan
 from vap.acceleration.profiles import Settings
-from vap.acceleration.quantise import quantise
+from vap.acceleration.quantize import quantize
 from vap.acceleration.student import (
     STEPS_NOTE,
     first_order,
@@ -122,40 +122,40 @@ def test_what_distillation_writes_says_for_how_many_steps_it_is(
 
 def test_weights_in_eight_bits_are_not_merged_into(student: Path) -> None:
     pipeline = load("wan")
-    pipeline.memory_plan = MemoryPlan("small", quantise="int8")
+    pipeline.memory_plan = MemoryPlan("small", quantize="int8")
     with pytest.raises(ValueError, match=r"held in eight bits.*student=…"):
         use_student(pipeline, student)
 
 
-def test_weights_that_were_quantised_by_hand_are_not_merged_into(student: Path) -> None:
+def test_weights_that_were_quantized_by_hand_are_not_merged_into(student: Path) -> None:
     pipeline = load("wan")
-    quantise(pipeline.transformer.expert_blocks, "int8")
+    quantize(pipeline.transformer.expert_blocks, "int8")
     with pytest.raises(ValueError, match=r"Nothing can be merged.*student needs"):
         use_student(pipeline, student)
 
 
-def test_a_profiles_student_is_merged_before_weights_are_quantised() -> None:
+def test_a_profiles_student_is_merged_before_weights_are_quantized() -> None:
     merged = vap.load_pipeline("vap-mini", device="cpu", profile="fast", dtype="fp32")
     small = vap.load_pipeline(
-        "vap-mini", device="cpu", profile="fast", dtype="fp32", quantise="int8"
+        "vap-mini", device="cpu", profile="fast", dtype="fp32", quantize="int8"
     )
     assert small.student == merged.student is not None
     assert small.defaults == merged.defaults
     undo_onednn(merged.transformer)
-    quantise(merged.transformer.expert_blocks, "int8")
+    quantize(merged.transformer.expert_blocks, "int8")
     expected, found = merged.transformer.state_dict(), small.transformer.state_dict()
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
-def test_a_profile_without_its_student_is_refused_before_weights_are_quantised(
+def test_a_profile_without_its_student_is_refused_before_weights_are_quantized(
     case: Golden, monkeypatch
 ) -> None:
     settings = Chosen(Settings(student=True), "measured on some")
     monkeypatch.setattr(fast, "settings_for", lambda *_: settings)
     monkeypatch.setattr(loading, "held", None)
     with pytest.raises(ValueError, match=r"student/ is missing.*profile='fast'"):
-        load(case.family, profile="turbo", quantise="int8", dtype="fp32")
+        load(case.family, profile="turbo", quantize="int8", dtype="fp32")
 
 
 def test_what_is_no_lora_is_refused(tmp_path: Path) -> None:

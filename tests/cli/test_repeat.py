@@ -100,7 +100,7 @@ def test_eight_bits_that_memory_chose_are_kept(short, eight_bits, here):
     options = (("--memory", "2GB"), ("--device", "cpu"))
     for number, holding in enumerate(options):
         repeated = vap("generate", "--repeat", "out.mp4", *holding, "-o", f"{number}.mp4")
-        assert read_run(f"{number}.mp4").arguments["quantise"] == "int8"
+        assert read_run(f"{number}.mp4").arguments["quantize"] == "int8"
         assert "precision" not in repeated.stderr
 
 

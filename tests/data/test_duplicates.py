@@ -34,7 +34,7 @@ def test_bands_find_what_comparing_all_finds(flips, distance):
     assert find_duplicates(signatures, distance=distance) == expected
 
 
-def test_a_change_of_colour_alone_makes_another_clip():
+def test_a_change_of_color_alone_makes_another_clip():
     frames = np.random.default_rng(0).integers(0, 200, (8, 32, 32, 3), np.uint8)
     brighter = frames.copy()
     brighter[4:] += 30

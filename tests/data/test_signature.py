@@ -10,10 +10,10 @@ def noise(seed=0, high=160):
     return np.random.default_rng(seed).integers(20, high, (8, 32, 32, 3), np.uint8)
 
 
-def test_the_hash_does_not_see_brightness_and_the_colours_do():
+def test_the_hash_does_not_see_brightness_and_the_colors_do():
     dark, bright = sign(noise()), sign(noise() + 40)
     assert np.array_equal(dark.bits, bright.bits)
-    assert np.abs(bright.colours.astype(int) - dark.colours - 40).max() <= 1
+    assert np.abs(bright.colors.astype(int) - dark.colors - 40).max() <= 1
 
 
 def test_the_hash_has_a_bit_for_every_frequency_above_the_median():

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from tests.data.rows import clip
-from vap.data.summary import summarise
+from vap.data.summary import summarize
 
 
 def test_a_summary_counts_what_the_rows_hold():
@@ -10,7 +10,7 @@ def test_a_summary_counts_what_the_rows_hold():
         clip("b", score=9.9, valid=0.0),
         clip("c", "freeze", 10.0, split="test", caption=" "),
     ]
-    summary = summarise(rows)
+    summary = summarize(rows)
     assert (summary.clips, summary.unusable, summary.without_caption) == (3, 1, 1)
     assert summary.splits == {"test": 1, "train": 2}
     assert (summary.without_reference, summary.references) == (2, 2 / 3)
@@ -22,4 +22,4 @@ def test_a_summary_counts_what_the_rows_hold():
 
 
 def test_an_empty_table_has_a_summary():
-    assert (summarise([]).clips, summarise([]).mean_score, summarise([]).conditions) == (0, 0.0, ())
+    assert (summarize([]).clips, summarize([]).mean_score, summarize([]).conditions) == (0, 0.0, ())

@@ -197,14 +197,14 @@ def test_eight_bits_that_nobody_asked_for_are_recorded_apart(
     generation, pipeline, request_, monkeypatch
 ):
     assert held_in(generation.record) is None
-    monkeypatch.setattr(pipeline, "memory_plan", MemoryPlan("little", quantise="int8"))
+    monkeypatch.setattr(pipeline, "memory_plan", MemoryPlan("little", quantize="int8"))
     made = generate(request_, pipeline).record
     assert held_in(made) == "int8"
     # Asked for again as it was: the same memory makes the same of it, to the byte.
-    assert request_from(made).quantise is None
-    asked = dataclasses.replace(request_, quantise="int8")
+    assert request_from(made).quantize is None
+    asked = dataclasses.replace(request_, quantize="int8")
     again = generate(asked, pipeline).record
-    assert (held_in(again), request_from(again).quantise) == ("int8", "int8")
+    assert (held_in(again), request_from(again).quantize) == ("int8", "int8")
 
 
 def test_student_may_be_given_as_its_folder(request_, tmp_path):

@@ -18,7 +18,7 @@ def moving(count=9, height=48, width=64):
     return np.stack([red, green, blue], axis=-1).astype(np.uint8)
 
 
-def colours(frames):
+def colors(frames):
     """Mean RGB of every frame, [T, 3]."""
     return frames.reshape(len(frames), -1, 3).mean(axis=1)
 

@@ -150,7 +150,7 @@ def wide_webm(path):
     data = bytearray(path.read_bytes())
     size = data.index(b"\xb0\x82\x01\x00\xba\x82\x01\x00")
     data[size + 2 : size + 4] = data[size + 6 : size + 8] = b"\xff\xff"
-    # After the sync code: four bits of colour, then width and height less one, 16 bits each.
+    # After the sync code: four bits of color, then width and height less one, 16 bits each.
     start = data.index(b"\x49\x83\x42") + 3
     data[start] |= 0x0F
     data[start + 1 : start + 4] = b"\xff\xff\xff"
@@ -160,7 +160,7 @@ def wide_webm(path):
 
 SHARES = (0.02, 0.2, 0.5, 0.8, 0.999)
 TRUNCATED = [
-    Case(f"cut{int(share * 1000)}{suffix}", cut(share), "ends early|breaks|cut off|unrecognised")
+    Case(f"cut{int(share * 1000)}{suffix}", cut(share), "ends early|breaks|cut off|unrecognized")
     for suffix in (".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif", ".png", ".webp")
     for share in SHARES
 ]
@@ -199,7 +199,7 @@ EMPTY = [
     Case("single.gif", lambda path: write_video(path, moving(1), 16), "1 frame,.*still shows no"),
 ]
 DAMAGED = [
-    Case("random.mp4", holding(random_after(b"\x01\x02")), "unrecognised data"),
+    Case("random.mp4", holding(random_after(b"\x01\x02")), "unrecognized data"),
     Case(
         "random.mov", holding(random_after(b"\x00\x00\x00\x14ftypqt  ")), "ends early|breaks|index"
     ),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.media.making import animate, colours, encode, flat, moving
+from tests.media.making import animate, colors, encode, flat, moving
 from vap.media import MediaError, MediaLimits, probe_clip, read_clip, select_frames
 from vap.media import video as video_module
 
@@ -39,13 +39,13 @@ def test_variable_rate_is_resampled_by_presentation_time(tmp_path):
     clip = read_clip(path)
     assert clip.info.variable_rate
     assert clip.fps == 10
-    assert np.rint(colours(clip.frames)[:, 0] / 80).tolist() == [0, 1, 1, 1, 2, 3]
+    assert np.rint(colors(clip.frames)[:, 0] / 80).tolist() == [0, 1, 1, 1, 2, 3]
 
 
 def test_other_rate_keeps_the_length(video):
     clip = read_clip(video, fps=8)
     assert clip.info.frames == 8
-    assert np.abs(colours(clip.frames) - colours(read_clip(video).frames)[1::2]).max() < 1
+    assert np.abs(colors(clip.frames) - colors(read_clip(video).frames)[1::2]).max() < 1
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_animated_images_keep_their_delays(tmp_path, suffix, options):
     path = animate(tmp_path / f"a{suffix}", images, [100, 300, 100, 100], **options)
     clip = read_clip(path)
     assert clip.fps == 10
-    assert colours(clip.frames)[:, 0].tolist() == [0, 80, 80, 80, 160, 240]
+    assert colors(clip.frames)[:, 0].tolist() == [0, 80, 80, 80, 160, 240]
 
 
 @pytest.mark.parametrize("orientation", [3, 6])
@@ -78,7 +78,7 @@ def test_transparency_is_laid_on_white(tmp_path, suffix, options):
         Image.fromarray(np.full((8, 8, 4), (level, 0, 0, 128), np.uint8)) for level in (0, 200)
     ]
     path = animate(tmp_path / f"a{suffix}", images, [100, 100], **options)
-    assert colours(read_clip(path).frames).round().tolist() == [[127, 127, 127], [227, 127, 127]]
+    assert colors(read_clip(path).frames).round().tolist() == [[127, 127, 127], [227, 127, 127]]
 
 
 def test_transparent_video_is_laid_on_white(tmp_path):
@@ -113,10 +113,10 @@ def test_transparent_webm_is_still_read_where_its_library_is_missing(tmp_path, m
 
 def test_grey_video_is_grey_rgb(tmp_path):
     path = encode(tmp_path / "a.mkv", flat(50, 200), "ffv1", "gray")
-    assert colours(read_clip(path).frames).round().tolist() == [[50] * 3, [200] * 3]
+    assert colors(read_clip(path).frames).round().tolist() == [[50] * 3, [200] * 3]
 
 
-def test_ten_bit_video_keeps_its_colours(tmp_path):
+def test_ten_bit_video_keeps_its_colors(tmp_path):
     frames = moving(3)
     path = encode(tmp_path / "a.mkv", frames, "ffv1", "yuv444p10le")
     assert np.abs(read_clip(path).frames.astype(int) - frames).max() <= 2
@@ -131,7 +131,7 @@ def test_odd_sizes_are_kept(tmp_path):
 def test_avi_without_presentation_times_is_in_order(tmp_path):
     frames = flat(*range(0, 250, 25))
     clip = read_clip(encode(tmp_path / "a.avi", frames))
-    assert np.abs(colours(clip.frames)[:, 0] - np.arange(0, 250, 25)).max() < 3
+    assert np.abs(colors(clip.frames)[:, 0] - np.arange(0, 250, 25)).max() < 3
 
 
 def test_folder_is_read_in_natural_order(tmp_path):
@@ -140,7 +140,7 @@ def test_folder_is_read_in_natural_order(tmp_path):
     (tmp_path / "notes.txt").write_text("not a frame")
     (tmp_path / "._frame9.png").write_bytes(b"what macOS notes of a frame")
     clip = read_clip(tmp_path, fps=8)
-    assert colours(clip.frames)[:, 0].tolist() == [9, 10, 100]
+    assert colors(clip.frames)[:, 0].tolist() == [9, 10, 100]
     assert clip.fps == 8
 
 
@@ -195,7 +195,7 @@ def test_frames_can_be_chosen_by_their_number(video):
     assert read_clip(video, max_frames=3).frames.shape[0] == 3
 
 
-def test_cover_crops_the_centre_and_stretch_does_not():
+def test_cover_crops_the_center_and_stretch_does_not():
     frames = np.zeros((2, 32, 96, 3), np.uint8)
     frames[:, :, :32], frames[:, :, 64:] = 255, 255
     assert read_clip(frames, size=(32, 32)).frames.max() == 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.media.making import colours, moving
+from tests.media.making import colors, moving
 from vap.media import (
     MediaError,
     probe_clip,
@@ -26,15 +26,15 @@ METADATA = {"prompt": 'a "quoted" café, 雪', "seed": 7, "nested": [1, None, {"
 
 @pytest.mark.parametrize("name", CONTAINERS)
 @pytest.mark.parametrize("fps", [8, 16, 23.976])
-def test_frames_rate_and_colours_survive(tmp_path, name, fps):
+def test_frames_rate_and_colors_survive(tmp_path, name, fps):
     frames = moving(13)
     clip = read_clip(write_video(tmp_path / name, frames, fps))
     assert clip.frames.shape == frames.shape
     # GIF counts in 1/100 s: over 13 frames it cannot tell 23.976 from 24.
     assert clip.fps == pytest.approx(fps, abs=0.03 if name == "a.gif" else 1e-4)
     assert not clip.info.variable_rate
-    # A GIF has 256 colours for all frames together.
-    assert np.abs(colours(clip.frames) - colours(frames)).max() < (12 if name == "a.gif" else 3)
+    # A GIF has 256 colors for all frames together.
+    assert np.abs(colors(clip.frames) - colors(frames)).max() < (12 if name == "a.gif" else 3)
     assert np.abs(clip.frames.astype(int) - frames).mean() < 6
 
 

@@ -142,7 +142,7 @@ def test_blocks_of_a_1_5_checkpoint_run_as_stock_and_read_references() -> None:
 def test_expert_copied_from_the_backbone_sees_the_target_twice() -> None:
     # With equal weights, inputs and positions, reference and target tokens are the same tokens,
     # so attention over both is attention over one.
-    model = golden_model().initialise_expert()
+    model = golden_model().initialize_expert()
     arguments = without_reference(golden_case(1)[0])
     doubled = predict(
         model,

@@ -108,7 +108,7 @@ def test_swapping_experts_leaves_the_backbone_where_it_is(variant: Variant, tmp_
     arguments, expected = variant.case()
     released = model.save_expert(tmp_path / "released.safetensors")
     before, weights = addresses(model), {n: t.clone() for n, t in backbone(model).items()}
-    model.remove_expert().add_expert([1, 3]).initialise_expert()
+    model.remove_expert().add_expert([1, 3]).initialize_expert()
     model.register_to_config(reference_positions="shared")
     other = model.save_expert(tmp_path / "other.safetensors")
     as_other = predict(model, arguments)
@@ -146,7 +146,7 @@ def test_expert_takes_the_models_precision_on_loading(variant: Variant, tmp_path
 
 
 def test_a_saved_model_keeps_its_expert(variant: Variant, tmp_path) -> None:
-    model = variant.model().remove_expert().add_expert([2]).initialise_expert()
+    model = variant.model().remove_expert().add_expert([2]).initialize_expert()
     model.save_pretrained(tmp_path, max_shard_size="100KB")
     assert (tmp_path / "diffusion_pytorch_model.safetensors.index.json").is_file()
     again = variant.model_class.from_pretrained(tmp_path)

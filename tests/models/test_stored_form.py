@@ -13,7 +13,7 @@ from predictions import predict
 from torch import nn
 from variants import VARIANTS, Variant
 
-from vap.acceleration.quantise import quantise
+from vap.acceleration.quantize import quantize
 from vap.training.alternatives.streams import couple_by_addition, couple_one_way
 
 ADAPTER = LoraConfig(r=2, target_modules=["to_q", "to_k"], init_lora_weights=False)
@@ -25,13 +25,13 @@ def variant(request) -> Variant:
 
 
 def eight_bits(model: Any) -> None:
-    quantise(model.expert_blocks, "int8")
+    quantize(model.expert_blocks, "int8")
 
 
 @pytest.mark.parametrize(
     ("change", "advice"),
     [
-        (eight_bits, r"held in eight bits\. Load the model without quantise"),
+        (eight_bits, r"held in eight bits\. Load the model without quantize"),
         (lambda model: model.add_adapter(ADAPTER), r"it has adapters\. Call unload_lora_weights"),
         (lambda model: model.fuse_qkv_projections(), r"Call unfuse_qkv_projections"),
         (lambda model: cpu_offload(model, torch.device("cpu")), "without offload"),
@@ -72,7 +72,7 @@ def test_nothing_is_merged_into_narrow_weights(variant: Variant, precision: Any)
         weight = torch.zeros(4, dtype=torch.uint8)
         model.proj_out.weight = GGUFParameter(weight, requires_grad=False, quant_type=8)
     else:
-        quantise(model.expert_blocks, precision)
+        quantize(model.expert_blocks, precision)
     model.add_adapter(ADAPTER)
     with pytest.raises(ValueError, match=r"Nothing can be merged.*unfused"):
         model.fuse_lora()

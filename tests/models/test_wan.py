@@ -118,7 +118,7 @@ def test_expert_copied_from_the_backbone_sees_the_target_twice() -> None:
     # With equal weights, inputs, time and positions, reference and target tokens are the same
     # tokens, so attention over both is attention over one.
     model = golden_model()
-    model.remove_expert().add_expert(range(4)).initialise_expert()
+    model.remove_expert().add_expert(range(4)).initialize_expert()
     model.register_to_config(reference_positions="shared")
     arguments = without_reference(golden_case()[0])
     doubled = predict(
@@ -279,7 +279,7 @@ def test_first_last_frame_backbones_give_each_reference_both_its_images() -> Non
         "encoder_hidden_states": torch.randn(2, 512, 8),
         "encoder_hidden_states_image": pairs,
     }
-    # The stock model takes first and last image as neighbours in the batch.
+    # The stock model takes first and last image as neighbors in the batch.
     stock = predict(stock_twin(model), arguments)
     assert torch.equal(predict(model, arguments), stock)
     joined = {"encoder_hidden_states_image": pairs.reshape(2, 6, 10)}

@@ -144,7 +144,7 @@ def test_int8_weights_keep_the_output_close() -> None:
     assert EXACT < relative_error(predict(model, arguments), expected) < 0.05
 
 
-def test_a_quantised_backbone_takes_an_expert_file(tmp_path) -> None:
+def test_a_quantized_backbone_takes_an_expert_file(tmp_path) -> None:
     torchao = pytest.importorskip("torchao.quantization")
     arguments, expected = golden_case()
     expert = golden_model().save_expert(tmp_path / "expert.safetensors")

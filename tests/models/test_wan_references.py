@@ -52,7 +52,7 @@ def test_changing_one_references_text_reaches_the_other_through_joint_attention(
     condition: str,
 ) -> None:
     model, arguments = golden_model().remove_expert(), two_references()
-    model.add_expert([0, 2, 3]).initialise_expert()
+    model.add_expert([0, 2, 3]).initialize_expert()
     changed = arguments[condition].clone()
     changed[:, 1] *= -1.0
     streams = calls_of(model.blocks[3].attn1_mot_ref.to_q)

@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from vap.parallel import parallelise
+from vap.parallel import parallelize
 from vap.parallel.launch import is_first, launched
 from vap.parallel.session import own_device
 
 
-def test_torchrun_is_recognised_by_what_it_says(monkeypatch):
+def test_torchrun_is_recognized_by_what_it_says(monkeypatch):
     for name in ("WORLD_SIZE", "RANK"):
         monkeypatch.delenv(name, raising=False)
     assert (launched(), is_first()) == (False, True)
@@ -32,4 +32,4 @@ def test_one_device_for_all_is_refused():
 
 def test_without_other_processes_there_is_nothing_to_share():
     with pytest.raises(RuntimeError, match="torchrun"):
-        parallelise(object())
+        parallelize(object())

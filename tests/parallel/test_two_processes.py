@@ -10,7 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from tests.parallel.counting import bytes_sent
 from tests.parallel.together import found_together
 from tests.pipelines.golden import FAMILIES, golden, relative_error
-from vap.parallel import Mesh, parallelise
+from vap.parallel import Mesh, parallelize
 from vap.parallel.attention import ContextAttention
 from vap.parallel.mesh import Groups
 from vap.parallel.tokens import TokenCounts, own_share
@@ -60,7 +60,7 @@ def pipeline_errors(family: str, meshes: tuple[str, ...]) -> dict[str, Any]:
     for text in meshes:
         together = golden(family)
         batches: list[int] = []
-        parallelise(together.pipeline, Mesh.parse(text))
+        parallelize(together.pipeline, Mesh.parse(text))
         together.pipeline.transformer.register_forward_pre_hook(
             lambda _, __, given, batches=batches: batches.append(len(given["hidden_states"])),
             with_kwargs=True,

@@ -143,13 +143,13 @@ def test_a_checkpoint_that_does_not_say_how_it_was_shared_is_loaded(tmp_path):
     assert load_checkpoint(folder, run_state()[1], "recipe", part) == 3
 
 
-def test_another_number_of_optimisers_is_refused(tmp_path):
+def test_another_number_of_optimizers_is_refused(tmp_path):
     net, state = run_state()
     save_checkpoint(tmp_path / "checkpoint", state, 1, "recipe")
     parameters = trainable_parameters(net)
     fewer = RunState(parameters, build_optimizers(parameters, OptimizerConfig()))
 
-    with pytest.raises(ValueError, match="2 optimisers and this run has 1"):
+    with pytest.raises(ValueError, match="2 optimizers and this run has 1"):
         load_checkpoint(tmp_path / "checkpoint", fewer, "recipe")
 
 

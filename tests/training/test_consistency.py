@@ -7,13 +7,13 @@ from vap.training.objectives.consistency import consistency_loss, draw_points
 SCHEDULE = torch.linspace(1, 0, 13)  # three phases of four
 
 
-def test_neighbours_follow_each_other_within_a_phase() -> None:
+def test_neighbors_follow_each_other_within_a_phase() -> None:
     points = draw_points(SCHEDULE, 4, 500, torch.Generator().manual_seed(0))
     places = {round(12 * (1 - level)) for level in points.start.tolist()}
     assert places == set(range(12))
-    for start, neighbour, end in zip(points.start, points.neighbour, points.end, strict=True):
-        assert start - neighbour == pytest.approx(1 / 12, abs=1e-6)
-        assert neighbour >= end - 1e-6
+    for start, neighbor, end in zip(points.start, points.neighbor, points.end, strict=True):
+        assert start - neighbor == pytest.approx(1 / 12, abs=1e-6)
+        assert neighbor >= end - 1e-6
         assert start - end <= 4 / 12 + 1e-6
         assert round(3 * float(end), 5) in {0, 1, 2}
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from vap.training.config import OptimizerConfig
-from vap.training.muon import Muon, orthogonalise
+from vap.training.muon import Muon, orthogonalize
 from vap.training.optimizers import (
     WeightAverage,
     build_optimizers,
@@ -15,10 +15,10 @@ from vap.training.optimizers import (
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (4, 12), (12, 4)])
-def test_orthogonalised_singular_values_are_near_one(shape):
+def test_orthogonalized_singular_values_are_near_one(shape):
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
-    values = torch.linalg.svdvals(orthogonalise(matrix))
+    values = torch.linalg.svdvals(orthogonalize(matrix))
 
     assert values.min() > 0.5
     assert values.max() < 1.3

@@ -39,8 +39,8 @@ def advance(weight, optimizers, steps):
             optimizer.step()
 
 
-def test_rounding_keeps_the_mean_and_takes_neighbours_only():
-    value = 1 + 1 / 512  # a quarter of the way between two neighbours
+def test_rounding_keeps_the_mean_and_takes_neighbors_only():
+    value = 1 + 1 / 512  # a quarter of the way between two neighbors
     rounded = round_by_chance(torch.full((100_000,), value), noise(0))
 
     assert set(rounded.tolist()) == {1.0, 1 + 1 / 128}

@@ -135,7 +135,7 @@ def _noise(number: int) -> torch.Generator:
     return torch.Generator().manual_seed(number * 1024)
 
 
-def test_only_what_trains_has_optimiser_state(datasets, tmp_path) -> None:
+def test_only_what_trains_has_optimizer_state(datasets, tmp_path) -> None:
     run_recipe(recipe_of(datasets["wan"], tmp_path, "wan", loop={"steps": 1}))
     saved = load_file(tmp_path / "checkpoint" / "tensors.safetensors")
     weights = [name for name in saved if name.startswith("model.")]

@@ -246,7 +246,7 @@ def test_a_decoder_trained_alone_leaves_latents_and_their_statistics_as_they_are
     assert configs[0]["latents_mean"] == configs[1]["latents_mean"]
 
 
-def test_latents_are_normalised_by_the_vaes_own_statistics(trained):
+def test_latents_are_normalized_by_the_vaes_own_statistics(trained):
     config = json.loads((trained / "vae/vae/config.json").read_text(encoding="utf-8"))
     shards = sorted((trained / "latents").glob("*.safetensors"))
 

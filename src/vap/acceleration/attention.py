@@ -15,7 +15,7 @@ AttentionFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.T
 
 ONEDNN = "onednn"
 _HOPPER = (9, 0)
-# Kernels that approximate: they quantise queries and keys.
+# Kernels that approximate: they quantize queries and keys.
 _INEXACT = ("sage",)
 
 

@@ -10,7 +10,7 @@ import torch
 from vap.acceleration.attention import use_attention
 from vap.acceleration.calibration import Chosen, Kind, settings_for
 from vap.acceleration.exact import apply_exact
-from vap.acceleration.fast_products import can_multiply_fp8, quantised_attention, use_fp8_products
+from vap.acceleration.fast_products import can_multiply_fp8, quantized_attention, use_fp8_products
 from vap.acceleration.plan import MemoryPlan
 from vap.acceleration.profiles import Profile, Settings, check_profile
 from vap.acceleration.student import own_student, use_student
@@ -62,10 +62,10 @@ def apply_profile(
         use_fp8_products(transformer.expert_blocks)
         done.append("fp8 products")
     apply_exact(loaded, compile=compile, attention=attention)
-    quantised = quantised_attention(device) if settings.quantised_attention else None
-    if quantised is not None and attention is None:
-        use_attention(transformer, quantised)
-        done.append(f"{quantised} attention")
+    quantized = quantized_attention(device) if settings.quantized_attention else None
+    if quantized is not None and attention is None:
+        use_attention(transformer, quantized)
+        done.append(f"{quantized} attention")
     if settings.half_vae and has_fast_half(device):
         loaded.vae.to(torch.bfloat16)
         done.append("bfloat16 VAE")

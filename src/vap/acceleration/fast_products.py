@@ -1,4 +1,4 @@
-"""Products and attention that quantise as they go, where a GPU gains by it: not yet measured."""
+"""Products and attention that quantize as they go, where a GPU gains by it: not yet measured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 from vap.extras import require
 
 _FP8_CAPABILITY = (8, 9)
-# Below this width, quantising the input costs more than the product gains.
+# Below this width, quantizing the input costs more than the product gains.
 _LEAST_WIDTH = 1024
 
 
@@ -28,7 +28,7 @@ def use_fp8_products(blocks: Iterable[nn.Module]) -> None:
     """Let the large linear layers of blocks compute in fp8.
 
     Weights have a scale for each row, inputs one for each token, found as they come. Unlike
-    :func:`vap.acceleration.quantise.quantise`, which saves memory, this saves time.
+    :func:`vap.acceleration.quantize.quantize`, which saves memory, this saves time.
 
     Args:
         blocks: Of a transformer, on a GPU, in bfloat16.
@@ -42,8 +42,8 @@ def use_fp8_products(blocks: Iterable[nn.Module]) -> None:
         library.quantize_(block, config, filter_fn=_is_large)
 
 
-def quantised_attention(device: torch.device) -> str | None:
-    """Name of an attention kernel that quantises queries and keys, or None without one."""
+def quantized_attention(device: torch.device) -> str | None:
+    """Name of an attention kernel that quantizes queries and keys, or None without one."""
     if device.type == "cuda" and importlib.util.find_spec("sageattention") is not None:
         return "sage"
     return None

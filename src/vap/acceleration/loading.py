@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import torch
 
-from vap.acceleration.plan import MemoryPlan, Quantisation, WantedVideo
+from vap.acceleration.plan import MemoryPlan, Quantization, WantedVideo
 from vap.acceleration.profiles import Profile
 from vap.folders import check_folder
 from vap.hub import load_scheduler, pipeline_class
@@ -61,7 +61,7 @@ def planned(
     video: WantedVideo | None,
     device: torch.device,
     dtype: torch.dtype,
-    quantise: Quantisation | None,
+    quantize: Quantization | None,
     *,
     expert: str | Path | None,
     profile: Profile | None,
@@ -90,7 +90,7 @@ def planned(
     guided = model.guidance or model.reference_guidance
     kind = Kind.by(family, load_scheduler(folder), model.steps, guided=guided)
     chosen = settings_for(profile or "exact", kind)
-    return plan_for(model, wanted, machine, dtype, memory, quantise, chosen)
+    return plan_for(model, wanted, machine, dtype, memory, quantize, chosen)
 
 
 def loaded(
@@ -142,10 +142,10 @@ def held(pipeline: Any, plan: MemoryPlan, device: torch.device) -> Any:
         from vap.acceleration.tiling import enable_tiling
 
         enable_tiling(pipeline.vae)
-    if plan.quantise is not None:
-        from vap.acceleration.quantise import quantise
+    if plan.quantize is not None:
+        from vap.acceleration.quantize import quantize
 
-        quantise(pipeline.transformer.expert_blocks, plan.quantise)
+        quantize(pipeline.transformer.expert_blocks, plan.quantize)
     if device.type == "cpu":
         for component in pipeline.components.values():
             if isinstance(component, torch.nn.Module):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from vap.acceleration.calibration import Chosen
-from vap.acceleration.plan import MemoryPlan, Quantisation, memory_bytes, plans_for
+from vap.acceleration.plan import MemoryPlan, Quantization, memory_bytes, plans_for
 from vap.cost.devices import DeviceSpec, host_memory
 from vap.cost.footprint import Video, footprint
 from vap.cost.model import PlannedModel
@@ -26,7 +26,7 @@ def plan_for(
     device: DeviceSpec,
     dtype: torch.dtype,
     memory: str | int,
-    quantise: Quantisation | None,
+    quantize: Quantization | None,
     profile: Chosen,
 ) -> MemoryPlan:
     """The fastest plan that fits, with room for what a profile keeps of the references.
@@ -40,17 +40,17 @@ def plan_for(
         device: Where.
         dtype: Precision of transformer and encoders.
         memory: Of the device: bytes, or text such as ``10GB``.
-        quantise: Precision of the backbone that the user chose.
+        quantize: Precision of the backbone that the user chose.
         profile: What will be applied.
 
     Raises:
         ValueError: If nothing fits, saying what would.
     """
     if profile.keeps_references:
-        found = predictions(model, video, device, dtype, quantise, keep_references=True)
+        found = predictions(model, video, device, dtype, quantize, keep_references=True)
         if fitting(found, memory) or not profile.guessed:
             return choose(found, memory).plan
-    return choose(predictions(model, video, device, dtype, quantise), memory).plan
+    return choose(predictions(model, video, device, dtype, quantize), memory).plan
 
 
 def predictions(
@@ -58,7 +58,7 @@ def predictions(
     video: Video,
     device: DeviceSpec,
     dtype: torch.dtype,
-    quantise: Quantisation | None = None,
+    quantize: Quantization | None = None,
     *,
     keep_references: bool = False,
 ) -> list[Prediction]:
@@ -69,13 +69,13 @@ def predictions(
         video: What is generated.
         device: Where.
         dtype: Precision of transformer and encoders.
-        quantise: Precision of the backbone that the user chose.
+        quantize: Precision of the backbone that the user chose.
         keep_references: Whether what is read of the references is kept over steps; then plans that
             keep nothing are left out.
     """
     traced = footprint(model, video, dtype, keep_references=keep_references)
     kind = "cpu" if device.is_cpu else "cuda"
-    plans = plans_for(kind, quantise, keep_references=keep_references)
+    plans = plans_for(kind, quantize, keep_references=keep_references)
     return [predict(model, traced, video, device, plan, dtype) for plan in plans]
 
 
@@ -130,7 +130,7 @@ def _refusal(found: Sequence[Prediction], budget: int, free_host: int) -> str:
         return (
             f"memory={budget / _GB:.2f} GB would do with {_enough(waiting)} of main memory for "
             f"the weights that wait there, and {free_host / _GB:.2f} GB are free. Free some, or "
-            "give quantise='int8'."
+            "give quantize='int8'."
         )
     kept = ""
     if least.plan.keep_references:

@@ -23,7 +23,7 @@ from torch import nn
 
 _PRECISIONS = (torch.float32, torch.bfloat16)
 _PLAIN_TENSORS = (torch.Tensor, nn.Parameter)
-# Scores that are held at once, 1.25 MiB: they stay in a core's cache while they are normalised.
+# Scores that are held at once, 1.25 MiB: they stay in a core's cache while they are normalized.
 _SCORES = 320_000
 # Scores of a head up to which all heads go at once: calling is slower than computing there.
 _SMALL = 2**16
@@ -39,7 +39,7 @@ def use_onednn(module: nn.Module) -> int:
     """Let a module's linear layers, the GELUs after them and VAE convolutions run by oneDNN.
 
     Layers stay what they are (parameters, names, hooks, adapters that wrap them); only plain
-    ones are touched, not subclasses such as quantised layers. Where gradients are wanted, or on
+    ones are touched, not subclasses such as quantized layers. Where gradients are wanted, or on
     another device, they compute as before.
 
     Args:
@@ -118,10 +118,10 @@ class OneDnnCogVideoXConvolution(_OneDnnConvolution, CogVideoXSafeConv3d):
 
 
 class QuickWanNorm(WanRMS_norm):
-    """The normalisation of Wan's VAE without torch's vector norm, slow across channels."""
+    """The normalization of Wan's VAE without torch's vector norm, slow across channels."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``[B, C, …]``, normalised over the channels in float32."""
+        """``[B, C, …]``, normalized over the channels in float32."""
         if not self.channel_first or not _runs_here(x, self.gamma):
             return super().forward(x)
         wide = x.float()
@@ -154,7 +154,7 @@ _REPLACEMENTS: dict[type[nn.Module], type[nn.Module]] = {
 def onednn_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """Full attention on a CPU, head by head and some rows of queries at a time, or all at once.
 
-    Scores are computed and normalised in float32; in bfloat16 their weights are rounded before
+    Scores are computed and normalized in float32; in bfloat16 their weights are rounded before
     they meet the values, as in torch's own kernel.
 
     Args:
@@ -213,7 +213,7 @@ def _product(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
 
 def _runs_here(tokens: torch.Tensor, weight: torch.Tensor) -> bool:
     """Whether an operator that has no gradient and no other device may take these."""
-    if type(weight) not in _PLAIN_TENSORS:  # quantised, or spread over processes
+    if type(weight) not in _PLAIN_TENSORS:  # quantized, or spread over processes
         return False
     wants_gradient = torch.is_grad_enabled() and (tokens.requires_grad or weight.requires_grad)
     same = tokens.dtype == weight.dtype and tokens.dtype in _PRECISIONS

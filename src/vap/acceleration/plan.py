@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 Offload: TypeAlias = Literal["model", "sequential", "group"]
-Quantisation: TypeAlias = Literal["int8", "fp8"]
+Quantization: TypeAlias = Literal["int8", "fp8"]
 TextEncoder: TypeAlias = Literal["resident", "leaves"]
 
 _UNITS = {"": 1, "B": 1}
@@ -27,7 +27,7 @@ class MemoryPlan:
         tiling: Whether the VAE works through a video strip by strip.
         offload: ``model``: one component at a time; ``group``: the transformer's blocks come in
             while those before them compute; ``sequential``: layers come in one by one.
-        quantise: Precision of the backbone's linear layers, if not the model's own.
+        quantize: Precision of the backbone's linear layers, if not the model's own.
         keep_constants: Whether what no step changes is kept, not computed at every step.
         keep_references: Whether there is room to keep over steps what is read of the references,
             as some profiles do.
@@ -37,19 +37,19 @@ class MemoryPlan:
     text_encoder: TextEncoder = "resident"
     tiling: bool = False
     offload: Offload | None = None
-    quantise: Quantisation | None = None
+    quantize: Quantization | None = None
     keep_constants: bool = True
     keep_references: bool = False
 
     @property
     def exact(self) -> bool:
         """Whether videos are those of the model as it is stored, to rounding."""
-        return self.quantise is None
+        return self.quantize is None
 
     @property
     def mergeable(self) -> bool:
         """Whether a LoRA can be merged into weights that are held so."""
-        return self.quantise is None and self.offload not in {"group", "sequential"}
+        return self.quantize is None and self.offload not in {"group", "sequential"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ ACCELERATOR_PLANS = (
     MemoryPlan("one component at a time", "leaves", tiling=True, offload="model"),
     _BLOCKS,
     _NOTHING_KEPT,
-    replace(_NOTHING_KEPT, name="blocks stream in, fp8", quantise="fp8"),
+    replace(_NOTHING_KEPT, name="blocks stream in, fp8", quantize="fp8"),
     replace(_NOTHING_KEPT, name="layers stream in", offload="sequential"),
 )
 CPU_PLANS = (
@@ -89,27 +89,27 @@ CPU_PLANS = (
     _TEXT_LEAVES,
     _TILED,
     replace(_TILED, name="nothing kept", keep_constants=False),
-    replace(_TILED, name="nothing kept, int8", quantise="int8", keep_constants=False),
+    replace(_TILED, name="nothing kept, int8", quantize="int8", keep_constants=False),
 )
 
 
 def plans_for(
-    device_type: str, quantise: Quantisation | None = None, *, keep_references: bool = False
+    device_type: str, quantize: Quantization | None = None, *, keep_references: bool = False
 ) -> tuple[MemoryPlan, ...]:
     """Plans of a device, fastest first.
 
     Args:
         device_type: ``cpu``, ``cuda`` …
-        quantise: Precision that the user chose; then every plan has it.
+        quantize: Precision that the user chose; then every plan has it.
         keep_references: Whether only plans count that keep references over steps.
     """
     plans: tuple[MemoryPlan, ...] = CPU_PLANS if device_type == "cpu" else ACCELERATOR_PLANS
     if keep_references:
         plans = tuple(replace(plan, keep_references=True) for plan in plans if plan.keep_constants)
-    if quantise is None:
+    if quantize is None:
         return plans
     chosen = (plan for plan in plans if plan.exact)
-    return tuple(replace(p, name=f"{p.name}, {quantise}", quantise=quantise) for p in chosen)
+    return tuple(replace(p, name=f"{p.name}, {quantize}", quantize=quantize) for p in chosen)
 
 
 def memory_bytes(amount: str | int) -> int:
@@ -137,14 +137,14 @@ def memory_bytes(amount: str | int) -> int:
     return amount
 
 
-def check_quantise(quantise: str | None) -> None:
-    """Refuse a precision that weights are not quantised to.
+def check_quantize(quantize: str | None) -> None:
+    """Refuse a precision that weights are not quantized to.
 
     Raises:
         ValueError: Naming those that there are.
     """
-    if quantise is not None and quantise not in get_args(Quantisation):
-        message = f"quantise={quantise!r} is unknown. Use one of: {get_args(Quantisation)}."
+    if quantize is not None and quantize not in get_args(Quantization):
+        message = f"quantize={quantize!r} is unknown. Use one of: {get_args(Quantization)}."
         raise ValueError(message)
 
 

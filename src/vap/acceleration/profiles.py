@@ -25,7 +25,7 @@ class Settings:
         reuse: What steps take over from earlier ones.
         half_vae: Whether a VAE held in float32 works in bfloat16.
         fp8_products: Whether products of large matrices are computed in fp8, on GPUs that can.
-        quantised_attention: Whether attention may quantise, on GPUs with a kernel for it.
+        quantized_attention: Whether attention may quantize, on GPUs with a kernel for it.
         student: Whether the few-step student in the pipeline folder takes the backbone's place, see
             :mod:`vap.acceleration.student`.
     """
@@ -34,7 +34,7 @@ class Settings:
     reuse: Reuse = NOTHING
     half_vae: bool = False
     fp8_products: bool = False
-    quantised_attention: bool = False
+    quantized_attention: bool = False
     student: bool = False
 
     def __post_init__(self) -> None:
@@ -53,7 +53,7 @@ GUESSES: dict[Profile, Settings] = {
         reuse=Reuse(guidance=3, references=4, warm_up=2),
         half_vae=True,
         fp8_products=True,
-        quantised_attention=True,
+        quantized_attention=True,
     ),
 }
 """For models that nothing was measured for."""

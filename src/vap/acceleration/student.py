@@ -36,7 +36,7 @@ def use_student(pipeline: PipelineT, weights: str | Path, *, steps: int | None =
     backbone was before is gone: load the model again for it.
 
     Args:
-        pipeline: Of either variant, not quantised, its weights not streamed; changed in place.
+        pipeline: Of either variant, not quantized, its weights not streamed; changed in place.
         weights: LoRA file in diffusers' names, or the folder with ``pytorch_lora_weights``.
         steps: That it was trained for, the default of calls from now on; by default as many as
             the file says, which ``vap train`` notes in it.

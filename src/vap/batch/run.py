@@ -110,7 +110,7 @@ def run_batch(
     before = _before(batch, requests)
     batch.ledger.sweep()
     missing, skipped = _missing(batch, before, retry_failed=retry_failed)
-    # Neighbours share a model, so that each worker seldom changes it.
+    # Neighbors share a model, so that each worker seldom changes it.
     missing.sort(key=lambda request: model_key(request.request))
     if on_start is not None:
         on_start(len(requests) - len(missing))

@@ -1,4 +1,4 @@
-"""``vap data``: check, filter, split, pair, summarise, convert, build and show datasets.
+"""``vap data``: check, filter, split, pair, summarize, convert, build and show datasets.
 
 Exit codes: 0 when all is well, 1 when a table has faults or is refused, 2 for wrong usage.
 """
@@ -33,12 +33,12 @@ from vap.data.preferences import PreferenceRules, mine_preferences
 from vap.data.schema import KNOWN_SPLITS, OnError
 from vap.data.selection import SelectionRules, check_names, filter_table
 from vap.data.split import SplitBy, split_rows
-from vap.data.summary import summarise
+from vap.data.summary import summarize
 from vap.data.table import Table, read_table, write_table
 
 app = typer.Typer(
     name="data",
-    help="Check, filter, split, pair, summarise, convert, build and show datasets.",
+    help="Check, filter, split, pair, summarize, convert, build and show datasets.",
     epilog="Exit codes: 0 all is well, 1 faults found or table refused, 2 wrong usage.",
     no_args_is_help=True,
 )
@@ -207,7 +207,7 @@ def summary(table: TableFile, on_error: Faulty = "skip", as_json: AsJson = False
     """Count clips, splits, scores and references, of the whole and of each condition."""
     with exit_codes(as_json):
         loaded = _load(table, None, on_error)
-        counted = summarise(loaded.rows)
+        counted = summarize(loaded.rows)
         whole = {name: value for name, value in asdict(counted).items() if name != "conditions"}
         whole["faults"] = len(loaded.problems)
 

@@ -133,7 +133,7 @@ def story(
 
 
 def _grid(report: Report) -> Table:
-    """The rows in 80 columns, units in the headings: gap closed, recognised, first frame."""
+    """The rows in 80 columns, units in the headings: gap closed, recognized, first frame."""
     splits = list(dict.fromkeys(row.split for row in report.rows))
     cells: dict[str, dict[str, tuple[str, str, str]]] = {}
     for row in report.rows:

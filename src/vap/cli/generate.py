@@ -74,7 +74,7 @@ def generate(
     device: options.Device = None,
     offload: options.Offload = None,
     memory: options.Memory = None,
-    quantise: options.Quantise = None,
+    quantize: options.Quantize = None,
     profile: options.Profile = None,
     parallel: options.Parallel = None,
 ) -> None:
@@ -112,7 +112,7 @@ def generate(
             "device": device,
             "offload": offload,
             "memory": memory,
-            "quantise": quantise,
+            "quantize": quantize,
             "profile": profile,
         }
         chosen = {name: value for name, value in given.items() if value not in {None, ()}}
@@ -190,7 +190,7 @@ def _repeated(repeat: Path, chosen: dict[str, Any]) -> GenerationRequest:
         request = replace(request, offload=chosen.get("offload"), memory=chosen.get("memory"))
     if request.memory is None or chosen.keys() & _HOLDING:
         # What made eight bits of the weights may not do so now. The same memory does it again.
-        request = replace(request, quantise=held_in(record))
+        request = replace(request, quantize=held_in(record))
     return request
 
 

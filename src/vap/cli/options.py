@@ -141,7 +141,7 @@ Profile: TypeAlias = Annotated[
     Literal["exact", "fast", "turbo"] | None,
     _option(_MODEL, "Speed: exact, or fast and turbo, which give up some fidelity.", "NAME"),
 ]
-Quantise: TypeAlias = Annotated[
+Quantize: TypeAlias = Annotated[
     Literal["int8", "fp8"] | None,
     _option(_MODEL, "Hold the backbone's weights in eight bits; slightly inexact.", "TYPE"),
 ]

@@ -1,7 +1,7 @@
 """What a generation costs: arithmetic and memory, predicted from the model's sizes.
 
 The counts follow the released models' structure (linear layers and attention of both streams);
-they leave out normalisation and embeddings, which are under one percent.
+they leave out normalization and embeddings, which are under one percent.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 
 from vap.acceleration.plan import WantedVideo
-from vap.acceleration.quantise import quantisable_bytes
+from vap.acceleration.quantize import quantizable_bytes
 from vap.cost.denoiser import denoising_step, weightless_transformer
 from vap.cost.model import PlannedModel
 from vap.cost.trace import Trace, trace
@@ -118,7 +118,7 @@ def footprint(
     vae = weightless_vae(model, torch.float32 if model.family == "wan" else dtype)
     return Footprint(
         blocks=blocks,
-        narrowable=tuple(quantisable_bytes(block) for block in transformer.expert_blocks),
+        narrowable=tuple(quantizable_bytes(block) for block in transformer.expert_blocks),
         rest=_bytes(transformer) - sum(blocks),
         leaf=max(parameter.nbytes for parameter in transformer.parameters()),
         text_encoder=model.parameters.get("text_encoder", 0) * width,

@@ -137,7 +137,7 @@ class _Held:
     def blocks(self) -> list[float]:
         """Weights of each block in the plan's precision."""
         traced, saved = self.traced, 0.0
-        if self.plan.quantise is not None:
+        if self.plan.quantize is not None:
             saved = 1 - 1 / self.dtype.itemsize
         return [
             block - saved * narrowable
@@ -208,7 +208,7 @@ def _denoise_seconds(
         reference_guidance=video.reference_guidance,
     )
     computing = cost.flop / device.rate(_precision(dtype))
-    if plan.quantise is not None:
+    if plan.quantize is not None:
         computing *= _WIDENING_TIME
     if not plan.keep_constants:
         computing *= _RECOMPUTING_TIME

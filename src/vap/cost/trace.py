@@ -58,7 +58,7 @@ def trace(
 
 
 class _FusedKernels(TorchFunctionMode):
-    """Attention and normalisation as fused kernels do them: only what they return is held.
+    """Attention and normalization as fused kernels do them: only what they return is held.
 
     Without data torch takes them apart, into scores and float32 copies that no device holds.
     """

@@ -1,9 +1,9 @@
 """Near-duplicates: clips that are the same to the eye, whatever their encoding and size.
 
 Measured on photographs under four effects: another codec, half the size, half the frame rate, GIF
-colours or added noise changes up to 40 of the hash's 512 bits and a cell's colour by up to 14 of
+colors or added noise changes up to 40 of the hash's 512 bits and a cell's color by up to 14 of
 255. Two effects on one photograph differ in 0 to 204 bits, for the hash does not see brightness
-and tint, and in the colour of some cell by 44 or more. So both have to agree.
+and tint, and in the color of some cell by 44 or more. So both have to agree.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def find_duplicates(
     Args:
         signatures: The clips' signatures.
         distance: Bits of the hash's 512 in which a duplicate may differ, 0 to 41. No cell of its
-            frames may differ by more than 20 of 255 in colour, either.
+            frames may differ by more than 20 of 255 in color, either.
 
     Returns:
         For each duplicate's position, that of the clip it repeats, which is no duplicate itself.
@@ -87,7 +87,7 @@ def _first_repeated(
     hashes = np.stack([signatures[other].bits for other in sharing])
     differing = np.bitwise_count(hashes ^ signature.bits).sum(axis=1, dtype=np.int64)
     near = (sharing[place] for place in np.flatnonzero(differing <= distance).tolist())
-    own = signature.colours.astype(np.int16)
+    own = signature.colors.astype(np.int16)
     return next(
-        (at for at in near if np.abs(signatures[at].colours - own).max() <= COLOUR_DISTANCE), None
+        (at for at in near if np.abs(signatures[at].colors - own).max() <= COLOUR_DISTANCE), None
     )

@@ -5,7 +5,7 @@ finished pipeline makes of a table of files, it keeps captions as text, because 
 trains too, and rendered pairs, which come from no file.
 
 A shard holds N pairs; the axis ``S`` of size 2 is the side of a pair, reference then target.
-Values are float16: latents are normalised, so nothing is near the format's limits.
+Values are float16: latents are normalized, so nothing is near the format's limits.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class EncodedPairs:
     """Encoded pairs, both sides of each.
 
     Attributes:
-        latents: Normalised VAE latents ``[N, S, C, F, H, W]``.
-        conditions: Normalised VAE latents of the first frame followed by zeros (mid-grey in
+        latents: Normalized VAE latents ``[N, S, C, F, H, W]``.
+        conditions: Normalized VAE latents of the first frame followed by zeros (mid-grey in
             pixels), of the same shape: what an image-to-video model is given.
         image_tokens: Image encoder's tokens of the first frame ``[N, S, I, D]``.
         captions: For each pair and side, the caption without and with the effect.

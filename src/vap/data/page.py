@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from vap.data.clips import Progress, no_progress
 from vap.data.schema import ClipRow
-from vap.data.summary import ConditionSummary, Summary, summarise
+from vap.data.summary import ConditionSummary, Summary, summarize
 from vap.media import MediaError, probe_clip, read_clip, select_frames, write_video
 from vap.media.atomic import atomic_file
 
@@ -121,7 +121,7 @@ def render_page(
         source: URL at which a clip's video is found, or None if it is missing.
         progress: Told after each condition.
     """
-    summary = summarise(rows)
+    summary = summarize(rows)
     by_condition: dict[str, list[ClipRow]] = defaultdict(list)
     for row in rows:
         by_condition[row.condition].append(row)

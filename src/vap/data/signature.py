@@ -20,12 +20,12 @@ class ClipSignature:
 
     Attributes:
         bits: uint8 [64], the 512 bits of its perceptual hash: 64 for each of 8 frames.
-        colours: uint8 [8, 4, 4, 3], mean colour of each frame in a 4 × 4 grid.
+        colors: uint8 [8, 4, 4, 3], mean color of each frame in a 4 × 4 grid.
         change: float32 [D], how far and where the clip moves away from its first frame.
     """
 
     bits: npt.NDArray[np.uint8]
-    colours: npt.NDArray[np.uint8]
+    colors: npt.NDArray[np.uint8]
     change: npt.NDArray[np.float32]
 
 
@@ -41,11 +41,11 @@ def sign(frames: npt.NDArray[np.uint8]) -> ClipSignature:
     if frames.shape != (FRAMES, SIDE, SIDE, 3):
         message = f"frames have the shape {frames.shape}; a signature needs (8, 32, 32, 3)."
         raise ValueError(message)
-    colours = frames.astype(np.float32) / np.float32(255)
+    colors = frames.astype(np.float32) / np.float32(255)
     return ClipSignature(
-        bits=_perceptual_hash(colours.mean(axis=-1)),
-        colours=np.rint(_cells(colours) * 255).astype(np.uint8),
-        change=_change(colours),
+        bits=_perceptual_hash(colors.mean(axis=-1)),
+        colors=np.rint(_cells(colors) * 255).astype(np.uint8),
+        change=_change(colors),
     )
 
 
@@ -72,22 +72,22 @@ def _cosines(size: int) -> npt.NDArray[np.float32]:
     return np.cos(np.pi * frequency * (position + 0.5) / size).astype(np.float32)
 
 
-def _change(colours: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Change against the first frame and against the frame before, in a 4 × 4 grid and in colour.
+def _change(colors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Change against the first frame and against the frame before, in a 4 × 4 grid and in color.
 
     Differences leave out what the clip shows and keep what happens to it, so clips of different
     subjects under one effect come close.
 
     Args:
-        colours: float32 [T, H, W, 3] in 0..1.
+        colors: float32 [T, H, W, 3] in 0..1.
 
     Returns:
         float32 [D]: for each later frame, 16 cells against the first frame, 16 against the frame
-        before, and the shift of the mean colour (3).
+        before, and the shift of the mean color (3).
     """
-    since_first = np.abs(colours[1:] - colours[:1]).mean(axis=-1)
-    since_last = np.abs(np.diff(colours, axis=0)).mean(axis=-1)
-    shift = colours[1:].mean(axis=(1, 2)) - colours[:1].mean(axis=(1, 2))
+    since_first = np.abs(colors[1:] - colors[:1]).mean(axis=-1)
+    since_last = np.abs(np.diff(colors, axis=0)).mean(axis=-1)
+    shift = colors[1:].mean(axis=(1, 2)) - colors[:1].mean(axis=(1, 2))
     parts = (_cells(since_first), _cells(since_last), shift)
     return np.concatenate([part.reshape(-1) for part in parts]).astype(np.float32)
 

@@ -58,7 +58,7 @@ class Summary:
     conditions: tuple[ConditionSummary, ...]
 
 
-def summarise(rows: Sequence[ClipRow]) -> Summary:
+def summarize(rows: Sequence[ClipRow]) -> Summary:
     """Count a dataset."""
     by_condition: dict[str, list[ClipRow]] = defaultdict(list)
     for row in rows:
@@ -72,7 +72,7 @@ def summarise(rows: Sequence[ClipRow]) -> Summary:
         references=statistics.fmean(len(row.references) for row in rows) if rows else 0.0,
         mean_score=_mean_score(rows),
         histogram=score_histogram(rows),
-        conditions=tuple(_summarise_one(name, by_condition[name]) for name in sorted(by_condition)),
+        conditions=tuple(_summarize_one(name, by_condition[name]) for name in sorted(by_condition)),
     )
 
 
@@ -82,7 +82,7 @@ def score_histogram(rows: Sequence[ClipRow]) -> tuple[int, ...]:
     return tuple(counts[index] for index in range(SCORE_BINS))
 
 
-def _summarise_one(name: str, rows: Sequence[ClipRow]) -> ConditionSummary:
+def _summarize_one(name: str, rows: Sequence[ClipRow]) -> ConditionSummary:
     return ConditionSummary(
         name=name,
         clips=len(rows),

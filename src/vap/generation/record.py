@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from vap.acceleration.plan import Quantisation
+from vap.acceleration.plan import Quantization
 from vap.generation.request import SINGLE_INPUTS, GenerationRequest
 from vap.hub import bundled_model, local_model
 from vap.media import InputFile, MediaError, RunRecord, read_clip, read_metadata, read_run
@@ -35,7 +35,7 @@ def record_of(
     request: GenerationRequest,
     prompt: VideoPrompt | None,
     weights: str | None = None,
-    held: Quantisation | None = None,
+    held: Quantization | None = None,
 ) -> RunRecord:
     """What is needed to make a request's video again.
 
@@ -49,7 +49,7 @@ def record_of(
     bundled = bundled_model(request.model) is not None
     local = not bundled and folder.is_dir()
     settings = {k: v for k, v in asdict(request).items() if k not in _RECORDED_ELSEWHERE}
-    if held is not None and request.quantise is None:
+    if held is not None and request.quantize is None:
         settings[_HELD] = held
     assert request.fps is not None
     return RunRecord(
@@ -132,14 +132,14 @@ def request_from(
     return _validated(content)
 
 
-def held_in(record: RunRecord) -> Quantisation | None:
+def held_in(record: RunRecord) -> Quantization | None:
     """Precision that the backbone's weights were held in, if not the model's own.
 
     Whether it was asked for or chosen to fit in memory: elsewhere, or with more of it, another
     would be chosen. Records of before that was noted know what was asked for.
     """
-    held = record.arguments.get(_HELD) or record.arguments.get("quantise")
-    return cast("Quantisation | None", held)
+    held = record.arguments.get(_HELD) or record.arguments.get("quantize")
+    return cast("Quantization | None", held)
 
 
 def changed_versions(record: RunRecord) -> dict[str, tuple[str, str]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vap.acceleration.plan import Quantisation
+from vap.acceleration.plan import Quantization
 from vap.acceleration.profiles import Profile
 from vap.acceleration.student import taught_steps
 from vap.devices import check_device
@@ -66,7 +66,7 @@ class GenerationRequest:
         device: Where to run.
         offload: Memory saving, see :func:`vap.load_pipeline`.
         memory: Amount to hold the model within, likewise.
-        quantise: Precision to hold the backbone's weights in, likewise.
+        quantize: Precision to hold the backbone's weights in, likewise.
         profile: Speed against fidelity, likewise.
     """
 
@@ -96,7 +96,7 @@ class GenerationRequest:
     device: str | None = None
     offload: Offload | None = None
     memory: str | None = None
-    quantise: Quantisation | None = None
+    quantize: Quantization | None = None
     profile: Profile | None = None
 
     @property

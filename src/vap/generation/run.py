@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vap.acceleration.plan import MemoryPlan, Quantisation, WantedVideo
+from vap.acceleration.plan import MemoryPlan, Quantization, WantedVideo
 from vap.generation.record import record_of, weights_of
 from vap.generation.request import (
     GenerationRequest,
@@ -72,7 +72,7 @@ def loading_options(request: GenerationRequest) -> dict[str, Any]:
         "student": request.student,
         "offload": request.offload,
         "memory": request.memory,
-        "quantise": request.quantise,
+        "quantize": request.quantize,
         "profile": request.profile,
         "video": None if request.memory is None else _wanted(request),
     }
@@ -236,10 +236,10 @@ def _check_variant(request: GenerationRequest, pipeline: Any) -> None:
         raise ValueError(message)
 
 
-def _held_in(pipeline: Any) -> Quantisation | None:
+def _held_in(pipeline: Any) -> Quantization | None:
     """Precision that the weights are held in, where it was chosen as the pipeline was loaded."""
     plan: MemoryPlan | None = getattr(pipeline, "memory_plan", None)
-    return None if plan is None else plan.quantise
+    return None if plan is None else plan.quantize
 
 
 def _video_prompt(

@@ -7,7 +7,7 @@ from typing import Any
 
 from vap.generation.request import GenerationRequest, check_request
 from vap.generation.run import Generation, OnStage, OnStep, generate, load_for
-from vap.parallel.apply import parallelise
+from vap.parallel.apply import parallelize
 from vap.parallel.launch import is_first
 from vap.parallel.mesh import Mesh
 from vap.parallel.session import own_device, processes
@@ -43,7 +43,7 @@ def generate_together(
 
     def load(asked: GenerationRequest) -> Any:
         pipeline = load_for(replace(asked, device=device))
-        return parallelise(pipeline, _mesh_for(asked, pipeline, mesh, count))
+        return parallelize(pipeline, _mesh_for(asked, pipeline, mesh, count))
 
     with processes(device) as count:
         if mesh is not None:

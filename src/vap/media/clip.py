@@ -12,7 +12,7 @@ import numpy as np
 
 from vap.media import sniff
 from vap.media.errors import refusal
-from vap.media.files import check_file, is_folder, mislabelled
+from vap.media.files import check_file, is_folder, mislabeled
 from vap.media.limits import MediaLimits
 from vap.media.pixels import RGB, Fit, Resample, resize
 from vap.media.source import Source, sample
@@ -105,7 +105,7 @@ def read_clip(
         fps: Rate to read at. By default a video's own; 16 for frames without one. For a video,
             another rate resamples; for stills, it states their rate.
         size: Height and width to resize to; by default the source's own.
-        fit: ``"cover"`` keeps the proportions and crops the centre, ``"stretch"`` distorts.
+        fit: ``"cover"`` keeps the proportions and crops the center, ``"stretch"`` distorts.
         resample: Filter to resize with; either takes all pixels into account.
         frame_indices: Which frames to return, in any order; or a function that chooses them from
             the number there are, such as ``lambda n: select_frames(n, 49)``.
@@ -170,7 +170,7 @@ def _open(source: ClipSource, fps: float | None, limits: MediaLimits) -> Source:
         fix = "Give a video (MP4, MOV, WebM, MKV, AVI, GIF) or a folder of frames."
         if file.kind.role == "image":
             fix = "A still shows no motion to follow. " + fix
-        raise mislabelled(file, "a video", fix)
+        raise mislabeled(file, "a video", fix)
     return open_video(file, limits)
 
 

@@ -1,4 +1,4 @@
-"""Encoding of MP4 (H.264) and WebM (VP9): exact times, tagged colours, the same bytes twice."""
+"""Encoding of MP4 (H.264) and WebM (VP9): exact times, tagged colors, the same bytes twice."""
 
 from __future__ import annotations
 
@@ -91,13 +91,13 @@ def encode(
         stream.height = frames.height + (frames.height % 2 if form.even else 0)
         stream.pix_fmt = "yuv420p"
         stream.time_base = 1 / rate
-        _tag_colours(stream.codec_context)
+        _tag_colors(stream.codec_context)
         for index, pixels in enumerate(frames):
             container.mux(stream.encode(_frame(pixels, stream, index, 1 / rate)))
         container.mux(stream.encode())
 
 
-def _tag_colours(target: Any) -> None:
+def _tag_colors(target: Any) -> None:
     target.color_primaries = target.color_trc = target.colorspace = _BT709
     target.color_range = _LIMITED_RANGE
 
@@ -115,7 +115,7 @@ def _frame(
         dst_color_range=_LIMITED_RANGE,
         interpolation=SCALER,
     )
-    _tag_colours(frame)
+    _tag_colors(frame)
     frame.pts = index
     # Not the stream's time base: the muxer changes that once it has written its header.
     frame.time_base = tick

@@ -23,7 +23,7 @@ class CheckedFile:
 
 
 def check_file(path: Path, limits: MediaLimits) -> CheckedFile:
-    """Recognise a file and refuse it if it is missing, unreadable, too large or cut off.
+    """Recognize a file and refuse it if it is missing, unreadable, too large or cut off.
 
     Raises:
         MediaError: Naming the file, the problem and the remedy.
@@ -57,7 +57,7 @@ def is_folder(path: Path) -> bool:
         raise unreadable(path, error) from error
 
 
-def mislabelled(file: CheckedFile, wanted: str, fix: str) -> MediaError:
+def mislabeled(file: CheckedFile, wanted: str, fix: str) -> MediaError:
     """Build the error for a file that is something else than what is wanted.
 
     Args:

@@ -57,7 +57,7 @@ def encode_gif(
 
 
 def _palette(frames: Frames) -> Any:
-    """The 256 colours that serve all frames best, as a frame of 16x16 pixels."""
+    """The 256 colors that serve all frames best, as a frame of 16x16 pixels."""
     graph = av.filter.Graph()
     source = _buffer(graph, frames.width, frames.height, "rgb24")
     maker = graph.add("palettegen", "reserve_transparent=0:stats_mode=full")
@@ -72,14 +72,14 @@ def _dithered(frames: Frames, palette: Any) -> Iterator[Any]:
     """Map frames to the palette; what does not change is not dithered anew, so it stands still."""
     graph = av.filter.Graph()
     source = _buffer(graph, frames.width, frames.height, "rgb24")
-    colours = _buffer(graph, palette.width, palette.height, palette.format.name)
+    colors = _buffer(graph, palette.width, palette.height, palette.format.name)
     mapper = graph.add("paletteuse", "dither=sierra2_4a:diff_mode=rectangle")
     source.link_to(mapper, 0, 0)
-    colours.link_to(mapper, 0, 1)
+    colors.link_to(mapper, 0, 1)
     mapper.link_to(graph.add("buffersink"))
     graph.configure()
-    colours.push(palette)
-    colours.push(None)
+    colors.push(palette)
+    colors.push(None)
     for index, pixels in enumerate(frames):
         frame = _video_frame(pixels)
         frame.pts, frame.time_base = index, _TICK

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vap.media.errors import MediaError, refusal
-from vap.media.files import check_file, is_folder, mislabelled
+from vap.media.files import check_file, is_folder, mislabeled
 from vap.media.limits import MediaLimits
 from vap.media.pixels import image_to_rgb, to_channels_last, to_uint8
 
@@ -68,9 +68,9 @@ def read_image(source: ImageSource, *, limits: MediaLimits | None = None) -> Ima
     file = check_file(path, limits)
     if file.kind.role == "video":
         fix = "Give an image, or take a frame of the video: read_clip(path, max_frames=1)."
-        raise mislabelled(file, "an image", fix)
+        raise mislabeled(file, "an image", fix)
     if file.kind.role == "other":
-        raise mislabelled(file, "an image", "Give a PNG, JPEG or WebP image.")
+        raise mislabeled(file, "an image", "Give a PNG, JPEG or WebP image.")
     with opened(path, limits) as image:
         return image_to_rgb(image)
 

@@ -71,7 +71,7 @@ def resize(
     Args:
         frame: [H, W, 3].
         size: Height and width to make.
-        fit: ``"cover"`` keeps the proportions and crops the centre; ``"stretch"`` crops nothing.
+        fit: ``"cover"`` keeps the proportions and crops the center; ``"stretch"`` crops nothing.
         resample: The filter.
 
     Returns:

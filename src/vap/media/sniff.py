@@ -10,7 +10,7 @@ HEAD_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
-    """A recognised kind of file.
+    """A recognized kind of file.
 
     Attributes:
         title: What it is, as the end of "its content is ...".
@@ -38,7 +38,7 @@ TIFF = FileKind("a TIFF image", "image")
 AVIF = FileKind("an AVIF image", "image")
 HEIC = FileKind("a HEIC image", "other")
 TEXT = FileKind("a text file", "other")
-UNKNOWN = FileKind("unrecognised data", "other")
+UNKNOWN = FileKind("unrecognized data", "other")
 
 _MAGIC: tuple[tuple[bytes, FileKind], ...] = (
     (b"\x1aE\xdf\xa3", MATROSKA),
@@ -67,7 +67,7 @@ _MARKUP = (b"<!doctype html", b"<html", b"<?xml", b"<svg")
 
 
 def identify(head: bytes) -> FileKind:
-    """Recognise a file by its first bytes.
+    """Recognize a file by its first bytes.
 
     Args:
         head: The first ``HEAD_BYTES`` bytes, or all of a smaller file.
@@ -78,8 +78,8 @@ def identify(head: bytes) -> FileKind:
     for magic, kind in _MAGIC:
         if head.startswith(magic):
             return kind
-    for recognise in (_riff, _png, _iso_media, _text):
-        found = recognise(head)
+    for recognize in (_riff, _png, _iso_media, _text):
+        found = recognize(head)
         if found is not None:
             return found
     return UNKNOWN

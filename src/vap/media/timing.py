@@ -119,7 +119,7 @@ class Timeline:
         """Times in ticks at which frames of a constant rate are sampled.
 
         Frame k shows what is on the screen in the middle of its slot, at (k + ½) / rate, so
-        rounded time stamps do not move it to a neighbour.
+        rounded time stamps do not move it to a neighbor.
         """
         first = self.starts[0] if self.starts else 0
         slot = 1 / (rate * self.tick)

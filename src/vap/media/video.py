@@ -91,7 +91,7 @@ def open_video(file: CheckedFile, limits: MediaLimits) -> Source:
 
 @contextmanager
 def _container(file: CheckedFile, limits: MediaLimits) -> Iterator[Any]:
-    """Open a file with the demuxer of its recognised kind; nothing else is ever tried."""
+    """Open a file with the demuxer of its recognized kind; nothing else is ever tried."""
     # max_pixels makes FFmpeg itself refuse before it allocates a frame that is too large.
     options = {"max_pixels": str(limits.pixels)}
     place = str(file.path.absolute())

@@ -16,7 +16,7 @@ that does not see it; or the reference stream is added without attention."""
 
 @dataclass(frozen=True, slots=True)
 class Projections:
-    """Query, key and value of one stream, each ``[B, N, heads, d]``, normalised and rotated."""
+    """Query, key and value of one stream, each ``[B, N, heads, d]``, normalized and rotated."""
 
     query: torch.Tensor
     key: torch.Tensor

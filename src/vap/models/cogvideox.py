@@ -63,8 +63,8 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
         max_text_seq_length: Text tokens L.
         activation_fn: Activation of the feed-forward layers.
         timestep_activation_fn: Activation of the time embedding.
-        norm_elementwise_affine: Whether normalisations have weights.
-        norm_eps: Epsilon of every normalisation.
+        norm_elementwise_affine: Whether normalizations have weights.
+        norm_eps: Epsilon of every normalization.
         spatial_interpolation_scale: Scale of the sine positions in space.
         temporal_interpolation_scale: Scale of the sine positions in time.
         use_rotary_positional_embeddings: Whether queries and keys are rotated.
@@ -388,7 +388,7 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
         return video, text
 
     def _head(self, video: torch.Tensor, temb: torch.Tensor, size: torch.Size) -> torch.Tensor:
-        """Output normalisation, projection and unpatching to ``[B, F, C_out, H, W]``."""
+        """Output normalization, projection and unpatching to ``[B, F, C_out, H, W]``."""
         tokens = self.proj_out(self.norm_out(self.norm_final(video), temb=temb))
         batch, frames, _, height, width = size
         p, p_t = self.config.patch_size, self.config.patch_size_t or 1

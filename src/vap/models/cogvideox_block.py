@@ -128,7 +128,7 @@ class CogVideoXVideoAsPromptBlock(CogVideoXBlock):
         self.has_expert = self.is_first_expert = self.is_last_expert = False
 
     def add_expert(self) -> None:
-        """Add the expert: the modules of a second stock block, freshly initialised."""
+        """Add the expert: the modules of a second stock block, freshly initialized."""
         twin = CogVideoXBlock(**self._design)
         self.norm1_mot_ref = twin.norm1
         self.attn1_mot_ref = twin.attn1
@@ -271,8 +271,8 @@ def _feed_forward(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What a stream does on its own after self-attention, over its text and video together."""
     text_tokens = text.shape[1]
-    normalised_video, normalised_text, *gates = norm(video, text, temb)
-    output = feed_forward(torch.cat([normalised_text, normalised_video], dim=1))
+    normalized_video, normalized_text, *gates = norm(video, text, temb)
+    output = feed_forward(torch.cat([normalized_text, normalized_video], dim=1))
     return _gated((video, text), (output[:, text_tokens:], output[:, :text_tokens]), gates)
 
 

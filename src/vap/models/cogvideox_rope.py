@@ -90,7 +90,7 @@ def _positions(grid: TokenGrid, device: torch.device | None) -> Grid:
 def _fit(
     rows: int, columns: int, base_rows: int, base_columns: int
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Scale a grid to the largest that fits the base grid, centre it, and give its edges there."""
+    """Scale a grid to the largest that fits the base grid, center it, and give its edges there."""
     if rows / columns > base_rows / base_columns:
         height, width = base_rows, round(base_rows / rows * columns)
     else:

@@ -1,4 +1,4 @@
-"""The expert as a part of its own: add, initialise, freeze, save, load and swap it.
+"""The expert as a part of its own: add, initialize, freeze, save, load and swap it.
 
 An expert parameter has the name of its backbone twin with ``_mot_ref`` appended to one module
 or parameter name, as in the released checkpoints; everything here follows from that rule.
@@ -29,7 +29,7 @@ def is_expert_name(name: str) -> bool:
 
 
 def backbone_twin(name: str) -> str:
-    """Name of the backbone tensor that an expert tensor was initialised from."""
+    """Name of the backbone tensor that an expert tensor was initialized from."""
     return name.replace(EXPERT_SUFFIX, "", 1)
 
 
@@ -93,7 +93,7 @@ class ExpertMixin(StoredFormMixin):
         with torch.device("meta"):
             model.add_expert(depths)
         model.register_to_config(reference_positions=reference_positions)
-        return model.initialise_expert()
+        return model.initialize_expert()
 
     @property
     def expert_depths(self) -> tuple[int, ...]:
@@ -125,7 +125,7 @@ class ExpertMixin(StoredFormMixin):
             raise ValueError(message)
 
     def add_expert(self, depths: Sequence[int] | None = None) -> Self:
-        """Add freshly initialised expert modules at some depths.
+        """Add freshly initialized expert modules at some depths.
 
         Args:
             depths: Block indices; the released choice by default.
@@ -162,11 +162,11 @@ class ExpertMixin(StoredFormMixin):
         self.register_to_config(block_idx_with_mot_ref=None)  # type: ignore[attr-defined]
         return self
 
-    def initialise_expert(self) -> Self:
+    def initialize_expert(self) -> Self:
         """Copy every expert tensor from its backbone twin, as training starts (paper section 3.2).
 
         Raises:
-            ValueError: If a twin is missing or has another shape (a quantised backbone).
+            ValueError: If a twin is missing or has another shape (a quantized backbone).
         """
         state = self.state_dict()  # type: ignore[attr-defined]
         copies = {}
@@ -175,7 +175,7 @@ class ExpertMixin(StoredFormMixin):
             if twin is None or twin.shape != state[name].shape:
                 message = (
                     f"{name} cannot be copied from the backbone: {backbone_twin(name)} is missing "
-                    "or quantised. Initialise from an unquantised backbone, or load an expert file."
+                    "or quantized. Initialize from an unquantized backbone, or load an expert file."
                 )
                 raise ValueError(message)
             copies[name] = twin.detach().clone()
@@ -335,7 +335,7 @@ class ExpertMixin(StoredFormMixin):
         self.remove_expert()
         with torch.device("meta"):
             self.add_expert(after)
-        self.initialise_expert()
+        self.initialize_expert()
         self.load_state_dict(trained, strict=False)  # type: ignore[attr-defined]
         return self
 

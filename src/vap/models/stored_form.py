@@ -22,7 +22,7 @@ from vap.weights import shape_difference
 _FUSED = "its projections are fused. Call unfuse_qkv_projections() first"
 # What tells in the names of weights what was done to them; the first that is found is said.
 _DONE = {
-    "scale": "its weights are held in eight bits. Load the model without quantise, and with more "
+    "scale": "its weights are held in eight bits. Load the model without quantize, and with more "
     "memory if memory is given",
     "base_layer": "it has adapters. Call unload_lora_weights() first, and fuse_lora() before that "
     "to keep what they do",
@@ -38,7 +38,7 @@ class StoredFormMixin:
     def check_stored_form(self) -> None:
         """Refuse to write a model that would load as another one.
 
-        One that diffusers quantised is for diffusers to judge.
+        One that diffusers quantized is for diffusers to judge.
 
         Raises:
             ValueError: Saying what was done to it, and how to have it written.
@@ -67,7 +67,7 @@ class StoredFormMixin:
         if any(map(_is_narrow, self.parameters())):  # type: ignore[attr-defined]
             message = (
                 "Nothing can be merged into weights that are held in eight bits or fewer (by "
-                "quantise, by a memory plan or in a GGUF backbone). Leave an adapter beside them, "
+                "quantize, by a memory plan or in a GGUF backbone). Leave an adapter beside them, "
                 "unfused, or load the model with plain weights, which a few-step student needs."
             )
             raise ValueError(message)

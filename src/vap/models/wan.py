@@ -54,9 +54,9 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
         freq_dim: Width of the sinusoidal time embedding.
         ffn_dim: Hidden width of the feed-forward layers.
         num_layers: Blocks of the backbone.
-        cross_attn_norm: Whether cross-attention has its own normalisation.
-        qk_norm: Normalisation of queries and keys.
-        eps: Epsilon of every normalisation.
+        cross_attn_norm: Whether cross-attention has its own normalization.
+        qk_norm: Normalization of queries and keys.
+        eps: Epsilon of every normalization.
         image_dim: Width of the image encoder's output, None without one.
         added_kv_proj_dim: Width of the image tokens in cross-attention.
         rope_max_seq_len: Largest position of the target's rotary table.
@@ -340,7 +340,7 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
         """Embed the references.
 
         References are folded into the batch, so that each has its own text, image and
-        normalisation; only joint attention lays them side by side.
+        normalization; only joint attention lays them side by side.
         """
         count = latents.shape[1]
         if timestep is None:
@@ -384,11 +384,11 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
     def _head(
         self, hidden_states: torch.Tensor, temb: torch.Tensor, size: torch.Size
     ) -> torch.Tensor:
-        """Output normalisation, projection and unpatching to ``[B, C_out, F, H, W]``."""
+        """Output normalization, projection and unpatching to ``[B, C_out, F, H, W]``."""
         table = self.scale_shift_table.to(temb.device) + temb.unsqueeze(1)
         shift, scale = (part.to(hidden_states.device) for part in table.chunk(2, dim=1))
-        normalised = self.norm_out(hidden_states.float()) * (1 + scale) + shift
-        output = self.proj_out(normalised.type_as(hidden_states))
+        normalized = self.norm_out(hidden_states.float()) * (1 + scale) + shift
+        output = self.proj_out(normalized.type_as(hidden_states))
         patch = self.config.patch_size
         cells = [extent // step for extent, step in zip(size, patch, strict=True)]
         output = output.reshape(len(output), *cells, *patch, -1).permute(0, 7, 1, 4, 2, 5, 3, 6)

@@ -174,7 +174,7 @@ def context_keys(attn: WanAttention, tokens: torch.Tensor) -> tuple[torch.Tensor
     How many tokens are text, the processor of ``attn`` knows.
 
     Returns:
-        Two or four tensors ``[B, …, heads, d]``, keys normalised.
+        Two or four tensors ``[B, …, heads, d]``, keys normalized.
     """
     text, image = tokens, None
     if attn.add_k_proj is not None:
@@ -192,7 +192,7 @@ def context_keys(attn: WanAttention, tokens: torch.Tensor) -> tuple[torch.Tensor
 
 
 def project(attn: WanAttention, tokens: torch.Tensor, rotary: RotaryTable) -> Projections:
-    """Queries, keys and values ``[B, N, heads, d]``, normalised across heads and rotated."""
+    """Queries, keys and values ``[B, N, heads, d]``, normalized across heads and rotated."""
     query, key, value = _get_qkv_projections(attn, tokens, None)
     # One name each, so that what is no longer needed goes at once.
     query = _rotate(_heads(attn, attn.norm_q(query)), rotary)

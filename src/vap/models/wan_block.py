@@ -30,7 +30,7 @@ _TOKENS_AT_ONCE = 4096
 
 @dataclass(frozen=True, slots=True)
 class _Modulation:
-    """Adaptive normalisation of one stream in one block, each ``[B, 1, D]`` in float32."""
+    """Adaptive normalization of one stream in one block, each ``[B, 1, D]`` in float32."""
 
     shift: torch.Tensor
     scale: torch.Tensor
@@ -85,7 +85,7 @@ class WanVideoAsPromptBlock(WanTransformerBlock):
         self.has_expert = self.is_first_expert = self.is_last_expert = False
 
     def add_expert(self) -> None:
-        """Add the expert's twin of every module that has parameters, freshly initialised."""
+        """Add the expert's twin of every module that has parameters, freshly initialized."""
         dim, ffn_dim, num_heads, cross_attn_norm, eps, added_kv_proj_dim = self._sizes
         head_dim = dim // num_heads
         self.attn1_mot_ref = WanAttention(
@@ -194,9 +194,9 @@ class WanVideoAsPromptBlock(WanTransformerBlock):
         memory: BlockMemory,
     ) -> Any:
         """Output of self-attention, joint where there is a reference."""
-        normalised = _modulate(self.norm1, hidden_states, modulation.shift, modulation.scale)
+        normalized = _modulate(self.norm1, hidden_states, modulation.shift, modulation.scale)
         if reference is None:
-            return self.attn1(normalised, None, None, rotary)
+            return self.attn1(normalized, None, None, rotary)
         tokens, kept = reference.tokens, {}
         # Neither the target nor the time of the step has reached the references before the first
         # coupled block. Other couplings may want their tokens at every step.
@@ -209,7 +209,7 @@ class WanVideoAsPromptBlock(WanTransformerBlock):
             shift, scale = reference.modulation.shift, reference.modulation.scale
             tokens = _modulate(self.norm1, tokens, shift, scale)
         attended = self.attn1(
-            normalised,
+            normalized,
             None,
             None,
             rotary,
@@ -239,12 +239,12 @@ def _on_its_own(
     """What a stream does with the output of self-attention: gate, cross-attend, feed forward."""
     cross_norm, cross_attention, norm, feed_forward = modules
     hidden_states = _gated(hidden_states, attended, modulation.gate)
-    normalised = cross_norm(hidden_states.float()).type_as(hidden_states)
-    hidden_states = hidden_states + cross_attention(normalised, None, None, None, context=context)
-    normalised = _modulate(
+    normalized = cross_norm(hidden_states.float()).type_as(hidden_states)
+    hidden_states = hidden_states + cross_attention(normalized, None, None, None, context=context)
+    normalized = _modulate(
         norm, hidden_states, modulation.feed_forward_shift, modulation.feed_forward_scale
     )
-    output = feed_forward(normalised)
+    output = feed_forward(normalized)
     return _gated(hidden_states, output.float(), modulation.feed_forward_gate)
 
 
@@ -256,7 +256,7 @@ def _modulation(table: torch.Tensor, temb: torch.Tensor | None) -> _Modulation:
 def _modulate(
     norm: nn.Module, hidden_states: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor
 ) -> torch.Tensor:
-    """Normalise in float32, scale and shift, and return to the stream's precision."""
+    """Normalize in float32, scale and shift, and return to the stream's precision."""
     return (norm(hidden_states.float()) * (1 + scale) + shift).type_as(hidden_states)
 
 

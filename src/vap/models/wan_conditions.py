@@ -114,7 +114,7 @@ def embed_context(
     if image is None:
         return text
     if pair is not None:
-        # The stock embedder wants first and last image as neighbours in the batch.
+        # The stock embedder wants first and last image as neighbors in the batch.
         image = image.reshape(-1, pair // 2, image.shape[-1])
     return torch.cat([embedder.image_embedder(image), text], dim=1)
 

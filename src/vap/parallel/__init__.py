@@ -12,17 +12,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vap.parallel.apply import parallelise as parallelise
+    from vap.parallel.apply import parallelize as parallelize
     from vap.parallel.mesh import Mesh as Mesh
     from vap.parallel.session import processes as processes
 
 _HOMES = {
     "Mesh": "vap.parallel.mesh",
-    "parallelise": "vap.parallel.apply",
+    "parallelize": "vap.parallel.apply",
     "processes": "vap.parallel.session",
 }
 
-__all__ = ["Mesh", "parallelise", "processes"]
+__all__ = ["Mesh", "parallelize", "processes"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ from vap.parallel.tokens import split_tokens
 PipelineT = TypeVar("PipelineT")
 
 
-def parallelise(pipeline: PipelineT, mesh: Mesh | None = None) -> PipelineT:
+def parallelize(pipeline: PipelineT, mesh: Mesh | None = None) -> PipelineT:
     """Have several processes make each video of a pipeline together.
 
     Every process loads the same pipeline, calls this, and then makes the same calls with the same

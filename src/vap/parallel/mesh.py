@@ -15,7 +15,7 @@ _PASSES = 2
 class Mesh:
     """Processes laid out along three axes; the last varies fastest over the ranks.
 
-    Neighbouring ranks thus exchange heads, the heaviest traffic; guidance, the lightest, may
+    Neighboring ranks thus exchange heads, the heaviest traffic; guidance, the lightest, may
     cross machines.
 
     Attributes:

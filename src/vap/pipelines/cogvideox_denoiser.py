@@ -29,7 +29,7 @@ class CogVideoXConditions:
         latents: Image latents, zeros after the first frame, ``[B, F, C, H, W]``.
         rotary: Tables ``[N, d]``, None for a model without rotary embedding.
         ofs: Offset condition of 1.5 checkpoints.
-        scale_input: Scales noisy latents where the scheduler's parametrisation asks for it.
+        scale_input: Scales noisy latents where the scheduler's parametrization asks for it.
     """
 
     text: torch.Tensor

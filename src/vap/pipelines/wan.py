@@ -332,7 +332,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         return torch.cat([mask, latents], dim=1)
 
     def _encode_latents(self, clips: torch.Tensor) -> torch.Tensor:
-        """Normalised posterior modes of pixel clips ``[S, 3, T, H, W]``: ``[S, C, F, H, W]``."""
+        """Normalized posterior modes of pixel clips ``[S, 3, T, H, W]``: ``[S, C, F, H, W]``."""
         device = get_module_execution_device(self.vae)
         clips = clips.to(device, self.vae.dtype)
         modes = [self.vae.encode(clip[None]).latent_dist.mode() for clip in clips]

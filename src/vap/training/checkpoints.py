@@ -1,6 +1,6 @@
 """Checkpoints of a training run: written whole or not at all, and exact on return.
 
-A checkpoint is a folder: ``tensors.safetensors`` holds weights, their average and the optimisers'
+A checkpoint is a folder: ``tensors.safetensors`` holds weights, their average and the optimizers'
 moments, ``state.json`` everything that is not a tensor. Where weights are spread over processes,
 the processes of one copy each write the part that they hold. Data order and noise are functions of
 the step, so the step is all there is to remember of them. Nothing is pickled.
@@ -81,7 +81,7 @@ class RunState:
 
     Attributes:
         parameters: The weights that train.
-        optimizers: Their optimisers.
+        optimizers: Their optimizers.
         average: Their moving average, if one is kept.
     """
 
@@ -134,7 +134,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: Path, state: RunState, fingerprint: str, part: Part = _ALONE) -> int:
-    """Continue a run: fill weights, average and optimisers in place.
+    """Continue a run: fill weights, average and optimizers in place.
 
     Args:
         folder: Checkpoint folder.
@@ -252,7 +252,7 @@ def _unpack(tensors: dict[str, Tensor], plain: list[Any], state: RunState, folde
         raise ValueError(message)
     if len(plain) != len(state.optimizers):
         message = (
-            f"The checkpoint {folder} holds {len(plain)} optimisers and this run has "
+            f"The checkpoint {folder} holds {len(plain)} optimizers and this run has "
             f"{len(state.optimizers)}: an earlier version wrote it, which gave Muon other weights. "
             "Choose another output folder."
         )

@@ -1,6 +1,6 @@
 """A deeper backbone that at first computes what it did: a small model's training is not lost.
 
-New blocks are copies of their neighbours whose outputs are closed, so they add nothing until
+New blocks are copies of their neighbors whose outputs are closed, so they add nothing until
 training opens them (function-preserving growth: Chen, Goodfellow and Shlens, "Net2Net", 2016).
 """
 

@@ -101,7 +101,7 @@ def image_encoder_note(config: EncoderConfig) -> str:
 
 
 def build_image_processor(config: EncoderConfig) -> CLIPImageProcessorPil:
-    """CLIP's resize, centre crop and normalisation at the encoder's size."""
+    """CLIP's resize, center crop and normalization at the encoder's size."""
     side = config.image_size
     return CLIPImageProcessorPil(
         size={"shortest_edge": side}, crop_size={"height": side, "width": side}

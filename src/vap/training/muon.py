@@ -1,6 +1,6 @@
 """Muon for every weight with at least two axes, convolutions included.
 
-Momentum, orthogonalised: the update of a matrix is replaced by the nearest semi-orthogonal one, so
+Momentum, orthogonalized: the update of a matrix is replaced by the nearest semi-orthogonal one, so
 all its directions move at the same rate (Jordan et al. 2024, "Muon"). ``torch.optim.Muon`` takes
 matrices only; a convolution is the matrix of its output channels by everything else.
 """
@@ -20,7 +20,7 @@ _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 
 
-def orthogonalise(matrix: Tensor) -> Tensor:
+def orthogonalize(matrix: Tensor) -> Tensor:
     """The nearest semi-orthogonal matrix, approximately: singular values near 1.
 
     The iterations run in bfloat16, as the reference implementation's: the result is no more exact
@@ -40,7 +40,7 @@ def orthogonalise(matrix: Tensor) -> Tensor:
 
 
 class Muon(Optimizer):
-    """Orthogonalised momentum with decoupled weight decay.
+    """Orthogonalized momentum with decoupled weight decay.
 
     The update's root mean square is 0.2 of the learning rate, as AdamW's roughly is, so the two
     can share schedules and scales of rates.
@@ -76,6 +76,6 @@ class Muon(Optimizer):
         momentum = state.setdefault("momentum", torch.zeros_like(weight))
         momentum.lerp_(gradient, 1 - group["momentum"])
         direction = gradient.lerp(momentum, group["momentum"]).flatten(1)
-        update = orthogonalise(direction) * (0.2 * max(direction.shape) ** 0.5)
+        update = orthogonalize(direction) * (0.2 * max(direction.shape) ** 0.5)
         weight.mul_(1 - group["lr"] * group["weight_decay"])
         weight.add_(update.view_as(weight), alpha=-group["lr"])

@@ -1,4 +1,4 @@
-"""Optimisers, learning-rate schedule and weight averaging."""
+"""Optimizers, learning-rate schedule and weight averaging."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def trainable_parameters(model: nn.Module) -> NamedParameters:
 def build_optimizers(
     parameters: NamedParameters, config: OptimizerConfig, seed: int = 0
 ) -> list[Optimizer]:
-    """Optimisers that together hold every given parameter once.
+    """Optimizers that together hold every given parameter once.
 
-    Muon orthogonalises the update of a matrix, so it takes the weights inside blocks, encoders and
+    Muon orthogonalizes the update of a matrix, so it takes the weights inside blocks, encoders and
     decoders; embeddings, tables, scales and vectors stay with AdamW.
 
     Args:

@@ -44,11 +44,11 @@ class RunPlan:
         expert: Parameters of the expert.
         weights: Bytes of weights on one accelerator.
         gradients: Bytes of gradients.
-        moments: Bytes of optimiser moments, and of averaged weights if they are kept.
+        moments: Bytes of optimizer moments, and of averaged weights if they are kept.
         activations: Bytes of activations at the peak (estimate).
         others: Bytes of the encoders and the VAE, where the run generates videos on its way.
         capacity: Bytes of one accelerator.
-        steps: Optimiser steps.
+        steps: Optimizer steps.
         samples: Samples of a step over all accelerators.
         seconds: Expected time of a step.
     """

@@ -1,4 +1,4 @@
-"""AdamW for bfloat16 weights: computed in float32, rounded to neighbours by chance.
+"""AdamW for bfloat16 weights: computed in float32, rounded to neighbors by chance.
 
 A bfloat16 weight has 8 significant bits, so the nearest one to a weight that has moved by less
 than a five-hundredth of itself is the weight as it was: at usual rates nearly all would stand

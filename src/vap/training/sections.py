@@ -51,10 +51,10 @@ class LoopConfig(Section):
     """How long a stage trains, and what it leaves behind.
 
     Attributes:
-        steps: Optimiser steps, and the length of the schedule.
+        steps: Optimizer steps, and the length of the schedule.
         stop: Step at which to end early, parts written as at the end; 0 for never.
         batch_size: Samples a step (and process).
-        seed: Seed of initialisation, data order and noise.
+        seed: Seed of initialization, data order and noise.
         precision: Arithmetic of the forward pass. Weights that train are float32, unless
             ``model.weights`` of a tuning stage says otherwise.
         math_attention: Plain matrix products for attention: on CPUs the fused kernel's backward

@@ -64,7 +64,7 @@ class Task(Protocol):
         """The samples of a step, a function of the step and the recipe's seed alone."""
 
     def loss(self, model: nn.Module, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
-        """Scalars of a step: ``"loss"`` is minimised, the others are logged."""
+        """Scalars of a step: ``"loss"`` is minimized, the others are logged."""
 
     def save(self, output: Path) -> None:
         """Write the trained parts into the output folder."""
@@ -94,7 +94,7 @@ def train(
         recipe: The whole recipe; its ``output`` folder receives checkpoints, ``metrics.jsonl``
             and the trained parts.
         loop: Steps, batch size, seed, logging.
-        optimizer: Optimiser, schedule and averaging.
+        optimizer: Optimizer, schedule and averaging.
         run: Processes, accumulation and trackers.
 
     Returns:

@@ -40,7 +40,7 @@ class ModelConfig(Section):
         reference_positions: Placement of references of a new expert; see ``vap.models.rope``.
         lora_rank: Rank of the LoRA methods, of DPO and of distillation.
         lora: File of such a LoRA to continue from, of the same rank; a new one by default.
-        weights: Precision of what trains; optimiser moments follow it. ``bfloat16`` takes half the
+        weights: Precision of what trains; optimizer moments follow it. ``bfloat16`` takes half the
             memory: AdamW then rounds by chance (:mod:`vap.training.rounding`), and ``muon`` is
             refused. What is frozen is held in the precision of the loop.
         gradient_checkpointing: Recompute activations in the backward pass.

@@ -23,7 +23,7 @@ def cases():
 def score():
     """Makes scores with one error, for a case of one split."""
 
-    def make(system, error, index=0, split="seen", recognised="sepia"):
-        return Score(system, "abc", split, index, "sepia", error, recognised, 30.0, 0.5)
+    def make(system, error, index=0, split="seen", recognized="sepia"):
+        return Score(system, "abc", split, index, "sepia", error, recognized, 30.0, 0.5)
 
     return make

@@ -13,7 +13,7 @@ def found(score):
         *(score("static", 1.0, index) for index in range(2)),
         *(score("vap", error, index) for index, error in enumerate((0.6, 0.1))),
         *(score("vae", 0.0, index) for index in range(2)),
-        score("lora", 0.25, 1, recognised="jump"),
+        score("lora", 0.25, 1, recognized="jump"),
     ]
     return report(NAMES, scores, {"seed": 1}, ["a note"])
 
@@ -21,9 +21,9 @@ def found(score):
 def test_rows_have_the_agreed_keys(found):
     rows = found.as_json()["rows"]
     assert [(row["system"], row["split"]) for row in rows] == [(name, "seen") for name in NAMES]
-    assert {"system", "split", "gap_closed", "recognised", "first_frame"} <= set(rows[0])
+    assert {"system", "split", "gap_closed", "recognized", "first_frame"} <= set(rows[0])
     assert [row["gap_closed"] for row in rows] == [0, 0.75, 0.65, 1]
-    assert [row["recognised"] for row in rows] == [1, 0, 1, 1]
+    assert [row["recognized"] for row in rows] == [1, 0, 1, 1]
 
 
 def test_a_system_on_few_cases_is_set_beside_ours_on_the_same(found):
@@ -41,7 +41,7 @@ def test_conditions_have_rows_of_their_own(found):
 
 def test_the_table_has_a_line_for_each_system_and_no_split_without_cases(found):
     lines = found.table().splitlines()
-    assert lines[0] == "| system | seen: gap closed | seen: recognised | seen: first frame |"
+    assert lines[0] == "| system | seen: gap closed | seen: recognized | seen: first frame |"
     assert "| **VAP** | 0.65 | 100 % | 30.0 dB |" in lines
     assert "a note" in lines
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vap.data.synth.classifier import as_video
-from vap.evaluation.mini.scores import RECOGNISER, Scorer, summarise
+from vap.evaluation.mini.scores import RECOGNIZER, Scorer, summarize
 from vap.evaluation.mini.systems import Static, Truth
 
 LARGEST = 1_050_000
@@ -14,7 +14,7 @@ def scorer():
 
 
 def test_the_classifier_that_ships_is_small(scorer):
-    assert RECOGNISER.stat().st_size < LARGEST
+    assert RECOGNIZER.stat().st_size < LARGEST
 
 
 def test_a_truth_has_no_error_and_the_very_first_frame(scorer, cases):
@@ -39,7 +39,7 @@ def test_gap_closed_is_a_ratio_of_means_not_a_mean_of_ratios(score):
     static = [score("static", 1.0, 0), score("static", 0.01, 1)]
     best = [score("vae", 0.0, 0), score("vae", 0.0, 1)]
     own = [score("vap", 0.0, 0), score("vap", 0.03, 1)]
-    found = summarise(own, static, best)
+    found = summarize(own, static, best)
     assert found.gap_closed == pytest.approx(0.98 / 1.01)
     assert found.interval[0] <= found.gap_closed <= found.interval[1]
 
@@ -47,13 +47,13 @@ def test_gap_closed_is_a_ratio_of_means_not_a_mean_of_ratios(score):
 def test_bounds_are_those_of_the_same_cases(score):
     static = [score("static", 1.0, 0), score("static", 0.5, 1)]
     best = [score("vae", 0.0, 0), score("vae", 0.1, 1)]
-    found = summarise([score("lora", 0.3, 1, recognised="jump")], static, best)
+    found = summarize([score("lora", 0.3, 1, recognized="jump")], static, best)
     assert found.gap_closed == pytest.approx(0.5)
-    assert (found.pairs, found.recognised, found.first_frame) == (1, 0.0, 30.0)
+    assert (found.pairs, found.recognized, found.first_frame) == (1, 0.0, 30.0)
 
 
 def test_no_gap_where_the_autoencoder_is_no_better_than_a_still(score):
-    found = summarise([score("vap", 0.1)], [score("static", 0.1)], [score("vae", 0.2)])
+    found = summarize([score("vap", 0.1)], [score("static", 0.1)], [score("vae", 0.2)])
     assert (found.gap_closed, found.interval) == (None, None)
 
 

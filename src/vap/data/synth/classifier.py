@@ -1,4 +1,4 @@
-"""A small video classifier that recognises which condition a clip shows.
+"""A small video classifier that recognizes which condition a clip shows.
 
 It learns from rendered clips of all 100 conditions on subjects that training may show, half of them
 softened, and is measured on subjects it has never seen. It tells whether a *generated* video shows
@@ -32,7 +32,7 @@ _LABELS = tuple(CONDITIONS)
 _CHANNELS = (48, 64, 128, 160)
 
 
-class Recogniser(nn.Module):
+class Recognizer(nn.Module):
     """Spatial and temporal convolutions in turn, over frames and their change since the first."""
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class Training:
     """How the classifier is trained.
 
     Attributes:
-        steps: Optimiser steps.
+        steps: Optimizer steps.
         batch: Clips a step, each rendered once and never seen again.
         learning_rate: Highest rate, after a tenth of the steps; it decays to zero.
         seed: Of weights and clips.
@@ -102,11 +102,11 @@ class Training:
     seed: int = 0
 
 
-def train_recogniser(
+def train_recognizer(
     training: Training | None = None,
     *,
     progress: Callable[[int, float], None] | None = None,
-) -> Recogniser:
+) -> Recognizer:
     """Train a classifier on clips rendered on the way.
 
     Args:
@@ -118,10 +118,10 @@ def train_recogniser(
     """
     training = training or Training()
     torch.manual_seed(training.seed)
-    model = Recogniser().train()
-    optimiser = torch.optim.AdamW(model.parameters(), training.learning_rate, weight_decay=0.02)
+    model = Recognizer().train()
+    optimizer = torch.optim.AdamW(model.parameters(), training.learning_rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, training.learning_rate, total_steps=training.steps, pct_start=0.1
+        optimizer, training.learning_rate, total_steps=training.steps, pct_start=0.1
     )
     batches = labelled_batches(training.seed, training.batch, unseen=False)
     softness = torch.Generator().manual_seed(training.seed)
@@ -134,9 +134,9 @@ def train_recogniser(
         if not math.isfinite(loss.item()):
             message = f"The loss is {loss.item()} at step {step}; lower the learning rate."
             raise FloatingPointError(message)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         if progress is not None:
             progress(step + 1, loss.item())
@@ -194,7 +194,7 @@ def as_video(frames: NDArray[np.uint8]) -> Tensor:
 
 
 @torch.no_grad()
-def recognise(model: Recogniser, frames: NDArray[np.uint8]) -> list[dict[str, float]]:
+def recognize(model: Recognizer, frames: NDArray[np.uint8]) -> list[dict[str, float]]:
     """Probability of every condition for each clip.
 
     Args:
@@ -214,7 +214,7 @@ def recognise(model: Recogniser, frames: NDArray[np.uint8]) -> list[dict[str, fl
 
 @torch.no_grad()
 def confusion(
-    model: Recogniser,
+    model: Recognizer,
     clips: int,
     *,
     seed: int,
@@ -246,7 +246,7 @@ def confusion(
     return counts
 
 
-def save_recogniser(model: Recogniser, path: str | Path) -> None:
+def save_recognizer(model: Recognizer, path: str | Path) -> None:
     """Write the weights in half precision, with the names of the conditions they tell apart."""
     state = {
         name: value.half() if value.is_floating_point() else value
@@ -256,8 +256,8 @@ def save_recogniser(model: Recogniser, path: str | Path) -> None:
         save_file(state, temporary, {"conditions": ",".join(_LABELS)})
 
 
-def load_recogniser(path: str | Path) -> Recogniser:
-    """Read a classifier that :func:`save_recogniser` wrote.
+def load_recognizer(path: str | Path) -> Recognizer:
+    """Read a classifier that :func:`save_recognizer` wrote.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -268,6 +268,6 @@ def load_recogniser(path: str | Path) -> Recogniser:
     if tuple(names) != _LABELS:
         message = f"{path} tells other conditions apart than this version has; train it anew."
         raise ValueError(message)
-    model = Recogniser()
+    model = Recognizer()
     model.load_state_dict(load_file(path))
     return model.eval()

@@ -103,10 +103,10 @@ class ClipSpec:
         play = partial(self.variation.frame, condition) if self.variation else condition.frame
         scene = self.composition.render(height, width)
         pixels = np.empty((frames, height, width, 3), np.uint8)
-        pixels[0] = quantised(scene.image)
+        pixels[0] = quantized(scene.image)
         for number in range(1, frames):
             time = number / (frames - 1)
-            pixels[number] = quantised(play(scene, time, self.parameters))
+            pixels[number] = quantized(play(scene, time, self.parameters))
         return SynthClip(
             frames=pixels,
             caption=self.caption,
@@ -117,6 +117,6 @@ class ClipSpec:
         )
 
 
-def quantised(picture: NDArray[np.floating]) -> NDArray[np.uint8]:
+def quantized(picture: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Floats in 0 to 1 as bytes; values outside are clipped."""
     return np.clip(picture * 255 + 0.5, 0, 255).astype(np.uint8)

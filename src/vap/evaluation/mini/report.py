@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vap.evaluation.mini.cases import SPLITS
-from vap.evaluation.mini.scores import Score, Summary, summarise
+from vap.evaluation.mini.scores import Score, Summary, summarize
 from vap.evaluation.mini.systems import BOUNDS, TITLES
 from vap.media.atomic import atomic_file
 
@@ -17,7 +17,7 @@ RESULT_FILES = ("results.json", "table.md")
 """The rows for machines and for people."""
 
 _SPLIT_TITLES = {"seen": "seen", "heldout": "held out", "unknown": "unknown"}
-_COLUMNS = ("gap closed", "recognised", "first frame")
+_COLUMNS = ("gap closed", "recognized", "first frame")
 _NOTHING = ("", "", "")
 _ROUNDED = 4
 _OURS = "vap"
@@ -50,10 +50,10 @@ class Row:
         return values if self.ours is None else {**values, "vap_on_same": _rounded(self.ours)}
 
     def cells(self) -> tuple[str, str, str]:
-        """Gap closed, share recognised and fidelity of the first frame, for people."""
+        """Gap closed, share recognized and fidelity of the first frame, for people."""
         summary = self.summary
-        recognised = f"{summary.recognised * 100:.0f} %"
-        return _number(summary.gap_closed), recognised, f"{summary.first_frame:.1f} dB"
+        recognized = f"{summary.recognized * 100:.0f} %"
+        return _number(summary.gap_closed), recognized, f"{summary.first_frame:.1f} dB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +150,8 @@ def _row(
     same = [score for score in ours if score.index in places]
     closed = None
     if condition is None and len(places) < len(ours) and len(same) == len(places):
-        closed = summarise(same, static, best).gap_closed
-    return Row(name, split, condition, summarise(own, static, best), closed)
+        closed = summarize(same, static, best).gap_closed
+    return Row(name, split, condition, summarize(own, static, best), closed)
 
 
 def _number(value: float | None) -> str:

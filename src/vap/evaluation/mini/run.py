@@ -18,7 +18,7 @@ from vap.evaluation.mini.cases import CASES, SEED, Case, CaseSpec, choose_cases,
 from vap.evaluation.mini.identity import settings_hash, short_hash, weights_hashes
 from vap.evaluation.mini.journal import Journal
 from vap.evaluation.mini.report import RESULT_FILES, Report, report
-from vap.evaluation.mini.scores import RECOGNISER, Score, Scorer
+from vap.evaluation.mini.scores import RECOGNIZER, Score, Scorer
 from vap.evaluation.mini.strips import SHEETS, Strips
 from vap.evaluation.mini.systems import BOUNDS, TITLES, Generation, System
 from vap.evaluation.mini.trained import (
@@ -208,7 +208,7 @@ def _settings(evaluation: Evaluation, defaults: Mapping[str, Any]) -> dict[str, 
         "conditions": sorted(evaluation.conditions),
         "seed": evaluation.seed,
         "generation": {**defaults, **given},
-        "classifier": short_hash(RECOGNISER),
+        "classifier": short_hash(RECOGNIZER),
         "torch": torch.__version__,
         "machine": platform.machine(),
     }

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from vap.data.synth import Split
-from vap.data.synth.classifier import Recogniser, load_recogniser, recognise
+from vap.data.synth.classifier import Recognizer, load_recognizer, recognize
 from vap.evaluation.metrics.gap import Video, changed_error, gap_closed
 from vap.evaluation.metrics.psnr import psnr
 from vap.evaluation.mini.cases import Case
 from vap.media.pixels import to_uint8
 
-RECOGNISER = Path(__file__).parent / "recogniser.safetensors"
-"""Weights of the classifier, written by ``python benchmarks/synth.py recognise --out``."""
+RECOGNIZER = Path(__file__).parent / "recognizer.safetensors"
+"""Weights of the classifier, written by ``python benchmarks/synth.py recognize --out``."""
 
 _RESAMPLES = 1000
 
@@ -32,7 +32,7 @@ class Score:
         index: The case's place in it.
         condition: What the reference shows.
         error: Mean squared error over the pixels that the truth changes, of values in 0 to 1.
-        recognised: The condition that the classifier sees.
+        recognized: The condition that the classifier sees.
         first_frame: PSNR of the first frame to the image that was given, in dB.
         seconds: Time to make the video, its share of a batch.
     """
@@ -43,7 +43,7 @@ class Score:
     index: int
     condition: str
     error: float
-    recognised: str
+    recognized: str
     first_frame: float
     seconds: float
 
@@ -58,7 +58,7 @@ class Summary:
             of ratios would be ruled by the cases in which next to nothing changes. None if the
             autoencoder is no better than a still.
         interval: Where 95 % of its bootstrap resamples lie.
-        recognised: Share of the videos in which the classifier sees their reference's condition.
+        recognized: Share of the videos in which the classifier sees their reference's condition.
         first_frame: Mean PSNR of the first frame to the image, in dB.
         seconds: Mean time to make a video.
     """
@@ -66,7 +66,7 @@ class Summary:
     pairs: int
     gap_closed: float | None
     interval: tuple[float, float] | None
-    recognised: float
+    recognized: float
     first_frame: float
     seconds: float
 
@@ -75,11 +75,11 @@ class Scorer:
     """Scores videos.
 
     Args:
-        recogniser: The classifier; by default the one that comes with the package.
+        recognizer: The classifier; by default the one that comes with the package.
     """
 
-    def __init__(self, recogniser: Recogniser | None = None) -> None:
-        self._recogniser = recogniser or load_recogniser(RECOGNISER)
+    def __init__(self, recognizer: Recognizer | None = None) -> None:
+        self._recognizer = recognizer or load_recognizer(RECOGNIZER)
 
     def score(
         self,
@@ -105,7 +105,7 @@ class Scorer:
         for case, video in zip(cases, videos, strict=True):
             _check_finite(system, case, video)
         pixels = np.stack([to_uint8(system, video) for video in videos])
-        seen = [next(iter(shares)) for shares in recognise(self._recogniser, pixels)]
+        seen = [next(iter(shares)) for shares in recognize(self._recognizer, pixels)]
         return [
             Score(
                 system=system,
@@ -114,7 +114,7 @@ class Scorer:
                 index=case.spec.index,
                 condition=case.spec.condition,
                 error=changed_error(video, case.truth),
-                recognised=condition,
+                recognized=condition,
                 # Both as a player would show them.
                 first_frame=psnr(frames[0] / np.float64(255), case.truth[0]),
                 seconds=seconds / len(cases),
@@ -133,7 +133,7 @@ def _check_finite(system: str, case: Case, video: Video) -> None:
         raise ValueError(message)
 
 
-def summarise(scores: Sequence[Score], static: Sequence[Score], best: Sequence[Score]) -> Summary:
+def summarize(scores: Sequence[Score], static: Sequence[Score], best: Sequence[Score]) -> Summary:
     """Put the scores of some cases together.
 
     Args:
@@ -146,7 +146,7 @@ def summarise(scores: Sequence[Score], static: Sequence[Score], best: Sequence[S
         pairs=len(scores),
         gap_closed=gap_closed(*errors.mean(axis=1)),
         interval=_interval(errors),
-        recognised=float(np.mean([score.recognised == score.condition for score in scores])),
+        recognized=float(np.mean([score.recognized == score.condition for score in scores])),
         first_frame=float(np.mean([score.first_frame for score in scores])),
         seconds=float(np.mean([score.seconds for score in scores])),
     )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vap.data.synth import CONDITIONS, ClipSpec
-from vap.data.synth.clips import quantised
+from vap.data.synth.clips import quantized
 from vap.data.synth.composition import compose
 from vap.data.synth.fields import generator
 from vap.data.synth.photos import photo
@@ -125,4 +125,4 @@ def _reference(name: str, shape: PixelShape, seed: int) -> Reference:
 def _drawn(index: int, shape: PixelShape, seed: int) -> Picture:
     composition = compose(generator(seed, index, 72), unseen=True)
     scene = composition.render(shape.height, shape.width)
-    return Picture(quantised(scene.image), composition.caption)
+    return Picture(quantized(scene.image), composition.caption)

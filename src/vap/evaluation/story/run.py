@@ -138,5 +138,5 @@ def _mixed(pictures: list[Picture]) -> list[Picture]:
 
 
 def _couples(references: list[Reference]) -> list[tuple[Reference, Reference]]:
-    """Neighbours, at most three couples."""
+    """Neighbors, at most three couples."""
     return list(zip(references[::2], references[1::2], strict=False))[:3]

@@ -101,4 +101,4 @@ def new_expert(model: Any, config: ModelConfig, depths: tuple[int, ...] | None) 
     with torch.device("meta"):
         model.add_expert(depths)
     model.register_to_config(reference_positions=config.reference_positions)
-    model.initialise_expert()
+    model.initialize_expert()

@@ -19,10 +19,10 @@ _HUBER = 1e-3
 
 @dataclass(frozen=True)
 class PhasePoints:
-    """Neighbouring points on the teacher's path, and the ends of their phases, each ``[B]``."""
+    """Neighboring points on the teacher's path, and the ends of their phases, each ``[B]``."""
 
     start: Tensor
-    neighbour: Tensor
+    neighbor: Tensor
     end: Tensor
 
 

@@ -1,4 +1,4 @@
-"""Direct preference optimisation of a denoiser (Wallace et al. 2023, "Diffusion-DPO", eq. 14).
+"""Direct preference optimization of a denoiser (Wallace et al. 2023, "Diffusion-DPO", eq. 14).
 
 The adapted model should lower its loss on the winner more than on the loser, both measured
 against the model without its adapter.

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def difference_distance(a: Tensor, b: Tensor) -> Tensor:
-    """L1 distance between the neighbour differences of two videos: edges and motion.
+    """L1 distance between the neighbor differences of two videos: edges and motion.
 
     Args:
         a: Video ``[B, C, T, H, W]``.

@@ -84,7 +84,7 @@ def build_transformer(
     )
     for block in model.blocks:
         _look_at_own_place(block.attn1, config.attention_head_dim)
-        # Open gates: the stock initialisation starts them near zero, for depths that need it.
+        # Open gates: the stock initialization starts them near zero, for depths that need it.
         with torch.no_grad():
             block.scale_shift_table[:, _GATES] = 1.0
     return model

@@ -90,7 +90,7 @@ class DistillTask(TuningTask, ABC):
 
 
 class ConsistencyTask(DistillTask):
-    """Phased consistency: a phase's end is reached alike from neighbouring points of the path."""
+    """Phased consistency: a phase's end is reached alike from neighboring points of the path."""
 
     def __init__(self, recipe: DistillStage) -> None:
         super().__init__(recipe)
@@ -100,7 +100,7 @@ class ConsistencyTask(DistillTask):
     def distance(
         self, model: nn.Module, target: Stream, reference: Stream, generator: torch.Generator
     ) -> Tensor:
-        """Between the student's steps from two neighbouring points to the phase's end."""
+        """Between the student's steps from two neighboring points to the phase's end."""
         points = draw_points(self.schedule, self.substeps, len(target.latents), generator)
         noisy = self.variant.noised(target, points.start, generator)
         said = self.variant.predict(model, noisy, target, reference, points.start)
@@ -113,9 +113,9 @@ class ConsistencyTask(DistillTask):
         """Where the student steps to after one step of the teacher."""
         with without_updates(self.transformer):
             said = self.guided(noisy, target, reference, points.start)
-        near = self.variant.moved(noisy, said, points.start, points.neighbour)
-        said = self.variant.predict(self.transformer, near, target, reference, points.neighbour)
-        return self.variant.moved(near, said, points.neighbour, points.end)
+        near = self.variant.moved(noisy, said, points.start, points.neighbor)
+        said = self.variant.predict(self.transformer, near, target, reference, points.neighbor)
+        return self.variant.moved(near, said, points.neighbor, points.end)
 
 
 class PathTask(DistillTask):

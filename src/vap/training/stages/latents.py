@@ -71,7 +71,7 @@ class PairEncoder:
         )
 
     def _latents(self, videos: Tensor) -> Tensor:
-        """Normalised posterior modes ``[B, C, F, H, W]``."""
+        """Normalized posterior modes ``[B, C, F, H, W]``."""
         parts = videos.to(self.vae.dtype).split(_CLIPS_AT_ONCE)
         modes = torch.cat([self.vae.encode(part).latent_dist.mode() for part in parts])
         return (modes.float() - self.mean) / self.std

@@ -49,15 +49,15 @@ def build_autoencoder(config: AutoencoderConfig) -> AutoencoderKLWan:
         latents_mean=[0.0] * config.z_dim,
         latents_std=[1.0] * config.z_dim,
     )
-    _initialise(vae)
+    _initialize(vae)
     return vae
 
 
 @torch.no_grad()
-def _initialise(vae: AutoencoderKLWan) -> None:
+def _initialize(vae: AutoencoderKLWan) -> None:
     """Unit gain through every convolution, quiet residual branches, narrow posteriors.
 
-    PyTorch's own initialisation shrinks the signal at each layer, and unit posterior noise would
+    PyTorch's own initialization shrinks the signal at each layer, and unit posterior noise would
     bury the small latents of a fresh encoder: together they cost the first hundreds of steps.
     """
     for name, weight in vae.named_parameters():

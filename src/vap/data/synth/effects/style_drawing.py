@@ -38,7 +38,7 @@ def pencil_sketch(scene: Scene) -> Image:
 
 
 @still(DRAWING, "turns into a poster of few flat colours", levels=Choice(("2", "3")))
-def posterise(scene: Scene, *, levels: str) -> Image:
+def posterize(scene: Scene, *, levels: str) -> Image:
     """Each channel keeps two or three values."""
     steps = int(levels)
     smooth = saturate(blur(scene.image, 0.012 * scene.height), 1.8)

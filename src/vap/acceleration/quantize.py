@@ -15,9 +15,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vap.acceleration.plan import Quantisation, check_quantise
+from vap.acceleration.plan import Quantization, check_quantize
 
-_STORED: dict[Quantisation, torch.dtype] = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
+_STORED: dict[Quantization, torch.dtype] = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
 
 
 class EightBitLinear(nn.Linear):
@@ -53,7 +53,7 @@ class EightBitLinear(nn.Linear):
         return F.linear(input, weight * self.scale.to(input.dtype), self.bias)
 
 
-def quantise(blocks: Iterable[nn.Module], precision: Quantisation) -> None:
+def quantize(blocks: Iterable[nn.Module], precision: Quantization) -> None:
     """Hold the linear layers of a transformer's blocks in eight bits, those of experts too.
 
     Args:
@@ -63,13 +63,13 @@ def quantise(blocks: Iterable[nn.Module], precision: Quantisation) -> None:
     Raises:
         ValueError: If the precision is unknown.
     """
-    check_quantise(precision)
+    check_quantize(precision)
     for block in blocks:
         for parent, name, linear in list(_layers(block)):
             setattr(parent, name, EightBitLinear(linear, _STORED[precision]))
 
 
-def quantisable_bytes(block: nn.Module) -> int:
+def quantizable_bytes(block: nn.Module) -> int:
     """Bytes of a block's weights that would be held in eight bits."""
     return sum(linear.weight.nbytes for _, _, linear in _layers(block))
 

@@ -6,7 +6,7 @@ from peft import LoraConfig
 from torch import nn
 
 from tests.pipelines.golden import load, relative_error
-from vap.acceleration.quantise import EightBitLinear, quantisable_bytes, quantise
+from vap.acceleration.quantize import EightBitLinear, quantizable_bytes, quantize
 
 
 @pytest.mark.parametrize(("precision", "allowed"), [("int8", 0.01), ("fp8", 0.04)])
@@ -19,7 +19,7 @@ def test_a_layer_keeps_its_output_at_any_size_of_its_weights(
     linear.weight *= size * torch.logspace(-3, 0, 32)[:, None]
     expected = linear(x)
     block = nn.Sequential(linear)
-    quantise([block], precision)
+    quantize([block], precision)
     for row in range(32):
         assert relative_error(block(x)[:, row], expected[:, row]) < allowed
 
@@ -34,8 +34,8 @@ def test_a_row_of_zeros_stays_zero() -> None:
 def test_a_generation_stays_close(case, precision: str) -> None:
     pipeline = load(case.family)
     before = sum(p.nbytes for p in pipeline.transformer.parameters())
-    saved = sum(map(quantisable_bytes, pipeline.transformer.expert_blocks)) * 3 / 4
-    quantise(pipeline.transformer.expert_blocks, precision)
+    saved = sum(map(quantizable_bytes, pipeline.transformer.expert_blocks)) * 3 / 4
+    quantize(pipeline.transformer.expert_blocks, precision)
     assert sum(p.nbytes for p in pipeline.transformer.parameters()) == before - saved
     error = relative_error(case.run(case.prompted(), pipeline), case.run(case.prompted()))
     assert 0 < error < (0.02 if precision == "int8" else 0.05)
@@ -44,7 +44,7 @@ def test_a_generation_stays_close(case, precision: str) -> None:
 @pytest.mark.parametrize("precision", ["int8", "fp8"])
 def test_an_adapter_keeps_its_precision_and_takes_effect(case, precision: str) -> None:
     pipeline = load(case.family)
-    quantise(pipeline.transformer.expert_blocks, precision)
+    quantize(pipeline.transformer.expert_blocks, precision)
     before = case.run(case.prompted(), pipeline)
     pipeline.transformer.add_adapter(LoraConfig(r=2, target_modules=["to_q", "to_v"]))
     for name, parameter in pipeline.transformer.named_parameters():
@@ -69,7 +69,7 @@ def test_a_layer_of_fp8_is_stored_byte_by_byte_and_read_back() -> None:
 
 def test_norms_embeddings_and_the_output_stay_as_they_are(case) -> None:
     transformer = load(case.family).transformer
-    quantise(transformer.expert_blocks, "int8")
+    quantize(transformer.expert_blocks, "int8")
     narrow = {n for n, m in transformer.named_modules() if isinstance(m, EightBitLinear)}
     assert any("attn1_mot_ref" in name for name in narrow)
     assert not any(
@@ -80,5 +80,5 @@ def test_norms_embeddings_and_the_output_stay_as_they_are(case) -> None:
 
 
 def test_an_unknown_precision_is_refused() -> None:
-    with pytest.raises(ValueError, match="quantise='int3' is unknown"):
-        quantise([nn.Linear(2, 2)], "int3")
+    with pytest.raises(ValueError, match="quantize='int3' is unknown"):
+        quantize([nn.Linear(2, 2)], "int3")
