@@ -7,17 +7,20 @@ DEV    := $(VENV)/.dev
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 OUT    := outputs/demo
 
-.PHONY: demo test check lint types clean help
+.PHONY: demo test test-all check lint types clean help
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 demo: $(CORE) ## Animate the bundled image with the bundled reference video
 	@mkdir -p $(OUT)
 	@$(BIN)/vap generate --demo -o $(OUT)/demo.mp4 --sheet $(OUT)/demo.png
 
-test: $(DEV) ## Run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: $(DEV) ## Run the fast tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+test-all: $(DEV) ## Run all tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: lint types ## Lint and type-check
 

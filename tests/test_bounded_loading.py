@@ -46,6 +46,7 @@ def checkpoint(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_loading_holds_the_model_and_one_shard(checkpoint: Path, dtype: str) -> None:
     command = [sys.executable, "-c", _MEASURE, str(FOLDER / "wan"), str(checkpoint), dtype]

@@ -18,6 +18,7 @@ def test_an_actor_tells_what_became_of_a_row_and_makes_it_only_once(inputs, tmp_
     assert again == good
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # starting a cluster takes minutes where all cores are busy
 def test_two_workers_of_a_cluster_write_the_videos_of_one_process(inputs, tmp_path, monkeypatch):
     pytest.importorskip("ray")

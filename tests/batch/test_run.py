@@ -253,6 +253,7 @@ def test_a_request_that_ends_its_process_is_given_up(inputs, tmp_path, made):
     assert (outcome.status, outcome.attempts) == ("done", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
 def test_after_a_kill_the_rest_is_made(inputs, tmp_path):
     (inputs / "requests.jsonl").write_text(lines_of(*({"name": f"v{i}"} for i in range(200))))

@@ -57,6 +57,7 @@ def test_interrupted_writing_leaves_nothing_and_keeps_what_was_there(
     assert {path: path.stat().st_size for path in here.rglob("*")} == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="has no SIGINT for other processes")
 def test_control_c_ends_the_real_command_with_130(short, here):
     command = [

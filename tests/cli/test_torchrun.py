@@ -40,6 +40,7 @@ def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_two_processes_write_one_processs_video(media, short, here):
     arguments = (*short, "--reference", media.clip, "--seed", 7)
     result = torchrun("-m", "vap", *arguments, "-o", "two.mp4")
@@ -51,6 +52,7 @@ def test_two_processes_write_one_processs_video(media, short, here):
     assert np.abs(one - two).max() <= 1
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_ends_all(short, here):
     (here / "failing.py").write_text(FAILING)
     result = torchrun("failing.py", *short, "-o", "out.mp4")

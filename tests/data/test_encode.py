@@ -97,6 +97,7 @@ def test_a_clip_is_stored_as_its_pipeline_encodes_it(model, clips, tmp_path) -> 
     torch.testing.assert_close(stored.empty_text(), empty.tensors["text"][0], rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_killed_ten_times_it_ends_with_the_shards_of_an_unbroken_run(tmp_path) -> None:
     rows = written_rows(tmp_path / "clips", 2 * KILLS)
     places = [tmp_path / name for name in ("unbroken", "killed")]
@@ -122,6 +123,7 @@ def test_killed_ten_times_it_ends_with_the_shards_of_an_unbroken_run(tmp_path) -
     assert contents(killed.output) == contents(unbroken.output)
 
 
+@pytest.mark.slow
 def test_workers_write_the_shards_that_one_process_writes(clips, unbroken, tmp_path) -> None:
     folder, rows = clips
     job = job_of(rows, folder, tmp_path)
@@ -331,6 +333,7 @@ def test_only_what_is_old_is_swept(clips, encoder, tmp_path) -> None:
     assert (tmp_path / ".mine").exists()
 
 
+@pytest.mark.slow
 def test_what_a_worker_raises_is_raised(tmp_path) -> None:
     rows = written_rows(tmp_path, 4)
     job = job_of(rows, tmp_path, tmp_path / "out")

@@ -9,6 +9,7 @@ from vap.data.encode import run_job
 pytest.importorskip("ray")
 
 
+@pytest.mark.slow
 def test_two_workers_of_a_cluster_write_the_shards_of_one_process(tmp_path, monkeypatch) -> None:
     from vap.data.encode_ray import run_on_ray
 

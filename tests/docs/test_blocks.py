@@ -15,26 +15,18 @@ from vap.media import write_video
 
 BASH, PYTHON = blocks("bash"), blocks("python")
 WITH_OPTIONS = [block for block in BASH if block.vap_commands]
-COMMAND_BLOCKS = [b for b in WITH_OPTIONS if not b.not_run]
+RUNNING = [block for block in blocks("bash", "python") if block.not_run is None]
 SETUP = ("pip", "make")
 
 
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory):
-    """A folder for each page, in which its blocks run from top to bottom."""
-    return {str(page.relative_to(ROOT)): tmp_path_factory.mktemp(page.stem) for page in PAGES}
-
-
 @pytest.fixture
-def at_desk(request, desk, monkeypatch):
-    """The files that the pages speak of."""
-    folder = desk[request.getfixturevalue("block").page]
-    monkeypatch.chdir(folder)
-    if not (folder / "clip.mp4").exists():
-        frames = moving(24)
-        write_video("clip.mp4", frames, 16)
-        write_video("second.mp4", frames[:, :, ::-1], 16)
-        Image.fromarray(frames[0, ::-1]).save("photo.jpg")
+def at_desk(tmp_path, monkeypatch):
+    """A folder with the files that the pages speak of."""
+    monkeypatch.chdir(tmp_path)
+    frames = moving(24)
+    write_video("clip.mp4", frames, 16)
+    write_video("second.mp4", frames[:, :, ::-1], 16)
+    Image.fromarray(frames[0, ::-1]).save("photo.jpg")
 
 
 def parse(words: list[str]) -> None:
@@ -77,15 +69,15 @@ def test_blocks_that_run_hold_only_commands_that_can(block):
         assert {words[0] for words in block.commands} <= {"vap", *SETUP}
 
 
-@pytest.mark.parametrize("block", COMMAND_BLOCKS, ids=named)
-def test_commands_run(block, at_desk):
-    for words in block.vap_commands:
-        vap(*words)
-
-
-@pytest.mark.parametrize("block", [b for b in PYTHON if b.not_run is None], ids=named)
-def test_python_runs(block, at_desk):
-    exec(compile(block.code, named(block), "exec"), {})  # noqa: S102 - our own documentation
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("page", sorted({block.page for block in RUNNING}))
+def test_a_pages_blocks_run_from_top_to_bottom(page, at_desk):
+    for block in (each for each in RUNNING if each.page == page):
+        if block.language == "python":
+            exec(compile(block.code, named(block), "exec"), {})  # noqa: S102 - our own
+        for words in block.vap_commands if block.language == "bash" else ():
+            vap(*words)
 
 
 @pytest.mark.parametrize("block", PYTHON, ids=named)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from cogvideox_tiny import golden_case, golden_model, predict, relative_error
 from diffusers import ContextParallelConfig
@@ -38,5 +39,6 @@ def _rank(rank: int, rendezvous: str) -> None:
         assert relative_error(predict(model, arguments, reference_strength=0.5), half) < 1e-5
 
 
+@pytest.mark.slow
 def test_two_ranks_share_both_streams_and_agree(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(_rank, args=(str(tmp_path / "rendezvous"),), nprocs=RANKS)

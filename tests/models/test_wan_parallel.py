@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from diffusers import ContextParallelConfig
 from diffusers.hooks.context_parallel import apply_context_parallel
@@ -36,5 +37,6 @@ def _rank(rank: int, rendezvous: str) -> None:
         assert relative_error(predict(model, arguments, reference_strength=0.5), half) < 1e-5
 
 
+@pytest.mark.slow
 def test_two_ranks_share_both_streams_and_agree(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(_rank, args=(str(tmp_path / "rendezvous"),), nprocs=RANKS)

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.parallel.test_two_processes import CLOSE, attention_error, pipeline_errors
 from tests.parallel.together import found_together
 from vap.parallel import Mesh
@@ -13,6 +15,7 @@ def check() -> dict[str, Any]:
     return {"attention": both_ways, **pipeline_errors("wan", ("guidance=2,ring=2",))}
 
 
+@pytest.mark.slow
 def test_ring_of_exchanges_and_guidance_apart(tmp_path: Path) -> None:
     for place, rank in enumerate(found_together(check, 4, tmp_path)):
         forwards = rank.pop("wan guidance=2,ring=2 forwards")

@@ -16,6 +16,8 @@ from vap.parallel.mesh import Groups
 from vap.parallel.tokens import TokenCounts, own_share
 from vap.parallel.traffic import Streams, traffic
 
+pytestmark = pytest.mark.slow
+
 CLOSE = 1e-5
 STEPS = 2
 MESHES = ("ulysses=2", "ring=2", "guidance=2")

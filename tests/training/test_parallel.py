@@ -12,6 +12,8 @@ from tests.ranks import gloo_rank
 from tests.training.tuning_tiny import metrics_of, recipe_of
 from vap.training.stages import run_recipe
 
+pytestmark = pytest.mark.slow
+
 PROCESSES = 2
 
 

@@ -48,6 +48,7 @@ def unbroken(datasets, tmp_path_factory):
     return output
 
 
+@pytest.mark.slow
 def test_killed_and_continued_it_ends_with_the_same_bits(datasets, unbroken, tmp_path) -> None:
     recipe = recipe_of(datasets["wan"], tmp_path, "wan", **CHANGES)
     # A server that has the modules loaded forks the processes that are killed.
