@@ -1,7 +1,9 @@
 """The identity of weights: the same wherever they lie, another when they change."""
 
 import json
+import resource
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.pipelines.golden import FOLDER
-from vap.weights import weights_hash
+from tests.training.tuning_tiny import recipe_of, write_dataset
+from vap.data.latents import EncodedPairs, write_shard
+from vap.data.synth.classifier import Recognizer, save_recognizer
+from vap.media.errors import MediaError
+from vap.models.expert_file import write_expert
+from vap.models.wan import WanVideoAsPromptTransformer3DModel
+from vap.training.stages import run_recipe
+from vap.weights import save_tensors, weights_hash
 
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 
@@ -68,3 +77,52 @@ def test_what_changes_the_model_changes_the_hash(copy: Path, change) -> None:
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="holds no weights"):
         weights_hash(tmp_path)
+
+
+@pytest.fixture
+def little_space() -> Iterator[None]:
+    """No file may grow above a few bytes: the system's answer is like that of a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def write_pairs(folder: Path) -> None:
+    tensor = torch.zeros(1, 2, 1000)
+    write_shard(folder / "pairs", EncodedPairs(tensor, tensor, tensor, [], []))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda folder: save_tensors({"a": torch.zeros(1000)}, folder / "a"),
+        lambda folder: write_expert(
+            folder / "e",
+            {"a": torch.zeros(1000)},
+            transformer="wan",
+            depths=[0],
+            reference_positions="before",
+        ),
+        lambda folder: save_recognizer(Recognizer(), folder / "r"),
+        write_pairs,
+    ],
+)
+def test_a_disk_without_space_is_no_error_of_a_library(
+    write: Callable[[Path], None], tmp_path: Path, little_space: None
+) -> None:
+    with pytest.raises(MediaError, match="File too large"):
+        write(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_models_and_runs_say_that_a_disk_is_full(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    model = WanVideoAsPromptTransformer3DModel.from_pretrained(FOLDER / "wan" / "transformer")
+    write_dataset(tmp_path / "data", "wan")
+    request.getfixturevalue("little_space")
+    with pytest.raises(OSError, match="File too large"):
+        model.save_pretrained(tmp_path / "model")
+    with pytest.raises(MediaError, match=r"tensors\.safetensors.*File too large"):
+        run_recipe(recipe_of(tmp_path / "data", tmp_path / "run", "wan"))

@@ -16,10 +16,9 @@ from typing import Any, Literal, Self, TypeAlias
 import torch
 from pydantic import BaseModel, Json, PositiveInt, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from vap.media.atomic import atomic_file
 from vap.shapes import PixelShape
+from vap.weights import save_tensors
 
 Family: TypeAlias = Literal["wan", "cogvideox"]
 
@@ -157,9 +156,7 @@ class VideoPrompt:
             "has_last_frame": json.dumps(self.has_last_frame),
             "references": json.dumps([asdict(source) for source in self.references]),
         }
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in self.tensors.items()}
-        with atomic_file(Path(path)) as temporary:
-            save_file(tensors, temporary, metadata=header)
+        save_tensors(self.tensors, Path(path), header)
         return Path(path)
 
     @classmethod

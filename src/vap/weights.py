@@ -5,12 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from vap.media.atomic import atomic_file
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
 """Where diffusers looks for a LoRA in a folder."""
@@ -18,6 +24,36 @@ LORA_FILE = "pytorch_lora_weights.safetensors"
 _TORCH_ALIGNMENT = 64
 # What is read of each file beside its header.
 _SAMPLES, _SAMPLE_BYTES = 64, 4096
+
+
+def save_tensors(
+    tensors: Mapping[str, torch.Tensor], path: Path, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a safetensors file, whole or not at all.
+
+    Args:
+        tensors: By name, wherever they lie.
+        path: The file to make or replace.
+        metadata: Header. More than one key is written in random order.
+
+    Raises:
+        MediaError: If the place cannot be written to or the disk is full.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_file(path) as temporary, disk_errors(path):
+        save_file(plain, temporary, metadata=dict(metadata) if metadata else None)
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Raise what safetensors says of a full disk as the OSError that it is."""
+    try:
+        yield
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 def settle(module: torch.nn.Module) -> None:

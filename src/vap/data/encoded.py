@@ -18,11 +18,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from vap.media.atomic import atomic_file
 from vap.shapes import PixelShape
+from vap.weights import save_tensors
 
 MANIFEST = "encoding.json"
 JOB = "job"
@@ -119,9 +118,8 @@ def write_shard(path: Path, shard: Shard, dtype: torch.dtype) -> None:
         "clips": [asdict(clip) for clip in shard.clips],
         "dropped": dict(shard.dropped),
     }
-    with atomic_file(path) as partial:
-        # One key: safetensors writes several in random order, and equal work gives equal bytes.
-        save_file(tensors, partial, metadata={_FORMAT: json.dumps(content)})
+    # One key: safetensors writes several in random order, and equal work gives equal bytes.
+    save_tensors(tensors, path, {_FORMAT: json.dumps(content)})
 
 
 def _stored(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -19,10 +19,9 @@ from typing import Self
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from vap.media.atomic import atomic_file
+from vap.weights import save_tensors
 
 _TENSORS = ("latents", "conditions", "image_tokens")
 _ORIGIN = "origin"
@@ -106,12 +105,11 @@ def write_shard(path: Path, pairs: EncodedPairs, origin: ShardOrigin | None = No
     Raises:
         MediaError: If the place cannot be written to.
     """
-    tensors = {name: getattr(pairs, name).to(torch.float16).contiguous() for name in _TENSORS}
+    tensors = {name: getattr(pairs, name).to(torch.float16) for name in _TENSORS}
     metadata = {"captions": json.dumps(pairs.captions), "names": json.dumps(list(pairs.names))}
     if origin is not None:
         metadata[_ORIGIN] = json.dumps(asdict(origin))
-    with atomic_file(path) as partial:
-        save_file(tensors, partial, metadata=metadata)
+    save_tensors(tensors, path, metadata)
 
 
 def read_origin(path: Path) -> ShardOrigin | None:

@@ -10,11 +10,10 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel, Json, NonNegativeInt, PositiveInt, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from vap.media.atomic import atomic_file
 from vap.models.rope import ReferencePositions
-from vap.weights import shape_difference
+from vap.weights import save_tensors, shape_difference
 
 _FORMAT = "vap-expert"
 _FORMAT_VERSION = 1
@@ -89,9 +88,7 @@ def write_expert(
         "reference_positions": reference_positions,
         "description": description,
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    with atomic_file(Path(path)) as temporary:
-        save_file(tensors, temporary, metadata=header)
+    save_tensors(state, Path(path), header)
     return Path(path)
 
 

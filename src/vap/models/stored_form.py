@@ -17,7 +17,7 @@ from diffusers import ModelMixin
 from torch import nn
 
 from vap.models.coupling import check_joint
-from vap.weights import shape_difference
+from vap.weights import disk_errors, shape_difference
 
 _FUSED = "its projections are fused. Call unfuse_qkv_projections() first"
 # What tells in the names of weights what was done to them; the first that is found is said.
@@ -54,9 +54,11 @@ class StoredFormMixin:
 
         Raises:
             ValueError: If it would load as another one, see :meth:`check_stored_form`.
+            OSError: If the disk is full.
         """
         self.check_stored_form()
-        return super().save_pretrained(save_directory, *args, **options)  # type: ignore[misc]
+        with disk_errors(Path(save_directory)):
+            return super().save_pretrained(save_directory, *args, **options)  # type: ignore[misc]
 
     def check_mergeable(self) -> None:
         """Refuse to merge anything into weights that are held in eight bits or fewer.

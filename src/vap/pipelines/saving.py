@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vap.models.stored_form import StoredFormMixin
+from vap.weights import disk_errors
 
 
 class SavedAsStored:
@@ -17,8 +18,10 @@ class SavedAsStored:
         Raises:
             ValueError: If the transformer would load as another one, before anything is written;
                 see :meth:`vap.models.stored_form.StoredFormMixin.check_stored_form`.
+            OSError: If the disk is full.
         """
         transformer = getattr(self, "transformer", None)
         if isinstance(transformer, StoredFormMixin):
             transformer.check_stored_form()
-        return super().save_pretrained(save_directory, *args, **options)  # type: ignore[misc]
+        with disk_errors(Path(save_directory)):
+            return super().save_pretrained(save_directory, *args, **options)  # type: ignore[misc]

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from vap.training.optimizers import NamedParameters, WeightAverage
 from vap.training.parallel import held
+from vap.weights import save_tensors
 
 _STATE = "state.json"
 
@@ -111,8 +112,7 @@ def save_checkpoint(
     part.wait()
     if part.writes:
         tensors, plain = _pack(state)
-        save_file(tensors, partial / part.file)
-        _flush(partial / part.file)
+        save_tensors(tensors, partial / part.file)
     part.wait()
     if part.rank == 0:
         content = {

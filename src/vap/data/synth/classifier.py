@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vap.data.synth.clips import ClipSpec
@@ -25,7 +25,7 @@ from vap.data.synth.composition import compose
 from vap.data.synth.fields import generator
 from vap.data.synth.registry import CONDITIONS
 from vap.data.synth.softening import soften_half
-from vap.media.atomic import atomic_file
+from vap.weights import save_tensors
 
 FRAMES, HEIGHT, WIDTH = 9, 64, 96
 _LABELS = tuple(CONDITIONS)
@@ -252,8 +252,7 @@ def save_recognizer(model: Recognizer, path: str | Path) -> None:
         name: value.half() if value.is_floating_point() else value
         for name, value in model.state_dict().items()
     }
-    with atomic_file(Path(path)) as temporary:
-        save_file(state, temporary, {"conditions": ",".join(_LABELS)})
+    save_tensors(state, Path(path), {"conditions": ",".join(_LABELS)})
 
 
 def load_recognizer(path: str | Path) -> Recognizer:

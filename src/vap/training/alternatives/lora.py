@@ -11,15 +11,14 @@ import torch
 from peft import LoraConfig
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from vap.media.atomic import atomic_file
 from vap.training.alternatives.expert import keep_expert
 from vap.training.alternatives.single_branch import tie_branches
 from vap.training.alternatives.whole import is_writer, whole_state
 from vap.training.tuning_config import ModelConfig
-from vap.weights import LORA_FILE, shape_difference
+from vap.weights import LORA_FILE, save_tensors, shape_difference
 
 _PROJECTIONS = r"\.(to_q|to_k|to_v|to_out\.0)"
 _TARGETS = {
@@ -78,11 +77,8 @@ class LoraStrategy:
     def save(self, model: Any, output: Path) -> None:
         """Write the updates under diffusers' names."""
         updates = self._named(whole_state(model, _is_update))
-        state = {name: tensor.contiguous() for name, tensor in updates.items()}
         if is_writer():
-            with atomic_file(output / LORA_FILE) as partial:
-                # One key: safetensors writes several in random order.
-                save_file(state, partial, metadata={**self.notes} or {"format": "pt"})
+            save_tensors(updates, output / LORA_FILE, self.notes or {"format": "pt"})
 
     def _named(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The updates among some tensors, by their names in a file."""

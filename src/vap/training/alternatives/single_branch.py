@@ -9,14 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import nn
 
-from vap.media.atomic import atomic_file
 from vap.models.expert import EXPERT_SUFFIX
 from vap.training.alternatives.expert import new_expert
 from vap.training.alternatives.whole import is_writer, whole_state
 from vap.training.tuning_config import ModelConfig
+from vap.weights import save_tensors
 
 
 class SingleBranchStrategy:
@@ -37,8 +36,7 @@ class SingleBranchStrategy:
             model.save_config(folder)
             # Tied names share memory, which a file may not.
             copies = {name: tensor.cpu().clone() for name, tensor in state.items()}
-            with atomic_file(folder / "diffusion_pytorch_model.safetensors") as partial:
-                save_file(copies, partial, metadata={"format": "pt"})
+            save_tensors(copies, folder / "diffusion_pytorch_model.safetensors", {"format": "pt"})
 
 
 def tie_branches(model: Any, config: ModelConfig) -> None:

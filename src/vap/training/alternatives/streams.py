@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from vap.media.atomic import atomic_file
 from vap.models.cogvideox_block import CogVideoXJointAttnProcessor
 from vap.models.expert import is_expert_name
 from vap.models.memory import BlockMemory
@@ -23,6 +22,7 @@ from vap.models.wan_attention import WanJointAttnProcessor
 from vap.training.alternatives.expert import ensure_expert
 from vap.training.alternatives.whole import is_writer, whole_state
 from vap.training.tuning_config import Method, ModelConfig
+from vap.weights import save_tensors
 
 _FILE = "alternative.safetensors"
 _FORMAT = "vap-alternative"
@@ -254,6 +254,4 @@ def _save(model: Any, output: Path, method: Method) -> None:
         "reference_positions": model.config.reference_positions,
     }
     if is_writer():
-        with atomic_file(output / _FILE) as partial:
-            contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
-            save_file(contiguous, partial, metadata={_FORMAT: json.dumps(header)})
+        save_tensors(state, output / _FILE, {_FORMAT: json.dumps(header)})

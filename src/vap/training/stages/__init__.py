@@ -9,6 +9,7 @@ import importlib
 from pathlib import Path
 
 from vap.training.config import Recipe
+from vap.weights import disk_errors
 
 
 def run_recipe(recipe: Recipe) -> Path:
@@ -22,8 +23,10 @@ def run_recipe(recipe: Recipe) -> Path:
 
     Raises:
         FileNotFoundError: If an earlier stage's output is not where the recipe says.
+        OSError: If the disk is full.
     """
     # Imported by name, so that a stage costs the imports of its own networks only.
     stage = importlib.import_module(f"{__name__}.{recipe.stage}")
-    output: Path = stage.run(recipe)
+    with disk_errors(recipe.output):
+        output: Path = stage.run(recipe)
     return output

@@ -10,18 +10,16 @@ import torch
 from diffusers import AutoencoderKLWan
 from diffusers import __version__ as diffusers_version
 from safetensors import safe_open
-from safetensors.torch import save_file
 from transformers import CLIPVisionModel, UMT5EncoderModel
 
 from vap.acceleration.student import STUDENT
-from vap.media.atomic import atomic_file
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.training.alternatives.expert import EXPERT_FILE
 from vap.training.config import ExportStage
 from vap.training.predictions import flow_scheduler, recorded_prediction
 from vap.training.sections import Prediction
 from vap.training.stages.earlier import output_of
-from vap.weights import LORA_FILE
+from vap.weights import LORA_FILE, save_tensors
 
 _COPIED = ("tokenizer", "image_processor")
 _COMPONENTS = {
@@ -96,9 +94,7 @@ def _store_student(weights: Path, folder: Path) -> None:
     with safe_open(weights, framework="pt") as opened:
         tensors = {name: opened.get_tensor(name).half() for name in opened.keys()}  # noqa: SIM118 - not a dict
         notes = opened.metadata()
-    folder.mkdir(exist_ok=True)
-    with atomic_file(folder / LORA_FILE) as partial:
-        save_file(tensors, partial, metadata=notes)
+    save_tensors(tensors, folder / LORA_FILE, notes)
 
 
 def _forget_origin(config: Path) -> None:
