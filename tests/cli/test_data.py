@@ -112,15 +112,15 @@ def test_build_and_show_make_a_table_and_a_page(tmp_path):
     assert 'src="clips/melt/a.mp4"' in page.read_text(encoding="utf-8")
 
 
-def test_refused_tables_end_with_1_and_write_nothing(faulty, tmp_path):
+def test_refused_tables_end_with_2_and_write_nothing(faulty, tmp_path):
     out = tmp_path / "out.csv"
-    refused = run_json("filter", faulty, out, code=1)
+    refused = run_json("filter", faulty, out, code=2)
     assert len(refused["error"]["problems"]) == 2
     assert not out.exists()
     run("filter", faulty, out, "--on-error", "skip")
     assert len(read_table(out).rows) == 2
     made_clip(tmp_path / "clips" / "melt" / "a.mp4")
-    no_caption = run("build", tmp_path / "clips", tmp_path / "new.csv", code=1)
+    no_caption = run("build", tmp_path / "clips", tmp_path / "new.csv", code=2)
     assert "a.txt with its caption is missing" in no_caption.stderr
     assert not (tmp_path / "new.csv").exists()
 

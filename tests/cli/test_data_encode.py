@@ -43,7 +43,7 @@ def test_a_table_without_its_files_is_refused_and_the_folder_stays_free(tmp_path
     elsewhere.mkdir()
     write_table(Table(tuple(rows)), elsewhere / "table.csv")
     refused = encode(elsewhere)
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     problems = json.loads(refused.stdout)["error"]["problems"]
     assert {problem["kind"] for problem in problems} == {"missing-file"}
     found = json.loads(encode(elsewhere, "--root", str(tmp_path)).stdout)
@@ -58,7 +58,7 @@ def test_what_is_left_out_is_counted_with_its_reasons(tmp_path) -> None:
     found = json.loads(encode(tmp_path).stdout)
     assert (found["clips"], found["skipped"]) == (1, 1)
     assert [drop["video"] for drop in found["dropped"]] == ["1.mp4"]
-    assert encode(tmp_path, "--on-error", "refuse").exit_code == 1
+    assert encode(tmp_path, "--on-error", "refuse").exit_code == 2
 
 
 def test_clips_that_cannot_be_read_at_all_end_with_1(tmp_path) -> None:

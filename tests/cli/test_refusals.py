@@ -169,7 +169,7 @@ def test_running_out_of_memory_comes_with_advice(short, nothing_left, monkeypatc
 def test_faults_of_the_program_end_with_one(short, nothing_left, monkeypatch):
     monkeypatch.setattr("vap.generation.run._run", lambda *_, **__: {}["missing"])
     message = refusal(*short, "-o", "out.mp4", code=1)
-    assert "KeyError: 'missing'. This is a fault of vap" in message
+    assert "KeyError: 'missing'. This is a bug in vap" in message
     found = vap_json(*short, "-o", "out.mp4", code=1)
     assert found["error"]["type"] == "KeyError"
 

@@ -6,5 +6,6 @@ from __future__ import annotations
 def main() -> None:
     """Run ``vap``."""
     from vap.cli.app import app
+    from vap.cli.console import run
 
-    app()
+    run(app)

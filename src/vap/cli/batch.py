@@ -87,7 +87,7 @@ class _Shown:
         self._bars.advance(self._videos)
         if outcome.error is not None:
             said = f"{outcome.name}: {outcome.error['message']}"
-            messages.print(said, style="red", markup=False, soft_wrap=True)
+            messages.print(said, style="red", soft_wrap=True)
 
     def step(self, done: int, total: int) -> None:
         if self._steps is None:
@@ -112,4 +112,4 @@ def _print(summary: Summary, *, retry_failed: bool, as_json: bool) -> None:
     if summary.failed:
         again = "" if retry_failed else " Try them again with --retry-failed."
         messages.print(f"{summary.failed} failed; the manifest says why.{again}")
-    messages.print(f"  {summary.manifest}", soft_wrap=True, markup=False)
+    messages.print(f"  {summary.manifest}", soft_wrap=True)

@@ -7,13 +7,18 @@ standard error. With VAP_DEBUG set, errors show where they come from.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
+import re
+import signal
+import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import typer
@@ -27,20 +32,105 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from vap.parallel.launch import launched, leave
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 
-# What bad input raises throughout the package; anything else is a fault of ours.
+# What bad input raises throughout the package; anything else is a bug.
 _USER_ERRORS = (ValueError, TypeError, OSError, ImportError)
 # Of commands that encode or make a video of a given size.
 LESS_TO_HOLD = "Lower --height, --width or --frames, or use --dtype bfloat16."
 _MEMORY_ADVICE = "Give less to work on at once, or use a machine with more."
-_FAULT_ADVICE = "This is a fault of vap. Set VAP_DEBUG=1 to see where, and please report it."
+_BUG_ADVICE = "This is a bug in vap. Set VAP_DEBUG=1 to see where, and please report it."
+# What moves the cursor, colors or reorders text; line feeds and tabs are text.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
-messages = Console(stderr=True, highlight=False)
-results = Console(highlight=False)
+
+class PlainConsole(Console):
+    """Prints names and texts of files as they are: no markup, no control of the terminal."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As rich does it, of a plain text."""
+        return super().render_str(plain(text), **options)
+
+
+def plain(text: str) -> str:
+    """A text with its control characters spelled out."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+messages = PlainConsole(stderr=True)
+results = PlainConsole()
+
+
+class _Stream(io.RawIOBase):
+    """A standard stream that, once full or closed, takes the rest and keeps the reason."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw = raw
+        self.error: OSError | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._raw.fileno()
+
+    def isatty(self) -> bool:
+        return self._raw.isatty()
+
+    def write(self, data: Any) -> int | None:
+        if self.error is None:
+            try:
+                return self._raw.write(data)
+            except OSError as error:
+                self.error = error
+        return len(data)
+
+
+def run(command: Callable[[], None]) -> None:
+    """Run a command as the whole of a process.
+
+    It ends on SIGTERM and a closed terminal as on Ctrl-C, so that nothing is left half-written,
+    and without a traceback where the standard streams are full, closed or ASCII only.
+    """
+    # One of several processes may wait for the others, where it hears no handler.
+    for name in () if launched() else ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+    output = _safe(sys.stdout)
+    if output is not None:
+        sys.stdout = output[0]
+    if (errors := _safe(sys.stderr)) is not None:
+        sys.stderr = errors[0]
+    try:
+        command()
+    finally:
+        if output is not None:
+            sys.stdout.flush()
+            if (error := output[1].error) is not None:
+                if not isinstance(error, BrokenPipeError):  # whoever read it has enough
+                    said = f"Standard output cannot be written ({error.strerror})."
+                    _report("OSError", said, as_json=False)
+                raise SystemExit(FAILED)
+
+
+def _safe(stream: Any) -> tuple[io.TextIOWrapper, _Stream] | None:
+    """A standard stream that raises for nothing; None if there is none, or it is no file."""
+    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    if raw is None:
+        return None
+    safe = _Stream(raw)
+    text = io.TextIOWrapper(
+        io.BufferedWriter(safe), stream.encoding, "backslashreplace", line_buffering=True
+    )
+    return text, safe
 
 
 @contextmanager
@@ -59,10 +149,12 @@ def reporting(*, as_json: bool = False, memory_advice: str = _MEMORY_ADVICE) -> 
         _report("interrupted", "Interrupted; nothing was left half-written.", as_json=as_json)
         raise typer.Exit(INTERRUPTED) from error
     except _USER_ERRORS as error:
-        _report(type(error).__name__, str(error), as_json=as_json)
+        # A table's, row by row.
+        problems = [asdict(problem) for problem in getattr(error, "problems", ())]
+        _report(type(error).__name__, str(error), as_json=as_json, problems=problems)
         raise typer.Exit(UNUSABLE) from error
     except FloatingPointError as error:
-        # Numbers that ran away, where they did: neither bad input nor a fault of ours.
+        # Numbers that ran away, where they did: neither bad input nor a bug.
         _report(type(error).__name__, str(error), as_json=as_json)
         raise typer.Exit(FAILED) from error
     except Exception as error:
@@ -73,7 +165,7 @@ def reporting(*, as_json: bool = False, memory_advice: str = _MEMORY_ADVICE) -> 
         else:
             kind = type(error).__name__
             said = f"{kind}: {error}" if str(error) else kind
-            _report(kind, f"{said}. {_FAULT_ADVICE}", as_json=as_json)
+            _report(kind, f"{said}. {_BUG_ADVICE}", as_json=as_json)
         raise typer.Exit(FAILED) from error
 
 
@@ -93,7 +185,8 @@ def ending_together() -> Iterator[None]:
 
 def show_json(value: Any) -> None:
     """Print a result for machines."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=not unicode, default=str))
 
 
 def quiet_libraries() -> None:
@@ -132,14 +225,14 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
-def _report(kind: str, message: str, *, as_json: bool) -> None:
+def _report(
+    kind: str, message: str, *, as_json: bool, problems: Sequence[Mapping[str, object]] = ()
+) -> None:
     if os.environ.get("VAP_DEBUG"):
-        messages.print(traceback.format_exc(), markup=False, soft_wrap=True)
+        messages.print(traceback.format_exc(), soft_wrap=True)
     if as_json:
-        show_json({"error": {"type": kind, "message": message}})
+        found = {"type": kind, "message": message, **({"problems": problems} if problems else {})}
+        show_json({"error": found})
     else:
-        messages.print(f"[bold red]error:[/] {_escaped(message)}", soft_wrap=True)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
+        said = Text.assemble(("error:", "bold red"), " ", plain(message))
+        messages.print(said, soft_wrap=True)

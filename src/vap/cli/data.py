@@ -1,7 +1,4 @@
-"""``vap data``: check, filter, split, pair, summarize, convert, build and show datasets.
-
-Exit codes: 0 when all is well, 1 when a table has faults or is refused, 2 for wrong usage.
-"""
+"""``vap data``: check, filter, split, pair, summarize, convert, build and show datasets."""
 
 from __future__ import annotations
 
@@ -13,12 +10,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as Grid
 
+from vap.cli.console import FAILED, reporting
 from vap.cli.data_build import build
 from vap.cli.data_console import (
-    exit_codes,
     print_counts,
     print_problems,
     print_result,
@@ -39,9 +35,11 @@ from vap.data.table import Table, read_table, write_table
 app = typer.Typer(
     name="data",
     help="Check, filter, split, pair, summarize, convert, build and show datasets.",
-    epilog="Exit codes: 0 all is well, 1 faults found or table refused, 2 wrong usage.",
+    epilog="Exit codes: 0 all is well, 1 check found faults, 2 table refused or wrong usage.",
     no_args_is_help=True,
 )
+
+_CONDITIONS = 200  # that the text of a summary lists
 
 
 @app.command()
@@ -56,7 +54,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """List the faults of a table by row; with --root, look for its files too."""
-    with exit_codes(as_json):
+    with reporting(as_json=as_json):
         if benchmark:
             cases = read_benchmark(table, on_error="skip")
             checked = cases if root is None else check_benchmark(cases, root)
@@ -75,7 +73,7 @@ def check(
             result, as_json, lambda out: print_problems(out, sound, kinds, problems[:limit])
         )
     if problems:
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 @app.command("filter")
@@ -101,7 +99,7 @@ def filter_command(
     as_json: AsJson = False,
 ) -> None:
     """Write the rows that pass; references to rows that went are dropped."""
-    with exit_codes(as_json):
+    with reporting(as_json=as_json):
         rules = SelectionRules(
             above=above,
             splits=frozenset(split) if split else None,
@@ -135,7 +133,7 @@ def split(
     as_json: AsJson = False,
 ) -> None:
     """Give every row a split, by the hash of its path or of its condition."""
-    with exit_codes(as_json):
+    with reporting(as_json=as_json):
         loaded = _load(table, None, on_error)
         rows = split_rows(loaded.rows, _shares(share), by=by, seed=seed)
         write_table(replace(loaded, rows=rows), out)
@@ -174,7 +172,7 @@ def pair(
     as_json: AsJson = False,
 ) -> None:
     """Write what a trainer would see in one epoch: targets with references, or preference pairs."""
-    with exit_codes(as_json):
+    with reporting(as_json=as_json):
         _check_suffix(out, ".jsonl")
         loaded = _load(table, root, on_error)
         check_names("--split", split or (), (row.split for row in loaded.rows))
@@ -205,7 +203,7 @@ def pair(
 @app.command()
 def summary(table: TableFile, on_error: Faulty = "skip", as_json: AsJson = False) -> None:
     """Count clips, splits, scores and references, of the whole and of each condition."""
-    with exit_codes(as_json):
+    with reporting(as_json=as_json):
         loaded = _load(table, None, on_error)
         counted = summarize(loaded.rows)
         whole = {name: value for name, value in asdict(counted).items() if name != "conditions"}
@@ -214,11 +212,13 @@ def summary(table: TableFile, on_error: Faulty = "skip", as_json: AsJson = False
         def show_grid(out: Console) -> None:
             print_counts(whole, as_json=False)
             grid = Grid("condition", "clips", "mean score", "without reference", "splits")
-            for one in counted.conditions:
+            for one in counted.conditions[:_CONDITIONS]:
                 splits = ", ".join(f"{name} {count}" for name, count in one.splits.items())
                 cells = (one.name, str(one.clips), f"{one.mean_score:.1f}")
-                grid.add_row(*map(escape, (*cells, str(one.without_reference), splits)))
+                grid.add_row(*cells, str(one.without_reference), splits)
             out.print(grid)
+            if (more := len(counted.conditions) - _CONDITIONS) > 0:
+                out.print(f"… and {more} more; --json lists them")
 
         print_result({**asdict(counted), "faults": len(loaded.problems)}, as_json, show_grid)
 
@@ -228,7 +228,7 @@ def convert(
     table: TableFile, out: OutTable, on_error: Faulty = "refuse", as_json: AsJson = False
 ) -> None:
     """Rewrite a table as CSV or Parquet, by the new name; only unreadable rows are faults here."""
-    with exit_codes(as_json):
+    with reporting(as_json=as_json):
         read = read_table(table, on_error=on_error)
         write_table(read, out)
         skipped = len(read.problems)
@@ -256,7 +256,7 @@ def show(
     """Write one HTML page of a dataset: conditions, scores and playing samples."""
     from vap.data.page import write_page
 
-    with exit_codes(as_json):
+    with reporting(as_json=as_json):
         _check_suffix(out, ".html")
         loaded = _load(table, None, on_error)
         with progress_bars() as progress:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from vap.cli.data_console import exit_codes, print_counts, progress_bars
+from vap.cli.console import reporting
+from vap.cli.data_console import print_counts, progress_bars
 from vap.cli.data_options import AsJson, OutTable, Seed
 from vap.data.records import table_suffix
 from vap.data.schema import MAX_REFERENCES, MAX_SCORE, ReferenceChoice, TableError
@@ -63,7 +64,7 @@ def build(
     from vap.data.build import BuildRules, build_table
     from vap.data.clips import find_clips
 
-    with exit_codes(as_json):
+    with reporting(as_json=as_json):
         _check_options(out, captions, template, model, judge, score)
         kept = None if duplicates < 0 else duplicates
         rules = BuildRules(kept, references, choice, seed=seed, workers=workers)

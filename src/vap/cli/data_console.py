@@ -1,38 +1,19 @@
-"""What ``vap data`` prints, in text or JSON, and how its commands end."""
+"""What ``vap data`` prints, in text or JSON."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any
 
-import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import TaskID
 
-from vap.cli.console import FAILED, messages, progress_bar, reporting, show_json
-from vap.data.schema import Problem, TableError
+from vap.cli.console import PlainConsole, progress_bar, show_json
+from vap.data.schema import Problem
 
 _LISTED = 20  # entries of a list that text shows
-
-
-@contextmanager
-def exit_codes(as_json: bool) -> Iterator[None]:
-    """As for every command, but end with 1 when it is the table that is refused."""
-    with reporting(as_json=as_json):
-        try:
-            yield
-        except TableError as error:
-            if as_json:
-                problems = [asdict(problem) for problem in error.problems]
-                found = {"type": "TableError", "message": str(error), "problems": problems}
-                show_json({"error": found})
-            else:
-                messages.print(f"[bold red]refused:[/] {escape(str(error))}", soft_wrap=True)
-            raise typer.Exit(FAILED) from error
 
 
 @contextmanager
@@ -56,7 +37,7 @@ def print_result(
     if as_json:
         show_json(result)
     else:
-        show_text(Console(soft_wrap=True))
+        show_text(PlainConsole(soft_wrap=True))
 
 
 def print_counts(result: dict[str, Any], as_json: bool) -> None:
@@ -68,16 +49,16 @@ def print_counts(result: dict[str, Any], as_json: bool) -> None:
             if isinstance(value, dict):
                 out.print(f"{title}: {'' if value else 'none'}")
                 for key, count in value.items():
-                    out.print(f"  {escape(str(key))}: {count}", highlight=False)
+                    out.print(f"  {key}: {count}")
             elif isinstance(value, list):
                 out.print(f"{title}: {len(value)}")
                 for entry in value[:_LISTED]:
-                    out.print(f"  {escape(': '.join(map(str, entry.values())))}", highlight=False)
+                    out.print(f"  {': '.join(map(str, entry.values()))}")
                 if len(value) > _LISTED:
                     out.print(f"  … and {len(value) - _LISTED} more; --json lists them")
             else:
                 text = f"{value:.1f}" if isinstance(value, float) else str(value)
-                out.print(f"{title}: {escape(text)}", highlight=False)
+                out.print(f"{title}: {text}")
 
     print_result(result, as_json, lines)
 
@@ -86,8 +67,8 @@ def print_problems(out: Console, sound: int, kinds: Counter[str], shown: Sequenc
     """Faults counted by kind, then the first of them by row."""
     out.print(f"{sound} sound rows, {kinds.total()} faults")
     for kind, count in kinds.most_common():
-        out.print(f"  {kind}: {count}", highlight=False)
+        out.print(f"  {kind}: {count}")
     for problem in shown:
-        out.print(escape(str(problem)), highlight=False)
+        out.print(str(problem))
     if kinds.total() > len(shown):
         out.print(f"… and {kinds.total() - len(shown)} more; --limit or --json shows them")

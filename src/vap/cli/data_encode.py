@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from vap.cli.console import FAILED
-from vap.cli.data_console import exit_codes, print_counts, progress_bars
+from vap.cli.console import FAILED, quiet_libraries, reporting
+from vap.cli.data_console import print_counts, progress_bars
 from vap.data.check import load_table
 from vap.data.schema import OnError, TableError
 from vap.shapes import PixelShape
@@ -48,8 +48,7 @@ def encode(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Encode every clip of a table; after an interruption, go on with what is missing."""
-    with exit_codes(as_json):
-        from vap.cli.console import quiet_libraries
+    with reporting(as_json=as_json):
         from vap.data.encode import EncodeSettings, plan_job, run_job
         from vap.data.encoded import EncodedClips
 

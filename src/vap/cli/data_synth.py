@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table as Grid
 
-from vap.cli.data_console import exit_codes, print_counts, print_result, progress_bars
+from vap.cli.console import reporting
+from vap.cli.data_console import print_counts, print_result, progress_bars
 from vap.data.synth import CONDITIONS, Split
 from vap.data.synth.writing import SynthSettings, write_pairs
 
@@ -59,7 +60,7 @@ def synth(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """List the conditions with --list, or write --count pairs to --out."""
-    with exit_codes(as_json):
+    with reporting(as_json=as_json):
         if list_conditions:
             _show_conditions(as_json)
             return

@@ -163,7 +163,7 @@ def _show(machine: dict[str, Any], reports: list[dict[str, Any]]) -> None:
     """Blocks of name and value and narrow tables, which no terminal is too narrow for."""
     from vap.cost.text import parameter_count
 
-    results.print("[bold]This machine[/]")
+    results.print("This machine", style="bold")
     _show_facts(
         {
             "python, torch": f"{machine['python']}, {machine['torch']}",
@@ -175,7 +175,7 @@ def _show(machine: dict[str, Any], reports: list[dict[str, Any]]) -> None:
         }
     )
     for report in reports:
-        results.print(f"\n[bold]{report['name']}[/]")
+        results.print(f"\n{report['name']}", style="bold")
         chosen = report["plan"] or "no plan fits"
         _show_facts(
             {

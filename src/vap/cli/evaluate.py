@@ -95,8 +95,8 @@ def mini(
             write_json(json, report.as_json())
         results.print(_grid(report))
         for note in report.notes:
-            results.print(note, markup=False)
-        messages.print(f"All of it is in {output}.", markup=False, soft_wrap=True)
+            results.print(note)
+        messages.print(f"All of it is in {output}.", soft_wrap=True)
 
 
 @app.command("story")
@@ -129,7 +129,7 @@ def story(
                 told, output, lambda done, total: bar.update(task, completed=done, total=total)
             )
         for path in written:
-            messages.print(f"  {path}", soft_wrap=True, markup=False)
+            messages.print(f"  {path}", soft_wrap=True)
 
 
 def _grid(report: Report) -> Table:

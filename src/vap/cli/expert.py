@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from vap.cli import options
@@ -62,5 +61,5 @@ def _show(found: Any, *, as_json: bool) -> None:
     table = Table.grid(padding=(0, 2))
     for key, value in summary.items():
         said = f"{value:,}" if isinstance(value, int) else str(value)
-        table.add_row(key.replace("_", " "), escape(said))
+        table.add_row(key.replace("_", " "), said)
     results.print(table)

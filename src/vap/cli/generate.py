@@ -260,7 +260,7 @@ def _run(
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in made.seconds.items())
     messages.print(f"Made {len(made.frames)} frames in {total:.1f} s ({stages}).")
     for path in written:
-        messages.print(f"  {path}", soft_wrap=True, markup=False)
+        messages.print(f"  {path}", soft_wrap=True)
 
 
 def _maker(parallel: str | None) -> Callable[..., Generation]:

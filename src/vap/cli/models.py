@@ -20,5 +20,5 @@ def models(
             show_json([asdict(entry) for entry in entries])
             return
         for entry in entries:
-            results.print(f"[bold]{entry.name}[/]")
+            results.print(entry.name, style="bold")
             results.print(f"  {entry.family} variant, {entry.where}: {entry.description}")

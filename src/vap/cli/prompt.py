@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
 from vap.cli import options
@@ -101,10 +100,9 @@ def _show(file: Path, *, as_json: bool) -> None:
         f"{file}: {len(prompt)} reference(s) for {prompt.family}, "
         f"{shape.frames} frames of {shape.height}×{shape.width}",
         soft_wrap=True,
-        markup=False,
     )
     table = Table("reference", "frames taken", "caption", box=SIMPLE_HEAD)
     for source in prompt.references:
         taken = f"{len(source.frames)} of {source.frames[0]} … {source.frames[-1]}"
-        table.add_row(escape(source.name), taken, escape(source.caption))
+        table.add_row(source.name, taken, source.caption)
     results.print(table)

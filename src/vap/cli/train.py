@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from vap.cli import options
 from vap.cli.console import quiet_libraries, reporting, results, show_json
@@ -64,7 +63,7 @@ def train(
         if as_json:
             show_json({"output": str(output)})
         else:
-            results.print(f"wrote [bold]{escape(str(output))}[/]", soft_wrap=True)
+            results.print(f"wrote {output}", soft_wrap=True)
 
 
 def _show_plan(recipe: Recipe, *, as_json: bool) -> None:
