@@ -260,6 +260,11 @@ def default_device() -> torch.device:
 
 def _default_dtype(device: torch.device, profile: Profile | None) -> torch.dtype:
     """Half precision where it is faster and nobody wants exactness above all."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        # Before Ampere, attention in emulated bfloat16 has no fused kernel.
+        return torch.bfloat16 if native else torch.float16
     if device.type != "cpu":
         return torch.bfloat16
     if profile in {None, "exact"}:

@@ -1,6 +1,7 @@
 """Blocks that come and go compute what blocks that stay compute."""
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -159,3 +160,53 @@ def test_memory_that_cannot_be_pinned_is_reported(monkeypatch) -> None:
     monkeypatch.setattr(offload.torch.cuda, "cudart", Refusing)
     with pytest.raises(MemoryError, match="could not be pinned"):
         offload._pin(torch.zeros(8))
+
+
+@pytest.mark.parametrize("kind", ["cuda", "xpu"])
+def test_compute_waits_on_the_stream_of_its_own_device(kind, monkeypatch) -> None:
+    """Of ``cuda:1`` while ``cuda:0`` is current: an event alone takes the current device's."""
+    told = []
+
+    class Event:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def wait(self, stream: object) -> None:
+            told.append(("wait", self.name, stream))
+
+        def record(self, stream: object) -> None:
+            told.append(("record", self.name, stream))
+
+    names = iter(["copied 0", "copied 1", "used 0", "used 1"])
+    monkeypatch.setattr(offload, "_side_stream", lambda _: nullcontext("copying"))
+    monkeypatch.setattr(offload, "_event", lambda _: Event(next(names)))
+    monkeypatch.setattr(torch.accelerator, "current_stream", lambda device: f"of {device}")
+    stream = offload._BlockStream(chain := Chain(2).blocks, CPU)
+    stream._device = torch.device(kind, 1)
+    stream._bring_additions = lambda _: None
+    stream.before(0)()
+    stream.after(0)()
+    assert len(chain) == 2
+    compute = f"of {kind}:1"
+    assert told == [
+        ("wait", "used 0", stream._copying),
+        ("record", "copied 0", stream._copying),
+        ("wait", "copied 0", compute),
+        ("wait", "used 1", stream._copying),
+        ("record", "copied 1", stream._copying),
+        ("record", "used 0", compute),
+    ]
+
+
+def test_devices_without_streams_offload_in_order(monkeypatch) -> None:
+    """As Metal: its leaves would be refused, and its blocks have no stream to come on."""
+    asked = {}
+    monkeypatch.setattr(
+        "diffusers.hooks.apply_group_offloading", lambda _, **options: asked.update(options)
+    )
+    mps = torch.device("mps")
+    stream_layers(nn.Linear(2, 2), mps)
+    assert asked["use_stream"] is False
+    assert (
+        offload._side_stream(mps) is offload._event(mps) is offload._computing_stream(mps) is None
+    )

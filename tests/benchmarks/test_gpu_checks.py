@@ -29,6 +29,7 @@ def test_an_error_where_nothing_may_lack_is_a_failure(
     monkeypatch.setattr(gpu_checks, "default_device", lambda: torch.device("cuda"))
     monkeypatch.setattr(gpu_checks, "checks", lambda: [Check("it", 1e-4, optional=optional)])
     monkeypatch.setattr(gpu_checks, "run", lambda *_: result)
+    monkeypatch.setattr(gpu_checks, "run_late_copies", lambda _: Result(0, 1, 1))
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     assert gpu_checks.main() == code
     assert verdict in capsys.readouterr().out

@@ -119,3 +119,18 @@ def test_wan_tables_stack_the_references(mode: ReferencePositions) -> None:
     torch.testing.assert_close(
         cosines[1, :, 0], rotary_table(grid, rope.dims, torch.float64)[0], rtol=0, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_double_precision_stays_on_the_cpu(device: str, monkeypatch) -> None:
+    """Metal and some of Intel's GPUs have none."""
+    made = []
+    arange = torch.arange
+    monkeypatch.setattr(
+        torch, "arange", lambda *a, **k: made.append(k["device"]) or arange(*a, **k)
+    )
+    tables = WanReferenceRotaryEmbedding(12, (1, 2, 2))(
+        torch.empty(1, 2, 4, 3, 4, 4, device=device), "before"
+    )
+    assert {str(place) for place in made} == {"cpu"}
+    assert {(table.device.type, table.dtype) for table in tables} == {(device, torch.float32)}

@@ -65,3 +65,8 @@ def test_the_formula_and_the_kernel_agree():
 def test_a_gpus_kernel_is_the_one_asked_for_or_its_fastest(backend, capability, cudnn, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (capability, 0))
     assert blockwise._prefers_cudnn(backend, torch.device("cuda")) is cudnn
+
+
+def test_rocm_has_no_cudnn(monkeypatch):
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    assert not blockwise._prefers_cudnn(None, torch.device("cuda"))

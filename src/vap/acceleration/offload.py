@@ -14,6 +14,8 @@ from torch import nn
 
 _ALIGNMENT = 256
 _SLOTS = 2
+# A CPU, and Metal as torch has it, do everything in order.
+_WITH_STREAMS = ("cuda", "xpu")
 
 
 def stream_blocks(blocks: Sequence[nn.Module], device: torch.device) -> None:
@@ -41,14 +43,14 @@ def stream_layers(module: nn.Module, device: torch.device) -> None:
     """
     from diffusers.hooks import apply_group_offloading
 
-    on_accelerator = device.type != "cpu"
+    streams = device.type in _WITH_STREAMS
     apply_group_offloading(
         module,
         onload_device=device,
         offload_type="leaf_level",
-        use_stream=on_accelerator,
+        use_stream=streams,
         # Pinned as they go: rarely used weights are not worth a second, pinned copy.
-        low_cpu_mem_usage=on_accelerator,
+        low_cpu_mem_usage=streams,
     )
 
 
@@ -174,7 +176,7 @@ class _BlockStream:
                 # Whoever changes weights does it between passes, and nothing tells of it.
                 self._held = [None] * _SLOTS
             self._fetch(index)
-            _wait(self._copied[slot])
+            _wait(self._copied[slot], _computing_stream(self._device))
             self._packed[index].place(self._places[slot])
             self._bring_additions(index)
             if index + 1 < len(self._blocks):
@@ -188,7 +190,7 @@ class _BlockStream:
         @torch.compiler.disable
         def hook(*_: Any) -> None:
             self._packed[index].place(self._packed[index].host)
-            _record(self._used[index % _SLOTS])
+            _record(self._used[index % _SLOTS], _computing_stream(self._device))
 
         return hook
 
@@ -199,10 +201,10 @@ class _BlockStream:
             return
         self._packed[index].take_back()
         with _on(self._copying):
-            _wait(self._used[slot])
+            _wait(self._used[slot], self._copying)
             source = self._packed[index].host
             self._places[slot][: len(source)].copy_(source, non_blocking=True)
-            _record(self._copied[slot])
+            _record(self._copied[slot], self._copying)
         self._held[slot] = index
 
     def _bring_additions(self, index: int) -> None:
@@ -229,27 +231,32 @@ def _pin(store: torch.Tensor) -> None:
     weakref.finalize(store.untyped_storage(), library.cudaHostUnregister, store.data_ptr())
 
 
-# A CPU has neither streams nor events: there, everything happens in order.
+# The stream is always named: an event on its own takes that of the current device, which may be
+# another.
 
 
 def _side_stream(device: torch.device) -> torch.Stream | None:
-    return None if device.type == "cpu" else torch.Stream(device)
+    return torch.Stream(device) if device.type in _WITH_STREAMS else None
+
+
+def _computing_stream(device: torch.device) -> torch.Stream | None:
+    return torch.accelerator.current_stream(device) if device.type in _WITH_STREAMS else None
 
 
 def _event(device: torch.device) -> torch.Event | None:
-    return None if device.type == "cpu" else torch.Event(device)
+    return torch.Event(device) if device.type in _WITH_STREAMS else None
 
 
 def _on(stream: torch.Stream | None) -> AbstractContextManager[Any]:
     return nullcontext() if stream is None else stream
 
 
-def _wait(event: torch.Event | None) -> None:
-    """Let the current stream wait for an event; one that was never recorded is no wait."""
-    if event is not None:
-        event.wait()
+def _wait(event: torch.Event | None, stream: torch.Stream | None) -> None:
+    """Let a stream wait for an event; one that was never recorded is no wait."""
+    if event is not None and stream is not None:
+        event.wait(stream)
 
 
-def _record(event: torch.Event | None) -> None:
-    if event is not None:
-        event.record()
+def _record(event: torch.Event | None, stream: torch.Stream | None) -> None:
+    if event is not None and stream is not None:
+        event.record(stream)

@@ -59,6 +59,8 @@ def attend(
     Returns:
         ``[B, N, heads, d]``.
     """
+    # CUDA's autocast normalizes queries and keys in float32, and leaves values in half precision.
+    query, key = query.to(value.dtype), key.to(value.dtype)
     if callable(backend):
         if parallel_config is None:
             return backend(query, key, value)

@@ -66,19 +66,21 @@ class WanReferenceRotaryEmbedding(nn.Module):
     def forward(self, reference: torch.Tensor, mode: ReferencePositions) -> RotaryTable:
         """Tables for latents ``[B, R, C, F, H, W]``: cosines and sines ``[R, N, 1, d]``."""
         count = reference.shape[1]
+        # As stock, angles are float64, which not every accelerator has.
         axes = [
-            torch.arange(size // patch, device=reference.device)
+            torch.arange(size // patch, device="cpu")
             for size, patch in zip(reference.shape[3:], self.patch_size, strict=True)
         ]
         target = Grid(*axes)
-        # As stock, angles are float64 wherever the device has it.
-        precision = torch.float32 if reference.device.type == "mps" else torch.float64
         tables = [
-            rotary_table(reference_grid(target, i, count, mode), self.dims, precision)
+            rotary_table(reference_grid(target, i, count, mode), self.dims, torch.float64)
             for i in range(count)
         ]
         cosines, sines = zip(*tables, strict=True)
-        return torch.stack(cosines).unsqueeze(2), torch.stack(sines).unsqueeze(2)
+        cosine, sine = (
+            torch.stack(table).unsqueeze(2).to(reference.device) for table in (cosines, sines)
+        )
+        return cosine, sine
 
 
 def without_padding(text: torch.Tensor) -> tuple[torch.Tensor, int]:

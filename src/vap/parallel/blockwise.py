@@ -100,4 +100,6 @@ def _prefers_cudnn(backend: Any, device: torch.device) -> bool:
     name = backend if isinstance(backend, str) else ""
     if "cudnn" in name or "flash" in name:
         return "cudnn" in name
+    if torch.version.hip is not None:
+        return False  # ROCm has no cuDNN, and numbers its own devices from 9 on
     return torch.cuda.get_device_capability(device)[0] >= _CUDNN_CAPABILITY
