@@ -1,6 +1,4 @@
 import json
-import os
-import time
 
 import pytest
 from hypothesis import given
@@ -81,19 +79,3 @@ def test_the_manifest_has_a_line_for_each_request_in_order(tmp_path):
     assert [line["status"] for line in lines] == ["pending", "failed", "done"]
     assert lines[1]["error"] == error
     assert lines[2]["output"] == "c.mp4"
-
-
-def test_only_what_was_left_half_written_long_ago_is_swept(tmp_path):
-    ledger = Ledger(tmp_path)
-    (one,) = requests_of({"name": "one"})
-    ledger.write(done(one))
-    kept = {tmp_path / "one.mp4", tmp_path / ".hidden", tmp_path / "ledger" / "one.json"}
-    torn = {tmp_path / ".one-0123abcd.mp4", tmp_path / "ledger" / ".one-0123abcd.json"}
-    for path in kept | torn:
-        path.touch()
-        os.utime(path, (time.time() - 2 * 86400,) * 2)
-    # Of another run into the same folder, which is writing at this moment.
-    in_flight = tmp_path / ".two-0123abcd.mp4"
-    in_flight.touch()
-    ledger.sweep()
-    assert {path for path in tmp_path.rglob("*") if path.is_file()} == kept | {in_flight}

@@ -26,7 +26,6 @@ from vap.data.encode import (
     plan_job,
     read_frames,
     run_job,
-    sweep,
 )
 from vap.data.encoded import MANIFEST, EncodedClips, shard_name
 from vap.hub import load_pipeline
@@ -117,8 +116,6 @@ def test_killed_ten_times_it_ends_with_the_shards_of_an_unbroken_run(tmp_path) -
         process.join()
         assert process.exitcode == -signal.SIGKILL
     assert killed.missing()
-    for leftover in killed.output.glob(".*"):
-        os.utime(leftover, (0, 0))
     run_job(killed)
     assert contents(killed.output) == contents(unbroken.output)
 
@@ -316,21 +313,6 @@ def test_what_another_process_has_written_is_not_encoded_again(clips, encoder, t
 
     run_job(job, progress=meanwhile)
     assert sorted(encoder.captions) == sorted(row.caption for row in rows)
-
-
-def test_only_what_is_old_is_swept(clips, encoder, tmp_path) -> None:
-    folder, rows = clips
-    job = job_of(rows, folder, tmp_path)
-    names = [".shard-000001-0a1b2c3d.safetensors", ".encoding-0a1b2c3d.json", ".tmpa1B2c3"]
-    for name in (*names, ".mine"):
-        (tmp_path / name).write_bytes(b"half")
-    run_job(job)
-    assert {*names, ".mine"} <= contents(tmp_path).keys()
-    for name in (*names, ".mine"):
-        os.utime(tmp_path / name, (0, 0))
-    sweep(job)
-    assert not contents(tmp_path).keys() & {*names}
-    assert (tmp_path / ".mine").exists()
 
 
 @pytest.mark.slow

@@ -52,7 +52,6 @@ def test_the_clusters_gpus_decide_and_not_those_of_the_machine_that_asks(
         )
 
     monkeypatch.setattr(encode_ray, "ray_cluster", cluster)
-    monkeypatch.setattr(encode_ray, "sweep", lambda _: None)
     job = SimpleNamespace(missing=lambda: [0, 1, 2, 3])
     encode_ray.run_on_ray(job, workers=workers)
     assert (asked["concurrency"], asked["num_gpus"]) == expected

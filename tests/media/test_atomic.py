@@ -1,6 +1,9 @@
 """Files that appear whole or not at all."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -104,3 +107,55 @@ def test_a_folder_that_is_closed_to_us_is_refused(tmp_path, monkeypatch) -> None
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(MediaError, match="cannot be written to"):
         check_makeable(tmp_path / "a")
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from vap.media.atomic import atomic_file
+with atomic_file(Path(sys.argv[1])) as temporary:
+    temporary.with_name(".tmpa1B2c3").write_text("of the writer's own")
+    os._exit(9)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "a.txt")]
+    assert subprocess.run(command, check=False).returncode == 9  # noqa: S603 - ours
+    (left,) = tmp_path.iterdir()
+    (tmp_path / ".hidden").mkdir()
+    alive = tmp_path / left.name.replace(left.name.split("-")[2], str(os.getppid()))
+    alive.mkdir()
+    elsewhere, long_ago = (tmp_path / f".vap-{'0' * 8}-1-{number}" for number in ("1" * 8, "2" * 8))
+    for folder in (elsewhere, long_ago):
+        folder.mkdir()
+    os.utime(long_ago, (0, 0))
+    # It is still in there what the killed process was about to replace.
+    moment = tmp_path / left.name.replace(left.name[-8:], "0" * 8)
+    (moment / "old").mkdir(parents=True)
+    write(tmp_path / "b.txt")
+    kept = {tmp_path / "b.txt", tmp_path / ".hidden", alive, elsewhere, moment}
+    assert set(tmp_path.iterdir()) == kept
+
+
+@pytest.mark.parametrize("wanted", ["whole", "broken"])
+def test_a_folder_is_replaced_whole_and_its_old_one_goes(tmp_path, wanted, monkeypatch) -> None:
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames" / "old").touch()
+    rename, calls = Path.rename, []
+
+    def second_fails(self, target):
+        calls.append(target)
+        if wanted == "broken" and len(calls) == 2:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", second_fails)
+    try:
+        with atomic_folder(tmp_path / "frames", lambda _: True) as temporary:
+            (temporary / "whole").touch()
+    except KeyboardInterrupt:
+        pass
+    name = "old" if wanted == "broken" else "whole"
+    assert [item.name for item in (tmp_path / "frames").iterdir()] == [name]
+    assert [item.name for item in tmp_path.iterdir()] == ["frames"]

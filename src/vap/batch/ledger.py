@@ -6,10 +6,7 @@ So nothing is lost or done twice when a process is killed, however many write at
 from __future__ import annotations
 
 import json
-import re
-import time
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -24,8 +21,6 @@ from vap.media.atomic import atomic_file
 
 MANIFEST = "manifest.jsonl"
 _FOLDER = "ledger"
-_LEFTOVER = re.compile(r"\..+-[0-9a-f]{8}(\.\w+)*")
-_LEFT = 24 * 60 * 60  # seconds since the last byte, after which nobody is still writing
 
 Status: TypeAlias = Literal["started", "done", "failed"]
 
@@ -127,18 +122,6 @@ class Ledger:
             for request in requests:
                 file.write(json.dumps(_line(request, self.of(request))) + "\n")
         return path
-
-    def sweep(self) -> None:
-        """Remove what killed processes left half written, once it is old.
-
-        What is new may be written at this moment by another run into the same folder.
-        """
-        for folder in (self.output, self.output / _FOLDER):
-            for path in folder.glob(".*"):
-                with suppress(FileNotFoundError):  # moved into its place meanwhile
-                    age = time.time() - path.lstat().st_mtime
-                    if age > _LEFT and path.is_file() and _LEFTOVER.fullmatch(path.name):
-                        path.unlink()
 
     def _was_made_from(self, outcome: Outcome, request: BatchRequest) -> bool:
         try:

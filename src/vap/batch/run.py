@@ -108,7 +108,6 @@ def run_batch(
     output.mkdir(exist_ok=True)
     batch = Batch(output.resolve(), f".{file_format}", secrets.token_hex(4))
     before = _before(batch, requests)
-    batch.ledger.sweep()
     missing, skipped = _missing(batch, before, retry_failed=retry_failed)
     # Neighbors share a model, so that each worker seldom changes it.
     missing.sort(key=lambda request: model_key(request.request))

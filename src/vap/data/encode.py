@@ -12,7 +12,6 @@ import multiprocessing
 import pickle
 import random
 import sys
-import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -26,7 +25,6 @@ import torch
 from vap.data.clips import Progress, no_progress
 from vap.data.encode_job import EncodeJob, EncodeSettings, StoredAs, plan_job
 from vap.data.encoded import (
-    MANIFEST,
     TEXT,
     EncodedClip,
     Shard,
@@ -48,12 +46,7 @@ __all__ = [
     "plan_job",
     "read_frames",
     "run_job",
-    "sweep",
 ]
-
-_ABANDONED = 24 * 60 * 60  # seconds since the last byte, after which nobody is still writing
-# The last: what safetensors writes before it puts it into our temporary file's place.
-_LEFTOVERS = (".shard-*", f".{MANIFEST[:-5]}-*", ".tmp??????")
 
 
 def run_job(job: EncodeJob, *, workers: int = 1, progress: Progress = no_progress) -> None:
@@ -74,7 +67,6 @@ def run_job(job: EncodeJob, *, workers: int = 1, progress: Progress = no_progres
             progress("encoding", job.shards - len(job.missing()), job.shards)
     else:
         _run_workers(job, missing, min(workers, len(missing)), progress)
-    sweep(job)
     progress("encoding", job.shards, job.shards)
 
 
@@ -117,20 +109,6 @@ def encode_shard(job: EncodeJob, index: int, device: torch.device | str | None =
     shard = Shard(clips, tensors, dropped, empty, job.digest)
     write_shard(path, shard, getattr(torch, settings.stored_as))
     return path
-
-
-def sweep(job: EncodeJob) -> None:
-    """Remove what killed processes left half written, once every shard is there and it is old.
-
-    What is new may be written at this moment by another process that shares the folder.
-    """
-    if job.missing():
-        return
-    for pattern in _LEFTOVERS:
-        for leftover in job.output.glob(pattern):
-            with suppress(FileNotFoundError):  # moved into its place meanwhile
-                if time.time() - leftover.stat().st_mtime > _ABANDONED:
-                    leftover.unlink()
 
 
 def read_frames(path: Path, settings: EncodeSettings) -> tuple[PixelShape, np.ndarray]:
@@ -269,9 +247,14 @@ def _run_workers(job: EncodeJob, missing: list[int], workers: int, progress: Pro
         processes.append(process)
         receivers.append(receiver)
     errors: list[Exception] = []
-    for _ in _until_done(processes):
-        errors += _heard(receivers)
-        progress("encoding", job.shards - len(job.missing()), job.shards)
+    try:
+        for _ in _until_done(processes):
+            errors += _heard(receivers)
+            progress("encoding", job.shards - len(job.missing()), job.shards)
+    finally:
+        # Where it was interrupted: the end of this process would wait for theirs.
+        for process in processes:
+            process.terminate()
     errors += _heard(receivers)
     if errors:
         raise errors[0]

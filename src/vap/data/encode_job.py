@@ -9,16 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from vap.data.encoded import JOB, MANIFEST, read_manifest, shard_name
 from vap.data.schema import ClipRow
-from vap.media.atomic import atomic_file
+from vap.media.atomic import atomic_file, hidden_folder
 from vap.media.timing import exact_rate
 from vap.shapes import PixelShape
 
@@ -149,22 +147,20 @@ def _manifest(job: EncodeJob) -> dict[str, Any]:
 def _claim(place: Path, manifest: Mapping[str, Any]) -> None:
     """Put a manifest into its place, whole, unless another process was first."""
     text = json.dumps(manifest, indent=2) + "\n"
-    draft = place.with_name(f".{place.stem}-{secrets.token_hex(4)}{place.suffix}")
-    try:
+    with hidden_folder(place.parent) as hidden:
+        draft = hidden / place.name
         with draft.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.link(draft, place)
-    except FileExistsError:
-        pass
-    except OSError:
-        # A file system without links; should two jobs meet here, their shards tell.
-        with atomic_file(place) as partial:
-            partial.write_text(text, encoding="utf-8")
-    finally:
-        with suppress(OSError):  # must not hide why there is nothing to remove
-            draft.unlink()
+        try:
+            os.link(draft, place)
+        except FileExistsError:
+            pass
+        except OSError:
+            # A file system without links; should two jobs meet here, their shards tell.
+            with atomic_file(place) as partial:
+                partial.write_text(text, encoding="utf-8")
 
 
 def _check_same(found: Mapping[str, Any], manifest: Mapping[str, Any], job: EncodeJob) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vap.data.encode import EncodeJob, encode_shard, sweep
+from vap.data.encode import EncodeJob, encode_shard
 from vap.extras import require
 from vap.ray_cluster import ray_cluster
 
@@ -64,4 +64,3 @@ def run_on_ray(job: EncodeJob, *, address: str = "auto", workers: int | None = N
                 num_cpus=_CPUS,
                 num_gpus=1 if gpus else 0,
             ).materialize()
-    sweep(job)

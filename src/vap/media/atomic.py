@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
+import re
 import secrets
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+
+import psutil
 
 from vap.media.errors import refusal
 
-# Of a temporary name, in characters of up to four bytes: with its marks it fits into the 255 bytes
-# of a file's name, however long the name is that it stands for.
-_LONGEST_STEM = 40
-_LONGEST_SUFFIX = 20
 _NO_FOLDER = "it is a file, not a folder"
+# A hidden folder beside what is written: by machine, process and a number of its own.
+_HIDDEN = ".vap-{}-{}-{}"
+_HIDDEN_PATTERN = re.compile(_HIDDEN.format("([0-9a-f]{8})", r"(\d+)", "[0-9a-f]{8}"))
+_OLD = "old"
+_ABANDONED = 24 * 60 * 60  # seconds after which another machine is done with such a folder
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Write a file under a temporary name beside it and move it into place at the end.
+    """Write a file into a hidden folder beside it and move it into place at the end.
 
     Args:
         path: The file to make or replace; its folder is created if missing. Of a link, the file
             that it leads to. A device or pipe is never replaced but written to, at the end.
 
     Yields:
-        The temporary file, empty, with the suffix of ``path``. If the block raises, also by
-        ``KeyboardInterrupt``, it is removed and ``path`` stays as it was.
+        The temporary file, empty, with the name of ``path``. If the block raises, also by
+        ``KeyboardInterrupt``, it is removed and ``path`` stays as it was. What a killed process
+        leaves is removed when the next one writes into the same folder.
 
     Raises:
         MediaError: If ``path`` is a folder or the place cannot be written to.
@@ -40,13 +49,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
         if kind is not None and stat.S_ISDIR(kind):
             raise refusal(path, "it is a folder, not a file", "Name the file to write in it.")
         special = kind is not None and not stat.S_ISREG(kind)
-        with _poured(path) if special else _replaced(path.resolve(), path.suffix) as temporary:
+        with _poured(path) if special else _replaced(path.resolve(), path.name) as temporary:
             yield temporary
 
 
 @contextmanager
 def atomic_folder(path: Path, is_ours: Callable[[Path], bool]) -> Iterator[Path]:
-    """Fill a folder under a temporary name beside it and move it into place at the end.
+    """Fill a folder in a hidden one beside it and move it into place at the end.
 
     Args:
         path: The folder to make or replace; its parents are created if missing. Of a link, the
@@ -63,22 +72,23 @@ def atomic_folder(path: Path, is_ours: Callable[[Path], bool]) -> Iterator[Path]
     check_replaceable(path, is_ours)
     path = path.resolve()
     check_makeable(path.parent)
-    temporary, old = _beside(path, ".new"), _beside(path, ".old")
-    try:
-        with _placing(path):
-            temporary.mkdir(parents=True)
-            yield temporary
-            for item in temporary.iterdir():
-                _flush(item)
+    with _placing(path), hidden_folder(path.parent) as hidden:
+        new, old = hidden / "new", hidden / _OLD
+        new.mkdir()
+        yield new
+        for item in new.iterdir():
+            _flush(item)
+        try:
             if path.exists():
                 path.rename(old)
-            temporary.rename(path)
-            _flush_folder(path.parent)
-    finally:
-        if old.exists() and not path.exists():
-            old.rename(path)
-        for leftover in (temporary, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+            new.rename(path)
+        except BaseException:
+            if old.exists() and not path.exists():
+                old.rename(path)
+            raise
+        if old.exists():
+            old.rename(new)  # garbage from now on
+        _flush_folder(path.parent)
 
 
 def check_replaceable(path: Path, is_ours: Callable[[Path], bool]) -> None:
@@ -127,13 +137,12 @@ def check_makeable(path: Path) -> None:
 
 
 @contextmanager
-def _replaced(path: Path, suffix: str) -> Iterator[Path]:
+def _replaced(path: Path, name: str) -> Iterator[Path]:
     """A file beside a place, which it takes in the end."""
     check_makeable(path.parent)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _beside(path, suffix)
-    try:
-        temporary.touch(exist_ok=False)
+    with hidden_folder(path.parent) as hidden:
+        temporary = hidden / name
+        temporary.touch()
         usual = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
         # A writer may have put a private file of its own in its place, as safetensors does.
@@ -141,9 +150,42 @@ def _replaced(path: Path, suffix: str) -> Iterator[Path]:
         _flush(temporary)
         temporary.replace(path)
         _flush_folder(path.parent)
+
+
+@contextmanager
+def hidden_folder(parent: Path) -> Iterator[Path]:
+    """A hidden folder, gone in the end with all that writers have left in it."""
+    parent.mkdir(parents=True, exist_ok=True)
+    _sweep(parent)
+    hidden = parent / _HIDDEN.format(_machine(), os.getpid(), secrets.token_hex(4))
+    try:
+        hidden.mkdir()
+        yield hidden
     finally:
-        with suppress(OSError):  # must not hide why there is nothing to remove
-            temporary.unlink(missing_ok=True)
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+@cache
+def _sweep(parent: Path) -> None:
+    """Remove what killed processes have left in a folder, once in the life of this one."""
+    for path in parent.glob(_HIDDEN.format("*", "*", "*")):
+        found = _HIDDEN_PATTERN.fullmatch(path.name)
+        # What was to be replaced is still in it if the process was killed at that moment.
+        if found is None or (path / _OLD).exists():
+            continue
+        with suppress(OSError):  # removed or moved meanwhile
+            here = found[1] == _machine()
+            old = time.time() - path.stat().st_mtime > _ABANDONED
+            if (here and not psutil.pid_exists(int(found[2]))) or (old and not here):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+@cache
+def _machine() -> str:
+    """Tells this machine or container from others, where a process has another number."""
+    space = Path("/proc/self/ns/pid")
+    name = f"{platform.node()} {space.readlink() if space.exists() else ''}"
+    return hashlib.sha256(name.encode()).hexdigest()[:8]
 
 
 @contextmanager
@@ -177,12 +219,6 @@ def _kind(path: Path) -> int | None:
         return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         return None
-
-
-def _beside(path: Path, suffix: str) -> Path:
-    path = path.absolute()
-    stem, suffix = path.stem[:_LONGEST_STEM], suffix[:_LONGEST_SUFFIX]
-    return path.with_name(f".{stem}-{secrets.token_hex(4)}{suffix}")
 
 
 def _is_current(path: Path) -> bool:
