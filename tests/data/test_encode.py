@@ -29,7 +29,7 @@ from vap.data.encode import (
 )
 from vap.data.encoded import MANIFEST, EncodedClips, shard_name
 from vap.hub import load_pipeline
-from vap.media import MediaError, MediaLimits, read_clip
+from vap.media import MachineError, MediaError, MediaLimits, read_clip
 from vap.shapes import PixelShape
 
 KILLS = 10
@@ -368,3 +368,21 @@ def test_a_shard_of_other_notes_is_named(note, clips, encoder, tmp_path) -> None
     save_file(load_file(path), path, metadata={"vap-encoded-clips": note})
     with pytest.raises(ValueError, match=r"shard-000000.* is damaged or no shard"):
         EncodedClips(tmp_path)
+
+
+def test_a_machine_that_runs_short_leaves_the_shard_for_later(
+    clips, encoder, tmp_path, monkeypatch
+) -> None:
+    folder, rows = clips
+    job = job_of(rows, folder, tmp_path)
+
+    def short(*args, **kwargs):
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("vap.media.video.av.open", short)
+        with pytest.raises(MachineError, match="ran short of memory"):
+            run_job(job)
+    assert len(job.missing()) == job.shards
+    run_job(job)
+    assert not EncodedClips(tmp_path).dropped

@@ -84,7 +84,7 @@ def encode_shard(job: EncodeJob, index: int, device: torch.device | str | None =
     Raises:
         FileNotFoundError: If a clip is not there (any more): that is no fault of the clip's, and
             the shard is left for later.
-        OSError: If the system does not hand over a clip, likewise.
+        OSError: If the system does not hand over a clip, or memory is short: the same.
     """
     settings, size = job.settings, job.settings.shard_size
     encoder = _encoder(settings.model, None if device is None else str(device))

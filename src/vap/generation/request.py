@@ -163,8 +163,8 @@ def check_output(output: str | Path, sheet: str | Path | None = None) -> None:
     if video.is_dir() or not video.suffix:
         check_frames_folder(video)
         # It is replaced in its folder; of a link, that is where the link leads to.
-        check_folder_place(video.resolve())
-        _check_parent(video.resolve())
+        check_folder_place(os.path.realpath(video))
+        _check_parent(Path(os.path.realpath(video)))
     elif video.suffix.lower() not in _VIDEO_SUFFIXES:
         message = (
             f"{video}: videos are not written as {video.suffix!r}. Use one of "
@@ -200,7 +200,7 @@ def check_inputs_kept(inputs: Iterable[Path], written: Iterable[Path]) -> None:
     for path in inputs:
         for place in places:
             # A folder of frames is replaced as a whole, with all that is in it.
-            if any(_is_same(each, place) for each in (path, *path.resolve().parents)):
+            if any(_is_same(each, place) for each in (path, *Path(os.path.realpath(path)).parents)):
                 problem = f"it would overwrite the input {path}"
             elif place.suffix.lower() in STILL_SUFFIXES and _is_same(place.parent, path):
                 problem = f"it would become a frame of the input {path}"
@@ -248,7 +248,7 @@ def check_name(path: Path) -> None:
     Raises:
         MediaError: If the name, or that of a folder above, is not UTF-8.
     """
-    for name in (str(path), str(path.resolve())):
+    for name in (str(path), os.path.realpath(path)):
         if not _is_utf8(name):
             fix = "Rename it, or the folder it is in, in plain letters."
             raise refusal(_shown(name), "its name is not UTF-8, as records are", fix)
@@ -282,7 +282,7 @@ def _is_same(one: Path, other: Path) -> bool:
     try:
         return one.samefile(other)
     except OSError:  # one of them is not there (yet)
-        return one.resolve() == other.resolve()
+        return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _is_utf8(text: str) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vap.media.clip import Clip, ClipInfo, probe_clip, read_clip
     from vap.media.encoders import Quality
-    from vap.media.errors import MediaError
+    from vap.media.errors import MachineError, MediaError
     from vap.media.images import read_image
     from vap.media.limits import MediaLimits
     from vap.media.metadata import read_metadata
@@ -25,6 +25,7 @@ __all__ = [
     "ClipInfo",
     "FrameSelection",
     "InputFile",
+    "MachineError",
     "MediaError",
     "MediaLimits",
     "Quality",
@@ -46,6 +47,7 @@ _HOMES = {
     "ClipInfo": "clip",
     "FrameSelection": "selection",
     "InputFile": "records",
+    "MachineError": "errors",
     "MediaError": "errors",
     "MediaLimits": "limits",
     "Quality": "encoders",

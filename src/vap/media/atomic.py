@@ -70,7 +70,7 @@ def atomic_folder(path: Path, is_ours: Callable[[Path], bool]) -> Iterator[Path]
             or cannot be written to.
     """
     check_replaceable(path, is_ours)
-    path = path.resolve()
+    path = Path(os.path.realpath(path))
     check_makeable(path.parent)
     with _placing(path), hidden_folder(path.parent) as hidden:
         new, old = hidden / "new", hidden / _OLD

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from vap.media.errors import MediaError, refusal
+from vap.media.errors import MachineError, MediaError, blame, refusal
 from vap.media.limits import MediaLimits
 from vap.media.sniff import HEAD_BYTES, FileKind, identify
 from vap.media.structure import find_damage
@@ -29,11 +29,7 @@ def check_file(path: Path, limits: MediaLimits) -> CheckedFile:
         MediaError: Naming the file, the problem and the remedy.
     """
     try:
-        if not path.exists():
-            raise _missing(path)
-        if not path.is_file():
-            fix = "Give a media file or a folder of frames."
-            raise refusal(path, "it is not a regular file", fix)
+        _check_regular(path)
         limits.check_bytes(path, path.stat().st_size)
         with path.open("rb") as file:
             kind = identify(file.read(HEAD_BYTES))
@@ -68,11 +64,20 @@ def mislabeled(file: CheckedFile, wanted: str, fix: str) -> MediaError:
     return refusal(file.path, f"its content is {file.kind.title}, not {wanted}", fix)
 
 
-def unreadable(path: Path, error: OSError) -> MediaError:
+def unreadable(path: Path, error: OSError) -> MediaError | MachineError:
     """Build the error for a file that the operating system does not let us read."""
     if isinstance(error, PermissionError):
         return refusal(path, "permission denied", "Make it readable for this user, or copy it.")
-    return refusal(path, f"it cannot be read ({error.strerror or error})", _COPY_AGAIN)
+    return blame(path, error, f"it cannot be read ({error.strerror or error})", _COPY_AGAIN)
+
+
+def _check_regular(path: Path) -> None:
+    """Refuse what is missing, and pipes and devices: their reading would wait or never end."""
+    if not path.exists():
+        raise _missing(path)
+    if not path.is_file():
+        fix = "Give a media file or a folder of frames."
+        raise refusal(path, "it is not a regular file", fix)
 
 
 def _missing(path: Path) -> MediaError:
@@ -90,6 +95,7 @@ def hash_file(path: Path) -> str:
         MediaError: If the file cannot be read.
     """
     try:
+        _check_regular(path)
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:

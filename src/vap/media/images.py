@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vap.media.errors import MediaError, refusal
+from vap.media.errors import MachineError, MediaError, blame, refusal
 from vap.media.files import check_file, is_folder, mislabeled
 from vap.media.limits import MediaLimits
 from vap.media.pixels import image_to_rgb, to_channels_last, to_uint8
@@ -67,7 +67,7 @@ def read_image(source: ImageSource, *, limits: MediaLimits | None = None) -> Ima
         raise refusal(path, "it is a folder, not an image", "Name one of the files in it.")
     file = check_file(path, limits)
     if file.kind.role == "video":
-        fix = "Give an image, or take a frame of the video: read_clip(path, max_frames=1)."
+        fix = "Give an image, such as a frame of the video saved as PNG."
         raise mislabeled(file, "an image", fix)
     if file.kind.role == "other":
         raise mislabeled(file, "an image", "Give a PNG, JPEG or WebP image.")
@@ -93,11 +93,12 @@ def decoding(path: Path) -> Iterator[None]:
     """Turn whatever Pillow's decoders raise on damaged files into a ``MediaError``."""
     try:
         yield
-    except MediaError:
+    except (MediaError, MachineError):
         raise
     except Image.DecompressionBombError as error:
         problem = f"it claims more pixels than Pillow's own limit ({error})"
         raise refusal(path, problem, "Scale it down.") from error
     except _DECODER_ERRORS as error:
         reason = str(error).replace(str(path), path.name).rstrip(".")
-        raise refusal(path, f"it cannot be decoded ({reason})", "Export it again.") from error
+        problem = f"it cannot be decoded ({reason})"
+        raise blame(path, error, problem, "Export it again.") from error

@@ -10,7 +10,7 @@ from typing import Any
 import av
 
 from vap.media import sniff
-from vap.media.errors import refusal
+from vap.media.errors import blame
 from vap.media.files import check_file
 from vap.media.images import opened
 from vap.media.limits import MediaLimits
@@ -69,4 +69,4 @@ def _comment(path: Path) -> str | bytes | None:
             return {key.lower(): value for key, value in file.metadata.items()}.get(COMMENT)
     except av.FFmpegError as error:
         problem = f"it cannot be opened as {kind.title} ({error.strerror})"
-        raise refusal(path, problem, "Export or download it again.") from error
+        raise blame(path, error, problem, "Export or download it again.") from error

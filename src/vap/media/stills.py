@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vap.media.errors import refusal
-from vap.media.files import hash_file, unreadable
+from vap.media.files import check_file, hash_file, unreadable
 from vap.media.images import opened, read_image
 from vap.media.limits import MediaLimits
 from vap.media.pixels import RGB, image_to_rgb, to_channels_last, to_uint8
@@ -31,6 +31,7 @@ FrameStack = Sequence[Image.Image] | NDArray[Any]
 
 DEFAULT_FPS = 16.0
 RATE_KEY = "fps"  # PNG text that write_video leaves in the first frame of a folder
+_RATE = re.compile(r"\d{1,9}([./]\d{1,9})?", re.ASCII)  # more digits take Fraction for ever
 STILL_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
 
 
@@ -111,7 +112,7 @@ def open_folder(path: Path, fps: float | None, limits: MediaLimits) -> Source:
     if not files:
         fix = f"Give a folder of numbered frames ({', '.join(sorted(STILL_SUFFIXES))})."
         raise refusal(path, "there are no images in this folder", fix)
-    with opened(files[0], limits) as first:
+    with opened(check_file(files[0], limits).path, limits) as first:
         width, height = image_to_rgb(first).size
         noted = first.info.get(RATE_KEY)
     timeline = Timeline.regular(
@@ -167,10 +168,13 @@ def _noted_rate(path: Path, noted: object) -> Fraction | float:
     if not isinstance(noted, str):
         return DEFAULT_FPS
     try:
+        if not _RATE.fullmatch(noted):
+            raise ValueError
         return exact_rate(Fraction(noted))
     except (ValueError, ZeroDivisionError) as error:
-        problem = f"its first frame notes the frame rate {noted!r}"
-        raise refusal(path, problem, "Pass fps=... to override it.") from error
+        problem = f"its first frame notes the frame rate {noted[:40]!r}"
+        fix = "Save that frame again without this text, or give the rate (in Python, fps=16)."
+        raise refusal(path, problem, fix) from error
 
 
 def _source(stack: Frames, kind: str, timeline: Timeline, digest: Callable[[], str]) -> Source:

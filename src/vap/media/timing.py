@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -31,9 +30,9 @@ def exact_rate(fps: float | Fraction) -> Fraction:
     Raises:
         ValueError: If ``fps`` is not a number in the allowed range.
     """
-    if not math.isfinite(fps) or not MIN_FPS <= fps <= MAX_FPS:
+    if not MIN_FPS <= fps <= MAX_FPS:  # also catches NaN
         message = (
-            f"fps={fps} is not a frame rate that can be written. Use a number from "
+            f"fps={str(fps)[:40]} is not a frame rate that can be written. Use a number from "
             f"{float(MIN_FPS)} to {MAX_FPS}, such as 16."
         )
         raise ValueError(message)

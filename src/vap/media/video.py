@@ -14,7 +14,7 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from vap.media.errors import refusal
+from vap.media.errors import MachineError, MediaError, blame, refusal
 from vap.media.files import CheckedFile, hash_file
 from vap.media.limits import MediaLimits
 from vap.media.pixels import RGB, on_white, resize
@@ -28,6 +28,15 @@ SCALER = 0x2 | 0x2000 | 0x40000 | 0x80000
 _REPAIR = "Export or download it again, or repair it: ffmpeg -i INPUT -c:v libx264 fixed.mp4"
 # FFmpeg's own decoders of these leave transparency out; the libraries, where built in, do not.
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+# What PyAV raises: FFmpeg's errors, and Python's for what has no code there.
+_DECODER_ERRORS = (
+    av.FFmpegError,
+    ValueError,
+    NotImplementedError,
+    OverflowError,
+    MemoryError,
+    OSError,
+)
 _TAIL = 3  # packets at the end of which one must be decoded; some codecs have invisible ones
 _UNIT = 1 << 16  # fixed-point one of a display matrix
 
@@ -109,9 +118,12 @@ def _decoding(file: CheckedFile) -> Iterator[None]:
     """Turn FFmpeg's errors into one that names the file."""
     try:
         yield
-    except av.FFmpegError as error:
-        problem = f"it cannot be decoded as {file.kind.title} ({error.strerror})"
-        raise refusal(file.path, problem, _REPAIR) from error
+    except (MediaError, MachineError):
+        raise
+    except _DECODER_ERRORS as error:
+        reason = getattr(error, "strerror", None) or error
+        problem = f"it cannot be decoded as {file.kind.title} ({reason})"
+        raise blame(file.path, error, problem, _REPAIR) from error
 
 
 def _video_stream(path: Path, container: Any) -> Any:
