@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,8 @@ def load_pipeline(
     expert: str | Path | None = None,
     backbone: str | Path | None = None,
     student: str | Path | None = None,
+    distilled: str | None = None,
+    lora: Sequence[tuple[str | Path, float]] = (),
     quantize: Quantization | None = None,
     memory: str | int | None = None,
     video: WantedVideo | None = None,
@@ -144,7 +147,11 @@ def load_pipeline(
         device: Where to run; by default an accelerator if there is one.
         expert: An expert file to load in place of the checkpoint's own.
         backbone: A ``.gguf`` or ``.safetensors`` file to take the backbone from (Wan).
-        student: A few-step LoRA to merge into the backbone, see :mod:`vap.acceleration.student`.
+        student: A distilled LoRA to merge into the backbone, see :mod:`vap.acceleration.student`.
+        distilled: ``lightx2v-4step``: sample as that published LoRA of Wan2.1 is sampled. Its
+            file is ``student``, or the one in the Hub's cache.
+        lora: LoRA files of any usual spelling, each with the scale of its effect, merged into the
+            weights (kept beside those of a GGUF backbone).
         quantize: Hold the weights of the transformer's blocks in eight bits: ``int8`` or ``fp8``.
         memory: What may be used of the device's memory (of main memory on a CPU): ``10GB``,
             ``7.5GiB`` or bytes. The fastest way to hold the model that fits is chosen, see
@@ -185,7 +192,8 @@ def load_pipeline(
     if memory is not None:
         memory_bytes(memory)
         _check_choices(offload, backbone)
-    _check_backbone(backbone, student)
+    _check_backbone(backbone, student or distilled)
+    loading.check_adapters(lora, student, distilled)
     folder = _find_folder(name_or_path)
     family = family_of(folder)
     plan = MemoryPlan(
@@ -208,10 +216,7 @@ def load_pipeline(
     pipeline = loading.loaded(folder, family, plan, device, dtype, backbone, options)
     if expert is not None:
         pipeline.transformer.load_expert(expert)
-    if student is not None:
-        from vap.acceleration.student import use_student
-
-        use_student(pipeline, student)
+    loading.use_adapters(pipeline, lora, student, distilled, backbone)
     if profile is not None and not plan.mergeable:
         from vap.acceleration.fast import merge_own_student
 

@@ -159,17 +159,17 @@ def test_a_profile_without_its_student_is_refused_before_weights_are_quantized(
 
 
 def test_what_is_no_lora_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"model\.safetensors holds no LoRA"):
+    with pytest.raises(ValueError, match=r"model\.safetensors is not a LoRA"):
         taught_steps(BUNDLED_FOLDER / "vap-mini" / "text_encoder" / "model.safetensors")
     (tmp_path / "text.safetensors").write_text("hello")
-    with pytest.raises(ValueError, match=r"text\.safetensors is no safetensors file"):
+    with pytest.raises(ValueError, match=r"text\.safetensors is not a safetensors file"):
         taught_steps(tmp_path / "text.safetensors")
 
 
 @given(noted=st.text(max_size=8) | st.integers(-3, 200).map(str))
 def test_a_note_of_steps_is_a_number_of_steps_or_refused(tmp_path_factory, noted: str) -> None:
     file = tmp_path_factory.mktemp("student") / "lora.safetensors"
-    save_file({"lora_A": torch.zeros(1)}, file, metadata={STEPS_NOTE: noted})
+    save_file({"x.lora_A.weight": torch.zeros(1, 1)}, file, metadata={STEPS_NOTE: noted})
     if noted.isdecimal() and int(noted) > 0:
         assert taught_steps(file) == int(noted)
     else:
@@ -178,7 +178,7 @@ def test_a_note_of_steps_is_a_number_of_steps_or_refused(tmp_path_factory, noted
 
 
 def test_weights_that_are_not_there_are_named(case: Golden) -> None:
-    with pytest.raises(FileNotFoundError, match=r"nowhere does not exist.*stage distill"):
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         use_student(load(case.family), "nowhere")
 
 

@@ -118,7 +118,7 @@ def test_a_damaged_lora_is_refused(datasets, tmp_path) -> None:
     path = tmp_path / LORA_FILE
     path.write_bytes(b"no tensors")
     model = {"method": "backbone-lora", "lora": path}
-    with pytest.raises(ValueError, match="no safetensors file"):
+    with pytest.raises(ValueError, match="not a safetensors file"):
         SFTTask(recipe_of(datasets["wan"], tmp_path / "again", "wan", model=model))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,8 +12,15 @@ import torch
 
 from vap.acceleration.plan import MemoryPlan, Quantization, WantedVideo
 from vap.acceleration.profiles import Profile
+from vap.acceleration.student import (
+    distilled_file,
+    known_distilled,
+    use_distilled,
+    use_student,
+)
 from vap.folders import check_folder
 from vap.hub import load_scheduler, pipeline_class
+from vap.models.lora_file import lora_path
 from vap.prompts import Family
 from vap.weights import settle
 
@@ -134,6 +141,41 @@ def loaded(
     if on_demand:
         release_before(pipeline.transformer, pipeline.text_encoder)
     return pipeline
+
+
+def check_adapters(
+    lora: Sequence[tuple[str | Path, float]], student: str | Path | None, distilled: str | None
+) -> None:
+    """Find the files of adapters before a model is loaded.
+
+    Raises:
+        FileNotFoundError: If one is missing.
+        ValueError: If one is not a LoRA, or the name is unknown.
+    """
+    for path in (*(path for path, _ in lora), *([] if student is None else [student])):
+        lora_path(path)
+    if distilled is not None:
+        known_distilled(distilled)
+        if student is None:
+            distilled_file(distilled)
+
+
+def use_adapters(
+    pipeline: Any,
+    lora: Sequence[tuple[str | Path, float]],
+    student: str | Path | None,
+    distilled: str | None,
+    backbone: str | Path | None,
+) -> None:
+    """Merge LoRA files and a distilled one into a pipeline, before it is placed."""
+    if lora:
+        from vap.pipelines.adapters import use_loras
+
+        use_loras(pipeline, lora, merge=Path(backbone or "").suffix != ".gguf")
+    if distilled is not None:
+        use_distilled(pipeline, distilled, student)
+    elif student is not None:
+        use_student(pipeline, student)
 
 
 def held(pipeline: Any, plan: MemoryPlan, device: torch.device) -> Any:

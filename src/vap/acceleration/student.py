@@ -8,12 +8,13 @@ have added (stage ``distill``, :mod:`vap.training.stages.distill`; phased consis
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
-from vap.weights import LORA_FILE
+from vap.models.lora_file import lora_path
 
 STEPS_NOTE = "vap-student-steps"
 """Where a student's file says how many steps it takes."""
@@ -27,6 +28,94 @@ _STEPS = 100
 _logger = logging.getLogger(__name__)
 
 PipelineT = TypeVar("PipelineT")
+
+
+@dataclass(frozen=True, slots=True)
+class Distilled:
+    """A published distilled LoRA of Wan's backbone, and how it is sampled.
+
+    Attributes:
+        repository: On the Hub.
+        file: In that.
+        steps: That it was distilled for, at noise levels evenly spaced before the shift.
+        shift: Of the noise levels.
+    """
+
+    repository: str
+    file: str
+    steps: int
+    shift: float
+
+
+DISTILLED = {
+    # Noise levels 1000, 750, 500, 250, shifted by 5: its authors' wan_i2v_distill_4step_cfg.json.
+    "lightx2v-4step": Distilled(
+        "lightx2v/Wan2.1-I2V-14B-480P-StepDistill-CfgDistill-Lightx2v",
+        "loras/Wan21_I2V_14B_lightx2v_cfg_step_distill_lora_rank64.safetensors",
+        steps=4,
+        shift=5.0,
+    )
+}
+"""Distilled LoRAs that are known by name; their files are the user's download."""
+
+
+def known_distilled(name: str) -> Distilled:
+    """How a distilled LoRA is sampled.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
+    if name not in DISTILLED:
+        raise ValueError(f"distilled={name!r} is unknown. Use one of: {', '.join(DISTILLED)}.")
+    return DISTILLED[name]
+
+
+def distilled_file(name: str) -> Path:
+    """The file of a known distilled LoRA in the Hub's cache; nothing is downloaded.
+
+    Raises:
+        ValueError: If the name is unknown.
+        FileNotFoundError: If the file was not downloaded; the message says how.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    known = known_distilled(name)
+    cached = try_to_load_from_cache(known.repository, known.file)
+    if not isinstance(cached, str):
+        raise FileNotFoundError(
+            f"{name} needs a LoRA that is not in the Hub's cache. Download it with "
+            f"`hf download {known.repository} {known.file}`, or give its file as student."
+        )
+    return Path(cached)
+
+
+def use_distilled(pipeline: PipelineT, name: str, weights: str | Path | None = None) -> PipelineT:
+    """Merge a known distilled LoRA and sample as its authors do; see :func:`use_student`.
+
+    Args:
+        pipeline: Of the Wan variant; changed in place.
+        name: One of ``DISTILLED``.
+        weights: Its file; by default the one in the Hub's cache.
+
+    Returns:
+        The same pipeline.
+
+    Raises:
+        ValueError: If the name is unknown, the pipeline is of another variant, or as for
+            :func:`use_student`.
+        FileNotFoundError: If the file was not downloaded.
+    """
+    loaded: Any = pipeline
+    known = known_distilled(name)
+    if loaded.family != "wan":
+        raise ValueError(f"{name} is distilled from Wan2.1; it does not fit {loaded.family}.")
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    file = distilled_file(name) if weights is None else weights
+    use_student(pipeline, file, steps=known.steps)
+    loaded.scheduler = FlowMatchEulerDiscreteScheduler(shift=known.shift)
+    loaded.even_levels = True
+    return pipeline
 
 
 def use_student(pipeline: PipelineT, weights: str | Path, *, steps: int | None = None) -> PipelineT:
@@ -60,13 +149,12 @@ def use_student(pipeline: PipelineT, weights: str | Path, *, steps: int | None =
             "Load the model with student=…, which merges it before."
         )
         raise ValueError(message)
-    loaded.transformer.check_mergeable()
+    from vap.pipelines.adapters import merge_lora
+
     place = Path(weights)
     steps = taught_steps(place) if steps is None else steps
     scheduler = first_order(loaded.scheduler)
-    loaded.load_lora_weights(str(place), adapter_name=STUDENT)
-    loaded.fuse_lora(components=["transformer"], adapter_names=[STUDENT])
-    loaded.unload_lora_weights()
+    merge_lora(loaded, place)
     loaded.scheduler, loaded.student = scheduler, str(place)
     if steps is not None:
         loaded.steps_share = steps / loaded.native_defaults.num_inference_steps
@@ -88,19 +176,9 @@ def taught_steps(weights: Path) -> int | None:
         FileNotFoundError: If there is nothing.
         ValueError: If it is not a LoRA.
     """
-    file = weights / LORA_FILE if weights.is_dir() else weights
-    if not file.is_file():
-        message = f"{file} does not exist. Give the LoRA that vap train (stage distill) wrote."
-        raise FileNotFoundError(message)
-    try:
-        with safe_open(file, framework="pt") as opened:
-            names, noted = opened.keys(), (opened.metadata() or {}).get(STEPS_NOTE)
-    except (SafetensorError, OSError) as error:
-        message = f"{file} is no safetensors file ({error}). Give a LoRA in that format."
-        raise ValueError(message) from error
-    if not any("lora" in name.lower() for name in names):
-        message = f"{file} holds no LoRA: none of its tensors is named like one."
-        raise ValueError(message)
+    file = lora_path(weights)
+    with safe_open(file, framework="pt") as opened:
+        noted = (opened.metadata() or {}).get(STEPS_NOTE)
     if noted is None:
         return None
     if not noted.isdecimal() or int(noted) < 1:

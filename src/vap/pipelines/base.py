@@ -17,6 +17,7 @@ from PIL import Image
 from vap.media import FrameSelection
 from vap.media.pixels import Fit
 from vap.models.attention import check_strength
+from vap.pipelines.adapters import LoraMixin
 from vap.pipelines.call import Call
 from vap.pipelines.defaults import GenerationDefaults
 from vap.pipelines.denoise import StepCallback, StepEnd
@@ -59,7 +60,7 @@ class VideoAsPromptPipelineOutput(BaseOutput):
     frames: list[list[Image.Image]] | np.ndarray | torch.Tensor
 
 
-class VideoAsPromptMixin(PlacedOnce, SavedAsStored):
+class VideoAsPromptMixin(LoraMixin, PlacedOnce, SavedAsStored):
     """Mixed into a stock diffusers pipeline; a subclass encodes and decodes.
 
     Attributes:
@@ -68,7 +69,8 @@ class VideoAsPromptMixin(PlacedOnce, SavedAsStored):
             otherwise it is computed anew at every step.
         reuse: What steps take over from earlier ones; nothing, by default.
         steps_share: Share of the model's own steps that are taken by default.
-        student: Where the few-step student came from that took the backbone's place, if one did.
+        student: Where the distilled LoRA came from that was merged into the backbone, if one was.
+        even_levels: Whether noise levels are evenly spaced before the shift (Wan, distilled).
     """
 
     family: ClassVar[Family]
@@ -78,6 +80,7 @@ class VideoAsPromptMixin(PlacedOnce, SavedAsStored):
     reuse: Reuse = NOTHING
     steps_share: float = 1.0
     student: str | None = None
+    even_levels: bool = False
     _known_vae: Any = None
     _vae_weights: bytes = b""
 

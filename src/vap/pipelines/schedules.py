@@ -10,7 +10,12 @@ from diffusers import UniPCMultistepScheduler
 
 
 def set_flow_timesteps(
-    scheduler: Any, num_inference_steps: int, strength: float, device: torch.device
+    scheduler: Any,
+    num_inference_steps: int,
+    strength: float,
+    device: torch.device,
+    *,
+    even: bool = False,
 ) -> None:
     """Set a schedule: as stock diffusers at strength 0 (no reference), as released at 1.
 
@@ -19,8 +24,13 @@ def set_flow_timesteps(
         num_inference_steps: Steps N.
         strength: Reference strength, 0 … 1.
         device: Where the timesteps are wanted.
+        even: Space the noise levels evenly from 1 to 0 before the shift, as step distillation does.
     """
-    sigmas = released_sigmas(scheduler, num_inference_steps, strength)
+    sigmas = (
+        np.linspace(1.0, 0.0, num_inference_steps + 1)[:-1]
+        if even
+        else released_sigmas(scheduler, num_inference_steps, strength)
+    )
     if sigmas is None:
         scheduler.set_timesteps(num_inference_steps, device=device)
     else:

@@ -197,7 +197,13 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         batch.check_rows("image_embeds", image_embeds)
         if image_embeds is None and self.transformer.config.image_dim is not None:
             image_embeds = self._encode_images(images, last_images)
-        set_flow_timesteps(self.scheduler, call.steps, call.strength, self._execution_device)
+        set_flow_timesteps(
+            self.scheduler,
+            call.steps,
+            call.strength,
+            self._execution_device,
+            even=self.even_levels,
+        )
         self._num_timesteps = len(self.scheduler.timesteps)
         latents = self._initial_latents(batch, shape, generator, latents)
         condition = self._encode_condition(

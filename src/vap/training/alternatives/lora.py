@@ -10,10 +10,10 @@ from typing import Any, Literal
 import torch
 from peft import LoraConfig
 from peft.tuners.tuners_utils import BaseTunerLayer
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from vap.models.lora_file import in_layer_names, lora_path, stored_alpha
 from vap.training.alternatives.expert import keep_expert
 from vap.training.alternatives.single_branch import tie_branches
 from vap.training.alternatives.whole import is_writer, whole_state
@@ -72,7 +72,7 @@ class LoraStrategy:
                 if _is_update(name):
                     # What is trained further is not rounded to the precision of what is frozen.
                     update.data = update.data.float()
-            _continue_from(config.lora, self._named(model.state_dict()))
+            _continue_from(config.lora, model, self._named(model.state_dict()))
 
     def save(self, model: Any, output: Path) -> None:
         """Write the updates under diffusers' names."""
@@ -103,21 +103,17 @@ def without_updates(model: nn.Module) -> Iterator[None]:
             layer.enable_adapters(enabled=True)
 
 
-def _continue_from(path: Path, updates: Mapping[str, Tensor]) -> None:
+def _continue_from(path: Path, model: nn.Module, updates: Mapping[str, Tensor]) -> None:
     """Give new updates the values of those that were trained before.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it does not hold just these updates.
     """
-    if not path.is_file():
-        message = f"model.lora={str(path)!r} does not exist. Give a {LORA_FILE} of vap train."
-        raise FileNotFoundError(message)
-    try:
-        stored = load_file(path)
-    except SafetensorError as error:
-        message = f"{path} is no safetensors file ({error}). Give a {LORA_FILE} of vap train."
-        raise ValueError(message) from error
+    file = lora_path(path)
+    lora = in_layer_names(load_file(file), model, str(path), stored_alpha(file))
+    stored = {f"transformer.{name}": tensor for name, tensor in lora.updates.items()}
+    stored.update(lora.changes)
     difference = shape_difference(
         {name: tensor.shape for name, tensor in stored.items()},
         {name: update.shape for name, update in updates.items()},
