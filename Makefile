@@ -1,4 +1,4 @@
-# `make demo` and `make test` set up everything they need in .venv; nothing outside it is touched.
+# `make demo` and `make test` set up everything they need in .venv; nothing is installed outside it.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin

@@ -1,10 +1,12 @@
 import os
+from pathlib import Path
 
 # Before torch is imported, here and in every process that a test starts: tests run side by side,
 # and threads of each that share the cores cost more than they bring.
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[name] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["XDG_CACHE_HOME"] = str(Path(__file__).parents[1] / ".pytest_cache" / "home")
 
 import hypothesis
 import pytest

@@ -1,8 +1,16 @@
-"""Names of devices, checked against what this machine has."""
+"""Devices: their names, checked against what this machine has, and what they are fast at."""
 
 from __future__ import annotations
 
 import torch
+
+
+def has_fast_half(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 without taking a detour over float32."""
+    if device.type != "cpu":
+        return True
+    available = torch.backends.mkldnn.is_available()
+    return available and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def check_device(name: str) -> None:

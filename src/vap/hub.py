@@ -274,7 +274,7 @@ def _default_dtype(device: torch.device, profile: Profile | None) -> torch.dtype
         return torch.bfloat16
     if profile in {None, "exact"}:
         return torch.float32
-    from vap.acceleration.fast import has_fast_half
+    from vap.devices import has_fast_half
 
     return torch.bfloat16 if has_fast_half(device) else torch.float32
 

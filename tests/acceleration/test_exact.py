@@ -14,13 +14,8 @@ from tests.pipelines.golden import Golden, golden, load, relative_error, wait
 from vap.acceleration import attention as choosing
 from vap.acceleration.attention import choose_attention
 from vap.acceleration.exact import apply_exact
-from vap.acceleration.onednn import (
-    OneDnnGelu,
-    OneDnnLinear,
-    onednn_attention,
-    undo_onednn,
-    use_onednn,
-)
+from vap.acceleration.kernels import onednn_attention
+from vap.acceleration.onednn import OneDnnGelu, OneDnnLinear, undo_onednn, use_onednn
 
 CLOSE = 1e-5
 

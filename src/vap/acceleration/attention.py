@@ -9,11 +9,20 @@ from typing import Any
 import torch
 from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
 
-from vap.acceleration.onednn import is_available, onednn_attention
+from vap.acceleration.kernels import (
+    FLOAT32,
+    ONEDNN,
+    PRECISIONS,
+    TORCH,
+    fastest_kernels,
+    float32_attention,
+    onednn_attention,
+)
 
 AttentionFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
-ONEDNN = "onednn"
+# Kernels of ours, on a CPU.
+_OURS: dict[str, AttentionFunction] = {ONEDNN: onednn_attention, FLOAT32: float32_attention}
 _HOPPER = (9, 0)
 # Kernels that approximate: they quantize queries and keys.
 _INEXACT = ("sage",)
@@ -23,15 +32,16 @@ def choose_attention(device: torch.device, dtype: torch.dtype) -> str:
     """Name of the fastest exact kernel for a device and a precision.
 
     FlashAttention 3 where its package is installed and the GPU is a Hopper, cuDNN's kernel on
-    other recent NVIDIA GPUs in half precision, oneDNN products on a CPU, and else torch's own
-    choice. On GPUs: not yet measured.
+    other recent NVIDIA GPUs in half precision, on a CPU what was measured there
+    (:mod:`.kernels`), and else torch's own choice. On GPUs: not yet measured.
 
     Args:
         device: Where the transformer runs.
         dtype: What it computes in.
     """
-    if device.type == "cpu" and is_available() and dtype in {torch.float32, torch.bfloat16}:
-        return ONEDNN
+    if device.type == "cpu" and dtype in PRECISIONS:
+        fastest = fastest_kernels(dtype).attention
+        return AttentionBackendName.NATIVE.value if fastest == TORCH else fastest
     half = dtype in {torch.float16, torch.bfloat16}
     if device.type == "cuda" and half and torch.version.hip is None:
         capability = torch.cuda.get_device_capability(device)
@@ -48,16 +58,16 @@ def check_attention(name: str, device: torch.device) -> None:
     Raises:
         ValueError: Naming the kernels that there are.
     """
-    known = [ONEDNN, *(backend.value for backend in AttentionBackendName)]
+    known = [*_OURS, *(backend.value for backend in AttentionBackendName)]
     exact = [other for other in known if not any(part in other for part in _INEXACT)]
     if name not in exact:
         reason = "approximates" if name in known else "is unknown"
         message = f"attention={name!r} {reason}. Use one of: {', '.join(exact)}."
         raise ValueError(message)
-    if name == ONEDNN and (device.type != "cpu" or not is_available()):
+    if name in _OURS and device.type != "cpu":
         message = (
-            f"attention={ONEDNN!r} runs on a CPU, with a torch that has oneDNN; the model is on "
-            f"{device}. Leave attention out to have the fastest kernel chosen."
+            f"attention={name!r} runs on a CPU; the model is on {device}. Leave attention out to "
+            "have the fastest kernel chosen."
         )
         raise ValueError(message)
 
@@ -72,11 +82,11 @@ def use_attention(transformer: Any, name: str) -> None:
     Raises:
         RuntimeError: If the kernel's package is missing.
     """
-    if name == ONEDNN:
+    if name in _OURS:
         for module in transformer.modules():
             processor = getattr(module, "processor", None)
             if processor is not None and hasattr(processor, "_attention_backend"):
-                processor._attention_backend = onednn_attention
+                processor._attention_backend = _OURS[name]
         return
     # Choosing a backend for one model also changes diffusers' default for every other.
     default, _ = _AttentionBackendRegistry.get_active_backend()

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from vap.acceleration.attention import check_attention, choose_attention, use_attention
 from vap.acceleration.compile import compile_blocks
-from vap.acceleration.onednn import is_available, use_onednn
+from vap.acceleration.onednn import use_onednn
 from vap.acceleration.padding import skip_padding
 from vap.acceleration.whole_clips import use_whole_clips
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
@@ -25,11 +25,12 @@ def apply_exact(
 ) -> PipelineT:
     """Make a loaded pipeline faster without giving anything up.
 
-    On a CPU, matrix products, attention and convolutions run by oneDNN; on a GPU the fastest
-    attention kernel is chosen. Captions are encoded without their padding and, on a CPU, read
-    without it by Wan's blocks unless they are compiled; small clips go through Wan's VAE whole.
-    Results equal those before to rounding, with and without a reference. What is chosen follows
-    the device that the pipeline computes on, wherever its weights wait meanwhile.
+    On a CPU, matrix products, attention and convolutions run by the kernels that were measured to
+    be fastest there; on a GPU the fastest attention kernel is chosen. Captions are encoded without
+    their padding and, on a CPU, read without it by Wan's blocks unless they are compiled; small
+    clips go through Wan's VAE whole. Results equal those before to rounding, with and without a
+    reference. What is chosen follows the device that the pipeline computes on, wherever its weights
+    wait meanwhile.
 
     Args:
         pipeline: Of either variant, held as it is to run, in its precision; changed in place.
@@ -51,7 +52,7 @@ def apply_exact(
         check_attention(attention, device)
     chosen = attention or choose_attention(device, dtype)
     use_attention(transformer, chosen)
-    if device.type == "cpu" and is_available():
+    if device.type == "cpu":
         for name in ("transformer", "vae", "text_encoder", "image_encoder"):
             component = getattr(loaded, name, None)
             if component is not None:

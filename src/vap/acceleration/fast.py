@@ -14,6 +14,7 @@ from vap.acceleration.fast_products import can_multiply_fp8, quantized_attention
 from vap.acceleration.plan import MemoryPlan
 from vap.acceleration.profiles import Profile, Settings, check_profile
 from vap.acceleration.student import own_student, use_student
+from vap.devices import has_fast_half
 
 _logger = logging.getLogger(__name__)
 
@@ -61,14 +62,14 @@ def apply_profile(
     if settings.fp8_products and _stays(loaded) and can_multiply_fp8(device, transformer.dtype):
         use_fp8_products(transformer.expert_blocks)
         done.append("fp8 products")
+    if settings.half_vae and has_fast_half(device):
+        loaded.vae.to(torch.bfloat16)
+        done.append("bfloat16 VAE")
     apply_exact(loaded, compile=compile, attention=attention)
     quantized = quantized_attention(device) if settings.quantized_attention else None
     if quantized is not None and attention is None:
         use_attention(transformer, quantized)
         done.append(f"{quantized} attention")
-    if settings.half_vae and has_fast_half(device):
-        loaded.vae.to(torch.bfloat16)
-        done.append("bfloat16 VAE")
     if not _is_guests(loaded):
         loaded.reuse, loaded.steps_share = settings.reuse, settings.steps
     _logger.info("profile %s (%s): %s %s", profile, chosen.source, settings, ", ".join(done))
@@ -125,13 +126,6 @@ def _obstacle_to_keeping(pipeline: Any) -> str | None:
 def _is_guests(pipeline: Any) -> bool:
     """Whether steps are those of a student that the user brought, not of what was measured."""
     return pipeline.student not in {None, str(own_student(pipeline))}
-
-
-def has_fast_half(device: torch.device) -> bool:
-    """Whether a device computes in bfloat16 without taking a detour over float32."""
-    if device.type != "cpu":
-        return True
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _check(settings: Settings, pipeline: Any) -> None:

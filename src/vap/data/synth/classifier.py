@@ -25,6 +25,7 @@ from vap.data.synth.composition import compose
 from vap.data.synth.fields import generator
 from vap.data.synth.registry import CONDITIONS
 from vap.data.synth.softening import soften_half
+from vap.devices import has_fast_half
 from vap.weights import save_tensors
 
 FRAMES, HEIGHT, WIDTH = 9, 64, 96
@@ -124,11 +125,11 @@ def train_recognizer(
         optimizer, training.learning_rate, total_steps=training.steps, pct_start=0.1
     )
     batches = labelled_batches(training.seed, training.batch, unseen=False)
+    half = has_fast_half(torch.device("cpu"))
     softness = torch.Generator().manual_seed(training.seed)
     for step in range(training.steps):
         video, labels = next(batches)
-        # Half the time of float32 on processors with bfloat16 units; weights stay float32.
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):  # weights stay float32
             logits = model(soften_half(video, softness))
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=0.05)
         if not math.isfinite(loss.item()):

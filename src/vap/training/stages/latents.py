@@ -12,7 +12,7 @@ from diffusers import AutoencoderKLWan
 from safetensors import safe_open
 from torch import Tensor
 
-from vap.acceleration.onednn import is_available, use_onednn
+from vap.acceleration.onednn import use_onednn
 from vap.acceleration.whole_clips import use_whole_clips
 from vap.data.latents import EncodedPairs, ShardOrigin, read_origin, shards_of, write_shard
 from vap.data.synth import SynthPair, sample_pair
@@ -40,8 +40,7 @@ class PairEncoder:
         dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
         folder = output_of("vae", recipe.vae)
         self.vae = AutoencoderKLWan.from_pretrained(folder, torch_dtype=dtype).eval()
-        if is_available():
-            use_onednn(self.vae)
+        use_onednn(self.vae)
         use_whole_clips(self.vae)
         self.image_encoder = build_image_encoder(recipe.encoders)
         self.image_processor = build_image_processor(recipe.encoders)

@@ -1,0 +1,341 @@
+"""Products, convolutions and attention of the CPU, each by the library that is fastest there.
+
+For float32 torch calls MKL, which leaves half of an AVX-512 processor that is not Intel's unused;
+its attention is built on the same products. oneDNN comes with torch as well: on Zen 5 it multiplies
+2.3 times faster and attends 1.5 times faster, with AVX2 alone 1.1 times faster and 0.9. Processors
+without bfloat16 instructions emulate it, 4 to 60 times slower than float32, and oneDNN's operators
+refuse it. So the choice is measured, once on a machine, and kept. Results are equal to rounding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+PRECISIONS = (torch.float32, torch.bfloat16)
+_PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter)
+
+_Kernel = Callable[..., torch.Tensor]
+
+TORCH, ONEDNN, FLOAT32 = "torch", "onednn", "float32"
+
+_logger = logging.getLogger(__name__)
+
+# Another kernel takes torch's place if it needs less than this share of its time.
+_CLEARLY = 0.95
+_TURNS = 12
+# Environment variables that change what torch's libraries do.
+_SETTINGS = ("ATEN_", "DNNL_", "MKL_", "ONEDNN_")
+# A kernel that needs so many times the fastest's time is not timed again.
+_HOPELESS = 8.0
+# Scores that are held at once, 1.25 MiB: they stay in a core's cache while they are normalized.
+_SCORES = 320_000
+# Scores of a head up to which all heads go at once: calling is slower than computing there.
+_SMALL = 2**16
+
+
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """What is fastest on this processor in one precision.
+
+    Each is ``torch`` (its own choice), ``onednn``, or ``float32`` (through wider inputs).
+    """
+
+    linear: str = TORCH
+    linear_gelu: str = TORCH
+    convolution: str = TORCH
+    attention: str = TORCH
+
+
+_chosen: dict[torch.dtype, Kernels] = {}
+
+
+def fastest_kernels(dtype: torch.dtype) -> Kernels:
+    """What to use in a precision; measured where this machine does not know it yet.
+
+    Args:
+        dtype: One of :data:`PRECISIONS`.
+    """
+    # A plain dictionary, which torch.compile reads without tracing what is behind it.
+    if dtype not in _chosen:
+        _chosen[dtype] = _kept(dtype)
+    return _chosen[dtype]
+
+
+def linear(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> Any:
+    """``rows · weightᵀ + bias`` by the fastest kernel."""
+    return _LINEAR[fastest_kernels(rows.dtype).linear](rows, weight, bias)
+
+
+def linear_gelu(
+    rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, approximate: str
+) -> torch.Tensor:
+    """A linear layer and the GELU after it by the fastest kernel."""
+    return _LINEAR_GELU[fastest_kernels(rows.dtype).linear_gelu](rows, weight, bias, approximate)
+
+
+def convolution(
+    volume: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *sizes: Any
+) -> torch.Tensor:
+    """A 3D convolution by the fastest kernel; stride, padding, dilation and groups last."""
+    kernel = _CONVOLUTION[fastest_kernels(volume.dtype).convolution]
+    return kernel(volume, weight, bias, *sizes)
+
+
+def _onednn_linear(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> Any:
+    return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
+
+
+def _torch_linear_gelu(
+    rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, approximate: str
+) -> Any:
+    return F.gelu(F.linear(rows, weight, bias), approximate=approximate)
+
+
+def _onednn_linear_gelu(
+    rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, approximate: str
+) -> Any:
+    return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "gelu", [], approximate)
+
+
+def _onednn_convolution(
+    volume: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+) -> Any:
+    # Torch takes a loop over samples instead for inputs that it thinks small, at a tenth of the
+    # speed; it measures them without their width.
+    sizes = list(padding), list(stride), list(dilation)
+    return torch.ops.mkldnn._convolution_pointwise(
+        volume, weight, bias, *sizes, groups, "none", [], ""
+    )
+
+
+def torch_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Torch's own attention: ``[B, N, heads, d]``, keys and values ``[B, M, heads, d]``."""
+    attended = F.scaled_dot_product_attention(
+        query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+    )
+    return attended.transpose(1, 2)
+
+
+def onednn_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Full attention on a CPU, head by head and some rows of queries at a time, or all at once.
+
+    Scores are computed and normalized in float32; in bfloat16 their weights are rounded before
+    they meet the values, as in torch's own kernel.
+
+    Args:
+        query: ``[B, N, heads, d]``.
+        key: ``[B, M, heads, d]``.
+        value: Likewise.
+
+    Returns:
+        ``[B, N, heads, d]``.
+    """
+    if not runs_here(query, key):
+        return torch_attention(query, key, value)
+    scaled = query.float() * query.shape[-1] ** -0.5
+    if query.shape[1] * key.shape[1] <= _SMALL:
+        return _attend_heads(scaled, key.float(), value)
+    output = torch.empty_like(query, memory_format=torch.contiguous_format)
+    for sample in range(len(query)):
+        for head in range(query.shape[2]):
+            queries = scaled[sample, :, head].contiguous()
+            keys = key[sample, :, head].float().contiguous()
+            columns = value[sample, :, head].t().contiguous()
+            _attend_head(queries, keys, columns, output[sample, :, head])
+    return output
+
+
+def _attend_heads(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Attention of all heads: ``[B, N, heads, d]``, keys and values ``[B, M, heads, d]``."""
+    batch = len(queries)
+    rows, columns, read = (
+        tokens.transpose(1, 2).flatten(0, 1) for tokens in (queries, keys, values)
+    )
+    scores = torch.bmm(rows, columns.transpose(1, 2))
+    weights = torch.softmax(scores, dim=-1, out=scores).to(read.dtype)
+    return torch.bmm(weights, read).unflatten(0, (batch, -1)).transpose(1, 2)
+
+
+def _attend_head(
+    queries: torch.Tensor, keys: torch.Tensor, columns: torch.Tensor, output: torch.Tensor
+) -> None:
+    """Attention of one head: ``[N, d]``, ``[M, d]``, values ``[d, M]``, written to ``[N, d]``."""
+    count = max(1, _SCORES // len(keys))
+    for start in range(0, len(queries), count):
+        rows = slice(start, start + count)
+        scores = linear(queries[rows], keys)
+        torch.softmax(scores, dim=-1, out=scores)
+        output[rows] = linear(scores.to(columns.dtype), columns)
+
+
+def runs_here(tokens: torch.Tensor, weight: torch.Tensor) -> bool:
+    """Whether an operator that has no gradient and no other device may take these."""
+    if type(weight) not in _PLAIN_TENSORS:  # quantized, or spread over processes
+        return False
+    wants_gradient = torch.is_grad_enabled() and (tokens.requires_grad or weight.requires_grad)
+    same = tokens.dtype == weight.dtype and tokens.dtype in PRECISIONS
+    return same and tokens.is_cpu and weight.is_cpu and not wants_gradient and tokens.numel() > 0
+
+
+def _widened(kernel: _Kernel) -> _Kernel:
+    """A kernel of torch on the same inputs in float32, its result rounded back."""
+
+    def compute(*inputs: Any) -> torch.Tensor:
+        wide = (each.float() if isinstance(each, torch.Tensor) else each for each in inputs)
+        return kernel(*wide).to(inputs[0].dtype)
+
+    return compute
+
+
+float32_attention = _widened(torch_attention)
+
+# The first is torch's own.
+_LINEAR: dict[str, _Kernel] = {
+    TORCH: F.linear,
+    ONEDNN: _onednn_linear,
+    FLOAT32: _widened(F.linear),
+}
+_LINEAR_GELU: dict[str, _Kernel] = {
+    TORCH: _torch_linear_gelu,
+    ONEDNN: _onednn_linear_gelu,
+    FLOAT32: _widened(_torch_linear_gelu),
+}
+_CONVOLUTION: dict[str, _Kernel] = {
+    TORCH: F.conv3d,
+    ONEDNN: _onednn_convolution,
+    FLOAT32: _widened(F.conv3d),
+}
+_ATTENTION: dict[str, _Kernel] = {
+    TORCH: torch_attention,
+    ONEDNN: onednn_attention,
+    FLOAT32: float32_attention,
+}
+
+
+def _kept(dtype: torch.dtype) -> Kernels:
+    """What this machine knows, or else measures and keeps; the first to keep it decides."""
+    machine = _machine(dtype)
+    name = hashlib.sha256(json.dumps(machine).encode()).hexdigest()[:16]
+    file = _cache_folder() / f"kernels-{name}.json"
+    kept = _read(file)
+    if kept is None:
+        measured = _measure(dtype)
+        with suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            # Two processes that begin at once are to end with the same kernels, and the same bits.
+            with file.open("x", encoding="utf-8") as new:
+                new.write(json.dumps({**asdict(measured), "machine": machine}, indent=2) + "\n")
+        kept = _read(file) or measured
+    _logger.info("fastest in %s on this processor: %s", dtype, kept)
+    return kept
+
+
+def _read(file: Path) -> Kernels | None:
+    """What a file says, or None if it is missing or says nothing usable; then it is removed."""
+    try:
+        content = json.loads(file.read_text("utf-8"))
+        kernels = Kernels(*(content[field.name] for field in fields(Kernels)))
+        if {*asdict(kernels).values()} <= {TORCH, ONEDNN, FLOAT32}:
+            return kernels
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    with suppress(OSError):
+        file.unlink()
+    return None
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "video-as-prompt"
+
+
+def _machine(dtype: torch.dtype) -> dict[str, Any]:
+    """All that the fastest kernel may depend on."""
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return {
+        "processor": f"{platform.machine()} {platform.processor()}",
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "settings": {
+            name: os.environ[name] for name in sorted(os.environ) if name.startswith(_SETTINGS)
+        },
+        "features": {key: value for key, value in sorted(capabilities.items()) if value},
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "precision": str(dtype),
+    }
+
+
+@torch.no_grad()
+def _measure(dtype: torch.dtype) -> Kernels:
+    """Race the kernels at sizes of a small model, for some tenths of a second."""
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator).to(dtype)
+
+    product = drawn(256, 512), drawn(512, 512), drawn(512)
+    volume = (
+        drawn(1, 32, 5, 24, 24),
+        drawn(32, 32, 3, 3, 3),
+        drawn(32),
+        (1,) * 3,
+        (0,) * 3,
+        (1,) * 3,
+        1,
+    )
+    tokens = drawn(1, 300, 4, 64), drawn(1, 600, 4, 64), drawn(1, 600, 4, 64)
+    chosen = Kernels(
+        _race(_LINEAR, product),
+        _race(_LINEAR_GELU, (*product, "tanh")),
+        _race(_CONVOLUTION, volume),
+    )
+    _chosen[dtype] = chosen  # attention is built on products
+    return replace(chosen, attention=_race(_ATTENTION, tokens))
+
+
+def _race(kernels: Mapping[str, _Kernel], inputs: tuple[Any, ...]) -> str:
+    """The fastest of those that run here; torch's own unless another is clearly faster."""
+    # With one thread its own time counts, which other work on the machine leaves alone; Windows
+    # counts it in steps of 16 ms.
+    alone = torch.get_num_threads() == 1 and sys.platform != "win32"
+    now = time.thread_time if alone else time.perf_counter
+    best = dict.fromkeys(kernels, math.inf)
+    if inputs[0].dtype == torch.float32:
+        del best[FLOAT32]
+    for turn in range(_TURNS):
+        for name in list(best):
+            start = now()
+            try:
+                kernels[name](*inputs)
+            except (AttributeError, RuntimeError):  # no such operator, or not on this processor
+                del best[name]
+                continue
+            if turn:  # the first prepares
+                best[name] = min(best[name], now() - start)
+        if turn:
+            limit = _HOPELESS * min(best.values())
+            best = {name: seconds for name, seconds in best.items() if seconds < limit}
+    fastest = min(best, key=lambda name: best[name])
+    return fastest if best[fastest] < _CLEARLY * best.get(TORCH, math.inf) else TORCH
