@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vap.training.checkpoints import Part, RunState, load_checkpoint, save_checkpoint
 from vap.training.config import OptimizerConfig
 from vap.training.optimizers import WeightAverage, build_optimizers, trainable_parameters
 
+RECIPE = {"loop.seed": 0, "optimizer.schedule": "cosine", "loop.steps": 6}
 CONFIG = OptimizerConfig(name="muon", learning_rate=1e-2, muon_learning_rate=1e-2, warmup=0)
 
 
@@ -51,10 +53,10 @@ def test_a_continued_run_is_bit_identical_to_an_unbroken_one(tmp_path):
     advance(unbroken, unbroken_state, range(6))
     first, first_state = run_state()
     advance(first, first_state, range(3))
-    save_checkpoint(tmp_path / "checkpoint", first_state, 3, "recipe")
+    save_checkpoint(tmp_path / "checkpoint", first_state, 3, RECIPE)
 
     second, second_state = run_state()
-    step = load_checkpoint(tmp_path / "checkpoint", second_state, "recipe")
+    step = load_checkpoint(tmp_path / "checkpoint", second_state, RECIPE)
     advance(second, second_state, range(step, 6))
 
     assert step == 3
@@ -67,20 +69,21 @@ def test_a_continued_run_is_bit_identical_to_an_unbroken_one(tmp_path):
 def test_without_a_checkpoint_a_run_starts_at_zero(tmp_path):
     _, state = run_state()
 
-    assert load_checkpoint(tmp_path / "checkpoint", state, "recipe") == 0
+    assert load_checkpoint(tmp_path / "checkpoint", state, RECIPE) == 0
 
 
 def test_another_recipes_checkpoint_is_refused(tmp_path):
     _, state = run_state()
-    save_checkpoint(tmp_path / "checkpoint", state, 1, "recipe")
+    save_checkpoint(tmp_path / "checkpoint", state, 1, RECIPE)
 
-    with pytest.raises(ValueError, match="another recipe"):
-        load_checkpoint(tmp_path / "checkpoint", state, "other")
+    other = {"loop.seed": 7, "optimizer.schedule": "cosine", "loop.steps": 8}
+    with pytest.raises(ValueError, match=r"loop\.seed was 0 and is 7; loop\.steps was 6 and is 8"):
+        load_checkpoint(tmp_path / "checkpoint", state, other)
 
 
 def test_another_networks_checkpoint_is_refused(tmp_path):
     _, state = run_state()
-    save_checkpoint(tmp_path / "checkpoint", state, 1, "recipe")
+    save_checkpoint(tmp_path / "checkpoint", state, 1, RECIPE)
     other = nn.Linear(2, 2)
     parameters = trainable_parameters(other)
 
@@ -88,33 +91,34 @@ def test_another_networks_checkpoint_is_refused(tmp_path):
         load_checkpoint(
             tmp_path / "checkpoint",
             RunState(parameters, build_optimizers(parameters, OptimizerConfig())),
-            "recipe",
+            RECIPE,
         )
 
 
 def test_an_interrupted_write_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
     folder = tmp_path / "checkpoint"
     net, state = run_state()
-    save_checkpoint(folder, state, 1, "recipe")
+    save_checkpoint(folder, state, 1, RECIPE)
     advance(net, state, range(1))
 
     def fail(*_args, **_kwargs):
         raise OSError("disk full")
 
-    monkeypatch.setattr("vap.training.checkpoints.json.dump", fail)
-    with pytest.raises(OSError, match="disk full"):
-        save_checkpoint(folder, state, 2, "recipe")
+    with monkeypatch.context() as patched:
+        patched.setattr("vap.training.checkpoints.sampled_digest", fail)
+        with pytest.raises(OSError, match="disk full"):
+            save_checkpoint(folder, state, 2, RECIPE)
 
-    assert load_checkpoint(folder, run_state()[1], "recipe") == 1
+    assert load_checkpoint(folder, run_state()[1], RECIPE) == 1
 
 
 def test_a_checkpoint_moved_aside_but_not_replaced_is_found(tmp_path):
     folder = tmp_path / "checkpoint"
     _, state = run_state()
-    save_checkpoint(folder, state, 4, "recipe")
+    save_checkpoint(folder, state, 4, RECIPE)
     folder.rename(folder.with_suffix(".previous"))
 
-    assert load_checkpoint(folder, run_state()[1], "recipe") == 4
+    assert load_checkpoint(folder, run_state()[1], RECIPE) == 4
 
 
 @pytest.mark.parametrize(
@@ -126,31 +130,10 @@ def test_a_checkpoint_moved_aside_but_not_replaced_is_found(tmp_path):
 )
 def test_the_same_processes_shared_otherwise_are_refused(tmp_path, other, said):
     before = Part(processes=4, data_processes=2, shards=2)
-    save_checkpoint(tmp_path / "checkpoint", run_state()[1], 1, "recipe", before)
+    save_checkpoint(tmp_path / "checkpoint", run_state()[1], 1, RECIPE, before)
 
     with pytest.raises(ValueError, match=said):
-        load_checkpoint(tmp_path / "checkpoint", run_state()[1], "recipe", replace(before, **other))
-
-
-def test_a_checkpoint_that_does_not_say_how_it_was_shared_is_loaded(tmp_path):
-    folder, part = tmp_path / "checkpoint", Part(processes=4, data_processes=2, shards=2)
-    save_checkpoint(folder, run_state()[1], 3, "recipe", part)
-    content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    for name in ("data_processes", "shards"):
-        del content[name]
-    (folder / "state.json").write_text(json.dumps(content), encoding="utf-8")
-
-    assert load_checkpoint(folder, run_state()[1], "recipe", part) == 3
-
-
-def test_another_number_of_optimizers_is_refused(tmp_path):
-    net, state = run_state()
-    save_checkpoint(tmp_path / "checkpoint", state, 1, "recipe")
-    parameters = trainable_parameters(net)
-    fewer = RunState(parameters, build_optimizers(parameters, OptimizerConfig()))
-
-    with pytest.raises(ValueError, match="2 optimizers and this run has 1"):
-        load_checkpoint(tmp_path / "checkpoint", fewer, "recipe")
+        load_checkpoint(tmp_path / "checkpoint", run_state()[1], RECIPE, replace(before, **other))
 
 
 def in_processes(count, act):
@@ -182,12 +165,12 @@ def in_processes(count, act):
 
 
 def test_processes_that_find_different_checkpoints_are_refused_all_of_them(tmp_path):
-    save_checkpoint(tmp_path / "0" / "checkpoint", run_state()[1], 7, "recipe", Part(processes=2))
+    save_checkpoint(tmp_path / "0" / "checkpoint", run_state()[1], 7, RECIPE, Part(processes=2))
 
     def load(rank, wait, gather):
         part = Part(rank, 2, wait=wait, gather=gather)
         folder = tmp_path / str(rank) / "checkpoint"
-        return load_checkpoint(folder, run_state()[1], "recipe", part)
+        return load_checkpoint(folder, run_state()[1], RECIPE, part)
 
     for found in in_processes(2, load):
         assert "continue at step 7 in process 0, 0 in process 1" in str(found)
@@ -214,13 +197,13 @@ def states_of_two_copies():
 def test_only_the_first_copy_writes_its_parts(tmp_path):
     states = states_of_two_copies()
     shards_of_two_copies(
-        tmp_path, lambda folder, part: save_checkpoint(folder, states[part.rank], 1, "recipe", part)
+        tmp_path, lambda folder, part: save_checkpoint(folder, states[part.rank], 1, RECIPE, part)
     )
     assert len(list((tmp_path / "checkpoint").glob("tensors-*"))) == 2
 
     fresh = [run_state()[1] for _ in range(4)]
     steps = shards_of_two_copies(
-        tmp_path, lambda folder, part: load_checkpoint(folder, fresh[part.rank], "recipe", part)
+        tmp_path, lambda folder, part: load_checkpoint(folder, fresh[part.rank], RECIPE, part)
     )
     assert steps == [1] * 4
     for before, after in zip(states, fresh, strict=True):
@@ -228,16 +211,90 @@ def test_only_the_first_copy_writes_its_parts(tmp_path):
             assert torch.equal(a, b)
 
 
-def test_parts_that_an_earlier_version_wrote_for_every_copy_are_loaded(tmp_path):
+def tensors_changed(change):
+    def act(folder):
+        place = folder / "tensors.safetensors"
+        save_file(change(load_file(place)), place)
+
+    return act
+
+
+def state_changed(**values):
+    def act(folder):
+        place = folder / "state.json"
+        place.write_text(json.dumps({**json.loads(place.read_text()), **values}))
+
+    return act
+
+
+def state_written(content):
+    return lambda folder: (folder / "state.json").write_bytes(content)
+
+
+def cut_by_a_byte(folder):
+    place = folder / "tensors.safetensors"
+    place.write_bytes(place.read_bytes()[:-1])
+
+
+def replaced_by_a_file(folder):
+    shutil.rmtree(folder)
+    folder.write_text("")
+
+
+def replaced_by_a_loop(folder):
+    shutil.rmtree(folder)
+    folder.symlink_to(folder)
+
+
+DAMAGES = {
+    "tensors cut": cut_by_a_byte,
+    "tensors gone": lambda folder: (folder / "tensors.safetensors").unlink(),
+    "no moments": tensors_changed(
+        lambda tensors: {n: t for n, t in tensors.items() if not n.startswith("optimizer")}
+    ),
+    "int weights": tensors_changed(lambda tensors: {n: t.int() for n, t in tensors.items()}),
+    "not finite": tensors_changed(lambda tensors: {n: t * torch.nan for n, t in tensors.items()}),
+    "state empty": state_written(b""),
+    "state deep": state_written(b"[" * 100_000),
+    "state binary": state_written(b"\xff\xfe"),
+    "negative step": state_changed(step=-1),
+    "step as text": state_changed(step="2"),
+    "no digest": state_changed(digests={}),
+    "a file": replaced_by_a_file,
+    "a loop": replaced_by_a_loop,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_serves(tmp_path, damage, caplog):
+    folder = tmp_path / "checkpoint"
+    net, state = run_state()
+    advance(net, state, range(1))
+    save_checkpoint(folder, state, 1, RECIPE)
+    before = shutil.copytree(folder, tmp_path / "copy")
+    damage(folder)
+    fresh = run_state()[1]
+    weights = [value.clone() for _, value in fresh.parameters]
+
+    with pytest.raises(ValueError, match=rf"{folder}.*remove it to begin again"):
+        load_checkpoint(folder, fresh, RECIPE)
+    assert all(torch.equal(a, b) for a, (_, b) in zip(weights, fresh.parameters, strict=True))
+
+    before.rename(folder.with_suffix(".previous"))
+    assert load_checkpoint(folder, fresh, RECIPE) == 1
+    assert str(folder.with_suffix(".previous")) in caplog.text
+    save_checkpoint(folder, fresh, 2, RECIPE)
+    assert load_checkpoint(folder, fresh, RECIPE) == 2
+
+
+def test_a_part_that_one_process_finds_damaged_stops_all(tmp_path):
     states = states_of_two_copies()
     shards_of_two_copies(
-        tmp_path, lambda folder, part: save_checkpoint(folder, states[part.rank], 1, "recipe", part)
+        tmp_path, lambda folder, part: save_checkpoint(folder, states[part.rank], 1, RECIPE, part)
     )
-    for rank in (2, 3):  # of the second copy, named by process
-        part = tmp_path / "checkpoint" / f"tensors-{rank - 2:05d}.safetensors"
-        shutil.copy(part, part.with_name(f"tensors-{rank:05d}.safetensors"))
+    (tmp_path / "checkpoint" / "tensors-00001.safetensors").write_bytes(b"junk")
 
-    steps = shards_of_two_copies(
-        tmp_path, lambda folder, part: load_checkpoint(folder, run_state()[1], "recipe", part)
-    )
-    assert steps == [1] * 4
+    for found in shards_of_two_copies(
+        tmp_path, lambda folder, part: load_checkpoint(folder, run_state()[1], RECIPE, part)
+    ):
+        assert isinstance(found, ValueError)

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.tuning_tiny import metrics_of, recipe_of
+from vap.training.shared_folder import alone_in
 from vap.training.stages import run_recipe
 
 STEPS = 40
@@ -89,9 +90,32 @@ def test_another_recipe_is_refused_and_leaves_the_checkpoint(datasets, tmp_path)
     run_recipe(recipe_of(datasets["wan"], tmp_path, "wan"))
     before = (tmp_path / "checkpoint" / "tensors.safetensors").read_bytes()
     other = recipe_of(datasets["wan"], tmp_path, "wan", optimizer={"learning_rate": 2e-3})
-    with pytest.raises(ValueError, match="written by another recipe"):
+    with pytest.raises(ValueError, match=r"learning_rate was 0\.001 and is 0\.002.*model\.expert="):
         run_recipe(other)
     assert (tmp_path / "checkpoint" / "tensors.safetensors").read_bytes() == before
+
+
+def test_a_finished_run_goes_on_to_more_steps_of_a_constant_schedule(datasets, tmp_path) -> None:
+    short, long = ({"loop": {"steps": steps}} for steps in (2, 4))
+    for changes in (short, long):
+        run_recipe(recipe_of(datasets["wan"], tmp_path / "extended", "wan", **changes))
+    run_recipe(recipe_of(datasets["wan"], tmp_path / "unbroken", "wan", **long))
+    assert same_weights(tmp_path / "extended", tmp_path / "unbroken")
+    assert [line["step"] for line in metrics_of(tmp_path / "extended")] == [1, 2, 3, 4]
+
+    with pytest.raises(ValueError, match=r"is at step 4, and this recipe ends at 2.*loop\.steps"):
+        run_recipe(recipe_of(datasets["wan"], tmp_path / "extended", "wan", **short))
+    cosine = {**long, "optimizer": {"schedule": "cosine"}}
+    with pytest.raises(ValueError, match=r"optimizer\.schedule was 'constant' and is 'cosine'"):
+        run_recipe(recipe_of(datasets["wan"], tmp_path / "extended", "wan", **cosine))
+
+
+def test_a_second_run_into_the_same_output_is_refused(datasets, tmp_path) -> None:
+    recipe = recipe_of(datasets["wan"], tmp_path, "wan")
+    with alone_in(tmp_path), pytest.raises(ValueError, match=f"Another run .*{tmp_path}"):
+        run_recipe(recipe)
+    assert not (tmp_path / "metrics.jsonl").exists()
+    run_recipe(recipe)
 
 
 def test_what_is_reported_and_planned_is_no_part_of_a_recipes_identity(datasets, tmp_path) -> None:

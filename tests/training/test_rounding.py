@@ -100,11 +100,11 @@ def test_a_continued_run_in_bfloat16_is_bit_identical_to_an_unbroken_one(tmp_pat
     first = weights(torch.bfloat16)
     state = RunState([("weight", first)], build_optimizers([("weight", first)], CONFIG, seed=3))
     advance(first, state.optimizers, range(3))
-    save_checkpoint(tmp_path / "checkpoint", state, 3, "recipe")
+    save_checkpoint(tmp_path / "checkpoint", state, 3, {})
 
     second = weights(torch.bfloat16)
     state = RunState([("weight", second)], build_optimizers([("weight", second)], CONFIG, seed=3))
-    load_checkpoint(tmp_path / "checkpoint", state, "recipe")
+    load_checkpoint(tmp_path / "checkpoint", state, {})
     advance(second, state.optimizers, range(3, 6))
 
     assert torch.equal(unbroken, second)

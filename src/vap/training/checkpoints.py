@@ -1,32 +1,37 @@
 """Checkpoints of a training run: written whole or not at all, and exact on return.
 
 A checkpoint is a folder: ``tensors.safetensors`` holds weights, their average and the optimizers'
-moments, ``state.json`` everything that is not a tensor. Where weights are spread over processes,
-the processes of one copy each write the part that they hold. Data order and noise are functions of
-the step, so the step is all there is to remember of them. Nothing is pickled.
+moments, ``state.json`` the step, the recipe and a digest of the tensors. Where weights are spread
+over processes, the processes of one copy each write the part that they hold. Data order and noise
+are functions of the step, so the step is all there is to remember of them. Nothing is pickled.
 """
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
+from vap.media.atomic import atomic_file
+from vap.training.identity import Identity, check_continues
 from vap.training.optimizers import NamedParameters, WeightAverage
 from vap.training.parallel import held
-from vap.weights import save_tensors
+from vap.weights import sampled_digest, save_tensors, shape_difference
 
+_LOGGER = logging.getLogger(__name__)
 _STATE = "state.json"
+_Read = TypeVar("_Read")
 
 
 def _no_others() -> None:
@@ -91,8 +96,25 @@ class RunState:
     average: WeightAverage | None = None
 
 
+class _Written(BaseModel):
+    """What ``state.json`` holds."""
+
+    model_config = ConfigDict(strict=True)
+
+    step: NonNegativeInt
+    recipe: Identity
+    processes: PositiveInt
+    data_processes: PositiveInt
+    shards: PositiveInt
+    digests: dict[str, str]
+
+
+class _DamagedError(ValueError):
+    """Not what was written."""
+
+
 def save_checkpoint(
-    folder: Path, state: RunState, step: int, fingerprint: str, part: Part = _ALONE
+    folder: Path, state: RunState, step: int, recipe: Identity, part: Part = _ALONE
 ) -> None:
     """Write a checkpoint beside the previous one, then put it in its place.
 
@@ -100,76 +122,115 @@ def save_checkpoint(
         folder: Checkpoint folder; an interrupted write leaves the previous one usable.
         state: What to save.
         step: Steps taken so far.
-        fingerprint: Identity of the recipe, checked on return.
+        recipe: Identity of the recipe, checked on return.
         part: This process's share; every process must call.
     """
     partial, previous = folder.with_suffix(".partial"), folder.with_suffix(".previous")
     if part.rank == 0:
         _restore(folder, previous)
         for leftover in (partial, previous):
-            shutil.rmtree(leftover, ignore_errors=True)
+            _remove(leftover)
         partial.mkdir(parents=True)
     part.wait()
     if part.writes:
-        tensors, plain = _pack(state)
-        save_tensors(tensors, partial / part.file)
+        save_tensors(_pack(state), partial / part.file)
     part.wait()
     if part.rank == 0:
-        content = {
-            "step": step,
-            "fingerprint": fingerprint,
-            "processes": part.processes,
-            "data_processes": part.data_processes,
-            "shards": part.shards,
-            "optimizers": plain,
-        }
-        with (partial / _STATE).open("w", encoding="utf-8") as file:
-            json.dump(content, file)
-        _flush(partial / _STATE)
-        if folder.exists():
+        written = _Written(
+            step=step,
+            recipe=recipe,
+            processes=part.processes,
+            data_processes=part.data_processes,
+            shards=part.shards,
+            digests={file.name: sampled_digest(file).hex() for file in partial.iterdir()},
+        )
+        with atomic_file(partial / _STATE) as file:
+            file.write_text(written.model_dump_json(), encoding="utf-8")
+        if os.path.lexists(folder):
             folder.rename(previous)
         partial.rename(folder)
-        shutil.rmtree(previous, ignore_errors=True)
+        _remove(previous)
     part.wait()
 
 
-def load_checkpoint(folder: Path, state: RunState, fingerprint: str, part: Part = _ALONE) -> int:
+def load_checkpoint(folder: Path, state: RunState, recipe: Identity, part: Part = _ALONE) -> int:
     """Continue a run: fill weights, average and optimizers in place.
 
     Args:
-        folder: Checkpoint folder.
+        folder: Checkpoint folder. Where it is damaged and the one before it is still there, that.
         state: What to fill.
-        fingerprint: Identity of the recipe that continues.
+        recipe: Identity of the recipe that continues.
         part: This process's share; every process must call.
 
     Returns:
         Steps taken when the checkpoint was written; 0 if there is none.
 
     Raises:
-        ValueError: If the checkpoint belongs to another recipe, to other weights, or to another
-            number of processes or way to share videos and weights among them, or if not all
-            processes find the same one.
+        ValueError: If the checkpoint is damaged, belongs to another recipe, to other weights, or to
+            another number of processes or way to share videos and weights among them, or if not
+            all processes find the same one.
     """
+    previous = folder.with_suffix(".previous")
     if part.rank == 0:
-        _restore(folder, folder.with_suffix(".previous"))
+        _restore(folder, previous)
     part.wait()
-    found = folder.exists()
-    content = json.loads((folder / _STATE).read_text(encoding="utf-8")) if found else {}
-    _check_all_begin_at(int(content["step"]) if found else 0, folder, part)
-    if not found:
+    try:
+        return _load(folder, state, recipe, part)
+    except _DamagedError as damage:
+        if not previous.is_dir():
+            raise
+        _LOGGER.warning("%s The one before it, %s, is used.", damage, previous)
+        return _load(previous, state, recipe, part)
+
+
+def _load(folder: Path, state: RunState, recipe: Identity, part: Part) -> int:
+    # A link that leads nowhere is a damaged checkpoint, not none.
+    found = os.path.lexists(folder)
+    written = _together(lambda: _read_state(folder) if found else None, part)
+    _check_all_begin_at(written.step if written else 0, folder, part)
+    if written is None:
         return 0
-    if content["fingerprint"] != fingerprint:
-        message = (
-            f"The checkpoint {folder} was written by another recipe. Continue with the recipe it "
-            "was written by, choose another output folder, or remove the checkpoint."
-        )
-        raise ValueError(message)
-    _check_processes(folder, content, part)
-    if not (folder / part.file).is_file():
-        message = f"{folder} has no {part.file}: it was written with another way of sharding."
-        raise ValueError(message)
-    _unpack(load_file(folder / part.file), content["optimizers"], state, folder)
-    return int(content["step"])
+    check_continues(folder.parent, written.recipe, recipe)
+    _check_processes(folder, written, part)
+    digest = written.digests.get(part.file)
+    _unpack(_together(lambda: _read_tensors(folder / part.file, digest), part), state, folder)
+    return written.step
+
+
+def _together(read: Callable[[], _Read], part: Part) -> _Read:
+    """What this process reads; if any process finds damage, all of them raise."""
+    value, damage = None, None
+    try:
+        value = read()
+    except _DamagedError as error:
+        damage = error
+    whole = part.gather(int(damage is None))
+    if not all(whole):
+        raise damage or _DamagedError(f"Process {whole.index(0)} finds its checkpoint damaged.")
+    return cast("_Read", value)
+
+
+def _read_state(folder: Path) -> _Written:
+    place = folder / _STATE
+    try:
+        return _Written.model_validate_json(place.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise _damaged(place, "it cannot be read, or an earlier version wrote it") from error
+
+
+def _read_tensors(place: Path, digest: str | None) -> dict[str, Tensor]:
+    if not place.is_file():
+        raise _damaged(place, "it is missing")
+    if sampled_digest(place).hex() != digest:
+        raise _damaged(place, "it is not the file that the run wrote")
+    return load_file(place)
+
+
+def _damaged(place: Path, what: str) -> _DamagedError:
+    return _DamagedError(
+        f"The checkpoint cannot be used: {place}: {what}. Put back a copy of {place.parent}, or "
+        "remove it to begin again."
+    )
 
 
 def _check_all_begin_at(step: int, folder: Path, part: Part) -> None:
@@ -184,24 +245,23 @@ def _check_all_begin_at(step: int, folder: Path, part: Part) -> None:
         raise ValueError(message)
 
 
-def _check_processes(folder: Path, content: dict[str, Any], part: Part) -> None:
+def _check_processes(folder: Path, written: _Written, part: Part) -> None:
     """Refuse processes that do something else than those that wrote a checkpoint."""
-    processes = content.get("processes", 1)
+    processes = written.processes
     if processes != part.processes:
         message = (
             f"The checkpoint {folder} was written by {processes} processes, and there are "
             f"{part.processes}, which see other data. Continue with {processes}."
         )
         raise ValueError(message)
-    # Checkpoints of earlier versions do not say the rest.
-    if (batches := content.get("data_processes", part.data_processes)) != part.data_processes:
+    if (batches := written.data_processes) != part.data_processes:
         message = (
             f"The checkpoint {folder} was written by processes with {batches} different batches at "
             f"once, and here are {part.data_processes}, which see other data. Continue with "
             f"run.context={processes // batches}."
         )
         raise ValueError(message)
-    if (shards := content.get("shards", part.shards)) != part.shards:
+    if (shards := written.shards) != part.shards:
         message = (
             f"The checkpoint {folder} was written with weights cut into {shards}, and here they "
             f"are cut into {part.shards}. Continue with the run.sharding and run.shard that it "
@@ -212,64 +272,46 @@ def _check_processes(folder: Path, content: dict[str, Any], part: Part) -> None:
 
 def _restore(folder: Path, previous: Path) -> None:
     """Undo a replacement that was interrupted between its two renames."""
-    if not folder.exists() and previous.exists():
+    if not os.path.lexists(folder) and previous.exists():
         previous.rename(folder)
 
 
-def _flush(path: Path) -> None:
-    """Have a file on the disk before the folder takes the previous one's place."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+def _remove(place: Path) -> None:
+    shutil.rmtree(place, ignore_errors=True)
+    place.unlink(missing_ok=True)  # a file or a link in its place
 
 
-def _pack(state: RunState) -> tuple[dict[str, Tensor], list[Any]]:
+def _pack(state: RunState) -> dict[str, Tensor]:
     tensors = {f"model.{name}": value.detach() for name, value in state.parameters}
     if state.average is not None:
         tensors |= {f"average.{name}": value for name, value in state.average.shadow.items()}
-    plain: list[Any] = []
     for index, optimizer in enumerate(state.optimizers):
-        numbers: dict[str, dict[str, Any]] = {}
         for key, values in optimizer.state_dict()["state"].items():
-            numbers[str(key)] = {}
-            for name, value in values.items():
-                if isinstance(value, Tensor):
-                    tensors[f"optimizer.{index}.{key}.{name}"] = value
-                else:
-                    numbers[str(key)][name] = value
-        plain.append(numbers)
-    return {name: held(value).contiguous() for name, value in tensors.items()}, plain
+            tensors |= {f"optimizer.{index}.{key}.{name}": value for name, value in values.items()}
+    return {name: held(value) for name, value in tensors.items()}
 
 
 @torch.no_grad()
-def _unpack(tensors: dict[str, Tensor], plain: list[Any], state: RunState, folder: Path) -> None:
-    expected = {f"model.{name}" for name, _ in state.parameters}
-    found = {name for name in tensors if name.startswith("model.")}
-    if expected != found:
-        message = (
-            f"The checkpoint {folder} holds other weights than this run trains: missing "
-            f"{sorted(expected - found)[:3]}, unknown {sorted(found - expected)[:3]}."
+def _unpack(tensors: dict[str, Tensor], state: RunState, folder: Path) -> None:
+    found = {n: tuple(tensor.shape) for n, tensor in tensors.items() if n.startswith("model.")}
+    wanted = {f"model.{name}": tuple(held(value).shape) for name, value in state.parameters}
+    if difference := shape_difference(found, wanted):
+        name, there, here = difference
+        raise ValueError(
+            f"The checkpoint {folder} holds other weights than this run trains: {name} is {there} "
+            f"there and {here} here. Set output to a new folder."
         )
-        raise ValueError(message)
-    if len(plain) != len(state.optimizers):
-        message = (
-            f"The checkpoint {folder} holds {len(plain)} optimizers and this run has "
-            f"{len(state.optimizers)}: an earlier version wrote it, which gave Muon other weights. "
-            "Choose another output folder."
-        )
-        raise ValueError(message)
     for name, value in state.parameters:
         held(value).copy_(tensors[f"model.{name}"])
     if state.average is not None:
         for name, shadow in state.average.shadow.items():
             held(shadow).copy_(tensors[f"average.{name}"])
     for index, optimizer in enumerate(state.optimizers):
-        values: dict[int, dict[str, Any]] = {
-            int(key): dict(numbers) for key, numbers in plain[index].items()
-        }
+        values: dict[int, dict[str, Any]] = {}
         for name, tensor in tensors.items():
             kind, *rest = name.split(".", 3)
             if kind == "optimizer" and int(rest[0]) == index:
-                values[int(rest[1])][rest[2]] = tensor
+                values.setdefault(int(rest[1]), {})[rest[2]] = tensor
         _spread_like_weights(optimizer, values)
         saved = optimizer.state_dict()
         optimizer.load_state_dict({"state": values, "param_groups": saved["param_groups"]})

@@ -1,12 +1,42 @@
-"""Whether all processes of a run see one and the same folder."""
+"""Whether all processes of a run see one and the same folder, and no other run's do."""
 
 from __future__ import annotations
 
+import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 _BITS = 62
+_LOCK = ".lock"
+_LOGGER = logging.getLogger(__name__)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other runs out of an output folder; the system lets go of it when the process ends.
+
+    Raises:
+        ValueError: If another run is at work there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / _LOCK, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ValueError(
+            f"Another run is at work in the output folder {folder}. Wait for its end, or set "
+            "output to another folder."
+        ) from error
+    except NotImplementedError:
+        _LOGGER.warning("%s is on a disk without locks: start no second run there.", folder)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def check_shared(folder: Path, rank: int, gather: Callable[[int], list[int]]) -> None:

@@ -64,7 +64,7 @@ class Metrics:
     def _forget_after(self, step: int) -> None:
         if not self._path.is_file():
             return
-        lines = self._path.read_text(encoding="utf-8").splitlines()
+        lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
         kept = [line for line in lines if _step(line) <= step]
         if len(kept) < len(lines):
             with atomic_file(self._path) as partial:
@@ -72,10 +72,10 @@ class Metrics:
 
 
 def _step(line: str) -> float:
-    """Step of a line; a line cut short by a kill is after every checkpoint."""
+    """Step of a line; what is none, as one cut short by a kill, is after every checkpoint."""
     try:
         return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return float("inf")
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import logging
 import math
 import time
@@ -25,6 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vap.acceleration.compile import compile_each
 from vap.training.checkpoints import Part, RunState, load_checkpoint, save_checkpoint
+from vap.training.identity import Identity, identity_of
 from vap.training.optimizers import (
     WeightAverage,
     build_optimizers,
@@ -123,8 +122,9 @@ def train(
     if loop.compile:
         compile_repeated_blocks(task.model)
     model = spread(task.model, layout, accelerator)
-    training = _Run(task, model, accelerator, loop, optimizer, run, layout, output)
-    training.resume(_fingerprint(recipe))
+    identity = identity_of(recipe)
+    training = _Run(task, model, accelerator, loop, optimizer, run, layout, output, identity)
+    training.resume()
     training.run()
     if training.state.average is not None:
         training.state.average.copy_to(training.state.parameters)
@@ -178,6 +178,7 @@ class _Run:
         run: RunConfig,
         layout: Layout,
         output: Path,
+        identity: Identity,
     ) -> None:
         self.task, self.model, self.accelerator = task, model, accelerator
         self.loop, self.config, self.settings = loop, optimizer, run
@@ -195,19 +196,24 @@ class _Run:
             accelerator.wait_for_everyone,
             gather,
         )
-        self.first = 0
-        self.fingerprint = ""
+        self.identity = identity
+        self.first, self.last = 0, loop.stop or loop.steps
 
-    def resume(self, fingerprint: str) -> None:
-        self.fingerprint = fingerprint
-        self.first = load_checkpoint(self.output / "checkpoint", self.state, fingerprint, self.part)
+    def resume(self) -> None:
+        folder = self.output / "checkpoint"
+        self.first = load_checkpoint(folder, self.state, self.identity, self.part)
+        if self.first > self.last:
+            raise ValueError(
+                f"The checkpoint {folder} is at step {self.first}, and this recipe ends at "
+                f"{self.last}. Set loop.steps (or loop.stop) to more, or output to a new folder."
+            )
         if self.first:
             _LOGGER.info("continuing at step %d", self.first)
 
     def run(self) -> None:
         self.model.train()
         started = time.monotonic()
-        last = self.loop.stop or self.loop.steps
+        last = self.last
         unwritten: list[dict[str, float]] = []
         with Metrics(self.output, self.settings, self.first, self.part.rank) as log:
             for step in range(self.first, last):
@@ -318,7 +324,7 @@ class _Run:
         return bool(every) and step % every == 0 and self.part.rank == 0
 
     def checkpoint(self, step: int) -> None:
-        save_checkpoint(self.output / "checkpoint", self.state, step, self.fingerprint, self.part)
+        save_checkpoint(self.output / "checkpoint", self.state, step, self.identity, self.part)
 
 
 def _means(steps: list[dict[str, float]]) -> dict[str, float]:
@@ -326,15 +332,3 @@ def _means(steps: list[dict[str, float]]) -> dict[str, float]:
     return {
         name: round(math.fsum(step[name] for step in steps) / len(steps), 6) for name in steps[0]
     }
-
-
-def _fingerprint(recipe: Section) -> str:
-    """Identity of a recipe: everything but where it runs, writes and reports."""
-    tree = recipe.model_dump(mode="json")
-    for key in ("output", "validation", "hardware"):
-        tree.pop(key, None)
-    if "run" in tree:
-        tree["run"] = tree["run"]["accumulate"]
-    for key in ("stop", "math_attention", "compile", "threads", "log_every", "checkpoint_every"):
-        tree["loop"].pop(key)
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()

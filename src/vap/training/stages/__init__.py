@@ -6,9 +6,13 @@ Each module has the name of its stage and a function ``run(recipe)`` that return
 from __future__ import annotations
 
 import importlib
+from contextlib import nullcontext
 from pathlib import Path
 
+from vap.parallel.launch import is_first
 from vap.training.config import Recipe
+from vap.training.sections import LoopConfig
+from vap.training.shared_folder import alone_in
 from vap.weights import disk_errors
 
 
@@ -22,11 +26,13 @@ def run_recipe(recipe: Recipe) -> Path:
         The output folder.
 
     Raises:
+        ValueError: If another run is at work in the output folder.
         FileNotFoundError: If an earlier stage's output is not where the recipe says.
         OSError: If the disk is full.
     """
+    writes = isinstance(getattr(recipe, "loop", None), LoopConfig) and is_first()
     # Imported by name, so that a stage costs the imports of its own networks only.
     stage = importlib.import_module(f"{__name__}.{recipe.stage}")
-    with disk_errors(recipe.output):
+    with disk_errors(recipe.output), alone_in(recipe.output) if writes else nullcontext():
         output: Path = stage.run(recipe)
     return output
