@@ -16,11 +16,11 @@ from benchmarks.fidelity_settings import Candidate
 from benchmarks.measured.gauges import STAGES, StageClock
 from vap.evaluation.metrics.gap import Video
 from vap.evaluation.metrics.psnr import psnr
-from vap.evaluation.mini.cases import Case, choose_cases, render_case
-from vap.evaluation.mini.references import OneReferenceEach
-from vap.evaluation.mini.scores import Score, Scorer, summarize
-from vap.evaluation.mini.systems import Autoencoded, Generated, Generation, Static
 from vap.extras import require
+from vap.mini.evaluation.cases import Case, choose_cases, render_case
+from vap.mini.evaluation.references import OneReferenceEach
+from vap.mini.evaluation.scores import Score, Scorer, summarize
+from vap.mini.evaluation.systems import Autoencoded, Generated, Generation, Static
 from vap.shapes import PixelShape
 
 _BATCH = 8

@@ -18,12 +18,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vap.data.synth import CONDITIONS, SPLITS, ClipSpec, pair_spec, sample_pair
-from vap.data.synth.composition import compose
-from vap.data.synth.fields import generator
-from vap.data.synth.opencv import cv2
-from vap.data.synth.variations import Symmetry, Variation
 from vap.media import SheetRow, write_sheet
+from vap.synth import CONDITIONS, SPLITS, ClipSpec, pair_spec, sample_pair
+from vap.synth.composition import compose
+from vap.synth.fields import generator
+from vap.synth.opencv import cv2
+from vap.synth.variations import Symmetry, Variation
 
 
 def speed(arguments: argparse.Namespace) -> None:
@@ -69,8 +69,8 @@ def recognize(arguments: argparse.Namespace) -> None:
     """Train the classifier and print its accuracy on unseen subjects."""
     import torch
 
-    from vap.data.synth.classifier import Training, confusion, save_recognizer, train_recognizer
-    from vap.data.synth.softening import soften
+    from vap.synth.classifier import Training, confusion, save_recognizer, train_recognizer
+    from vap.synth.softening import soften
 
     torch.set_num_threads(1)
     training = Training(steps=arguments.steps, batch=arguments.batch)

@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 from tests.pipelines.golden import FOLDER
 from tests.training.tuning_tiny import recipe_of, write_dataset
 from vap.data.latents import EncodedPairs, write_shard
-from vap.data.synth.classifier import Recognizer, save_recognizer
 from vap.media.errors import MediaError
 from vap.models.expert_file import write_expert
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
+from vap.synth.classifier import Recognizer, save_recognizer
 from vap.training.stages import run_recipe
 from vap.weights import save_tensors, weights_hash
 

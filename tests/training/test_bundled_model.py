@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vap.data.synth import sample_pair
 from vap.evaluation.metrics.gap import changed_error, gap_closed, still
 from vap.generation.request import demo_request
 from vap.generation.run import generate
 from vap.hub import BUNDLED_FOLDER, load_pipeline
+from vap.synth import sample_pair
 from vap.training import config
 from vap.training.config import DemoStage, load_recipe
 from vap.training.stages.vae import to_video

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vap.data.synth import conditions_of
+from vap.synth import conditions_of
 from vap.training import config
 from vap.training.config import (
     BackboneStage,

@@ -13,8 +13,8 @@ from rich.table import Table as Grid
 
 from vap.cli.console import reporting
 from vap.cli.data_console import print_counts, print_result, progress_bars
-from vap.data.synth import CONDITIONS, Split
-from vap.data.synth.writing import SynthSettings, write_pairs
+from vap.synth import CONDITIONS, Split
+from vap.synth.writing import SynthSettings, write_pairs
 
 app = typer.Typer(
     name="synth",

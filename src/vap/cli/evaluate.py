@@ -9,10 +9,10 @@ import typer
 from rich.table import Column, Table
 
 from vap.cli.console import messages, progress_bar, quiet_libraries, reporting, results
-from vap.evaluation.mini.cases import CASES, SEED
+from vap.mini.evaluation.cases import CASES, SEED
 
 if TYPE_CHECKING:
-    from vap.evaluation.mini.report import Report
+    from vap.mini.evaluation.report import Report
 
 app = typer.Typer(
     name="eval", help="Say how good a model is, in numbers and in pictures.", no_args_is_help=True
@@ -66,10 +66,10 @@ def mini(
     """Score a small model against rendered truths, on subjects that it never saw."""
     with reporting():
         quiet_libraries()
-        from vap.evaluation.mini.report import write_json
-        from vap.evaluation.mini.run import Evaluation, evaluate
-        from vap.evaluation.mini.systems import Generation
         from vap.generation.request import check_place
+        from vap.mini.evaluation.report import write_json
+        from vap.mini.evaluation.run import Evaluation, evaluate
+        from vap.mini.evaluation.systems import Generation
 
         if json is not None:
             check_place(json)
@@ -119,7 +119,7 @@ def story(
     """Make a page of moving pictures: on what a result depends."""
     with reporting():
         quiet_libraries()
-        from vap.evaluation.story.run import Story, tell
+        from vap.mini.story.run import Story, tell
 
         chosen = {"conditions": tuple(condition)} if condition else {}
         told = Story(model=model, images=tuple(image or ()), seed=seed, steps=steps, **chosen)

@@ -20,7 +20,7 @@ from transformers import (
     UMT5EncoderModel,
 )
 
-from vap.data.synth import CONDITIONS, Split, pair_spec
+from vap.synth import CONDITIONS, Split, pair_spec
 from vap.training.config import EncoderConfig
 
 _SPACE = "▁"

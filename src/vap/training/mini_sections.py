@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from vap.data.synth import Split
+from vap.synth import Split
 from vap.training.sections import Section, Seed
 
 
@@ -14,11 +14,11 @@ class RenderConfig(Section):
     """Which procedural clips are rendered.
 
     Attributes:
-        conditions: Names of the conditions of ``vap.data.synth``; empty for all that train.
+        conditions: Names of the conditions of ``vap.synth``; empty for all that train.
         height: Pixels, a multiple of 16: the VAE's 8 times the transformer's patch of 2.
         width: Pixels, likewise.
         frames: Frames of a clip, 1 + 4k.
-        split: Which conditions and scenes are drawn, see ``vap.data.synth``.
+        split: Which conditions and scenes are drawn, see ``vap.synth``.
         varied: Share of the pairs that show a variation of their condition. A caption cannot tell
             all of it, so such pairs are for experts.
         mixed: Share of these that also lie sideways or stand beside another condition.
@@ -43,7 +43,7 @@ class RenderConfig(Section):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What ``sample_pair`` and ``sample_clip`` of ``vap.data.synth`` are told."""
+        """What ``sample_pair`` and ``sample_clip`` of ``vap.synth`` are told."""
         return {**self.model_dump(), "conditions": self.conditions or None}
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from vap.data.synth import sample_pair
 from vap.media import write_video
+from vap.synth import sample_pair
 from vap.training.config import DemoStage
 
 _REFERENCE = "reference.mp4"

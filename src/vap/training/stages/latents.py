@@ -15,7 +15,7 @@ from torch import Tensor
 from vap.acceleration.onednn import use_onednn
 from vap.acceleration.whole_clips import use_whole_clips
 from vap.data.latents import EncodedPairs, ShardOrigin, read_origin, shards_of, write_shard
-from vap.data.synth import SynthPair, sample_pair
+from vap.synth import SynthPair, sample_pair
 from vap.training.config import LatentsStage, RenderConfig
 from vap.training.encoders import (
     build_image_encoder,

@@ -10,7 +10,7 @@ from diffusers import AutoencoderKLWan
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vap.data.synth import sample_clip
+from vap.synth import sample_clip
 from vap.training.config import AutoencoderConfig, RenderConfig, VAEStage
 from vap.training.objectives.reconstruction import reconstruction_losses
 from vap.training.stages.earlier import output_of

@@ -1,0 +1,1 @@
+"""What exists only for the bundled model: its evaluation and its story."""

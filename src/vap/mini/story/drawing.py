@@ -1,0 +1,108 @@
+"""A panel as one picture that moves, so that all of its clips keep time, or stands still."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from vap.media.atomic import atomic_file
+from vap.mini.story.panels import Cell, Kind, Panel
+
+_WIDTH, _TALL = 144, 96  # pixels of a cell's frame
+_GAP, _TEXT, _LINES, _FRAME = 8, 11, 2, 2
+_PAPER, _INK = (250, 250, 247), (70, 73, 78)
+_BORDERS: dict[Kind, tuple[int, int, int]] = {
+    "reference": (214, 118, 42),
+    "image": (92, 124, 170),
+    "result": (60, 62, 66),
+}
+_STILL = 0.75  # of the clip: the effect is there, and things that leave are still to be seen
+_HELD = 1000  # milliseconds that the last frame stays
+
+LEGEND = "Orange: reference. Blue: image. Black: result."
+
+
+def write_animation(path: Path, panel: Panel, fps: float) -> None:
+    """Write a panel as an animated WebP that loops.
+
+    Args:
+        path: The ``.webp``.
+        panel: What to draw.
+        fps: Frames a second.
+    """
+    count = max(len(cell.frames) for row in panel.rows for cell in row if cell)
+    pages = [draw_panel(panel, number / max(count - 1, 1)) for number in range(count)]
+    durations = [round(1000 / fps)] * (count - 1) + [_HELD]
+    with atomic_file(path) as temporary:
+        pages[0].save(
+            temporary,
+            format="WEBP",
+            save_all=True,
+            append_images=pages[1:],
+            duration=durations,
+            loop=0,
+            quality=50,
+            method=4,
+        )
+
+
+def write_still(path: Path, panel: Panel) -> None:
+    """Write a panel as a PNG: its clips at three quarters of their length."""
+    with atomic_file(path) as temporary:
+        draw_panel(panel, _STILL).save(temporary, format="PNG", optimize=True)
+
+
+def draw_panel(panel: Panel, time: float) -> Image.Image:
+    """Draw a panel at one moment.
+
+    Args:
+        panel: What to draw.
+        time: Share of the clips that has passed, 0 to 1.
+    """
+    texts = [any(cell and cell.label for cell in row) for row in panel.rows]
+    heights = [_TALL + (_LINES * (_TEXT + 2) + 2 if text else 0) for text in texts]
+    columns = max(len(row) for row in panel.rows)
+    size = (columns * (_WIDTH + _GAP) + _GAP, sum(heights) + _GAP * (len(heights) + 1))
+    page = Image.new("RGB", size, _PAPER)
+    top = _GAP
+    for row, height in zip(panel.rows, heights, strict=True):
+        for column, cell in enumerate(row):
+            if cell is not None:
+                _draw_cell(page, cell, (column * (_WIDTH + _GAP) + _GAP, top), time)
+        top += height + _GAP
+    return page
+
+
+def _draw_cell(page: Image.Image, cell: Cell, corner: tuple[int, int], time: float) -> None:
+    left, top = corner
+    pen = ImageDraw.Draw(page)
+    box = (left - _FRAME, top - _FRAME, left + _WIDTH + _FRAME - 1, top + _TALL + _FRAME - 1)
+    pen.rectangle(box, fill=_BORDERS[cell.kind])
+    page.paste(_frame(cell.frames, time), corner)
+    font = ImageFont.load_default(size=_TEXT)
+    for number, line in enumerate(_wrapped(cell.label, font)):
+        pen.text((left, top + _TALL + 3 + number * (_TEXT + 2)), line, _INK, font)
+
+
+def _frame(frames: NDArray[np.uint8], time: float) -> Image.Image:
+    moment = Image.fromarray(frames[round(time * (len(frames) - 1))])
+    return moment.resize((_WIDTH, _TALL), Image.Resampling.BICUBIC)
+
+
+def _wrapped(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> Sequence[str]:
+    """At most two lines of words that fit a cell; what does not is left out."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= _WIDTH:
+            lines[-1] = longer
+        elif len(lines) == _LINES:
+            lines[-1] += "…"
+            break
+        else:
+            lines.append(word)
+    return lines

@@ -1,0 +1,128 @@
+"""What the panels are made of: references of conditions, and pictures to animate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vap.media import read_image
+from vap.media.pixels import resize, to_uint8
+from vap.mini.evaluation.cases import check_conditions
+from vap.shapes import PixelShape
+from vap.synth import CONDITIONS, ClipSpec
+from vap.synth.clips import quantized
+from vap.synth.composition import compose
+from vap.synth.fields import generator
+from vap.synth.photos import photo
+
+CONDITIONS_SHOWN = (
+    *("underwater", "turn_to_gold", "spin", "zoom_in", "pencil_sketch"),
+    *("invert", "shrink", "somersault", "zoom_out", "cross_stitch"),
+)
+"""Shown by default: half that the expert trained on, half that it did not."""
+
+_PHOTOGRAPHS = (
+    ("astronaut.png", "an astronaut in front of a flag"),
+    ("chelsea.png", "a tabby cat"),
+    ("coffee.png", "a cup of coffee on a coffee table"),
+    ("rocket.jpg", "a rocket at a launch pad at dusk"),
+)
+_WHO_TRAINED = {
+    "train": "",
+    "heldout": "new to the expert",
+    "unknown": "new to the whole model",
+}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Reference:
+    """A clip that shows a condition.
+
+    Attributes:
+        condition: Its name.
+        frames: ``uint8`` ``[T, H, W, 3]``.
+        caption: Its scene in words; the effect is not told.
+    """
+
+    condition: str
+    frames: NDArray[np.uint8]
+    caption: str
+
+    @property
+    def label(self) -> str:
+        """What happens in it, for people."""
+        return CONDITIONS[self.condition].phrase
+
+    @property
+    def note(self) -> str:
+        """Who never trained on it."""
+        return _WHO_TRAINED[CONDITIONS[self.condition].exposure]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Picture:
+    """An image to animate.
+
+    Attributes:
+        pixels: ``uint8`` ``[H, W, 3]``.
+        caption: What it shows, in words.
+    """
+
+    pixels: NDArray[np.uint8]
+    caption: str
+
+
+def references_of(conditions: Sequence[str], shape: PixelShape, seed: int) -> list[Reference]:
+    """A clip of each condition, on subjects that training never shows.
+
+    Raises:
+        ValueError: If a condition does not exist.
+    """
+    check_conditions(conditions)
+    return [_reference(name, shape, seed) for name in conditions]
+
+
+def pictures_of(files: Sequence[Path], count: int, shape: PixelShape, seed: int) -> list[Picture]:
+    """Photographs of the user, then public ones, then drawn scenes of unseen subjects.
+
+    Args:
+        files: The user's photographs; cropped to the proportions of the video.
+        count: Pictures in all.
+        shape: Size of the videos.
+        seed: Of the drawn scenes.
+
+    Raises:
+        ValueError: If there are more photographs than pictures.
+        MediaError: If a file is no image.
+    """
+    if len(files) > count:
+        message = f"A story has {count} pictures; {len(files)} photographs are too many."
+        raise ValueError(message)
+    size = (shape.height, shape.width)
+    own = [Picture(resize(np.asarray(read_image(file)), size, "cover"), "") for file in files]
+    public = [
+        Picture(resize(to_uint8(name, photo(name)), size, "cover"), caption)
+        for name, caption in _PHOTOGRAPHS
+    ]
+    photographs = (own + public)[:count]
+    drawn = [_drawn(index, shape, seed) for index in range(count - len(photographs))]
+    return photographs + drawn
+
+
+def _reference(name: str, shape: PixelShape, seed: int) -> Reference:
+    # The seed goes by name, so that a reference looks the same whatever others are shown.
+    rng = generator(seed, list(CONDITIONS).index(name), 71)
+    parameters = CONDITIONS[name].draw(rng)
+    spec = ClipSpec(name, parameters, compose(rng, unseen=True))
+    clip = spec.render(shape.height, shape.width, shape.frames)
+    return Reference(name, clip.frames, clip.scene_caption)
+
+
+def _drawn(index: int, shape: PixelShape, seed: int) -> Picture:
+    composition = compose(generator(seed, index, 72), unseen=True)
+    scene = composition.render(shape.height, shape.width)
+    return Picture(quantized(scene.image), composition.caption)

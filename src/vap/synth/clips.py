@@ -1,0 +1,122 @@
+"""Clips: a condition with its parameters, played on a composition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vap.synth.composition import Composition
+from vap.synth.registry import CONDITIONS
+from vap.synth.schema import Category, Value
+from vap.synth.variations import Variation
+
+SMALLEST_SIDE = 16
+FEWEST_FRAMES = 2
+MOST_EXTREME = 4  # times the shorter side: the longest that the other may be
+
+_CAPTIONS: Mapping[Category, str] = {
+    "concept": "{scene}; it {phrase}",
+    "style": "{scene}; the picture {phrase}",
+    "motion": "{scene}; it {phrase}",
+    "camera": "{scene}, {phrase}",
+}
+
+
+@dataclass(frozen=True)
+class SynthClip:
+    """A rendered clip.
+
+    Attributes:
+        frames: ``uint8`` RGB ``[T, H, W, 3]``; the first is the untouched picture.
+        caption: The scene, and in some samples the effect, in words.
+        scene_caption: The scene in words.
+        condition: Name of the condition.
+        parameters: The condition's parameters, timing included.
+        composition: What the scene shows.
+    """
+
+    frames: NDArray[np.uint8]
+    caption: str
+    scene_caption: str
+    condition: str
+    parameters: Mapping[str, Value]
+    composition: Composition
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """All there is to say about a clip before it has a size.
+
+    Attributes:
+        condition: Name of the condition.
+        parameters: A value for each of its parameters.
+        composition: What the scene shows.
+        tells_effect: Whether the caption says what happens.
+        variation: How the clip departs from the condition, if it does.
+    """
+
+    condition: str
+    parameters: Mapping[str, Value]
+    composition: Composition
+    tells_effect: bool = False
+    variation: Variation | None = None
+
+    @property
+    def caption(self) -> str:
+        """The scene, and the effect if this clip tells it."""
+        scene = self.composition.caption
+        if not self.tells_effect:
+            return scene
+        condition = CONDITIONS[self.condition]
+        caption = _CAPTIONS[condition.category].format(scene=scene, phrase=condition.phrase)
+        return ", ".join((caption, *(self.variation.phrases if self.variation else ())))
+
+    def render(self, height: int = 64, width: int = 96, frames: int = 17) -> SynthClip:
+        """Draw the clip; the size changes the sharpness only, not what happens.
+
+        Args:
+            height: In pixels, ≥ 16.
+            width: In pixels, ≥ 16.
+            frames: How many, ≥ 2.
+
+        Raises:
+            ValueError: If the size is too small, or one side over four times the other.
+            MissingExtraError: If OpenCV or scikit-image is not installed.
+        """
+        if min(height, width) < SMALLEST_SIDE or frames < FEWEST_FRAMES:
+            message = (
+                f"A clip of {frames} frames of {height}x{width} cannot show an effect; use at "
+                f"least {FEWEST_FRAMES} frames of {SMALLEST_SIDE}x{SMALLEST_SIDE}."
+            )
+            raise ValueError(message)
+        if max(height, width) > MOST_EXTREME * min(height, width):
+            message = (
+                f"A frame of {height}x{width} leaves no room for a scene; use sides of which one "
+                f"is at most {MOST_EXTREME} times the other."
+            )
+            raise ValueError(message)
+        condition = CONDITIONS[self.condition]
+        play = partial(self.variation.frame, condition) if self.variation else condition.frame
+        scene = self.composition.render(height, width)
+        pixels = np.empty((frames, height, width, 3), np.uint8)
+        pixels[0] = quantized(scene.image)
+        for number in range(1, frames):
+            time = number / (frames - 1)
+            pixels[number] = quantized(play(scene, time, self.parameters))
+        return SynthClip(
+            frames=pixels,
+            caption=self.caption,
+            scene_caption=self.composition.caption,
+            condition=self.condition,
+            parameters=self.parameters,
+            composition=self.composition,
+        )
+
+
+def quantized(picture: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Floats in 0 to 1 as bytes; values outside are clipped."""
+    return np.clip(picture * 255 + 0.5, 0, 255).astype(np.uint8)
