@@ -121,7 +121,7 @@ def test_passes_share_the_first_self_attention_of_a_step() -> None:
         for name in ("encoder_hidden_states", "reference_encoder_hidden_states")
     }
     expected = predict(model, arguments), predict(model, {**arguments, **other})
-    first, second = calls_of(model.blocks[0].attn1), calls_of(model.blocks[1].attn1)
+    first, second = (calls_of(model.blocks[depth].attn1.to_q) for depth in (0, 1))
     memories, step = (GenerationMemory(), GenerationMemory()), StepMemory()
     outputs = (
         predict(model, arguments, memory=memories[0], step=step),
@@ -129,3 +129,15 @@ def test_passes_share_the_first_self_attention_of_a_step() -> None:
     )
     assert all(map(torch.equal, outputs, expected))
     assert (len(first), len(second)) == (1, 2)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_after_a_forward_no_block_knows_of_the_memory(variant: Variant) -> None:
+    model, (arguments, _) = variant.model(), variant.case()
+    memory = GenerationMemory()
+    predict(model, arguments, memory=memory, step=StepMemory(use="record"))
+    model.expert_blocks[1].register_forward_pre_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        predict(model, arguments, memory=memory)
+    processors = [module.processor for module in model.modules() if hasattr(module, "processor")]
+    assert {getattr(processor, "memory", None) for processor in processors} == {None}

@@ -8,8 +8,9 @@ parameters carry the released suffix ``_mot_ref`` beside their backbone twins.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -26,7 +27,7 @@ from vap.models.attention import check_strength, require_for_each_reference
 from vap.models.cogvideox_block import CogVideoXVideoAsPromptBlock
 from vap.models.cogvideox_rope import rotary_tables, token_grid
 from vap.models.expert import ExpertMixin, refuse_unsupported
-from vap.models.memory import BlockMemory, GenerationMemory, StepMemory
+from vap.models.memory import GenerationMemory, ReferenceUse, StepMemory
 from vap.models.rope import ReferencePositions, RotaryTable, check_reference_positions
 
 _STOCK_ARGUMENTS = tuple(inspect.signature(CogVideoXTransformer3DModel.__init__).parameters)[1:]
@@ -307,18 +308,24 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
         video, text = self._embed(self.patch_embed, hidden_states, encoder_hidden_states)
         # No reference is a stream of batch zero, which keeps every block's outputs tensors.
         reference, reference_temb = (video[:0], text[:0]), None
-        kept: Sequence[BlockMemory | None] = [None] * len(self.transformer_blocks)
+        checkpointing = torch.is_grad_enabled() and self.gradient_checkpointing
+        keeping: AbstractContextManager[None] = nullcontext()
         if reference_hidden_states is not None:
             self.require_expert()
-            if memory is None:
-                memory = GenerationMemory()
             given = (reference_hidden_states, reference_encoder_hidden_states)
-            memory.of((size, *given), len(self.transformer_blocks))
-            memory.use_references("run" if step is None else step.use)
-            kept = memory.blocks
-            if memory.conditions is None:
-                memory.conditions = self._embed_references(*given, size)
-            reference = memory.conditions
+            use: ReferenceUse = "run"
+            if memory is None:
+                embedded = self._embed_references(*given, size)
+            else:
+                memory.of((size, *given), len(self.transformer_blocks))
+                if memory.conditions is None:
+                    memory.conditions = self._embed_references(*given, size)
+                embedded = memory.conditions
+                use = memory.use_references("run" if step is None else step.use)
+                if not checkpointing:
+                    keeping = memory.within(self.transformer_blocks)
+            if use != "read" or checkpointing:
+                reference = embedded
             reference_time = timestep if reference_timestep is None else reference_timestep
             reference_temb = self._embed_time(
                 self.time_embedding_mot_ref, reference_time, timestep_cond, ofs, dtype
@@ -330,17 +337,16 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
                 image_rotary_emb = image_rotary_emb or target_table
                 reference_rotary_emb = reference_rotary_emb or reference_table
 
-        checkpointing = torch.is_grad_enabled() and self.gradient_checkpointing
         conditions = temb, image_rotary_emb, attention_kwargs
         reference_conditions = reference_temb, reference_rotary_emb, reference_strength
-        for block, block_memory in zip(self.transformer_blocks, kept, strict=True):
-            arguments = (video, text, *conditions, *reference, *reference_conditions)
-            if checkpointing:
-                video, text, *rest = self._gradient_checkpointing_func(block, *arguments)
-            else:
-                video, text, *rest = block(*arguments, memory=block_memory)
-            # A cache that skips a block returns the target alone.
-            reference = rest or reference
+        with keeping:
+            for block in self.transformer_blocks:
+                run = partial(self._gradient_checkpointing_func, block) if checkpointing else block
+                video, text, *rest = run(
+                    video, text, *conditions, *reference, *reference_conditions
+                )
+                # A cache that skips a block returns the target alone.
+                reference = rest or reference
 
         output = self._head(video, temb, size)
         return Transformer2DModelOutput(sample=output) if return_dict else (output,)

@@ -25,9 +25,11 @@ class CogVideoXJointAttnProcessor:
 
     Attributes:
         coupling: How the streams meet.
+        memory: What is kept over steps, see :mod:`vap.models.memory`; None to keep nothing.
     """
 
     coupling: Coupling = "joint"
+    memory: BlockMemory | None = None
 
     _attention_backend = None
     _parallel_config = None
@@ -44,7 +46,6 @@ class CogVideoXJointAttnProcessor:
         reference_rotary_emb: RotaryTable | None = None,
         reference_strength: float = 1.0,
         reference_output: bool = True,
-        memory: BlockMemory | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """Attend.
 
@@ -54,12 +55,12 @@ class CogVideoXJointAttnProcessor:
             encoder_hidden_states: Target text tokens ``[B, L, D]``.
             attention_mask: Must be None, every token attends to every other.
             image_rotary_emb: Tables of the target's video tokens ``[N, d]``.
-            reference_hidden_states: Video tokens of all references ``[B, R·N, D]``.
+            reference_hidden_states: Video tokens of all references ``[B, R·N, D]``; None for a
+                target alone, or with the references that were kept, where this step reads them.
             reference_encoder_hidden_states: Their text tokens ``[B, R·L, D]``.
             reference_rotary_emb: Tables of their video tokens ``[R·N, d]``.
             reference_strength: 0 … 1.
-            reference_output: Whether the reference stream is read again later.
-            memory: Where the references' projections are kept or read, if they are.
+            reference_output: Whether the reference stream, if given, is read again later.
 
         Returns:
             Target video and text, of the inputs' shapes; then, where the reference is given and
@@ -73,41 +74,37 @@ class CogVideoXJointAttnProcessor:
             raise ValueError(message)
         text_tokens = encoder_hidden_states.shape[1]
         target = _project(attn, encoder_hidden_states, hidden_states, image_rotary_emb)
-        if reference_hidden_states is None or reference_encoder_hidden_states is None:
-            attended = attend(
-                target.query,
-                target.key,
-                target.value,
-                backend=self._attention_backend,
-                parallel_config=self._parallel_config,
-            )
-            return _output(attn, attended, text_tokens)
-
-        (expert,) = attn.expert
-        reference = None if memory is None else memory.reference
+        how: dict[str, Any] = {
+            "backend": self._attention_backend,
+            "parallel_config": self._parallel_config,
+        }
+        kept = self.memory
+        reference = kept.reference if kept is not None and kept.reads else None
         if reference is None:
+            if reference_hidden_states is None or reference_encoder_hidden_states is None:
+                attended = attend(target.query, target.key, target.value, **how)
+                return _output(attn, attended, text_tokens)
             reference = _project(
-                expert,
+                attn.expert[0],
                 reference_encoder_hidden_states,
                 reference_hidden_states,
                 reference_rotary_emb,
             )
-            if memory is not None:
-                memory.reference = reference
+            if kept is not None:
+                kept.keep(reference)
         streams = [target, reference]
         del target, reference
         attended, reference_attended = joint_attention(
             streams,
             strength=reference_strength,
-            reference_output=reference_output,
-            backend=self._attention_backend,
-            parallel_config=self._parallel_config,
+            reference_output=reference_output and reference_hidden_states is not None,
+            **how,
         )
         output = _output(attn, attended, text_tokens)
-        if reference_attended is None:
+        if reference_attended is None or reference_encoder_hidden_states is None:
             return output
         reference_text_tokens = reference_encoder_hidden_states.shape[1]
-        return *output, *_output(expert, reference_attended, reference_text_tokens)
+        return *output, *_output(attn.expert[0], reference_attended, reference_text_tokens)
 
 
 class CogVideoXVideoAsPromptBlock(CogVideoXBlock):
@@ -158,7 +155,6 @@ class CogVideoXVideoAsPromptBlock(CogVideoXBlock):
         reference_temb: torch.Tensor | None = None,
         reference_rotary_emb: RotaryTable | None = None,
         reference_strength: float = 1.0,
-        memory: BlockMemory | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Advance both streams by one block.
 
@@ -174,28 +170,25 @@ class CogVideoXVideoAsPromptBlock(CogVideoXBlock):
             reference_temb: Their time embedding ``[B, D_time]``.
             reference_rotary_emb: Tables of their video tokens ``[R·N, d]``.
             reference_strength: 0 … 1.
-            memory: What this block keeps over the steps of a generation.
 
         Returns:
             Video and text of the target, video and text of the references; the references
             unchanged where there is no expert or no later reader.
         """
         reference = reference_hidden_states, reference_encoder_hidden_states
+        how = dict(attention_kwargs or {})
+        if self.has_expert:
+            how["reference_strength"] = reference_strength
         if not self.has_expert or not len(reference_hidden_states):
             target = super().forward(
-                hidden_states, encoder_hidden_states, temb, image_rotary_emb, attention_kwargs
+                hidden_states, encoder_hidden_states, temb, image_rotary_emb, how
             )
             return *target, *reference
 
-        memory = BlockMemory() if memory is None else memory
         video, text, *gates = self.norm1(hidden_states, encoder_hidden_states, temb)
-        reference_video, reference_text, reference_gates = *reference, []
-        if not memory.reads:
-            memory.reference = None
-            reference_video, reference_text, *reference_gates = self.norm1_mot_ref(
-                *reference, reference_temb
-            )
-        alone = memory.reads or self.is_last_expert
+        reference_video, reference_text, *reference_gates = self.norm1_mot_ref(
+            *reference, reference_temb
+        )
         attended = self.attn1(
             hidden_states=video,
             encoder_hidden_states=text,
@@ -203,16 +196,12 @@ class CogVideoXVideoAsPromptBlock(CogVideoXBlock):
             reference_hidden_states=reference_video,
             reference_encoder_hidden_states=reference_text,
             reference_rotary_emb=reference_rotary_emb,
-            reference_strength=reference_strength,
-            reference_output=not alone,
-            **({"memory": memory} if memory.keeps else {}),
-            **(attention_kwargs or {}),
+            reference_output=not self.is_last_expert,
+            **how,
         )
-        if memory.keeps:
-            memory.drop_queries()
         target = _gated((hidden_states, encoder_hidden_states), attended[:2], gates)
         target = _feed_forward(self.norm2, self.ff, *target, temb)
-        if not alone:
+        if not self.is_last_expert:
             reference = _gated(reference, attended[2:], reference_gates)
             reference = _feed_forward(
                 self.norm2_mot_ref, self.ff_mot_ref, *reference, reference_temb

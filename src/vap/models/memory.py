@@ -1,9 +1,9 @@
 """What does not change during a generation: computed at the first step, read at all later ones.
 
 A generation runs the same transformer some hundred times with the same texts, images and
-references; only the noisy latents and the time differ. Whoever generates holds a memory for each
-pass of guidance and hands it to every forward. It is filled inside the forward, where hooks have
-brought the weights to where they are needed (offloading), and lives as long as its holder.
+references; only the noisy latents and the time differ. Whoever generates makes a memory for each
+pass of guidance and gives it to every forward. The processors of attention fill it and read it;
+the blocks do not know of it, and run and keep nothing without one.
 
 It belongs to one set of inputs, known by identity: with others it starts anew. Weights, adapters
 and the inputs' contents must stay as they are meanwhile; who changes them takes a new one, as a
@@ -12,6 +12,8 @@ denoiser does when adapters were switched.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -22,41 +24,6 @@ from vap.models.attention import Projections
 ReferenceUse: TypeAlias = Literal["run", "record", "read"]
 """What a step does with the reference stream: runs it, runs it and keeps what the target reads of
 it (its keys and values in every coupled block), or reads what was kept and does not run it."""
-
-
-@dataclass(eq=False, slots=True)
-class BlockMemory:
-    """What one block keeps; all None until its first forward.
-
-    Attributes:
-        context: Keys and values of the target's cross-attention, ``[B, L, heads, d]`` each, of the
-            text and then, where there are any, of the image tokens.
-        reference_context: Likewise for the references, ``[B·R, L, heads, d]``.
-        reference: Queries, keys and values of the references: always where no target has been
-            mixed in yet, which is in the first coupled block; elsewhere of the last step that
-            recorded them.
-        use: What this step does with the reference stream.
-    """
-
-    context: tuple[torch.Tensor, ...] | None = None
-    reference_context: tuple[torch.Tensor, ...] | None = None
-    reference: Projections | None = None
-    use: ReferenceUse = "run"
-
-    @property
-    def reads(self) -> bool:
-        """Whether this step reads what an earlier one kept of the references."""
-        return self.use == "read"
-
-    @property
-    def keeps(self) -> bool:
-        """Whether what the target reads of the references is kept here, or was."""
-        return self.use != "run"
-
-    def drop_queries(self) -> None:
-        """Keep keys and values of the references alone: they do not attend again."""
-        assert self.reference is not None
-        self.reference = self.reference.without_queries()
 
 
 @dataclass(eq=False, slots=True)
@@ -77,6 +44,49 @@ class StepMemory:
 
 
 @dataclass(eq=False, slots=True)
+class ContextMemory:
+    """Keys and values of a cross-attention, ``[B, L, heads, d]`` each; None until computed."""
+
+    keys: tuple[torch.Tensor, ...] | None = None
+
+
+@dataclass(eq=False, slots=True)
+class BlockMemory:
+    """What one block keeps.
+
+    Attributes:
+        context: Of the target's cross-attention.
+        reference_context: Of the references' cross-attention.
+        reference: Queries, keys and values of the references, of the last step that kept them;
+            without the queries where the references' stream changes from step to step.
+        keeps: Whether this step keeps the references' projections.
+        reads: Whether it takes those that were kept, if there are any.
+        constant: Whether they are the same at every step.
+        step: What the block shares between the passes of a step.
+    """
+
+    context: ContextMemory = field(default_factory=ContextMemory)
+    reference_context: ContextMemory = field(default_factory=ContextMemory)
+    reference: Projections | None = None
+    keeps: bool = False
+    reads: bool = False
+    constant: bool = False
+    step: StepMemory | None = None
+
+    def use_references(self, use: ReferenceUse) -> None:
+        """Prepare for a step."""
+        self.keeps = self.constant or use != "run"
+        self.reads = self.constant or use == "read"
+        if not self.reads:
+            self.reference = None
+
+    def keep(self, reference: Projections) -> None:
+        """Keep the projections of the references, if this step does."""
+        if self.keeps:
+            self.reference = reference if self.constant else reference.without_queries()
+
+
+@dataclass(eq=False, slots=True)
 class GenerationMemory:
     """What a transformer keeps in one pass of guidance.
 
@@ -92,8 +102,8 @@ class GenerationMemory:
     inputs: tuple[object, ...] = ()
     recorded: bool = False
 
-    def of(self, inputs: tuple[object, ...], blocks: int) -> GenerationMemory:
-        """This memory, emptied if it was filled from other objects than these.
+    def of(self, inputs: tuple[object, ...], blocks: int) -> None:
+        """Empty this memory if it was filled from other objects than these.
 
         Args:
             inputs: Everything that the kept values depend on.
@@ -103,15 +113,50 @@ class GenerationMemory:
             # The inputs are kept too, so that no other object can take their identity.
             self.inputs, self.conditions, self.recorded = inputs, None, False
             self.blocks = [BlockMemory() for _ in range(blocks)]
-        return self
 
-    def use_references(self, use: ReferenceUse) -> None:
-        """Tell every block what the coming forward does with the reference stream."""
+    def use_references(self, use: ReferenceUse, constant: int | None = None) -> ReferenceUse:
+        """Prepare every block for what the coming forward does with the reference stream.
+
+        Args:
+            use: What it does.
+            constant: Depth of the block whose references no step changes.
+
+        Returns:
+            What it really does: without a record there is nothing to read.
+        """
         if use == "read" and not self.recorded:
             use = "record"
-        for block in self.blocks:
-            block.use = use
+        for depth, block in enumerate(self.blocks):
+            block.constant = depth == constant
+            block.use_references(use)
         self.recorded = use != "run"
+        return use
+
+    @contextmanager
+    def within(self, blocks: Iterable[Any], step: StepMemory | None = None) -> Iterator[None]:
+        """Let the attention of a transformer's blocks keep and read what is kept, for a while.
+
+        Args:
+            blocks: In order; they run the same without.
+            step: What the first one shares between the passes of a step.
+        """
+        attentions: list[tuple[Any, BlockMemory | ContextMemory]] = []
+        for depth, (block, memory) in enumerate(zip(blocks, self.blocks, strict=True)):
+            memory.step = None if depth else step
+            attentions.append((block.attn1, memory))
+            for name, context in (
+                ("attn2", memory.context),
+                ("attn2_mot_ref", memory.reference_context),
+            ):
+                if hasattr(block, name):
+                    attentions.append((getattr(block, name), context))
+        for attention, kept in attentions:
+            attention.processor.memory = kept
+        try:
+            yield
+        finally:
+            for attention, _ in attentions:
+                attention.processor.memory = None
 
 
 def _same(given: object, kept: object) -> bool:

@@ -8,6 +8,8 @@ their parameters carry the released suffix ``_mot_ref`` beside their backbone tw
 from __future__ import annotations
 
 import inspect
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -223,8 +225,8 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
         check_strength(reference_strength)
         if reference_strength == 0.0:
             reference_hidden_states = None
-        if memory is None:
-            memory, step = GenerationMemory(), None
+        checkpointing = torch.is_grad_enabled() and self.gradient_checkpointing
+        keeping: AbstractContextManager[None] = nullcontext()
         given = (
             encoder_hidden_states,
             encoder_hidden_states_image,
@@ -233,41 +235,39 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
             reference_encoder_hidden_states_image,
             reference_timestep,
         )
-        memory.of((hidden_states.shape, *given), len(self.blocks))
-        if memory.conditions is None:
-            memory.conditions = self._conditions(hidden_states, *given)
-        conditions: Conditions = memory.conditions
-        memory.use_references(self._reference_use(step))
+        if memory is None:
+            conditions, use = self._conditions(hidden_states, *given), "run"
+        else:
+            memory.of((hidden_states.shape, *given), len(self.blocks))
+            if memory.conditions is None:
+                memory.conditions = self._conditions(hidden_states, *given)
+            conditions = memory.conditions
+            use = memory.use_references(self._reference_use(step), self._constant_depth)
+            if not checkpointing:
+                keeping = memory.within(self.blocks, step)
         size = hidden_states.shape[2:]
         temb, modulation = embed_time(self.condition_embedder, timestep, encoder_hidden_states)
         hidden_states = patch_tokens(self.patch_embedding, hidden_states)
         reference = conditions.reference
-        if reference is None:
+        if reference is None or (use == "read" and not checkpointing):
             # No reference is a stream of batch zero, which keeps every block's outputs tensors.
             reference = ReferenceConditions(hidden_states[:0], None, None, None)
         if self.reads_padding_once:
             self._tell_text_tokens(conditions.text_tokens, reference.text_tokens)
-        checkpointing = torch.is_grad_enabled() and self.gradient_checkpointing
         reference_tokens = reference.tokens
-        for depth, (block, kept) in enumerate(zip(self.blocks, memory.blocks, strict=True)):
-            arguments = (
-                hidden_states,
-                conditions.context,
-                modulation,
-                conditions.rotary,
-                reference_tokens,
-                reference.context,
-                reference.modulation,
-                reference.rotary,
-                reference_strength,
-            )
-            if checkpointing:
-                hidden_states, reference_tokens = self._gradient_checkpointing_func(
-                    block, *arguments
-                )
-            else:
-                hidden_states, reference_tokens = block(
-                    *arguments, memory=kept, step=step if depth == 0 else None
+        with keeping:
+            for block in self.blocks:
+                run = partial(self._gradient_checkpointing_func, block) if checkpointing else block
+                hidden_states, reference_tokens = run(
+                    hidden_states,
+                    conditions.context,
+                    modulation,
+                    conditions.rotary,
+                    reference_tokens,
+                    reference.context,
+                    reference.modulation,
+                    reference.rotary,
+                    reference_strength,
                 )
         output = self._head(hidden_states, temb, size)
         return Transformer2DModelOutput(sample=output) if return_dict else (output,)
@@ -280,6 +280,14 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
         if step is None:
             return "run"
         return "read" if self.coupling == "one-way" else step.use
+
+    @property
+    def _constant_depth(self) -> int | None:
+        """Of the block whose references no step changes: no target has reached them before it.
+
+        Other couplings than the joint one may want their tokens at every step.
+        """
+        return self.expert_depths[0] if self.expert_depths and self.coupling == "joint" else None
 
     def _conditions(
         self,

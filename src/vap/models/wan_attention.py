@@ -15,7 +15,7 @@ from diffusers.models.transformers.transformer_wan import (
 )
 
 from vap.models.attention import Coupling, Projections, attend, joint_attention
-from vap.models.memory import BlockMemory
+from vap.models.memory import BlockMemory, ContextMemory
 from vap.models.rope import RotaryTable
 from vap.shapes import TEXT_TOKENS
 
@@ -25,11 +25,24 @@ class WanJointAttnProcessor(WanAttnProcessor):
 
     Attributes:
         coupling: How the streams meet.
+        memory: What is kept over steps, see :mod:`vap.models.memory`; None to keep nothing.
     """
 
     coupling: Coupling = "joint"
+    memory: BlockMemory | None = None
 
     def __call__(
+        self, attn: WanAttention, hidden_states: torch.Tensor, *args: Any, **how: Any
+    ) -> Any:
+        """Attend, or take what another pass of this step has attended; see :meth:`attend`."""
+        step = None if self.memory is None else self.memory.step
+        if step is None:
+            return self.attend(attn, hidden_states, *args, **how)
+        if step.attended is None:
+            step.attended = self.attend(attn, hidden_states, *args, **how)
+        return step.attended
+
+    def attend(
         self,
         attn: WanAttention,
         hidden_states: torch.Tensor,
@@ -40,7 +53,6 @@ class WanJointAttnProcessor(WanAttnProcessor):
         reference_rotary_emb: RotaryTable | None = None,
         reference_strength: float = 1.0,
         reference_output: bool = True,
-        memory: BlockMemory | None = None,
     ) -> Any:
         """Attend.
 
@@ -50,13 +62,11 @@ class WanJointAttnProcessor(WanAttnProcessor):
             encoder_hidden_states: None, this is self-attention.
             attention_mask: None, every token attends to every other.
             rotary_emb: Target tables ``[1, N, 1, d]``.
-            reference_hidden_states: Reference tokens ``[B·R, N, D]``.
+            reference_hidden_states: Reference tokens ``[B·R, N, D]``; None for a target alone, or
+                with the references that were kept, where this step reads them.
             reference_rotary_emb: Reference tables ``[R, N, 1, d]``.
             reference_strength: 0 … 1.
-            reference_output: Whether the reference stream is read again later.
-            memory: Where the references' projections are kept, if they are the same at every
-                step; once they are, ``reference_hidden_states`` says no more than that there
-                are references.
+            reference_output: Whether the reference stream, if given, is read again later.
 
         Returns:
             Target output ``[B, N, D]``; where a reference is read again later, a tuple of it and
@@ -70,15 +80,15 @@ class WanJointAttnProcessor(WanAttnProcessor):
             "backend": self._attention_backend,
             "parallel_config": self._parallel_config,
         }
-        if reference_hidden_states is None:
-            return _output(attn, attend(target.query, target.key, target.value, **how))
-        (expert,) = attn.expert
-        reference = None if memory is None else memory.reference
+        kept = self.memory
+        reference = kept.reference if kept is not None and kept.reads else None
         if reference is None:
+            if reference_hidden_states is None:
+                return _output(attn, attend(target.query, target.key, target.value, **how))
             assert reference_rotary_emb is not None
-            reference = project(expert, reference_hidden_states, reference_rotary_emb)
-            if memory is not None:
-                memory.reference = reference
+            reference = project(attn.expert[0], reference_hidden_states, reference_rotary_emb)
+            if kept is not None:
+                kept.keep(reference)
         batch, reference_shape = len(hidden_states), reference.query.shape
         streams = [
             target,
@@ -92,17 +102,17 @@ class WanJointAttnProcessor(WanAttnProcessor):
         target_output, reference_attended = joint_attention(
             streams,
             strength=reference_strength,
-            reference_output=reference_output,
+            reference_output=reference_output and reference_hidden_states is not None,
             **how,
         )
         output = _output(attn, target_output)
         if reference_attended is None:
             return output
-        return output, _output(expert, reference_attended.reshape(reference_shape))
+        return output, _output(attn.expert[0], reference_attended.reshape(reference_shape))
 
 
 class WanContextAttnProcessor(WanAttnProcessor):
-    """Stock cross-attention to text and image tokens, whose keys and values may be at hand.
+    """Stock cross-attention to text and image tokens.
 
     Wan pads captions to 512 tokens with zeros, so all padding keys and values are equal. In a
     shorter text the last token stands for all of them: with the logarithm of their number added to
@@ -111,9 +121,11 @@ class WanContextAttnProcessor(WanAttnProcessor):
     Attributes:
         text_tokens: Text tokens at the end of the context; image tokens come before them. If
             fewer than 512, the last of them is padding in every caption.
+        memory: Where keys and values are kept over steps; None to keep nothing.
     """
 
     text_tokens: int = TEXT_TOKENS["wan"]
+    memory: ContextMemory | None = None
 
     def __call__(
         self,
@@ -122,7 +134,6 @@ class WanContextAttnProcessor(WanAttnProcessor):
         encoder_hidden_states: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         rotary_emb: RotaryTable | None = None,
-        context: tuple[torch.Tensor, ...] | None = None,
     ) -> torch.Tensor:
         """Attend to the text and to the images, separately, and add what comes of both.
 
@@ -132,16 +143,20 @@ class WanContextAttnProcessor(WanAttnProcessor):
             encoder_hidden_states: Image and text tokens ``[B, L, D]``.
             attention_mask: None, every token attends to the whole context.
             rotary_emb: None, a context has no positions.
-            context: What :func:`context_keys` makes of the tokens.
 
         Returns:
             ``[B, N, D]``.
         """
         assert attention_mask is None
         assert rotary_emb is None
-        if context is None:
-            assert encoder_hidden_states is not None
+        assert encoder_hidden_states is not None
+        kept = self.memory
+        if kept is None:
             context = context_keys(attn, encoder_hidden_states)
+        else:
+            if kept.keys is None:
+                kept.keys = context_keys(attn, encoder_hidden_states)
+            context = kept.keys
         query = _heads(attn, attn.norm_q(attn.to_q(hidden_states)))
         # Context is whole on every process, so this attention is never shared between them.
         text_key, text_value, *image = context

@@ -17,13 +17,8 @@ from diffusers.models.transformers.transformer_wan import (
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from vap.models.memory import BlockMemory, StepMemory
 from vap.models.rope import RotaryTable
-from vap.models.wan_attention import (
-    WanContextAttnProcessor,
-    WanJointAttnProcessor,
-    context_keys,
-)
+from vap.models.wan_attention import WanContextAttnProcessor, WanJointAttnProcessor
 
 _TOKENS_AT_ONCE = 4096
 
@@ -38,23 +33,6 @@ class _Modulation:
     feed_forward_shift: torch.Tensor
     feed_forward_scale: torch.Tensor
     feed_forward_gate: torch.Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class _Reference:
-    """The reference stream as it comes into a coupled block.
-
-    Attributes:
-        tokens: ``[B·R, N, D]``.
-        modulation: Of the expert's block.
-        rotary: Tables ``[R, N, 1, d]``.
-        strength: 0 … 1.
-    """
-
-    tokens: torch.Tensor
-    modulation: _Modulation
-    rotary: RotaryTable
-    strength: float
 
 
 class WanVideoAsPromptBlock(WanTransformerBlock):
@@ -128,8 +106,6 @@ class WanVideoAsPromptBlock(WanTransformerBlock):
         reference_temb: torch.Tensor | None = None,
         reference_rotary_emb: RotaryTable | None = None,
         reference_strength: float = 1.0,
-        memory: BlockMemory | None = None,
-        step: StepMemory | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Advance both streams by one block.
 
@@ -143,109 +119,80 @@ class WanVideoAsPromptBlock(WanTransformerBlock):
             reference_temb: Their modulation ``[B·R, 6, D]``.
             reference_rotary_emb: Their tables ``[R, N, 1, d]``.
             reference_strength: 0 … 1.
-            memory: What this block keeps over the steps of a generation.
-            step: What the first block shares between the passes of a step.
 
         Returns:
             Both streams; the reference unchanged where there is no expert or no later reader.
         """
-        memory = BlockMemory() if memory is None else memory
-        step = StepMemory() if step is None else step
         modulation = _modulation(self.scale_shift_table, temb)
         reference = None
         if self.has_expert and len(reference_hidden_states):
-            assert reference_rotary_emb is not None
-            reference = _Reference(
-                reference_hidden_states,
-                _modulation(self.scale_shift_table_mot_ref, reference_temb),
-                reference_rotary_emb,
-                reference_strength,
-            )
-        if step.attended is None:
-            step.attended = self._attend(hidden_states, modulation, rotary_emb, reference, memory)
-        attended = step.attended
-        if memory.context is None:
-            memory.context = context_keys(self.attn2, encoder_hidden_states)
-        if reference is not None and not (memory.reads or self.is_last_expert):
+            reference = _modulation(self.scale_shift_table_mot_ref, reference_temb)
+        attended = self._joint_attention(
+            hidden_states,
+            modulation,
+            rotary_emb,
+            reference_hidden_states,
+            reference,
+            reference_rotary_emb,
+            reference_strength,
+        )
+        if reference is not None and not self.is_last_expert:
             attended, reference_attended = attended
-            if memory.reference_context is None:
-                assert reference_encoder_hidden_states is not None
-                memory.reference_context = context_keys(
-                    self.attn2_mot_ref, reference_encoder_hidden_states
-                )
-            reference_hidden_states = _on_its_own(
+            reference_hidden_states = self._cross_attention_and_ffn(
                 reference_hidden_states,
                 reference_attended,
-                memory.reference_context,
-                reference.modulation,
-                self._modules_of("_mot_ref"),
+                reference_encoder_hidden_states,
+                reference,
+                expert=True,
             )
-        hidden_states = _on_its_own(
-            hidden_states, attended, memory.context, modulation, self._modules_of("")
+        hidden_states = self._cross_attention_and_ffn(
+            hidden_states, attended, encoder_hidden_states, modulation
         )
         return hidden_states, reference_hidden_states
 
-    def _attend(
+    def _joint_attention(
         self,
         hidden_states: torch.Tensor,
         modulation: _Modulation,
         rotary: RotaryTable,
-        reference: _Reference | None,
-        memory: BlockMemory,
+        reference_hidden_states: torch.Tensor,
+        reference: _Modulation | None,
+        reference_rotary: RotaryTable | None,
+        strength: float,
     ) -> Any:
-        """Output of self-attention, joint where there is a reference."""
+        """Normalize both streams and attend; the target alone where there is no reference."""
         normalized = _modulate(self.norm1, hidden_states, modulation.shift, modulation.scale)
-        if reference is None:
-            return self.attn1(normalized, None, None, rotary)
-        tokens, kept = reference.tokens, {}
-        # Neither the target nor the time of the step has reached the references before the first
-        # coupled block. Other couplings may want their tokens at every step.
-        constant = self.is_first_expert and self.attn1.processor.coupling == "joint"
-        if constant or memory.keeps:
-            kept = {"memory": memory}
-        if not (constant or memory.reads):
-            memory.reference = None
-        if memory.reference is None:
-            shift, scale = reference.modulation.shift, reference.modulation.scale
-            tokens = _modulate(self.norm1, tokens, shift, scale)
-        attended = self.attn1(
-            normalized,
-            None,
-            None,
-            rotary,
-            reference_hidden_states=tokens,
-            reference_rotary_emb=reference.rotary,
-            reference_strength=reference.strength,
-            reference_output=not (memory.reads or self.is_last_expert),
-            **kept,
+        coupled: dict[str, Any] = {"reference_strength": strength} if self.has_expert else {}
+        if reference is not None:
+            coupled |= {
+                "reference_hidden_states": _modulate(
+                    self.norm1, reference_hidden_states, reference.shift, reference.scale
+                ),
+                "reference_rotary_emb": reference_rotary,
+                "reference_output": not self.is_last_expert,
+            }
+        return self.attn1(normalized, None, None, rotary, **coupled)
+
+    def _cross_attention_and_ffn(
+        self,
+        hidden_states: torch.Tensor,
+        attended: torch.Tensor,
+        context: torch.Tensor | None,
+        modulation: _Modulation,
+        *,
+        expert: bool = False,
+    ) -> torch.Tensor:
+        """What a stream does after self-attention: gate, cross-attention, feed-forward."""
+        norm2, attn2, ffn = self.norm2, self.attn2, self.ffn
+        if expert:
+            norm2, attn2, ffn = self.norm2_mot_ref, self.attn2_mot_ref, self.ffn_mot_ref
+        hidden_states = _gated(hidden_states, attended, modulation.gate)
+        normalized = norm2(hidden_states.float()).type_as(hidden_states)
+        hidden_states = hidden_states + attn2(normalized, context, None, None)
+        normalized = _modulate(
+            self.norm3, hidden_states, modulation.feed_forward_shift, modulation.feed_forward_scale
         )
-        if memory.keeps and not constant:
-            memory.drop_queries()
-        return attended
-
-    def _modules_of(self, suffix: str) -> tuple[nn.Module, nn.Module, nn.Module, nn.Module]:
-        """What the target (no suffix) or a reference does after self-attention."""
-        norm2, attn2, ffn = (getattr(self, name + suffix) for name in ("norm2", "attn2", "ffn"))
-        return norm2, attn2, self.norm3, ffn
-
-
-def _on_its_own(
-    hidden_states: torch.Tensor,
-    attended: torch.Tensor,
-    context: tuple[torch.Tensor, ...],
-    modulation: _Modulation,
-    modules: tuple[nn.Module, nn.Module, nn.Module, nn.Module],
-) -> torch.Tensor:
-    """What a stream does with the output of self-attention: gate, cross-attend, feed forward."""
-    cross_norm, cross_attention, norm, feed_forward = modules
-    hidden_states = _gated(hidden_states, attended, modulation.gate)
-    normalized = cross_norm(hidden_states.float()).type_as(hidden_states)
-    hidden_states = hidden_states + cross_attention(normalized, None, None, None, context=context)
-    normalized = _modulate(
-        norm, hidden_states, modulation.feed_forward_shift, modulation.feed_forward_scale
-    )
-    output = feed_forward(normalized)
-    return _gated(hidden_states, output.float(), modulation.feed_forward_gate)
+        return _gated(hidden_states, ffn(normalized).float(), modulation.feed_forward_gate)
 
 
 def _modulation(table: torch.Tensor, temb: torch.Tensor | None) -> _Modulation:

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from vap.models.cogvideox_block import CogVideoXJointAttnProcessor
 from vap.models.expert import is_expert_name
-from vap.models.memory import BlockMemory
 from vap.models.rope import RotaryTable
 from vap.models.wan_attention import WanJointAttnProcessor
 from vap.training.alternatives.expert import ensure_expert
@@ -40,7 +39,7 @@ class WanSeparateProcessor(WanJointAttnProcessor):
         self.target_reads = target_reads
         self.coupling = "one-way" if target_reads else "addition"
 
-    def __call__(
+    def attend(
         self,
         attn: Any,
         hidden_states: Tensor,
@@ -51,7 +50,6 @@ class WanSeparateProcessor(WanJointAttnProcessor):
         reference_rotary_emb: RotaryTable | None = None,
         reference_strength: float = 1.0,
         reference_output: bool = True,
-        memory: BlockMemory | None = None,
     ) -> Any:
         """Attend; arguments and results are those of the joint processor."""
         references: dict[str, Any] = {}
@@ -61,9 +59,8 @@ class WanSeparateProcessor(WanJointAttnProcessor):
                 "reference_rotary_emb": reference_rotary_emb,
                 "reference_strength": reference_strength,
                 "reference_output": False,
-                "memory": memory,
             }
-        target = super().__call__(
+        target = super().attend(
             attn, hidden_states, encoder_hidden_states, attention_mask, rotary_emb, **references
         )
         if reference_hidden_states is None or not reference_output:
@@ -73,9 +70,7 @@ class WanSeparateProcessor(WanJointAttnProcessor):
         cosines, sines = (
             table.repeat(len(hidden_states), 1, 1, 1) for table in reference_rotary_emb
         )
-        return target, super().__call__(
-            expert, reference_hidden_states, None, None, (cosines, sines)
-        )
+        return target, super().attend(expert, reference_hidden_states, None, None, (cosines, sines))
 
 
 class CogVideoXSeparateProcessor(CogVideoXJointAttnProcessor):
@@ -102,7 +97,6 @@ class CogVideoXSeparateProcessor(CogVideoXJointAttnProcessor):
         reference_rotary_emb: RotaryTable | None = None,
         reference_strength: float = 1.0,
         reference_output: bool = True,
-        memory: BlockMemory | None = None,
     ) -> tuple[Tensor, ...]:
         """Attend; arguments and results are those of the joint processor."""
         references: dict[str, Any] = {}
@@ -113,7 +107,6 @@ class CogVideoXSeparateProcessor(CogVideoXJointAttnProcessor):
                 "reference_rotary_emb": reference_rotary_emb,
                 "reference_strength": reference_strength,
                 "reference_output": False,
-                "memory": memory,
             }
         target = super().__call__(
             attn,
