@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -232,3 +233,19 @@ def test_a_group_of_one_that_shares_its_videos_shares_its_weights():
     run = {"sharding": "hsdp", "shard": 1, "context": 2}
 
     assert parse_recipe(tuning(run=run)).run.shard == 1
+
+
+def test_problems_are_told_without_the_values_that_they_are_about():
+    tree = tuning()
+    tree["loop"] = {"steps": [["x" * 1000] * 1000] * 1000, **{f"k{i}": 1 for i in range(1000)}}
+    with pytest.raises(RecipeError, match=r"(?s)loop\.steps.*and \d+ more") as refused:
+        parse_recipe(tree)
+    assert len(str(refused.value)) < 3000
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "1.0e+999", "'nan'"])
+def test_numbers_that_are_not_finite_are_refused(value, tmp_path):
+    (tmp_path / "a.yaml").write_text(json.dumps(tuning()))
+    for key in ("optimizer.learning_rate", "data.threshold", "flow.logit_mean", "hardware.memory"):
+        with pytest.raises(RecipeError, match=key):
+            load_recipe(tmp_path / "a.yaml", (f"{key}={value}",))

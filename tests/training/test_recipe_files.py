@@ -60,3 +60,35 @@ def test_any_file_is_read_or_refused_in_words(text, tmp_path_factory) -> None:
 def test_a_folder_is_no_recipe_and_the_answer_names_some(folder):
     with pytest.raises(FileNotFoundError, match=r"Give the path of a YAML file.*wan-14b/expert"):
         find_recipe(Path(folder))
+
+
+_NINE = ",".join("*{0}" for _ in range(9))
+HOSTILE = {
+    "aliases": "a0: &a0 x\n"
+    + "".join(f"a{i}: &a{i} [{_NINE.format(f'a{i - 1}')}]\n" for i in range(1, 12)),
+    "merges": "a0: &a0 {x: 1}\n"
+    + "".join(f"a{i}: &a{i} {{<<: [{_NINE.format(f'a{i - 1}')}]}}\n" for i in range(1, 12)),
+    "itself": "a: &a [*a]",
+    "deep lists": "a: " + "[" * 100_000,
+    "deep mappings": "{a: " * 20_000,
+    "long": "a: " + "x" * 200_000,
+    "digits": "a: " + "9" * 5000,
+    "no such month": "a: 2024-13-01",
+    "twice": "a: 1\nb: {c: 1, d: 2, c: 3}",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_what_is_large_or_said_twice_is_refused_in_few_words(text, tmp_path) -> None:
+    write(tmp_path, a=text, plain="output: b")
+    with pytest.raises(RecipeError, match=r"a\.yaml") as refused:
+        read_tree(tmp_path / "a.yaml")
+    assert len(str(refused.value)) < 600
+    with pytest.raises(RecipeError, match="loop") as refused:
+        read_tree(tmp_path / "plain.yaml", (f"loop={text}",))
+    assert len(str(refused.value)) < 600
+
+
+def test_aliases_and_merge_keys_of_a_usual_size_are_read(tmp_path) -> None:
+    write(tmp_path, a="a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}")
+    assert read_tree(tmp_path / "a.yaml")["b"] == {"x": 1, "y": 3}

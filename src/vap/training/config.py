@@ -24,7 +24,7 @@ from vap.training.mini_sections import (
     RenderConfig,
     TransformerConfig,
 )
-from vap.training.recipe_files import RecipeError, find_recipe, read_tree
+from vap.training.recipe_files import RecipeError, brief, find_recipe, read_tree
 from vap.training.sections import (
     FlowConfig,
     LoopConfig,
@@ -280,6 +280,9 @@ Recipe = (
 _RECIPE: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="stage")])
 
 
+_SHOWN, _LONGEST = 12, 100  # problems, and characters of a key
+
+
 def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     """Read and check a recipe.
 
@@ -311,8 +314,11 @@ def parse_recipe(tree: dict[str, Any], source: str = "the recipe") -> Recipe:
     try:
         return _RECIPE.validate_python(tree)
     except ValidationError as error:
-        problems = "\n".join(f"  {_explain(dict(entry), tree)}" for entry in error.errors())
-        message = f"{source} is not a valid recipe:\n{problems}"
+        found = error.errors()
+        problems = [f"  {_explain(dict(entry), tree)}" for entry in found[:_SHOWN]]
+        if len(found) > _SHOWN:
+            problems.append(f"  and {len(found) - _SHOWN} more")
+        message = "\n".join([f"{source} is not a valid recipe:", *problems])
         raise RecipeError(message) from error
 
 
@@ -321,14 +327,14 @@ def _explain(entry: dict[str, Any], tree: dict[str, Any]) -> str:
     location = [str(part) for part in entry["loc"]]
     stage = tree.get("stage")
     keys = location[1:] if location and location[0] == stage else location
-    where = ".".join(keys) or str(stage or "stage")
+    where = (".".join(keys) or str(stage or "stage"))[:_LONGEST]
     message = str(entry["msg"]).removeprefix("Value error, ")
     given = entry.get("input")
     if isinstance(given, dict) and entry["type"] != "extra_forbidden":
         # What is wrong with keys together names them; the whole section would bury it.
         return f"{where}: {message}"
     if entry["type"] != "extra_forbidden":
-        return f"{where}: {message} (given {given!r})"
+        return f"{where}: {message} (given {brief(given)})"
     allowed = _allowed_keys(str(stage), keys[:-1])
     nearest = difflib.get_close_matches(keys[-1], allowed, n=1)
     hint = f"did you mean {nearest[0]!r}?" if nearest else f"allowed: {', '.join(allowed)}"

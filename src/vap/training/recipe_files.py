@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from reprlib import repr as limited_repr
 from typing import Any
 
 import yaml
@@ -10,10 +12,20 @@ import yaml
 PACKAGED = Path(__file__).parent / "configs"
 _BASE = "base"
 _DEEPEST = 8
+# A recipe is a few thousand characters long; what aliases and merge keys repeat counts each time.
+_LARGEST = 100_000
+_LONGEST = 100
+_Sizes = dict[yaml.Node, float]
 
 
 class RecipeError(ValueError):
     """A recipe cannot be used; the message lists every problem and where it is."""
+
+
+def brief(value: object) -> str:
+    """A value for a message, however large it is."""
+    text = limited_repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def packaged_recipes() -> list[str]:
@@ -64,9 +76,10 @@ def _read(path: Path, deeper: int) -> dict[str, Any]:
         message = f"There is no recipe {str(path)!r}. Give the path of a YAML file."
         raise FileNotFoundError(message)
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        message = f"{path} is not a YAML file: {error}"
+        with path.open(encoding="utf-8") as file:
+            tree = _parsed(file.read(_LARGEST + 1))
+    except ValueError as error:
+        message = f"{path} is not a recipe in YAML: {error}"
         raise RecipeError(message) from error
     if not isinstance(tree, dict):
         message = f"{path} holds {type(tree).__name__}, not a mapping of recipe keys."
@@ -75,9 +88,56 @@ def _read(path: Path, deeper: int) -> dict[str, Any]:
     if base is None:
         return tree
     if not isinstance(base, str) or not deeper:
-        message = f"{path}: base={base!r} must name a recipe file that does not lead back here."
+        message = (
+            f"{path}: base={brief(base)} must name a recipe file that does not lead back here."
+        )
         raise RecipeError(message)
     return _merged(_read(path.parent / base, deeper - 1), tree)
+
+
+def _parsed(text: str) -> Any:
+    """What a YAML text says.
+
+    Raises:
+        ValueError: If it is not YAML, too large, nested too deeply, or gives a key twice.
+    """
+    try:
+        loader = yaml.SafeLoader(text[: _LARGEST + 1])
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if len(text) > _LARGEST or _size(node, {}) > _LARGEST:
+            raise ValueError(f"it says more than {_LARGEST:,} characters, with all aliases")
+        return loader.construct_document(node)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+    except RecursionError as error:
+        raise ValueError("its values are nested too deeply") from error
+
+
+def _size(node: yaml.Node, sizes: _Sizes) -> float:
+    """Characters of a value with its aliases written out; each node is looked at once."""
+    if node not in sizes:
+        sizes[node] = math.inf  # a value that contains itself
+        parts: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            _check_keys(node)
+            parts = [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            parts = node.value
+        own = len(node.value) if isinstance(node, yaml.ScalarNode) else 0
+        sizes[node] = 1 + own + sum(_size(part, sizes) for part in parts)
+    return sizes[node]
+
+
+def _check_keys(node: yaml.MappingNode) -> None:
+    seen = set()
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode):
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise ValueError(f"line {line} gives the key {brief(key.value)} again")
+            seen.add(key.value)
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -93,17 +153,18 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 def _apply(tree: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals or not key:
-        message = f"The override {override!r} is not of the form key.subkey=value."
+        message = f"The override {brief(override)} is not of the form key.subkey=value."
         raise RecipeError(message)
     *parents, last = key.split(".")
     node = tree
     for parent in parents:
         node = node.setdefault(parent, {})
         if not isinstance(node, dict):
-            message = f"The override {override!r} goes through {parent!r}, which is not a section."
-            raise RecipeError(message)
+            raise RecipeError(
+                f"The override {brief(override)} goes through {brief(parent)}, which is no section."
+            )
     try:
-        node[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        message = f"The override {override!r} has no readable value: {error}"
+        node[last] = _parsed(value)
+    except ValueError as error:
+        message = f"The override {brief(override)} has no readable value: {error}"
         raise RecipeError(message) from error
