@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vap.pipelines.wan import WanVideoAsPromptPipeline as WanVideoAsPromptPipeline
     from vap.prompts import VideoPrompt as VideoPrompt
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Importing torch and diffusers takes seconds; `vap --help` and tools should not wait for them.
 _HOMES = {
