@@ -258,7 +258,7 @@ def test_after_a_kill_the_rest_is_made(inputs, tmp_path):
     (inputs / "requests.jsonl").write_text(lines_of(*({"name": f"v{i}"} for i in range(200))))
     command = [sys.executable, "-m", "vap", "batch", str(inputs / "requests.jsonl")]
     ledger = tmp_path / "ledger"
-    with subprocess.Popen(  # noqa: S603 - ours
+    with subprocess.Popen(
         [*command, "-o", str(tmp_path)], env={**os.environ, "OMP_NUM_THREADS": "1"}
     ) as process:
         while not any('"done"' in path.read_text() for path in ledger.glob("v1.json")):

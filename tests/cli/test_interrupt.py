@@ -72,7 +72,7 @@ def test_control_c_ends_the_real_command_with_130(short, here):
     ]
     # The progress bar, which shows when denoising has begun, is drawn as for a terminal.
     settings = {**os.environ, "OMP_NUM_THREADS": "1", "FORCE_COLOR": "1"}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, env=settings) as process:  # noqa: S603 - ours
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=settings) as process:
         assert process.stderr is not None
         seen = b""
         while b"/1000" not in seen:

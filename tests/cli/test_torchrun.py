@@ -31,7 +31,7 @@ main()
 
 def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    return subprocess.run(  # noqa: S603 - ours
+    return subprocess.run(
         [*launcher, *map(str, arguments)],
         capture_output=True,
         text=True,

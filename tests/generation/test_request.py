@@ -166,4 +166,4 @@ def test_a_removed_current_folder_does_not_hinder(tmp_path):
     )
     (tmp_path / "out").mkdir()
     command = [sys.executable, "-c", code, str(tmp_path / "out")]
-    subprocess.run(command, cwd=tmp_path, check=True)  # noqa: S603 - ours
+    subprocess.run(command, cwd=tmp_path, check=True)

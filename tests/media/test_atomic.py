@@ -121,7 +121,7 @@ with atomic_file(Path(sys.argv[1])) as temporary:
 
 def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path) -> None:
     command = [sys.executable, "-c", KILLED, str(tmp_path / "a.txt")]
-    assert subprocess.run(command, check=False).returncode == 9  # noqa: S603 - ours
+    assert subprocess.run(command, check=False).returncode == 9
     (left,) = tmp_path.iterdir()
     (tmp_path / ".hidden").mkdir()
     alive = tmp_path / left.name.replace(left.name.split("-")[2], str(os.getppid()))

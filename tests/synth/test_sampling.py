@@ -31,7 +31,7 @@ def test_equal_seed_and_index_give_equal_bytes_in_another_process():
         "both = p.reference.frames.tobytes() + p.target.frames.tobytes()\n"
         "print(hashlib.sha256(both).hexdigest())"
     )
-    other = subprocess.run(  # noqa: S603
+    other = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert other.stdout.strip() == digest(3, 11) == digest(3, 11)
@@ -42,7 +42,7 @@ def test_importing_needs_no_optional_dependency_and_no_torch():
         "import sys, vap.synth as synth; synth.pair_spec(0, 0)\n"
         "print({'cv2', 'skimage', 'torch', 'av'} & set(sys.modules))"
     )
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "set()"
