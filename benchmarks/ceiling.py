@@ -8,6 +8,9 @@ from typing import Any
 
 import torch
 
+from vap.acceleration.kernels import PRECISIONS, linear
+from vap.devices import has_fast_half
+
 _CPU_SIZES, _GPU_SIZES = (256, 512, 1024, 2048), (4096, 8192, 16384)
 _TRIALS = 8
 
@@ -38,7 +41,7 @@ def _rate(device: torch.device, dtype: torch.dtype, size: int, *, alone: bool) -
     now = time.process_time if alone else time.perf_counter
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     seconds = []
-    for multiply in _libraries(device):
+    for multiply in _libraries(device, dtype):
         multiply(left, right)
         for _ in range(_TRIALS):
             _wait(device)
@@ -49,13 +52,14 @@ def _rate(device: torch.device, dtype: torch.dtype, size: int, *, alone: bool) -
     return 2 * size**3 / max(min(seconds), 1e-9)
 
 
-def _libraries(device: torch.device) -> Iterator[Callable[[torch.Tensor, torch.Tensor], Any]]:
-    """Ways to multiply: torch's own choice and, on a CPU, oneDNN, which may be the faster."""
-    yield torch.matmul
-    if device.type == "cpu" and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        yield lambda left, right: torch.ops.mkldnn._linear_pointwise(
-            left, right, None, "none", [], ""
-        )
+def _libraries(
+    device: torch.device, dtype: torch.dtype
+) -> Iterator[Callable[[torch.Tensor, torch.Tensor], Any]]:
+    """Ways to multiply: torch's own choice and, on a CPU, the library that is faster there."""
+    if device.type != "cpu" or dtype == torch.float32 or has_fast_half(device):
+        yield torch.matmul
+    if device.type == "cpu" and dtype in PRECISIONS:
+        yield linear
 
 
 def _wait(device: torch.device) -> None:

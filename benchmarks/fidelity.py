@@ -15,7 +15,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks.page import rendered as with_runs
+from vap.devices import has_fast_half
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -65,7 +68,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", default="vap-mini", help="name or folder of a Wan model")
     parser.add_argument("--name", default="vap-mini", help="of the files that are written")
-    parser.add_argument("--dtype", default="bfloat16", help="of all settings (default: bfloat16)")
+    half = has_fast_half(torch.device("cpu"))
+    parser.add_argument(
+        "--dtype",
+        default="bfloat16" if half else "float32",
+        help="of all settings (default: bfloat16, and float32 on a processor without it)",
+    )
     parser.add_argument("--cases", type=int, default=48, help="of vap eval mini (default: 48)")
     parser.add_argument(
         "--others",

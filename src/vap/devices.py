@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+from functools import cache
+
 import torch
+
+_logger = logging.getLogger(__name__)
 
 
 def has_fast_half(device: torch.device) -> bool:
@@ -11,6 +16,16 @@ def has_fast_half(device: torch.device) -> bool:
         return True
     available = torch.backends.mkldnn.is_available()
     return available and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+@cache
+def note_slow_half(device: torch.device) -> None:
+    """Say once that bfloat16, which was asked for, is slow on a device, if it is."""
+    if not has_fast_half(device):
+        _logger.warning(
+            "This processor has no instructions for bfloat16 and computes it by way of float32: "
+            "it takes half the memory, and more time. float32 is faster here."
+        )
 
 
 def check_device(name: str) -> None:

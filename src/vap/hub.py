@@ -21,7 +21,7 @@ from vap.acceleration.plan import (
     memory_bytes,
 )
 from vap.acceleration.profiles import Profile, check_profile
-from vap.devices import check_device
+from vap.devices import check_device, has_fast_half, note_slow_half
 from vap.folders import RELEASED, check_folder, class_name_of, family_of
 from vap.prompts import Family
 from vap.weights import stored_dtype
@@ -186,6 +186,8 @@ def load_pipeline(
     check_quantize(quantize)
     check_profile(profile)
     dtype = _as_dtype(dtype) or _default_dtype(device, profile)
+    if dtype == torch.bfloat16:
+        note_slow_half(device)
     if options:
         named = {*inspect.signature(load_pipeline).parameters} - {"options"}
         loading.check_options(options, named)
@@ -274,8 +276,6 @@ def _default_dtype(device: torch.device, profile: Profile | None) -> torch.dtype
         return torch.bfloat16
     if profile in {None, "exact"}:
         return torch.float32
-    from vap.devices import has_fast_half
-
     return torch.bfloat16 if has_fast_half(device) else torch.float32
 
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vap.acceleration.compile import compile_each
+from vap.devices import note_slow_half
 from vap.training.checkpoints import Part, RunState, load_checkpoint, save_checkpoint
 from vap.training.identity import Identity, identity_of
 from vap.training.optimizers import (
@@ -114,6 +115,8 @@ def train(
         mixed_precision=loop.precision,
         kwargs_handlers=_handlers(task),
     )
+    if loop.precision == "bf16":
+        note_slow_half(accelerator.device)
     layout = layout_of(run, accelerator)
     check_validation(
         getattr(task, "validate_every", 0), spread=layout.sharded or layout.context > 1

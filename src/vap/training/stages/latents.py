@@ -15,6 +15,7 @@ from torch import Tensor
 from vap.acceleration.onednn import use_onednn
 from vap.acceleration.whole_clips import use_whole_clips
 from vap.data.latents import EncodedPairs, ShardOrigin, read_origin, shards_of, write_shard
+from vap.devices import note_slow_half
 from vap.synth import SynthPair, sample_pair
 from vap.training.config import LatentsStage, RenderConfig
 from vap.training.encoders import (
@@ -38,6 +39,8 @@ class PairEncoder:
 
     def __init__(self, recipe: LatentsStage) -> None:
         dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
+        if dtype == torch.bfloat16:
+            note_slow_half(torch.device("cpu"))
         folder = output_of("vae", recipe.vae)
         self.vae = AutoencoderKLWan.from_pretrained(folder, torch_dtype=dtype).eval()
         use_onednn(self.vae)
