@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +22,13 @@ _MEMORY_ADVICE = (
     "or spread the weights over several accelerators with run.sharding. For the stages sft, dpo "
     "and distill, --dry-run says what a recipe takes."
 )
+
+
+class _AboveTheBar(logging.Handler):
+    """Writes to what standard error is at the time: a progress bar takes its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(f"{self.format(record)}\n")
 
 
 def train(
@@ -50,7 +58,9 @@ def train(
         from vap.training.stages import run_recipe
 
         quiet_libraries()
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+        logging.basicConfig(
+            level=logging.INFO, format="%(asctime)s %(message)s", handlers=[_AboveTheBar()]
+        )
         checked = load_recipe(recipe, tuple(override or ()))
         if dry_run:
             _show_plan(checked, as_json=as_json)

@@ -42,6 +42,7 @@ from vap.training.parallel import (
     whole,
 )
 from vap.training.processes import check_validation
+from vap.training.progress import RunProgress
 from vap.training.sections import LoopConfig, OptimizerConfig, Section
 from vap.training.shared_folder import check_shared
 from vap.training.tracking import Metrics
@@ -216,18 +217,21 @@ class _Run:
     def run(self) -> None:
         self.model.train()
         started = time.monotonic()
-        last = self.last
         unwritten: list[dict[str, float]] = []
-        with Metrics(self.output, self.settings, self.first, self.part.rank) as log:
-            for step in range(self.first, last):
+        progress = RunProgress(self.first, self.last, shown=self.part.rank == 0)
+        with Metrics(self.output, self.settings, self.first, self.part.rank) as log, progress:
+            for step in range(self.first, self.last):
+                rate = self.set_rate(step)
                 unwritten.append(self.step(step))
-                done = step + 1
-                if done % self.loop.log_every == 0 or done == last:
-                    seconds = round(time.monotonic() - started, 3)
-                    log.write(done, _means(unwritten) | {"seconds": seconds})
+                done, last = step + 1, step + 1 == self.last
+                progress.step(done, unwritten[-1]["loss"], rate)
+                if done % self.loop.log_every == 0 or last:
+                    means = _means(unwritten)
+                    progress.line(done, means["loss"], rate)
+                    log.write(done, means | {"seconds": round(time.monotonic() - started, 3)})
                     unwritten.clear()
                 every = self.loop.checkpoint_every
-                if done == last or (every and done % every == 0):
+                if last or (every and done % every == 0):
                     self.checkpoint(done)
                 if isinstance(self.task, ValidatingTask) and self.validates(done):
                     with self.averaged():
@@ -235,10 +239,13 @@ class _Run:
                     log.write(done, scores)
                     self.model.train()
 
+    def set_rate(self, step: int) -> float:
+        """Set the learning rates of a step, and return AdamW's."""
+        factor = schedule_factor(step, self.loop.steps, self.config)
+        set_learning_rate(self.state.optimizers, factor)
+        return factor * self.config.learning_rate
+
     def step(self, step: int) -> dict[str, float]:
-        set_learning_rate(
-            self.state.optimizers, schedule_factor(step, self.loop.steps, self.config)
-        )
         sums: dict[str, Tensor] = {}
         for part in range(self.settings.accumulate):
             last = part == self.settings.accumulate - 1
