@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 import vap
 from vap.folders import check_folder, generation_defaults_of, read_json, weight_files
@@ -43,7 +44,8 @@ def test_the_index_of_a_variant_is_what_to_rename(folder):
         weights.with_name("diffusion_pytorch_model.fp16-00001-of-00001.safetensors")
     )
     index = folder / "vae" / "diffusion_pytorch_model.safetensors.index.fp16.json"
-    index.write_text(json.dumps({"weight_map": {"a": shard.name}}))
+    names = load_file(shard)
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(names, shard.name)}))
     usual = "diffusion_pytorch_model.safetensors.index.json"
     with pytest.raises(FileNotFoundError, match=f"{index.name}, .* rename it to {usual}"):
         check_folder(folder)

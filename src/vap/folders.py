@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from pydantic import TypeAdapter, ValidationError
 
 from vap.pipelines.defaults import GenerationDefaults
 from vap.prompts import Family
+from vap.weights import StoredTensor, read_headers
 
 RELEASED = {
     "wan": "ByteDance/Video-As-Prompt-Wan2.1-14B",
@@ -65,21 +67,58 @@ def check_folder(folder: Path, variant: str | None = None) -> None:
             raise FileNotFoundError(message)
         for described in sorted((folder / name).glob("*.json")):
             read_json(described)
-        for weights in sorted((folder / name).glob("*.safetensors")):
-            _check_weights(weights)
+        if name not in _WITHOUT_WEIGHTS:
+            stored_tensors(folder / name, variant)
 
 
-def class_name_of(folder: Path, component: str) -> str:
-    """Name of the class that a component of a pipeline folder is of."""
-    _, name = read_json(folder / "model_index.json")[component]
-    return str(name)
+def class_name_of(folder: Path, component: str) -> tuple[str, str]:
+    """Library and class that a component of a pipeline folder is of.
+
+    Raises:
+        ValueError: If ``model_index.json`` does not say.
+    """
+    path = folder / "model_index.json"
+    entry = read_json(path).get(component)
+    if not isinstance(entry, list) or [type(part) for part in entry] != [str, str]:
+        message = (
+            f"{path} has {component}={entry!r:.80}, which should name a library and a class, such "
+            'as ["diffusers", "AutoencoderKLWan"]. Correct it.'
+        )
+        raise ValueError(message)
+    return entry[0], entry[1]
+
+
+def stored_tensors(component: Path, variant: str | None = None) -> dict[str, StoredTensor]:
+    """Tensors that a component's weights are loaded from, by name; none is read.
+
+    Args:
+        component: Folder of a component with weights.
+        variant: The variant that is asked for, see :func:`weight_files`.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If a file is damaged, or an index and its shards name other tensors.
+    """
+    found = read_headers(weight_files(component, variant))
+    index = _index_of(component, variant)
+    if index is not None:
+        listed = _weight_map(index)
+        for name in sorted(listed.keys() | found.keys()):
+            file = found[name].file.name if name in found else None
+            if listed.get(name) != file:
+                message = (
+                    f"{index} has the tensor {name} in {listed.get(name)}, and it is in {file}. "
+                    "Copy index and shards again from where the model came from."
+                )
+                raise ValueError(message)
+    return found
 
 
 def generation_defaults_of(folder: Path) -> dict[str, Any]:
     """What a pipeline folder says of how its model generates; empty if it says nothing.
 
     Raises:
-        ValueError: If it names a setting that there is not.
+        ValueError: If it names a setting that there is not, or a value is not usable.
     """
     place = folder / "model_index.json"
     stored = read_json(place).get("generation_defaults") or {}
@@ -93,6 +132,15 @@ def generation_defaults_of(folder: Path) -> dict[str, Any]:
             hint = f"Did you mean {near[0]!r}?" if near else f"Known are: {', '.join(known)}."
             message = f"{place} has the unknown setting {name!r} in generation_defaults. {hint}"
             raise ValueError(message)
+    try:
+        TypeAdapter(GenerationDefaults).validate_json(json.dumps(stored), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        message = (
+            f"{place} has generation_defaults with {first['loc'][0]}={first['input']!r:.80}: "
+            f"{first['msg']}. Correct it."
+        )
+        raise ValueError(message) from error
     return stored
 
 
@@ -107,15 +155,28 @@ def weight_files(component: Path, variant: str | None = None) -> list[Path]:
     Raises:
         ValueError: If its index is damaged.
     """
-    stem = "model" if component.name.endswith("encoder") else "diffusion_pytorch_model"
+    index = _index_of(component, variant)
+    if index is not None:
+        return sorted({component / shard for shard in _weight_map(index).values()})
+    stem = _stem(component)
+    single = component / f"{stem}.{variant}.safetensors"
+    return [single if variant and single.is_file() else component / f"{stem}.safetensors"]
+
+
+def _index_of(component: Path, variant: str | None) -> Path | None:
+    """The index that a component's shards are found by, if it is loaded from shards."""
+    stem = _stem(component)
     for mark in (f".{variant}", "") if variant else ("",):
-        single = component / f"{stem}{mark}.safetensors"
         index = component / f"{stem}.safetensors.index{mark}.json"
         if index.is_file():
-            return [component / shard for shard in _shards(index)]
-        if single.is_file():
-            return [single]
-    return [component / f"{stem}.safetensors"]
+            return index
+        if (component / f"{stem}{mark}.safetensors").is_file():
+            return None
+    return None
+
+
+def _stem(component: Path) -> str:
+    return "model" if component.name.endswith("encoder") else "diffusion_pytorch_model"
 
 
 def family_of(folder: Path) -> Family:
@@ -128,7 +189,7 @@ def family_of(folder: Path) -> Family:
     name = read_json(folder / "model_index.json").get("_class_name")
     if not isinstance(name, str) or name not in _FAMILIES:
         message = (
-            f"{folder} holds a {name}, which is no Video-As-Prompt model or backbone. "
+            f"{folder} holds a {name!s:.80}, which is no Video-As-Prompt model or backbone. "
             f"Usable are: {', '.join(_FAMILIES)}."
         )
         raise ValueError(message)
@@ -161,23 +222,21 @@ def _variant_advice(missing: Path) -> str | None:
     return None
 
 
-def _shards(index: Path) -> list[str]:
-    """File names of the shards that an index lists."""
+def _weight_map(index: Path) -> dict[str, str]:
+    """Tensors that an index lists, with the file of each, all of them beside it."""
     places = read_json(index).get("weight_map")
-    if not isinstance(places, dict) or not all(isinstance(file, str) for file in places.values()):
+    if not isinstance(places, dict) or not places:
         message = f"{index} lists no shards under weight_map. Copy it again."
         raise ValueError(message)
-    return sorted(set(places.values()))
-
-
-def _check_weights(path: Path) -> None:
-    """Read the header, which also compares the file's length with what it should be."""
-    try:
-        with safe_open(path, framework="pt"):
-            pass
-    except SafetensorError as error:
-        message = f"{path} is damaged or incomplete ({error}). Copy it again."
-        raise ValueError(message) from error
+    for file in places.values():
+        plain = isinstance(file, str) and re.fullmatch(r"[^/\\:\0]+\.safetensors", file)
+        if not plain:
+            message = (
+                f"{index} names the shard {file!r:.80}. Only .safetensors files beside it "
+                "are read. Copy it again from where the model came from."
+            )
+            raise ValueError(message)
+    return places
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -198,7 +257,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(message)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         message = f"{path} is not valid JSON ({error}). Copy it again."
         raise ValueError(message) from error
     if not isinstance(content, dict):

@@ -22,8 +22,9 @@ from vap.acceleration.plan import (
 )
 from vap.acceleration.profiles import Profile, check_profile
 from vap.devices import check_device, has_fast_half, note_slow_half
-from vap.folders import RELEASED, check_folder, class_name_of, family_of
+from vap.folders import RELEASED, check_folder, family_of
 from vap.prompts import Family
+from vap.reading import one_at_a_time
 from vap.weights import stored_dtype
 
 __all__ = [
@@ -117,6 +118,7 @@ def _find_folder(name_or_path: str | Path) -> Path:
     raise FileNotFoundError(message)
 
 
+@one_at_a_time
 def load_pipeline(
     name_or_path: str | Path = DEFAULT_MODEL,
     *,
@@ -233,20 +235,19 @@ def load_pipeline(
 
 def load_transformer(name_or_path: str | Path, *, dtype: torch.dtype | None = None) -> Any:
     """Load the transformer of a model alone, in the precision that it is stored in by default."""
+    from vap.components import load_component
+
     folder = resolve_folder(name_or_path)
-    model_class = pipeline_class(family_of(folder)).transformer_class
-    return model_class.from_pretrained(
-        folder, subfolder="transformer", dtype=dtype or stored_dtype(folder / "transformer")
-    )
+    kind = pipeline_class(family_of(folder)).transformer_class
+    dtype = dtype or stored_dtype(folder / "transformer")
+    return load_component(folder, "transformer", kind, dtype=dtype)
 
 
 def load_scheduler(name_or_path: str | Path) -> Any:
     """Load the scheduler of a model alone."""
-    import diffusers
+    from vap.components import load_component
 
-    folder = resolve_folder(name_or_path)
-    kind = getattr(diffusers, class_name_of(folder, "scheduler"))
-    return kind.from_pretrained(folder, subfolder="scheduler")
+    return load_component(resolve_folder(name_or_path), "scheduler")
 
 
 def pipeline_class(family: Family) -> Any:

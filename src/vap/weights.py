@@ -8,8 +8,9 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -56,6 +57,50 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """A tensor as a file's header describes it.
+
+    Attributes:
+        file: Where it is.
+        dtype: In safetensors' words, such as ``BF16``.
+        shape: Its sizes.
+    """
+
+    file: Path
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def read_headers(files: Iterable[Path]) -> dict[str, StoredTensor]:
+    """The tensors of safetensors files, by name; none is read.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If a file is damaged or incomplete, or two hold a tensor of the same name.
+    """
+    found: dict[str, StoredTensor] = {}
+    for file in files:
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                for name in tensors.keys():  # noqa: SIM118 - not a dict
+                    if name in found:
+                        message = f"{file} holds {name}, as {found[name].file} does. Remove one."
+                        raise ValueError(message)
+                    stored = tensors.get_slice(name)
+                    shape = tuple(stored.get_shape())
+                    found[name] = StoredTensor(file, stored.get_dtype(), shape)
+        except SafetensorError as error:
+            message = f"{file} is damaged or incomplete ({error}). Copy it again."
+            raise ValueError(message) from error
+    return found
+
+
+def is_floating(dtype: str) -> bool:
+    """Whether a type of safetensors is a floating one that torch computes with."""
+    return dtype in {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
+
+
 def settle(module: torch.nn.Module) -> None:
     """Copy weights out of the files that they are mapped from.
 
@@ -95,13 +140,12 @@ def _say(shape: Sequence[int] | None) -> str:
 def stored_dtype(folder: Path) -> torch.dtype:
     """Precision that most of a component's weights are stored in; diffusers loads float32."""
     elements: Counter[str] = Counter()
-    for path in folder.glob("*.safetensors"):
-        with safe_open(path, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 - not a dict
-                stored = tensors.get_slice(name)
-                elements[stored.get_dtype()] += math.prod(stored.get_shape())
-    ((most, _),) = elements.most_common(1)
-    return {"F16": torch.float16, "BF16": torch.bfloat16}.get(most, torch.float32)
+    for tensor in read_headers(sorted(folder.glob("*.safetensors"))).values():
+        elements[tensor.dtype] += math.prod(tensor.shape)
+    most = elements.most_common(1)
+    return {"F16": torch.float16, "BF16": torch.bfloat16}.get(
+        most[0][0] if most else "", torch.float32
+    )
 
 
 def weights_hash(folder: Path) -> str:

@@ -14,7 +14,7 @@ NAMED = {"quantize", "offload", "student"}
 
 @pytest.mark.parametrize(
     ("given", "meant"),
-    [("quantize", "quantize"), ("text_encodr", "text_encoder"), ("variants", "variant")],
+    [("quantise", "quantize"), ("text_encodr", "text_encoder"), ("variants", "variant")],
 )
 def test_an_option_that_nothing_takes_is_refused_with_the_nearest(given: str, meant: str) -> None:
     with pytest.raises(ValueError, match=f"no option '{given}'. Did you mean '{meant}'"):
@@ -37,8 +37,8 @@ def test_parts_of_a_pipeline_and_loading_options_are_taken() -> None:
 
 
 def test_a_wrong_option_is_refused_before_anything_is_looked_for() -> None:
-    with pytest.raises(ValueError, match=r"no option 'quantize'\. Did you mean 'quantize'"):
-        vap.load_pipeline("nobody/has-this", quantize="int8")
+    with pytest.raises(ValueError, match=r"no option 'quantise'\. Did you mean 'quantize'"):
+        vap.load_pipeline("nobody/has-this", quantise="int8")
 
 
 def test_a_text_encoder_of_the_users_stays_in_memory(case: Golden, monkeypatch) -> None:

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from torch import nn
 
-from vap.folders import class_name_of
+from vap.components import load_component
 from vap.weights import settle
 
 
@@ -23,15 +22,12 @@ def text_encoder_on_demand(folder: Path, dtype: torch.dtype) -> Any:
         folder: Of the pipeline.
         dtype: Precision to read it in.
     """
-    kind = getattr(transformers, class_name_of(folder, "text_encoder"))
-    place = folder / "text_encoder"
-    with torch.device("meta"):
-        encoder = kind(kind.config_class.from_pretrained(place)).to(dtype).eval()
+    encoder = load_component(folder, "text_encoder", dtype=dtype, device_map="meta")
     _hollow_out(encoder)
 
     def read(*_: Any) -> None:
         if is_hollow(encoder):
-            stored = kind.from_pretrained(place, dtype=dtype, use_safetensors=True)
+            stored = load_component(folder, "text_encoder", dtype=dtype)
             settle(stored)
             encoder.load_state_dict(stored.state_dict(), assign=True)
 

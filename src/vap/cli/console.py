@@ -35,6 +35,7 @@ from rich.progress import (
 from rich.text import Text
 
 from vap.parallel.launch import launched, leave
+from vap.reading import is_out_of_memory
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 
@@ -159,7 +160,7 @@ def reporting(*, as_json: bool = False, memory_advice: str = _MEMORY_ADVICE) -> 
         raise typer.Exit(FAILED) from error
     except Exception as error:
         # The last place where an error can be put in words.
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             said = f"The memory is not enough. {memory_advice}"
             _report("OutOfMemory", said, as_json=as_json)
         else:
@@ -217,12 +218,6 @@ def progress_bar(*, shown: bool = True) -> Iterator[Progress]:
     )
     with Progress(*columns, console=messages, disable=not shown, transient=True) as progress:
         yield progress
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # Torch raises a RuntimeError for a CPU, and a subclass of it for an accelerator.
-    words = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
 def _report(

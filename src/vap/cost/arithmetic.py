@@ -6,9 +6,7 @@ they leave out normalization and embeddings, which are under one percent.
 
 from __future__ import annotations
 
-import json
 import math
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 from vap.folders import weight_files
 from vap.prompts import Family
 from vap.shapes import TEXT_TOKENS, Compression, PixelShape
+from vap.weights import read_headers
 
 # Share of the plain matrix-product rate that a whole generation reaches.
 EFFICIENCY = 0.6
@@ -128,9 +127,8 @@ def stored_parameters(folder: Path) -> dict[str, int]:
 
 def stored_shapes(folder: Path) -> Iterator[int]:
     """Elements of every tensor that is loaded from a component's folder, read from the headers."""
-    for file in weight_files(folder):
-        if file.is_file():
-            yield from (math.prod(shape) for shape in _shapes(_header(file)))
+    files = [file for file in weight_files(folder) if file.is_file()]
+    yield from (math.prod(tensor.shape) for tensor in read_headers(files).values())
 
 
 def _linear_flop_per_token(size: TransformerSize) -> float:
@@ -153,13 +151,3 @@ def _context_flop(size: TransformerSize, tokens: int) -> float:
     context = TEXT_TOKENS["wan"] + size.image_tokens
     projections = 2 * _FLOP_PER_MULTIPLY * context * size.width**2
     return projections + 2 * _FLOP_PER_MULTIPLY * tokens * context * size.width
-
-
-def _header(file: Path) -> dict[str, Any]:
-    with file.open("rb") as stream:
-        (length,) = struct.unpack("<Q", stream.read(8))
-        return json.loads(stream.read(length))
-
-
-def _shapes(header: dict[str, Any]) -> Iterator[list[int]]:
-    yield from (entry["shape"] for name, entry in header.items() if name != "__metadata__")

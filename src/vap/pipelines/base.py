@@ -41,11 +41,10 @@ from vap.pipelines.placement import PlacedOnce, placed_once
 from vap.pipelines.saving import SavedAsStored
 from vap.pipelines.work import NOTHING, Reuse
 from vap.prompts import Family, VideoPrompt
+from vap.reading import one_at_a_time, reading
 from vap.shapes import TEXT_TOKENS, Compression, PixelShape
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
-# Loading options that diffusers takes for a pipeline and for a model alike.
-_SHARED_OPTIONS = ("use_safetensors", "variant", "low_cpu_mem_usage", "device_map", "max_memory")
 
 
 @dataclass
@@ -149,17 +148,25 @@ class VideoAsPromptMixin(LoraMixin, PlacedOnce, SavedAsStored):
         return loaded
 
     @classmethod
+    @one_at_a_time
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:
         """Load a pipeline folder or Hub id, as diffusers does; see :func:`vap.load_pipeline`."""
+        from vap.components import load_components
         from vap.hub import resolve_folder
 
         folder = resolve_folder(pretrained_model_name_or_path, kwargs.get("variant"))
-        kwargs["use_safetensors"] = True  # nothing is unpickled
-        if "transformer" not in kwargs:
-            kwargs["transformer"] = cls.transformer_class.from_pretrained(  # type: ignore[attr-defined]
-                folder, subfolder="transformer", **_transformer_options(kwargs)
-            )
-        return super().from_pretrained(folder, **kwargs)  # type: ignore[misc]
+        kwargs |= load_components(folder, cls, kwargs)
+        with reading(folder / "model_index.json"):
+            pipeline = super().from_pretrained(folder, **kwargs)  # type: ignore[misc]
+            pipeline._check_sizes()
+        return pipeline
+
+    def _check_sizes(self) -> None:
+        """Refuse configurations of which no size follows."""
+        sizes = (self.compression.temporal, self.compression.spatial, *self.compression.patch)
+        if any(type(size) is not int or size < 1 for size in sizes):
+            raise ValueError(f"VAE and transformer shrink a video by {sizes}, which cannot be.")
+        assert self.native_defaults
 
     @torch.no_grad()
     @placed_once
@@ -352,18 +359,3 @@ class VideoAsPromptMixin(LoraMixin, PlacedOnce, SavedAsStored):
         self, clips: Sequence[ReferenceClip], shape: PixelShape, *, has_last_frame: bool
     ) -> VideoPrompt:
         """Encode clips whose frames have been taken."""
-
-
-def _transformer_options(options: dict[str, Any]) -> dict[str, Any]:
-    """What of a pipeline's loading options concerns its transformer."""
-    chosen = {name: options[name] for name in _SHARED_OPTIONS if name in options}
-    dtype = options.get("dtype", options.get("torch_dtype"))
-    if isinstance(dtype, dict):
-        dtype = dtype.get("transformer", dtype.get("default"))
-    chosen["dtype"] = dtype
-    quantization = options.get("quantization_config")
-    if quantization is not None:
-        chosen["quantization_config"] = quantization._resolve_quant_config(
-            is_diffusers=True, module_name="transformer"
-        )
-    return chosen

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import Field
+
+# What a folder's model_index.json may say.
+_Count: TypeAlias = Annotated[int, Field(ge=1, le=2**16)]
+_Rate: TypeAlias = Annotated[float, Field(gt=0, le=1e3)]
+_Scale: TypeAlias = Annotated[float, Field(ge=0, le=1e3)]
 
 # The negative prompt that ships with Wan2.1 and that the released model was run with.
 RELEASED_NEGATIVE_PROMPT = (
@@ -31,13 +38,13 @@ class GenerationDefaults:
         negative_prompt: For target and reference text alike.
     """
 
-    height: int = 480
-    width: int = 832
-    num_frames: int = 49
-    fps: float = 16.0
-    num_inference_steps: int = 50
-    guidance_scale: float = 5.0
-    reference_guidance_scale: float = 1.0
+    height: _Count = 480
+    width: _Count = 832
+    num_frames: _Count = 49
+    fps: _Rate = 16.0
+    num_inference_steps: _Count = 50
+    guidance_scale: _Scale = 5.0
+    reference_guidance_scale: _Scale = 1.0
     use_dynamic_cfg: bool = False
     negative_prompt: str = RELEASED_NEGATIVE_PROMPT
 

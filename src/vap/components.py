@@ -1,0 +1,338 @@
+"""Components of a pipeline folder: every parameter comes from a file there, or it is an error."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import math
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from vap.folders import class_name_of, read_json, stored_tensors, weight_files
+from vap.reading import one_at_a_time, reading
+from vap.weights import StoredTensor, is_floating, shape_difference
+
+# Loading options that diffusers takes for a pipeline and for a model alike.
+_SHARED_OPTIONS = ("variant", "low_cpu_mem_usage", "device_map", "max_memory", "disable_mmap")
+# No number in a configuration is higher, unless a tensor in the files is as long.
+_HIGHEST_NUMBER = 2**16
+# How many parameters and modules are made for each tensor in the files, at most.
+_MADE_FOR_EACH, _MADE_ANYWAY = 16, 4096
+
+
+@one_at_a_time
+def load_component(folder: Path, name: str, kind: Any = None, **options: Any) -> Any:
+    """Load one component of a pipeline folder.
+
+    Args:
+        folder: Of the pipeline.
+        name: Of the component, such as ``vae``.
+        kind: Its class, in place of the one that ``model_index.json`` names.
+        **options: For models, those of the library's ``from_pretrained``. On ``device_map="meta"``
+            a text or image encoder is compared with its files, and no weights are read.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If files and configuration do not fit each other, naming file and tensor.
+    """
+    import diffusers
+    import transformers
+
+    place = folder / name
+    with reading(place):
+        kind = kind or component_class(folder, name)
+        if issubclass(kind, diffusers.ModelMixin):
+            return _diffusers_model(kind, place, **options)
+        if issubclass(kind, transformers.PreTrainedModel):
+            return _transformers_model(kind, place, **options)
+        if issubclass(kind, diffusers.SchedulerMixin):
+            return _scheduler(kind, place)
+        return kind.from_pretrained(place)
+
+
+def load_components(folder: Path, pipeline: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Load the components of a pipeline folder that are not given.
+
+    Args:
+        folder: Of the pipeline.
+        pipeline: Its class.
+        options: Of the pipeline's ``from_pretrained``; those given are among them.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If files and configuration do not fit each other.
+    """
+    index = read_json(folder / "model_index.json")
+    loaded = {}
+    for name in inspect.signature(pipeline.__init__).parameters:
+        if name in options or not isinstance(index.get(name), list) or index[name][:1] == [None]:
+            continue
+        kind = pipeline.transformer_class if name == "transformer" else None
+        loaded[name] = load_component(folder, name, kind, **_component_options(name, options))
+    return loaded
+
+
+def _component_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a pipeline's loading options concerns one component."""
+    chosen = {option: options[option] for option in _SHARED_OPTIONS if option in options}
+    dtype = options.get("dtype", options.get("torch_dtype"))
+    if isinstance(dtype, dict):
+        dtype = dtype.get(name, dtype.get("default"))
+    chosen["dtype"] = dtype
+    quantization = options.get("quantization_config")
+    if quantization is not None:
+        resolved = quantization._resolve_quant_config(
+            is_diffusers=not name.endswith("encoder"), module_name=name
+        )
+        if resolved is not None:
+            chosen["quantization_config"] = resolved
+    return chosen
+
+
+def component_class(folder: Path, name: str) -> Any:
+    """The class that ``model_index.json`` names for a component.
+
+    Raises:
+        ValueError: If neither diffusers nor transformers has it.
+    """
+    import diffusers
+    import transformers
+
+    library, class_name = class_name_of(folder, name)
+    source = {"diffusers": diffusers, "transformers": transformers}.get(library)
+    kind = getattr(source, class_name, None)
+    if not isinstance(kind, type) or not hasattr(kind, "from_pretrained"):
+        message = (
+            f"{folder / 'model_index.json'} says that {name} is a {class_name!r} of {library!r}, "
+            "which is no class of diffusers or transformers that loads from files. Correct it."
+        )
+        raise ValueError(message)
+    return kind
+
+
+def _diffusers_model(kind: Any, place: Path, **options: Any) -> Any:
+    config = read_json(place / "config.json")
+    variant = options.pop("variant", None)
+    stored = stored_tensors(place, variant)
+    check_config(place / "config.json", config, kind, stored)
+    if variant and any(f".{variant}" in tensor.file.name for tensor in stored.values()):
+        options["variant"] = variant
+    if not _quantized(config, options):
+        with torch.device("meta"), _building(place, len(stored)):
+            wanted = kind.from_config(config).state_dict()
+        check_stored(place, stored, wanted)
+    return kind.from_pretrained(place, **{**options, "use_safetensors": True})
+
+
+def _transformers_model(kind: Any, place: Path, **options: Any) -> Any:
+    """A model of transformers, which is handed configuration and tensors and opens no file."""
+    content = read_json(place / "config.json")
+    variant = options.pop("variant", None)
+    stored = stored_tensors(place, variant)
+    check_config(place / "config.json", content, None, stored)
+    config = kind.config_class.from_pretrained(place)
+    state: dict[str, torch.Tensor] = {}
+    for file in weight_files(place, variant):
+        state.update(load_file(file))
+
+    def load(**more: Any) -> Any:
+        return kind.from_pretrained(
+            None,
+            config=config,
+            state_dict=dict(state),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **more,
+        )
+
+    if not _quantized(content, options):
+        # Without weights first: what does not fit would be made anew, at any size.
+        with _quiet_transformers(), _building(place, len(stored)):
+            model, found = load(dtype=options.get("dtype"), device_map="meta")
+        _check_found(place, stored, found, model.state_dict())
+        if options.get("device_map") == "meta":
+            return model
+    return load(**options)[0]
+
+
+def _scheduler(kind: Any, place: Path) -> Any:
+    path = place / "scheduler_config.json"
+    with reading(path):
+        config = read_json(path)
+        check_config(path, config, kind, {})
+        scheduler, trial = kind.from_pretrained(place), kind.from_config(config)
+        if not config.get("use_dynamic_shifting"):
+            trial.set_timesteps(2)
+        steps = [getattr(trial, name, None) for name in ("timesteps", "sigmas", "alphas_cumprod")]
+        if any(isinstance(part, torch.Tensor) and part.isnan().any() for part in steps):
+            message = f"{path} gives noise levels that are not finite. Correct it."
+            raise ValueError(message)
+    return scheduler
+
+
+def check_config(
+    path: Path, config: Mapping[str, Any], kind: Any, stored: Mapping[str, StoredTensor]
+) -> None:
+    """Refuse values of a configuration that are of another type than they should be, or huge.
+
+    Args:
+        path: Of the configuration.
+        config: What is in it.
+        kind: Class whose arguments they are, with their defaults; None if that checks them itself.
+        stored: Tensors of the files beside it.
+
+    Raises:
+        ValueError: Naming file and key.
+    """
+    highest = max([_HIGHEST_NUMBER, *(max(t.shape, default=0) for t in stored.values())])
+    known = {} if kind is None else inspect.signature(kind.__init__).parameters
+    for key, value in config.items():
+        if key.startswith("_"):
+            continue
+        number = next((n for n in _numbers(value) if abs(n) > highest and not math.isinf(n)), None)
+        if number is not None or any(math.isnan(n) for n in _numbers(value)):
+            message = (
+                f"{path} has {key}={value!r:.80}, beyond what any tensor here has. Correct it."
+            )
+            raise ValueError(message)
+        default = known[key].default if key in known else None
+        if None not in (default, value, _form(default)) and _form(value) != _form(default):
+            message = (
+                f"{path} has {key}={value!r:.80}, which should be {_form(default)}. Correct it."
+            )
+            raise ValueError(message)
+
+
+def check_stored(
+    place: Path, stored: Mapping[str, StoredTensor], wanted: Mapping[str, torch.Tensor]
+) -> None:
+    """Compare the tensors of a component's files with those that its configuration describes.
+
+    Args:
+        place: The component's folder or file.
+        stored: What is in its files.
+        wanted: The component's state, on any device.
+
+    Raises:
+        ValueError: Naming the file and the first tensor that differs.
+    """
+    difference = shape_difference(
+        {name: tensor.shape for name, tensor in stored.items()},
+        {name: tensor.shape for name, tensor in wanted.items()},
+    )
+    if difference is not None:
+        name, found, described = difference
+        raise ValueError(_misfit(place, stored, name, found, described))
+    _check_floating(stored, wanted)
+
+
+def _check_found(
+    place: Path,
+    stored: Mapping[str, StoredTensor],
+    found: Mapping[str, Any],
+    state: Mapping[str, torch.Tensor],
+) -> None:
+    """The same by what transformers says of a loading: it knows other names of the same tensors."""
+    for name in sorted(found["missing_keys"]):
+        raise ValueError(_misfit(place, stored, name, "absent", f"{tuple(state[name].shape)}"))
+    for name in sorted(found["unexpected_keys"]):
+        shape = stored[name].shape if name in stored else "there"
+        raise ValueError(_misfit(place, stored, name, f"{shape}", "absent"))
+    for name, shape, described in sorted(found["mismatched_keys"]):
+        raise ValueError(_misfit(place, stored, name, f"{tuple(shape)}", f"{tuple(described)}"))
+    _check_floating(stored, state)
+
+
+def _misfit(
+    place: Path, stored: Mapping[str, StoredTensor], name: str, found: str, described: str
+) -> str:
+    files = sorted({tensor.file for tensor in stored.values()})
+    file = stored[name].file if name in stored else files[0] if len(files) == 1 else place
+    return (
+        f"{file} does not fit its config.json: the tensor {name} is {found} in the file, and "
+        f"{described} by the configuration. Copy both again from where the model came from."
+    )
+
+
+def _check_floating(stored: Mapping[str, StoredTensor], wanted: Mapping[str, torch.Tensor]) -> None:
+    for name, tensor in stored.items():
+        table = name in wanted and not wanted[name].is_floating_point()
+        if not is_floating(tensor.dtype) and not table and not name.endswith("position_ids"):
+            message = (
+                f"{tensor.file}: the tensor {name} is stored as {tensor.dtype}, and weights are "
+                "read in floating types (F32, BF16, F16, F8_…). Convert it, or copy it again."
+            )
+            raise ValueError(message)
+
+
+@contextmanager
+def _building(place: Path, tensors: int) -> Iterator[None]:
+    """Stop a configuration that describes far more than the files hold before it is built."""
+    made, thread = itertools.count(1), threading.get_ident()
+    most = _MADE_FOR_EACH * tensors + _MADE_ANYWAY
+
+    def count(*_: Any) -> None:
+        if threading.get_ident() == thread and next(made) > most:
+            message = (
+                f"{place / 'config.json'} describes far more than the {tensors} tensors of the "
+                "files beside it. Copy both again from where the model came from."
+            )
+            raise ValueError(message)
+
+    hooks = (
+        nn.modules.module.register_module_parameter_registration_hook(count),
+        nn.modules.module.register_module_module_registration_hook(count),
+    )
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Without transformers' bar and report: the errors here say more."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _quantized(config: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
+    """Whether weights are stored or made quantized by the library, which then knows its names."""
+    return any(part.get("quantization_config") is not None for part in (config, options))
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _numbers(part)
+    elif isinstance(value, dict):
+        yield from _numbers(list(value.values()))
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield value
+
+
+def _form(value: Any) -> str | None:
+    """What kind of value it is, in words; None for those that are not told apart."""
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return "a number"
+    forms = ((str, "text"), ((list, tuple), "a list"), (dict, "an object"))
+    return next((words for kinds, words in forms if isinstance(value, kinds)), None)
