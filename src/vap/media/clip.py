@@ -94,8 +94,9 @@ def read_clip(
     Frames come out upright (rotation and mirroring of the container applied), with square pixels
     and on white where they were transparent. A clip of variable frame rate is resampled: frame k
     is what is on the screen at (k + ½) / fps. Frames are resized while decoding and those not
-    asked for are not kept, so memory holds little more than the result. High dynamic range is not
-    tone-mapped, and interlaced video is not deinterlaced.
+    asked for are not kept, so memory holds little more than the result. Colors come out as sRGB:
+    high dynamic range (HLG, PQ) is tone-mapped and wide gamuts (Display P3, BT.2020) are converted.
+    Interlaced video is deinterlaced.
 
     Args:
         source: Path of a video (MP4, MOV, WebM, MKV, AVI), of an animated GIF, PNG or WebP, or of

@@ -38,10 +38,10 @@ _DECODER_ERRORS = (
 
 
 def read_image(source: ImageSource, *, limits: MediaLimits | None = None) -> Image.Image:
-    """Read a still image as upright 8-bit RGB.
+    """Read a still image as upright 8-bit sRGB.
 
-    EXIF orientation is applied, transparency is laid on white, 16-bit values keep their high 8
-    bits. Of an animation, the first frame is read.
+    An ICC profile is converted, EXIF orientation is applied, transparency is laid on white, 16-bit
+    values keep their high 8 bits. Of an animation, the first frame is read.
 
     Args:
         source: Path of a PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF file; or an image; or an array

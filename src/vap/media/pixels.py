@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from vap.media.colors import managed
 from vap.media.errors import refusal
 
 if TYPE_CHECKING:
@@ -23,11 +24,11 @@ _SLACK = 1e-3  # float rounding beyond 0..1 that is clipped in silence
 
 
 def image_to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any image to upright 8-bit RGB; transparency is laid on white.
+    """Convert any image to upright 8-bit sRGB; transparency is laid on white.
 
     Args:
-        image: Any mode: palettes, grey, alpha, CMYK; 16-bit integers keep their 8 high bits and
-            float images are 0..1.
+        image: Any mode: palettes, gray, alpha, CMYK, with or without ICC profile; 16-bit integers
+            keep their 8 high bits and float images are 0..1.
 
     Returns:
         A new image in mode ``RGB``, turned as its EXIF orientation says.
@@ -35,7 +36,7 @@ def image_to_rgb(image: Image.Image) -> Image.Image:
     Raises:
         MediaError: If integers of 32 bits are not 16-bit values, or floats not in 0..1.
     """
-    name = getattr(image, "filename", "") or "image"
+    name, notes = getattr(image, "filename", "") or "image", image.info
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         values = np.asarray(image)
@@ -44,9 +45,16 @@ def image_to_rgb(image: Image.Image) -> Image.Image:
         image = Image.fromarray((values >> 8).astype(np.uint8))
     elif image.mode == "F":
         image = Image.fromarray(to_uint8(name, np.asarray(image)))
-    if image.has_transparency_data:
-        return Image.fromarray(on_white(np.asarray(image.convert("RGBA"))))
-    return image.convert("RGB")
+    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+    if image.mode in ("1", "LA", "La"):
+        image = image.convert("L")
+    elif image.mode not in ("L", "CMYK", "RGB"):
+        image = (image if alpha is None else image.convert("RGBA")).convert("RGB")
+    image = managed(image, notes, name)
+    if alpha is not None:
+        return Image.fromarray(on_white(np.dstack([np.asarray(image), np.asarray(alpha)])))
+    image.info.clear()  # what is converted must not be so again
+    return image
 
 
 def on_white(rgba: NDArray[np.uint8]) -> RGB:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 from av.stream import Disposition
+from PIL import Image
 
+from vap.media.colors import are_plain, managed, to_srgb
 from vap.media.errors import MachineError, MediaError, blame, refusal
 from vap.media.files import CheckedFile, hash_file
+from vap.media.images import opened
 from vap.media.limits import MediaLimits
 from vap.media.pixels import RGB, on_white, resize
-from vap.media.sniff import AVI
+from vap.media.sniff import ANIMATED_PNG, AVI
 from vap.media.source import Shot, Source
 from vap.media.timing import Timeline
 
@@ -37,17 +42,23 @@ _DECODER_ERRORS = (
     MemoryError,
     OSError,
 )
+_BT709, _BT601 = 1, 6
+_MATRICES = {_BT709, 4, 5, _BT601, 7, 9}  # that FFmpeg's scaler has, numbered as in ITU-T H.273
+_UNTOLD = {0, 2, 3}  # not YUV's, unspecified, reserved
+_HD_WIDTH, _SD_HEIGHT = 1280, 576  # players take BT.709 from here on where no matrix is told
 _TAIL = 3  # packets at the end of which one must be decoded; some codecs have invisible ones
+_UNSAFE_SIDE_DATA = {"apng", "png"}
 _UNIT = 1 << 16  # fixed-point one of a display matrix
 
 
 @dataclass(frozen=True, slots=True)
 class _Geometry:
-    """How stored pixels become displayed ones: size in pixels, then an orthogonal turn."""
+    """How stored pixels become displayed ones: colors, size in pixels, an orthogonal turn."""
 
     width: int
     height: int
     turn: tuple[int, int, int, int]
+    notes: Mapping[Any, Any]  # an animated PNG's, for its colors
 
     @property
     def displayed(self) -> tuple[int, int]:
@@ -84,7 +95,7 @@ def open_video(file: CheckedFile, limits: MediaLimits) -> Source:
         first = next(_decode(path, stream, limits), None)
         if first is None:
             raise refusal(path, "none of its frames can be decoded", _REPAIR)
-        geometry = _geometry(first, aspect)
+        geometry = _geometry(first, codec.name, aspect, _notes(file, limits))
     height, width = geometry.displayed
     limits.check_size(path, width, height)
     return Source(
@@ -177,6 +188,46 @@ def _decode(path: Path, stream: Any, limits: MediaLimits) -> Iterator[Any]:
         yield frame
 
 
+def _progressive(frames: Iterator[Any], tick: Fraction) -> Iterator[Any]:
+    """Frames as they are until one is interlaced; from there on through FFmpeg's deinterlacer.
+
+    It makes a whole frame of each one and leaves those alone that are progressive.
+    """
+    for frame in frames:
+        if frame.interlaced_frame:
+            yield from _deinterlaced(frame, frames, tick)
+        else:
+            yield frame
+
+
+def _deinterlaced(first: Any, rest: Iterator[Any], tick: Fraction) -> Iterator[Any]:
+    graph = av.filter.Graph()
+    source = graph.add_buffer(
+        width=first.width, height=first.height, format=first.format, time_base=tick
+    )
+    filters = graph.add("bwdif", "mode=send_frame:deint=interlaced"), graph.add("buffersink")
+    graph.link_nodes(source, *filters).configure()
+    for frame in chain([first], rest):
+        if (frame.width, frame.height) != (first.width, first.height):
+            yield frame  # refused by who asked
+        graph.vpush(frame)
+        yield from _pulled(graph, tick)
+    graph.vpush(None)
+    yield from _pulled(graph, tick)
+
+
+def _pulled(graph: Any, tick: Fraction) -> Iterator[Any]:
+    """What a filter graph has ready, its times in ticks again."""
+    while True:
+        try:
+            frame = graph.vpull()
+        except (av.BlockingIOError, av.EOFError):
+            return
+        if frame.pts is not None:
+            frame.pts = round(frame.pts * frame.time_base / tick)
+        yield frame
+
+
 def _alpha_decoder(stream: Any) -> Any:
     """What decodes a stream with its transparency, if it has any and the default one would not."""
     notes = {key.lower(): value for key, value in stream.metadata.items()}
@@ -189,18 +240,41 @@ def _alpha_decoder(stream: Any) -> Any:
         return None
 
 
-def _geometry(frame: Any, aspect: Fraction) -> _Geometry:
+def _geometry(frame: Any, codec: str, aspect: Fraction, notes: Mapping[Any, Any]) -> _Geometry:
     """Displayed size and turn; non-square pixels are widened or heightened, never squeezed."""
     width = round(frame.width * max(aspect, Fraction(1)))
     height = round(frame.height / min(aspect, Fraction(1)))
-    matrix = next((data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
-    turn = (1, 0, 0, 1)
-    if matrix is not None:
-        cells = np.frombuffer(bytes(matrix), np.int32)[[0, 1, 3, 4]] / _UNIT
-        a, b, c, d = (round(float(np.sign(cell))) if abs(cell) > 0.5 else 0 for cell in cells)  # noqa: PLR2004
-        if abs(a * d - b * c) == 1:
-            turn = (a, b, c, d)
-    return _Geometry(width, height, turn)
+    return _Geometry(width, height, _turn(frame, codec), notes)
+
+
+def _turn(frame: Any, codec: str) -> tuple[int, int, int, int]:
+    """Upper left of the display matrix, in whole numbers; what is no turn or mirroring is none."""
+    cells = _display_matrix(frame, codec)
+    a, b, c, d = (round(float(np.sign(cell))) if abs(cell) > 0.5 else 0 for cell in cells)  # noqa: PLR2004
+    return (a, b, c, d) if abs(a * d - b * c) == 1 else (1, 0, 0, 1)
+
+
+def _display_matrix(frame: Any, codec: str) -> Sequence[float]:
+    # PyAV 18 frees what PNG's decoder says of a profile twice, and does not know all side data.
+    if codec not in _UNSAFE_SIDE_DATA:
+        with suppress(ValueError):
+            matrices = (data for data in frame.side_data if data.type.name == "DISPLAYMATRIX")
+            found = next(matrices, None)
+            if found is None:
+                return (1, 0, 0, 1)
+            return [
+                float(cell) / _UNIT for cell in np.frombuffer(bytes(found), np.int32)[[0, 1, 3, 4]]
+            ]
+    angle = math.radians(-frame.rotation)
+    return (math.cos(angle), math.sin(angle), -math.sin(angle), math.cos(angle))
+
+
+def _notes(file: CheckedFile, limits: MediaLimits) -> Mapping[Any, Any]:
+    """What an animated PNG says beside its pixels; FFmpeg tells only part of it."""
+    if file.kind != ANIMATED_PNG:
+        return {}
+    with opened(file.path, limits) as image:
+        return image.info
 
 
 def _shots(
@@ -210,8 +284,8 @@ def _shots(
     path = file.path
     with _container(file, limits) as container:
         stream = _video_stream(path, container)
-        size, start = None, None
-        for number, frame in enumerate(_decode(path, stream, limits)):
+        size, start, tick = None, None, stream.time_base
+        for number, frame in enumerate(_progressive(_decode(path, stream, limits), tick)):
             if size not in (None, (frame.width, frame.height)):
                 problem = f"frame {number} is {frame.width}x{frame.height}, the first {size}"
                 raise refusal(path, problem, "All frames must have one size: export it again.")
@@ -227,13 +301,41 @@ def _shots(
 def _to_rgb(file: CheckedFile, frame: Any, geometry: _Geometry) -> RGB:
     """Displayed pixels of a decoded frame; transparency is laid on white."""
     with _decoding(file):
-        if any(component.is_alpha for component in frame.format.components):
-            pixels = on_white(frame.to_ndarray(format="rgba", interpolation=SCALER))
-        else:
-            pixels = frame.to_ndarray(format="rgb24", interpolation=SCALER)
+        pixels = _colors(file, frame, geometry.notes)
     pixels = resize(pixels, (geometry.height, geometry.width), "stretch")
     a, b, c, d = geometry.turn
     # The matrix sends (x, y) to (a x + c y, b x + d y); rows are y and columns are x.
     if a == 0:
         pixels, a, d = pixels.transpose(1, 0, 2), c, b
     return pixels[:: d or 1, :: a or 1]
+
+
+def _colors(file: CheckedFile, frame: Any, notes: Mapping[Any, Any]) -> RGB:
+    """A frame as sRGB, by what it says of its matrix, range, transfer, primaries and profile."""
+    if not frame.format.is_rgb:
+        frame.colorspace = _matrix(file, frame)
+    transfer, primaries = frame.color_trc, frame.color_primaries
+    plain = are_plain(transfer, primaries)
+    # Planes: FFmpeg's scaler (libswscale 9.5) packs 16 bits wrongly.
+    formats = ("rgb24", "rgba") if plain else ("gbrp16le", "gbrap16le")
+    has_alpha = any(component.is_alpha for component in frame.format.components)
+    pixels = frame.to_ndarray(format=formats[has_alpha], interpolation=SCALER)
+    shown, alpha = pixels[..., :3], pixels[..., 3:]
+    if not plain:
+        shown, alpha = to_srgb(shown, transfer, primaries), (alpha >> 8).astype(np.uint8)
+    elif notes:
+        image = Image.fromarray(np.ascontiguousarray(shown))
+        shown = np.asarray(managed(image, notes, file.path.name))
+    return on_white(np.concatenate([shown, alpha], axis=-1)) if has_alpha else shown
+
+
+def _matrix(file: CheckedFile, frame: Any) -> int:
+    """The H.273 number of a frame's matrix; one that is not told follows from its size."""
+    if frame.colorspace in _MATRICES:
+        return int(frame.colorspace)
+    if frame.colorspace not in _UNTOLD:
+        problem = f"its colors are coded by matrix {frame.colorspace} of ITU-T H.273"
+        fix = "Convert it: ffmpeg -i INPUT -c:v libx264 -pix_fmt yuv420p fixed.mp4"
+        raise refusal(file.path, problem, fix)
+    is_high = frame.width >= _HD_WIDTH or frame.height > _SD_HEIGHT
+    return _BT709 if is_high else _BT601
