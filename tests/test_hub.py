@@ -2,18 +2,26 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import huggingface_hub
 import pytest
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.utils import (
+    are_progress_bars_disabled,
+    disable_progress_bars,
+    enable_progress_bars,
+)
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import vap
-from vap import hub
+from vap import hub, names
 from vap.acceleration import fast
+from vap.quiet import quiet_libraries
 
 GOLDEN = Path(__file__).parent / "golden"
 FAMILIES = ("wan", "cogvideox")
@@ -64,9 +72,9 @@ def test_a_path_may_be_text_and_start_at_home(monkeypatch, copy) -> None:
 
 def test_a_bundled_model_is_found_by_name(monkeypatch, copy, downloads) -> None:
     folder = copy("wan")
-    monkeypatch.setattr(hub, "BUNDLED_FOLDER", folder.parent)
+    monkeypatch.setattr(names, "BUNDLED_FOLDER", folder.parent)
     assert hub.resolve_folder("wan") == folder
-    entry = hub.known_models()[0]
+    entry = names.known_models()[0]
     assert (entry.name, entry.family, entry.where) == ("wan", "wan", "bundled")
     assert not downloads
 
@@ -75,7 +83,7 @@ def test_a_bundled_name_wins_over_a_folder_that_happens_to_be_here(
     monkeypatch, tmp_path, copy
 ) -> None:
     folder = copy("wan")
-    monkeypatch.setattr(hub, "BUNDLED_FOLDER", folder.parent)
+    monkeypatch.setattr(names, "BUNDLED_FOLDER", folder.parent)
     (tmp_path / "here" / "wan").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
     assert hub.resolve_folder("wan") == folder
@@ -85,7 +93,7 @@ def test_a_bundled_name_wins_over_a_folder_that_happens_to_be_here(
 
 @pytest.mark.parametrize("name", [".", "..", "demo", "wan/", ""])
 def test_no_other_name_is_a_bundled_model(name: str) -> None:
-    assert hub.bundled_model(name) is None
+    assert names.bundled_model(name) is None
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -103,7 +111,7 @@ def test_bad_options_are_refused_before_anything_is_downloaded(downloads, wrong:
 
 
 def test_released_models_are_known_by_their_hub_ids() -> None:
-    released = {entry.name: entry.family for entry in hub.known_models() if entry.where == "hub"}
+    released = {entry.name: entry.family for entry in names.known_models() if entry.where == "hub"}
     assert released == {
         "ByteDance/Video-As-Prompt-Wan2.1-14B": "wan",
         "ByteDance/Video-As-Prompt-CogVideoX-5B": "cogvideox",
@@ -124,7 +132,7 @@ def test_a_hub_id_is_downloaded_without_anything_that_unpickles(monkeypatch) -> 
 
 
 def test_a_hub_id_that_cannot_be_had_is_named(downloads) -> None:
-    with pytest.raises(FileNotFoundError, match=r"'someone/a-model' is no local folder.*no conn"):
+    with pytest.raises(FileNotFoundError, match=r"'someone/a-model' could not be.*no conn"):
         hub.resolve_folder("someone/a-model")
     assert downloads == ["someone/a-model"]
 
@@ -133,13 +141,13 @@ def test_a_hub_id_that_cannot_be_had_is_named(downloads) -> None:
     "name", ["vap-giant", "a/b/c", "./wan", "../wan", "/no/where", "~nobody-1"]
 )
 def test_an_unknown_name_is_refused_with_the_known_ones(name: str, downloads) -> None:
-    with pytest.raises(FileNotFoundError, match=r"Video-As-Prompt-Wan2\.1-14B"):
+    with pytest.raises(FileNotFoundError, match="vap-mini, wan, cogvideox"):
         hub.resolve_folder(name)
     assert not downloads
 
 
 def test_a_path_is_never_taken_for_a_hub_id(downloads) -> None:
-    with pytest.raises(FileNotFoundError, match="no such folder"):
+    with pytest.raises(FileNotFoundError, match="no model"):
         hub.resolve_folder(Path("someone/a-model"))
     assert not downloads
 
@@ -287,3 +295,40 @@ def test_the_exact_profile_is_applied_when_asked_for(monkeypatch, options: dict)
 def test_an_unknown_profile_is_refused() -> None:
     with pytest.raises(ValueError, match=r"profile='warp' is unknown\. Use one of: exact"):
         vap.load_pipeline(GOLDEN / "wan", profile="warp")
+
+
+# Names
+
+
+def test_the_short_names_stand_for_the_released_models(monkeypatch, tmp_path, downloads) -> None:
+    (tmp_path / "wan").mkdir()
+    monkeypatch.chdir(tmp_path)  # a folder of that name is meant by ./wan
+    for short, name in hub.RELEASED.items():
+        with pytest.raises(FileNotFoundError, match=name):
+            hub.resolve_folder(short)
+    assert downloads == list(hub.RELEASED.values())
+
+
+def test_a_mistyped_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(FileNotFoundError, match="Did you mean 'wan'"):
+        hub.resolve_folder("wna")
+    with pytest.raises(FileNotFoundError, match="Did you mean 'vap-mini'"):
+        hub.resolve_folder("vap-mni")
+
+
+def test_loading_is_silent_and_leaves_the_libraries_as_they_were() -> None:
+    code = (
+        "import vap; vap.load_pipeline()\n"
+        "from diffusers.utils import logging as d; from transformers.utils import logging as t\n"
+        "assert d.is_progress_bar_enabled() and t.is_progress_bar_enabled()\n"
+        "assert d.get_verbosity() == t.get_verbosity() == d.WARNING"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_bars_of_downloads_stay() -> None:
+    enable_progress_bars()
+    with quiet_libraries():
+        assert not are_progress_bars_disabled()
+    disable_progress_bars()  # as for all tests

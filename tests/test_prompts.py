@@ -117,7 +117,7 @@ def test_a_prompt_fits_what_it_was_encoded_for() -> None:
 def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch) -> None:
     file = video_prompt().save(tmp_path / "prompt.safetensors")
     before = file.read_bytes()
-    monkeypatch.setattr("vap.weights.save_file", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("safetensors.torch.save_file", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         video_prompt(2).save(file)
     assert file.read_bytes() == before

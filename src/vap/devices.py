@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import logging
+import re
 from functools import cache
+from typing import TYPE_CHECKING
 
-import torch
+from vap.names import did_you_mean
+
+if TYPE_CHECKING:
+    import torch
+
+_TYPES = ("cpu", "cuda", "mps", "xpu", "npu", "mtia", "hpu")
+_NAME = re.compile(rf"({'|'.join(_TYPES)})(:\d+)?")
 
 _logger = logging.getLogger(__name__)
 
 
 def has_fast_half(device: torch.device) -> bool:
     """Whether a device computes in bfloat16 without taking a detour over float32."""
+    import torch
+
     if device.type != "cpu":
         return True
     available = torch.backends.mkldnn.is_available()
@@ -37,13 +47,15 @@ def check_device(name: str) -> None:
     Raises:
         ValueError: Saying what this machine has.
     """
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"device={name!r} is unknown.{did_you_mean(name, _TYPES)} Use cpu, cuda, cuda:1 or mps."
+        )
+    import torch
+
+    device = torch.device(name)
     here = torch.accelerator.current_accelerator(check_available=True)
     have = "cpu" if here is None else f"cpu and {here.type}"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        message = f"device={name!r} is no device. Use one that this machine has: {have}."
-        raise ValueError(message) from error
     if device.type == "cpu":
         return
     if here is None or device.type != here.type:

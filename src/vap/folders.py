@@ -8,13 +8,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from vap.pipelines.defaults import GenerationDefaults
-from vap.prompts import Family
-from vap.weights import StoredTensor, read_headers
+
+if TYPE_CHECKING:  # requests are checked before torch is imported
+    from vap.prompts import Family
+    from vap.weights import StoredTensor
 
 RELEASED = {
     "wan": "ByteDance/Video-As-Prompt-Wan2.1-14B",
@@ -99,6 +101,8 @@ def stored_tensors(component: Path, variant: str | None = None) -> dict[str, Sto
         FileNotFoundError: If a file is missing.
         ValueError: If a file is damaged, or an index and its shards name other tensors.
     """
+    from vap.weights import read_headers
+
     found = read_headers(weight_files(component, variant))
     index = _index_of(component, variant)
     if index is not None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,80 +16,39 @@ from vap.acceleration.plan import (
     WantedVideo,
     check_offload,
     check_quantize,
+    dtype_name,
     memory_bytes,
 )
 from vap.acceleration.profiles import Profile, check_profile
 from vap.devices import check_device, has_fast_half, note_slow_half
 from vap.folders import RELEASED, check_folder, family_of
+from vap.names import DEFAULT_MODEL, did_you_mean, hub_id, local_model
 from vap.prompts import Family
+from vap.quiet import quiet_libraries
 from vap.reading import one_at_a_time
 from vap.weights import stored_dtype
 
 __all__ = [
-    "BUNDLED_FOLDER",
-    "DEFAULT_MODEL",
     "RELEASED",
-    "ModelEntry",
     "Offload",
     "Profile",
-    "bundled_model",
     "check_folder",
     "default_device",
     "family_of",
-    "known_models",
     "load_pipeline",
     "load_transformer",
-    "local_model",
     "pipeline_class",
     "resolve_folder",
 ]
-
-BUNDLED_FOLDER = Path(__file__).parent / "bundled"
-DEFAULT_MODEL = "vap-mini"
-
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-
-
-@dataclass(frozen=True, slots=True)
-class ModelEntry:
-    """A model that can be named.
-
-    Attributes:
-        name: What to pass as the model.
-        family: Which variant.
-        where: ``bundled`` or ``hub``.
-        description: One line.
-    """
-
-    name: str
-    family: Family
-    where: str
-    description: str
-
-
-def known_models() -> list[ModelEntry]:
-    """Models that this version knows by name; any other folder or Hub id works too."""
-    bundled = [
-        ModelEntry(folder.name, family_of(folder), "bundled", "ships with the package")
-        for folder in sorted(BUNDLED_FOLDER.glob("*"))
-        if (folder / "model_index.json").is_file()
-    ]
-    released = [
-        ModelEntry(RELEASED["wan"], "wan", "hub", "20.7B parameters, 480×832, 49 frames"),
-        ModelEntry(
-            RELEASED["cogvideox"], "cogvideox", "hub", "11.1B parameters, 480×720, 49 frames"
-        ),
-    ]
-    return bundled + released
 
 
 def resolve_folder(name_or_path: str | Path, variant: str | None = None) -> Path:
     """Find the pipeline folder of a model.
 
     Args:
-        name_or_path: A bundled model's name, a local folder (``./name`` for one that is named
-            like a bundled model), or a Hub id ``owner/name``. Only a Hub id is ever downloaded,
-            by the Hub's own client, into its own cache.
+        name_or_path: A known name (``vap-mini``, ``wan``, ``cogvideox``), a local folder
+            (``./name`` for one with a known name), or a Hub id ``owner/name``. Only the model of
+            a Hub id is ever downloaded, by the Hub's own client, into its own cache.
         variant: Of the weights to be loaded, such as ``fp16``.
 
     Raises:
@@ -104,21 +61,11 @@ def resolve_folder(name_or_path: str | Path, variant: str | None = None) -> Path
 
 def _find_folder(name_or_path: str | Path) -> Path:
     """The folder of a model, downloaded if need be; what is in it is not looked at."""
-    text = str(name_or_path)
-    local = local_model(name_or_path)
-    if local is not None:
-        return local
-    if isinstance(name_or_path, str) and _HUB_ID.fullmatch(text) and not text.startswith("."):
-        return _download(text)
-    names = ", ".join(entry.name for entry in known_models())
-    message = (
-        f"There is no model {text!r}: no such folder, and no known name. Give a pipeline "
-        f"folder, a Hub id (owner/name), or one of: {names}."
-    )
-    raise FileNotFoundError(message)
+    return local_model(name_or_path) or _download(hub_id(name_or_path))
 
 
 @one_at_a_time
+@quiet_libraries()
 def load_pipeline(
     name_or_path: str | Path = DEFAULT_MODEL,
     *,
@@ -141,8 +88,9 @@ def load_pipeline(
     """Load a Video-As-Prompt pipeline of either variant.
 
     Args:
-        name_or_path: A bundled model's name, a local folder, or a Hub id. A stock image-to-video
-            backbone folder works too: give it an ``expert``, or use it without references.
+        name_or_path: ``vap-mini``, ``wan`` or ``cogvideox`` (the released models), a local folder,
+            or a Hub id. A stock image-to-video backbone folder works too: give it an ``expert``,
+            or use it without references.
         dtype: Precision; by default bfloat16 on an accelerator and float32 on a CPU, where the
             profiles ``fast`` and ``turbo`` take bfloat16 too if it can. The Wan VAE and image
             encoder stay in float32, as they were trained, but for some profiles.
@@ -233,6 +181,7 @@ def load_pipeline(
     return pipeline
 
 
+@quiet_libraries()
 def load_transformer(name_or_path: str | Path, *, dtype: torch.dtype | None = None) -> Any:
     """Load the transformer of a model alone, in the precision that it is stored in by default."""
     from vap.components import load_component
@@ -304,34 +253,8 @@ def _check_backbone(backbone: str | Path | None, student: str | Path | None) -> 
 def _as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
     if dtype is None or isinstance(dtype, torch.dtype):
         return dtype
-    names = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    short = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-    chosen = names.get(short.get(dtype, dtype))
-    if chosen is None:
-        message = f"dtype={dtype!r} is unknown. Use one of: {', '.join(names)}."
-        raise ValueError(message)
+    chosen: torch.dtype = getattr(torch, dtype_name(dtype))
     return chosen
-
-
-def bundled_model(name: str) -> Path | None:
-    """The folder of a model that ships with the package, or None."""
-    # The names that there are, not the one that is asked for: no file may have that.
-    indices = BUNDLED_FOLDER.glob("*/model_index.json")
-    return next((index.parent for index in indices if index.parent.name == name), None)
-
-
-def local_model(name_or_path: str | Path) -> Path | None:
-    """The folder of a model that needs no download: bundled, or any folder here; or None."""
-    return bundled_model(str(name_or_path)) or _local_folder(name_or_path)
-
-
-def _local_folder(name_or_path: str | Path) -> Path | None:
-    """The folder of that name, or None; a name that no file can have is no folder."""
-    try:
-        folder = Path(name_or_path).expanduser()
-        return folder if folder.is_dir() else None
-    except (OSError, RuntimeError):
-        return None
 
 
 def _download(hub_id: str) -> Path:
@@ -346,7 +269,8 @@ def _download(hub_id: str) -> Path:
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         message = (
-            f"{hub_id!r} is no local folder, and could not be had from the Hub: {error}. Check "
-            "the name and the connection, or give the path of a downloaded folder."
+            f"{hub_id!r} could not be downloaded from the Hub: {error}."
+            f"{did_you_mean(hub_id, RELEASED.values())} Check the name and the connection, or give "
+            "the path of a downloaded folder."
         )
         raise FileNotFoundError(message) from error

@@ -90,3 +90,17 @@ class Compression:
                 f"a multiple of {rows} and width of {columns}. Use height={height}, width={width}."
             )
             raise ValueError(message)
+
+
+def check_strength(strength: float) -> None:
+    """Refuse a reference strength outside 0 … 1.
+
+    Raises:
+        ValueError: Saying what was given.
+    """
+    if not 0.0 <= strength <= 1.0:
+        message = (
+            f"The reference strength is {strength}; it must lie between 0 (no reference) and "
+            "1 (the trained model)."
+        )
+        raise ValueError(message)

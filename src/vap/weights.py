@@ -12,12 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from vap.media.atomic import atomic_file
+
+if TYPE_CHECKING:  # headers are read before torch is imported
+    import torch
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
 """Where diffusers looks for a LoRA in a folder."""
@@ -40,6 +42,8 @@ def save_tensors(
     Raises:
         MediaError: If the place cannot be written to or the disk is full.
     """
+    from safetensors.torch import save_file
+
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_file(path) as temporary, disk_errors(path):
         save_file(plain, temporary, metadata=dict(metadata) if metadata else None)
@@ -82,7 +86,7 @@ def read_headers(files: Iterable[Path]) -> dict[str, StoredTensor]:
     found: dict[str, StoredTensor] = {}
     for file in files:
         try:
-            with safe_open(file, framework="pt") as tensors:
+            with safe_open(file, framework="np") as tensors:
                 for name in tensors.keys():  # noqa: SIM118 - not a dict
                     if name in found:
                         message = f"{file} holds {name}, as {found[name].file} does. Remove one."
@@ -108,6 +112,8 @@ def settle(module: torch.nn.Module) -> None:
     lies in its file depends on the length of the file's header. So that the same weights give the
     same bytes from whatever file they come, they go where torch would have put them.
     """
+    import torch
+
     for tensor in (*module.parameters(), *module.buffers()):
         plain = type(tensor) in {torch.Tensor, torch.nn.Parameter}
         if plain and tensor.device.type == "cpu" and tensor.data_ptr() % _TORCH_ALIGNMENT:
@@ -139,6 +145,8 @@ def _say(shape: Sequence[int] | None) -> str:
 
 def stored_dtype(folder: Path) -> torch.dtype:
     """Precision that most of a component's weights are stored in; diffusers loads float32."""
+    import torch
+
     elements: Counter[str] = Counter()
     for tensor in read_headers(sorted(folder.glob("*.safetensors"))).values():
         elements[tensor.dtype] += math.prod(tensor.shape)

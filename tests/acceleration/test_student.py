@@ -32,7 +32,7 @@ from vap.acceleration.student import (
     taught_steps,
     use_student,
 )
-from vap.hub import BUNDLED_FOLDER
+from vap.names import BUNDLED_FOLDER
 from vap.training.alternatives.lora import LoraStrategy
 from vap.training.tuning_config import ModelConfig
 

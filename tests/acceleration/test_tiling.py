@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from vap.acceleration.tiling import MEMORY_SHARE, enable_tiling, strips_of
 from vap.cost.trace import trace
-from vap.hub import BUNDLED_FOLDER
+from vap.names import BUNDLED_FOLDER
 
 ROUNDING = 1e-5
 WAN_21 = {"base_dim": 8, "dim_mult": [1, 2, 4, 4], "num_res_blocks": 1}

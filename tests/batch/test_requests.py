@@ -87,7 +87,7 @@ def test_what_is_left_to_its_default_is_not_in_the_digest():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (line(promt="x"), "line 1: 'promt' is no setting; did you mean 'prompt'?"),
+        (line(promt="x"), "line 1: 'promt' is no setting. Did you mean 'prompt'?"),
         ('{"prompt": "x"}', "line 1: 'image' is missing."),
         (line() + "\n" + line(height="480"), "line 2: height: "),
         (line(references="a.mp4"), "line 1: references: "),

@@ -5,6 +5,7 @@ import pytest
 
 from tests.cli.running import vap
 from vap import __version__
+from vap.names import BUNDLED_FOLDER
 
 COMMANDS = (
     ["generate"],
@@ -39,9 +40,49 @@ def test_unknown_commands_and_options_end_with_2():
     assert "'evenly'" in vap("generate", "--selection", "all", code=2).stderr
 
 
-def test_help_does_not_wait_for_torch():
-    code = "import sys; from vap.cli.app import app; print('torch' in sys.modules)"
-    assert python("-c", code).stdout == "False\n"
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["data", "--help"], ["data", "synth", "--hlep"], ["generate", "--hlep"]],
+    ids=" ".join,
+)
+def test_help_and_wrong_options_import_nothing_heavy(arguments):
+    assert imported_by(*arguments).isdisjoint({"torch", "diffusers", "numpy", "av", "PIL"})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--image", "nix.png"],
+        ["--reference", "nix.mp4"],
+        ["--model", "wna"],
+        ["--device", "cdua"],
+        ["--dtype", "float8"],
+        ["--memory", "plenty"],
+        ["--frames", "10"],
+        ["--width", "832", "--height", "480"],
+        ["--seed", "-1"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_values_are_told_without_torch(wrong):
+    image = BUNDLED_FOLDER / "demo" / "image.png"
+    given = ["generate", "--image", str(image), *wrong, "-o", "out.mp4"]
+    assert imported_by(*given).isdisjoint({"torch", "diffusers"})
+
+
+def imported_by(*arguments: str) -> set[str]:
+    """Modules that a refused or answered command has imported in a process of its own."""
+    code = (
+        "import sys\nfrom vap.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n"
+        "    print(end.code, *sys.modules)"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    ended, *modules = shown.stdout.splitlines()[-1].split()
+    assert ended == ("0" if "--help" in arguments else "2"), shown.stderr
+    return set(modules)
 
 
 def test_python_m_vap_is_the_same_command():

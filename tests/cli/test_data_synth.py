@@ -37,7 +37,7 @@ def test_pairs_are_written(tmp_path):
 def test_without_a_folder_nothing_happens_and_it_says_so():
     result = run("--count", "1")
     assert result.exit_code == 2
-    assert "-o DIR" in result.stderr
+    assert "-o FOLDER" in result.stderr
 
 
 def test_an_unknown_split_is_wrong_usage(tmp_path):

@@ -1,7 +1,8 @@
 import pytest
 
 from tests.cli.running import vap, vap_json
-from vap.hub import RELEASED, known_models
+from vap.hub import RELEASED
+from vap.names import known_models
 
 BUNDLED = known_models()[0].name
 

@@ -61,9 +61,12 @@ def test_last_frame_prompts_go_with_last_images(media, short_wan, here):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--reference-prompt", "a", "--reference-prompt", "b"], "1 reference videos and 2"),
-        (["--frames", "10"], "Use num_frames=9"),
-        (["--device", "tpu9"], "'tpu9' is no device"),
+        (
+            ["--reference-prompt", "a", "--reference-prompt", "b"],
+            "Reference videos: 1, ",
+        ),
+        (["--frames", "10"], "Use --frames 9"),
+        (["--device", "tpu9"], "--device 'tpu9' is unknown"),
         (["--model", "nix"], "There is no model 'nix'"),
         (["-o", "nix/prompt.safetensors"], "nix does not exist"),
     ],

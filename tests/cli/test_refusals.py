@@ -29,19 +29,19 @@ def nothing_left(here):
         (["--expert", "nix.safetensors"], "There is no expert file at nix.safetensors"),
         (["--model", "nix"], "There is no model 'nix'"),
         (["--dtype", "float8"], "Use one of: float32, bfloat16, float16"),
-        (["--device", "tpu9"], "'tpu9' is no device"),
-        (["--device", "meta"], "'meta' is not available"),
+        (["--device", "tpu9"], "--device 'tpu9' is unknown"),
+        (["--device", "meta"], "--device 'meta' is unknown"),
         (["--offload", "model", "--device", "cpu"], "needs an accelerator"),
-        (["--frames", "10"], "Use num_frames=9"),
-        (["--height", "50"], "Use height=48, width=64"),
+        (["--frames", "10"], "Use --frames 9"),
+        (["--height", "50"], "Use --height 48, --width 64"),
         (["--steps", "0"], "at least one denoising step"),
-        (["--guidance", "nan"], "guidance_scale=nan"),
+        (["--guidance", "nan"], "--guidance nan"),
         (["--strength", "1.5"], "must lie between 0 (no reference) and 1"),
-        (["--seed", "-1"], "seed=-1 is out of range"),
+        (["--seed", "-1"], "--seed -1 is out of range"),
         (["--seed", str(1 << 63)], "Use 0 … 9223372036854775807"),
-        (["--fps", "0"], "fps=0.0 is not a frame rate"),
+        (["--fps", "0"], "--fps 0.0 is not a frame rate"),
         (["--fps", "0.0001"], "Use a number from 0.01 to 1000"),
-        (["--reference-prompt", "a"], "0 references and 1 reference prompts"),
+        (["--reference-prompt", "a"], "References: 0, reference prompts: 1"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )
@@ -137,6 +137,13 @@ def test_incomplete_model_folder_names_the_missing_file(media, here, nothing_lef
     assert "vae/config.json is missing" in refusal("generate", "--model", "model", *options)
 
 
+def test_a_size_far_from_the_models_own_is_refused_with_its_size(media, nothing_left):
+    options = ("--image", media.image, "--height", 480, "--width", 832, "-o", "out.mp4")
+    message = refusal("generate", *options)
+    assert "64×96" in message
+    assert "--height 480" in message
+
+
 def test_demo_takes_no_other_inputs(media, nothing_left):
     message = refusal("generate", "--demo", "--image", media.image, "-o", "out.mp4")
     assert "--demo brings its own inputs. Leave out --image." in message
@@ -145,7 +152,7 @@ def test_demo_takes_no_other_inputs(media, nothing_left):
 def test_errors_are_json_too(short, nothing_left):
     found = vap_json(*short, "--seed", -1, "-o", "out.mp4", code=2)
     assert found["error"]["type"] == "ValueError"
-    assert "seed=-1" in found["error"]["message"]
+    assert "--seed -1" in found["error"]["message"]
 
 
 def test_failure_while_writing_leaves_nothing(short, nothing_left, monkeypatch):

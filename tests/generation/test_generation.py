@@ -259,7 +259,7 @@ def test_versions_that_differ_are_listed():
         ({"seed": 1 << 63}, "out of range"),
         ({"fps": -1.0}, "not a frame rate"),
         ({"device": "cuda:99"}, "this machine has"),
-        ({"reference_prompts": ("a", "b")}, "1 references and 2 reference prompts"),
+        ({"reference_prompts": ("a", "b")}, "References: 1, reference prompts: 2"),
     ],
 )
 def test_settings_that_no_model_can_follow_are_refused(change, message, request_):

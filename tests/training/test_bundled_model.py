@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from vap.evaluation.metrics.gap import changed_error, gap_closed, still
 from vap.generation.request import demo_request
 from vap.generation.run import generate
-from vap.hub import BUNDLED_FOLDER, load_pipeline
+from vap.hub import load_pipeline
+from vap.names import BUNDLED_FOLDER
 from vap.synth import sample_pair
 from vap.training import config
 from vap.training.config import DemoStage, load_recipe

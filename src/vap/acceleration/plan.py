@@ -137,6 +137,19 @@ def memory_bytes(amount: str | int) -> int:
     return amount
 
 
+def dtype_name(dtype: str) -> str:
+    """The full name of a precision.
+
+    Raises:
+        ValueError: If weights are not loaded in it.
+    """
+    full = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+    name = full.get(dtype, dtype)
+    if name not in full.values():
+        raise ValueError(f"dtype={dtype!r} is unknown. Use one of: {', '.join(full.values())}.")
+    return name
+
+
 def check_quantize(quantize: str | None) -> None:
     """Refuse a precision that weights are not quantized to.
 

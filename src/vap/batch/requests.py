@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from vap.generation.request import SINGLE_INPUTS, GenerationRequest
-from vap.hub import bundled_model
+from vap.names import did_you_mean, is_known
 
 _LISTED = 20  # problems that an error lists
 _NAME = r"^[\w-][\w.-]*$"
@@ -148,16 +147,12 @@ def _explained(error: ValidationError) -> Iterator[str]:
     for fault in error.errors(include_url=False, include_context=False):
         where = ".".join(map(str, fault["loc"]))
         if fault["type"] == "extra_forbidden":
-            yield f"{where!r} is no setting{_nearest(where, known)}."
+            hint = did_you_mean(where, known) or f" Known are: {', '.join(known)}."
+            yield f"{where!r} is no setting.{hint}"
         elif fault["type"] == "missing":
             yield f"{where!r} is missing."
         else:
             yield f"{where}: {fault['msg']}." if where else f"{fault['msg']}."
-
-
-def _nearest(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f". Known are: {', '.join(known)}"
 
 
 def _digest(request: GenerationRequest) -> str:
@@ -188,6 +183,6 @@ def _placed(request: GenerationRequest, folder: Path) -> GenerationRequest:
 def _is_folder_of(model: str, folder: Path) -> bool:
     """Whether a model's name is a path, rather than a bundled name or a Hub id."""
     try:
-        return bundled_model(model) is None and (folder / model).is_dir()
+        return not is_known(model) and (folder / model).is_dir()
     except OSError:  # a name that no file can have
         return False

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import os
 import re
 import signal
 import sys
 import traceback
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -34,6 +32,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from vap import quiet
 from vap.parallel.launch import launched, leave
 from vap.reading import is_out_of_memory
 
@@ -65,8 +64,36 @@ def plain(text: str) -> str:
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
+# Options that are not called as the argument in Python.
+_OPTIONS = {
+    "references": "reference",
+    "reference_prompts": "reference-prompt",
+    "num_frames": "frames",
+    "num_inference_steps": "steps",
+    "guidance_scale": "guidance",
+    "reference_guidance_scale": "reference-guidance",
+    "use_dynamic_cfg": "dynamic-guidance",
+    "frame_selection": "selection",
+}
+_SAME = "height|width|fps|strength|seed|fit|dtype|device|offload|memory|quantize|profile|student"
+_ARGUMENT = re.compile(
+    rf"(?<![\w.-])({'|'.join(_OPTIONS)}|{_SAME})=('[^']*'|[^\s,;:()]*[^\s.,;:()])"
+)
+
+
+def option(argument: str) -> str:
+    """The option for an argument in Python, such as ``--frames`` for ``num_frames``."""
+    return "--" + _OPTIONS.get(argument, argument).replace("_", "-")
+
+
+def in_options(message: str) -> str:
+    """A message with options in place of arguments in Python: ``--frames 9``."""
+    return _ARGUMENT.sub(lambda found: f"{option(found[1])} {found[2]}", message)
+
+
 messages = PlainConsole(stderr=True)
 results = PlainConsole()
+_quiet = ExitStack()  # never closed
 
 
 class _Stream(io.RawIOBase):
@@ -135,12 +162,18 @@ def _safe(stream: Any) -> tuple[io.TextIOWrapper, _Stream] | None:
 
 
 @contextmanager
-def reporting(*, as_json: bool = False, memory_advice: str = _MEMORY_ADVICE) -> Iterator[None]:
+def reporting(
+    *,
+    as_json: bool = False,
+    memory_advice: str = _MEMORY_ADVICE,
+    words: Callable[[str], str] = str,
+) -> Iterator[None]:
     """Turn errors into one message and an exit code.
 
     Args:
         as_json: Whether the message is printed as JSON.
         memory_advice: What to do if memory runs out, by the command's own options.
+        words: Puts the message of an error into the command's words, see :func:`in_options`.
     """
     try:
         yield
@@ -152,11 +185,11 @@ def reporting(*, as_json: bool = False, memory_advice: str = _MEMORY_ADVICE) -> 
     except _USER_ERRORS as error:
         # A table's, row by row.
         problems = [asdict(problem) for problem in getattr(error, "problems", ())]
-        _report(type(error).__name__, str(error), as_json=as_json, problems=problems)
+        _report(type(error).__name__, words(str(error)), as_json=as_json, problems=problems)
         raise typer.Exit(UNUSABLE) from error
     except FloatingPointError as error:
         # Numbers that ran away, where they did: neither bad input nor a bug.
-        _report(type(error).__name__, str(error), as_json=as_json)
+        _report(type(error).__name__, words(str(error)), as_json=as_json)
         raise typer.Exit(FAILED) from error
     except Exception as error:
         # The last place where an error can be put in words.
@@ -191,17 +224,8 @@ def show_json(value: Any) -> None:
 
 
 def quiet_libraries() -> None:
-    """Keep the libraries' own bars and notices off the terminal; errors still show."""
-    # Before the import: these two speak while diffusers looks for optional kernels.
-    for name in ("torch.utils._pytree", "torchao"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    for library in (diffusers_logging, transformers_logging):
-        library.set_verbosity_error()
-        library.disable_progress_bar()
-    warnings.simplefilter("ignore")
+    """Show errors of the libraries only, from here on; this imports them."""
+    _quiet.enter_context(quiet.quiet_libraries())
 
 
 @contextmanager
@@ -225,6 +249,8 @@ def _report(
 ) -> None:
     if os.environ.get("VAP_DEBUG"):
         messages.print(traceback.format_exc(), soft_wrap=True)
+    # What a library said may end with a full stop of its own.
+    message = re.sub(r"(?<=\w)\.\.(?= |$)", ".", message)
     if as_json:
         found = {"type": kind, "message": message, **({"problems": problems} if problems else {})}
         show_json({"error": found})

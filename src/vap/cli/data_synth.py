@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,15 +13,14 @@ from rich.table import Table as Grid
 
 from vap.cli.console import reporting
 from vap.cli.data_console import print_counts, print_result, progress_bars
-from vap.synth import CONDITIONS, Split
-from vap.synth.writing import SynthSettings, write_pairs
+from vap.cli.data_options import AsJson
+from vap.data.schema import SynthSplit
 
 app = typer.Typer(
     name="synth",
     help="Procedural pairs that need no download: list the conditions or write videos.",
     invoke_without_command=True,
 )
-_DEFAULTS = SynthSettings()
 
 
 @app.callback()
@@ -30,54 +29,82 @@ def synth(
     list_conditions: Annotated[
         bool, typer.Option("--list", help="List the 100 conditions and stop.")
     ] = False,
-    count: Annotated[int, typer.Option(help="Pairs to write.", min=1)] = 100,
+    count: Annotated[int, typer.Option(metavar="N", help="Pairs to write.", min=1)] = 100,
     split: Annotated[
-        Split, typer.Option(help="Which conditions and subjects to draw from.")
-    ] = _DEFAULTS.split,
-    seed: Annotated[int, typer.Option(help="Seed of every random choice.", min=0)] = _DEFAULTS.seed,
-    height: Annotated[int, typer.Option(help="Height in pixels.")] = _DEFAULTS.height,
-    width: Annotated[int, typer.Option(help="Width in pixels.")] = _DEFAULTS.width,
-    frames: Annotated[int, typer.Option(help="Frames of each clip.")] = _DEFAULTS.frames,
-    fps: Annotated[float, typer.Option(help="Frames a second.")] = _DEFAULTS.fps,
-    effect_in_caption: Annotated[
-        float, typer.Option(help="Share of pairs whose captions tell the effect.", min=0, max=1)
-    ] = _DEFAULTS.effect_in_caption,
-    varied: Annotated[
-        float,
-        typer.Option(help="Share of pairs that show a variation of their condition.", min=0, max=1),
-    ] = _DEFAULTS.varied,
-    mixed: Annotated[
-        float,
+        SynthSplit | None,
         typer.Option(
-            help="Share of these that also lie sideways or stand beside another condition.",
-            min=0,
-            max=1,
+            metavar="NAME",
+            help="Conditions and subjects to draw from: train (default), seen, heldout, unknown "
+            "or backbone.",
         ),
-    ] = _DEFAULTS.mixed,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Folder to write or to continue.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Seed of every random choice. Default: 0.")
+    ] = None,
+    height: Annotated[int | None, typer.Option(metavar="PIXELS", help="Default: 64.")] = None,
+    width: Annotated[int | None, typer.Option(metavar="PIXELS", help="Default: 96.")] = None,
+    frames: Annotated[
+        int | None, typer.Option(metavar="N", help="Frames of each clip. Default: 17.")
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(metavar="RATE", help="Frames a second. Default: 16.")
+    ] = None,
+    effect_in_caption: Annotated[
+        float | None,
+        typer.Option(
+            metavar="0…1", help="Share of pairs whose captions name the effect. Default: 0.1."
+        ),
+    ] = None,
+    varied: Annotated[
+        float | None,
+        typer.Option(metavar="0…1", help="Share of pairs that show a variation. Default: 0."),
+    ] = None,
+    mixed: Annotated[
+        float | None,
+        typer.Option(
+            metavar="0…1",
+            help="Share of these that also lie sideways or stand beside another condition. "
+            "Default: 0.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FOLDER", help="Folder to write or to continue."),
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """List the conditions with --list, or write --count pairs to --out."""
+    """List the conditions with --list, or write --count pairs to --output."""
     with reporting(as_json=as_json):
         if list_conditions:
             _show_conditions(as_json)
             return
-        if out is None:
-            message = "Nothing to do: give a folder with -o DIR, or --list."
-            raise ValueError(message)
-        settings = SynthSettings(
-            split, seed, height, width, frames, fps, effect_in_caption, varied, mixed
-        )
+        if output is None:
+            raise ValueError("Nothing to do: give a folder with -o FOLDER, or --list.")
+        from vap.synth.writing import SynthSettings, write_pairs
+
+        given = {
+            "split": split,
+            "seed": seed,
+            "height": height,
+            "width": width,
+            "frames": frames,
+            "fps": fps,
+            "effect_in_caption": effect_in_caption,
+            "varied": varied,
+            "mixed": mixed,
+        }
+        chosen: dict[str, Any] = {k: value for k, value in given.items() if value is not None}
+        settings = SynthSettings(**chosen)
         with progress_bars() as progress:
-            table = write_pairs(count, out, settings, progress=progress)
+            table = write_pairs(count, output, settings, progress=progress)
         print_counts({"pairs": count, "table": str(table), **asdict(settings)}, as_json)
     context.exit(0)
 
 
 def _show_conditions(as_json: bool) -> None:
     """The conditions as a table, or as JSON with their parameters."""
+    from vap.synth import CONDITIONS
+
     rows = [
         {
             "name": condition.name,

@@ -83,25 +83,23 @@ def _machine() -> tuple[dict[str, Any], DeviceSpec]:
 
 
 def _models(chosen: str | None) -> list[tuple[str, PlannedModel]]:
-    """The chosen model, or all known ones, none of them downloaded."""
-    from vap.cost.model import PlannedModel
-    from vap.cost.released import RELEASED_MODELS
-    from vap.hub import BUNDLED_FOLDER, family_of, known_models, resolve_folder
+    """The chosen model, or all known ones, none of them downloaded.
 
-    if chosen in RELEASED_MODELS:
-        return [(chosen, RELEASED_MODELS[chosen])]
-    if chosen is not None:
-        folder = resolve_folder(chosen)
-        return [(chosen, PlannedModel.from_folder(folder, family_of(folder)))]
-    return [
-        (
-            entry.name,
-            RELEASED_MODELS[entry.name]
-            if entry.where == "hub"
-            else PlannedModel.from_folder(BUNDLED_FOLDER / entry.name, entry.family),
-        )
-        for entry in known_models()
-    ]
+    Raises:
+        FileNotFoundError: If it is neither known nor here.
+    """
+    from vap.cost.released import planned_model
+    from vap.names import check_model, full_name, known_models
+
+    names = [entry.name for entry in known_models()] if chosen is None else [full_name(chosen)]
+    found = []
+    for name in names:
+        check_model(name)
+        planned = planned_model(name)
+        if planned is None:
+            raise FileNotFoundError(f"{name} is not here. Download it, and give its folder.")
+        found.append((name, planned))
+    return found
 
 
 def _report(

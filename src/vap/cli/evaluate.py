@@ -9,7 +9,6 @@ import typer
 from rich.table import Column, Table
 
 from vap.cli.console import messages, progress_bar, quiet_libraries, reporting, results
-from vap.mini.evaluation.cases import CASES, SEED
 
 if TYPE_CHECKING:
     from vap.mini.evaluation.report import Report
@@ -34,7 +33,9 @@ def mini(
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the results here, too.")
     ] = None,
-    cases: Annotated[int, typer.Option(metavar="N", help="Pairs in all.")] = CASES,
+    cases: Annotated[
+        int | None, typer.Option(metavar="N", help="Pairs in all. Default: 240.")
+    ] = None,
     model: Model = "vap-mini",
     systems_from: Annotated[
         Path | None,
@@ -48,7 +49,9 @@ def mini(
         list[str] | None,
         typer.Option(metavar="NAME", help="Only this condition. Repeatable; all by default."),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the pairs.", min=0)] = SEED,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Of the pairs. Default: 2026.", min=0)
+    ] = None,
     steps: Steps = None,
     guidance: Annotated[
         float | None, typer.Option(metavar="SCALE", help="1: off. Default: the model's.")
@@ -67,6 +70,7 @@ def mini(
     with reporting():
         quiet_libraries()
         from vap.generation.request import check_place
+        from vap.mini.evaluation.cases import CASES, SEED
         from vap.mini.evaluation.report import write_json
         from vap.mini.evaluation.run import Evaluation, evaluate
         from vap.mini.evaluation.systems import Generation
@@ -77,9 +81,9 @@ def mini(
             model=model,
             systems_from=systems_from,
             systems=tuple(system or ()),
-            cases=cases,
+            cases=CASES if cases is None else cases,
             conditions=tuple(condition or ()),
-            seed=seed,
+            seed=SEED if seed is None else seed,
             generation=Generation(steps, guidance, reference_guidance),
         )
         with progress_bar(shown=messages.is_terminal) as bar:

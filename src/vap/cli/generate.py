@@ -11,12 +11,15 @@ from vap.cli import options
 from vap.cli.console import (
     LESS_TO_HOLD,
     ending_together,
+    in_options,
     messages,
+    option,
     progress_bar,
     quiet_libraries,
     reporting,
     show_json,
 )
+from vap.cli.models import note_demonstration
 from vap.parallel.launch import is_first, launched
 
 if TYPE_CHECKING:
@@ -30,16 +33,6 @@ _REPEATABLE = (*_SINGLE_INPUTS, "references", "model", "device", "offload", "mem
 _HOLDING = frozenset({"device", "offload", "memory"})
 # What --demo brings itself.
 _OF_THE_DEMO = ("image", "references", "reference_prompts", "prompt", "video_prompt", "last_image")
-_OPTIONS = {
-    "references": "reference",
-    "reference_prompts": "reference-prompt",
-    "num_frames": "frames",
-    "num_inference_steps": "steps",
-    "guidance_scale": "guidance",
-    "reference_guidance_scale": "reference-guidance",
-    "use_dynamic_cfg": "dynamic-guidance",
-    "frame_selection": "selection",
-}
 
 
 def generate(
@@ -80,10 +73,17 @@ def generate(
 ) -> None:
     """Animate an image with the semantics of a reference video."""
     advice = f"{LESS_TO_HOLD} On an accelerator, --offload model (or group) helps, too."
-    with ending_together(), reporting(as_json=as_json and is_first(), memory_advice=advice):
-        quiet_libraries()
+    with (
+        ending_together(),
+        reporting(as_json=as_json and is_first(), memory_advice=advice, words=in_options),
+    ):
         _check_parallel(parallel)
-        from vap.generation.request import check_inputs_kept, check_output, places_of
+        from vap.generation.request import (
+            check_inputs_kept,
+            check_output,
+            check_request,
+            places_of,
+        )
 
         given = {
             "image": image,
@@ -120,6 +120,7 @@ def generate(
         if is_first():
             check_output(place, sheet)
         request = _request(chosen, repeat, demo=demo)
+        check_request(request)
         if is_first():
             inputs = [*(path for _, path in request.inputs), *_repeated_files(repeat)]
             check_inputs_kept(inputs, places_of(place, sheet))
@@ -209,7 +210,7 @@ def _note_weights(repeat: Path, made: Generation) -> None:
 def _refuse(names: set[str], why: str) -> None:
     """Refuse options that would be without effect."""
     if names:
-        idle = sorted(f"--{_OPTIONS.get(name, name).replace('_', '-')}" for name in names)
+        idle = sorted(map(option, names))
         message = f"{why}. Leave out {', '.join(idle)}."
         raise ValueError(message)
 
@@ -238,8 +239,12 @@ def _run(
     *,
     as_json: bool,
 ) -> None:
+    # Not before: the libraries take seconds to import.
+    quiet_libraries()
     from vap.generation.run import save
 
+    if is_first() and not as_json:
+        note_demonstration(request.model)
     with progress_bar(shown=is_first() and not as_json and messages.is_terminal) as bar:
         task = bar.add_task("start", total=None)
         made = _maker(parallel)(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from vap.cli import options
-from vap.cli.console import reporting, results, show_json
+from vap.cli.console import messages, reporting, results, show_json
 
 
 def models(
@@ -13,12 +13,30 @@ def models(
 ) -> None:
     """List models that ship with the package or are published; any pipeline folder works too."""
     with reporting(as_json=as_json):
-        from vap.hub import known_models
+        from vap.names import known_models
 
         entries = known_models()
         if as_json:
             show_json([asdict(entry) for entry in entries])
             return
         for entry in entries:
-            results.print(entry.name, style="bold")
+            alias = f" ({entry.alias})" if entry.alias else ""
+            results.print(f"{entry.name}{alias}", style="bold")
             results.print(f"  {entry.family} variant, {entry.where}: {entry.description}")
+
+
+def note_demonstration(*models: str) -> None:
+    """Say what the default model is, where it is among those about to run."""
+    from vap.cost.released import planned_model
+    from vap.names import DEFAULT_MODEL
+
+    if DEFAULT_MODEL not in models:
+        return
+    planned = planned_model(DEFAULT_MODEL)
+    assert planned is not None
+    messages.print(
+        f"note: {DEFAULT_MODEL} is a demonstration model of {planned.shape.height}×"
+        f"{planned.shape.width} pixels. For real videos use --model wan or --model cogvideox; "
+        "`vap doctor` says what they need here.",
+        soft_wrap=True,
+    )

@@ -10,7 +10,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from vap.cli import options
-from vap.cli.console import LESS_TO_HOLD, quiet_libraries, reporting, results, show_json
+from vap.cli.console import LESS_TO_HOLD, in_options, quiet_libraries, reporting, results, show_json
+from vap.cli.models import note_demonstration
 
 app = typer.Typer(help="Encode reference videos once and reuse them.", no_args_is_help=True)
 
@@ -37,19 +38,24 @@ def encode(
     device: options.Device = None,
 ) -> None:
     """Encode references for one model at one size."""
-    with reporting(as_json=as_json, memory_advice=LESS_TO_HOLD):
-        quiet_libraries()
-        import torch
-
+    with reporting(as_json=as_json, memory_advice=LESS_TO_HOLD, words=in_options):
         from vap.generation.request import check_inputs_kept, check_name, check_place
-        from vap.hub import DEFAULT_MODEL, load_pipeline
         from vap.media import probe_clip
+        from vap.names import DEFAULT_MODEL, check_model
 
         check_place(output)
         check_inputs_kept(reference, [output])
         for path in reference:
             check_name(path)
             probe_clip(path)
+        check_model(model or DEFAULT_MODEL)
+        quiet_libraries()
+        import torch
+
+        from vap.hub import load_pipeline
+
+        if not as_json:
+            note_demonstration(model or DEFAULT_MODEL)
         pipeline = load_pipeline(model or DEFAULT_MODEL, dtype=dtype, device=device)
         prompt = pipeline.encode_video_prompt(
             list(reference),

@@ -10,12 +10,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vap.folders import weight_files
-from vap.prompts import Family
 from vap.shapes import TEXT_TOKENS, Compression, PixelShape
 from vap.weights import read_headers
+
+if TYPE_CHECKING:  # requests are checked before torch is imported
+    from vap.prompts import Family
 
 # Share of the plain matrix-product rate that a whole generation reaches.
 EFFICIENCY = 0.6

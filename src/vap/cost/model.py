@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vap.cost.arithmetic import TransformerSize, stored_parameters, stored_shapes
 from vap.folders import generation_defaults_of, read_json
 from vap.pipelines.defaults import GenerationDefaults
-from vap.prompts import Family
 from vap.shapes import Compression, PixelShape
+
+if TYPE_CHECKING:  # requests are checked before torch is imported
+    from vap.prompts import Family
 
 _ENCODERS = ("text_encoder", "image_encoder")
 

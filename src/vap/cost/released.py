@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from vap.cost.model import PlannedModel, VaeRates
-from vap.folders import RELEASED
+from vap.folders import RELEASED, family_of
+from vap.names import full_name, local_model
+from vap.reading import reading
 from vap.shapes import PixelShape
 
 RELEASED_MODELS = {
@@ -72,3 +74,14 @@ RELEASED_MODELS = {
         vae_rates=VaeRates(19_400, 8.80e6, 45_800, 18.6e6),
     ),
 }
+
+
+def planned_model(name: str) -> PlannedModel | None:
+    """A model as the cost model sees it; None where that would take a download."""
+    if full_name(name) in RELEASED_MODELS:
+        return RELEASED_MODELS[full_name(name)]
+    folder = local_model(name)
+    if folder is None:
+        return None
+    with reading(folder):
+        return PlannedModel.from_folder(folder, family_of(folder))

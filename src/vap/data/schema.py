@@ -26,6 +26,8 @@ _SHOWN = 5  # faults that a refusal spells out
 
 OnError = Literal["skip", "refuse"]
 ReferenceChoice = Literal["random", "best"]
+# Of VAP-Synth. The place of a split here is part of every seed: append only.
+SynthSplit = Literal["train", "seen", "heldout", "unknown", "backbone"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from vap.acceleration.plan import Quantization
 from vap.generation.request import SINGLE_INPUTS, GenerationRequest
-from vap.hub import bundled_model, local_model
 from vap.media import InputFile, MediaError, RunRecord, read_clip, read_metadata, read_run
 from vap.media.files import hash_file
 from vap.media.records import installed_versions, record_path
+from vap.names import bundled_model, local_model
 from vap.prompts import VideoPrompt
 from vap.weights import LORA_FILE, weights_hash
 

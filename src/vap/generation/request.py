@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vap.acceleration.plan import Quantization
+from vap.acceleration.plan import Offload, Quantization, dtype_name, memory_bytes
 from vap.acceleration.profiles import Profile
-from vap.acceleration.student import taught_steps
+from vap.cost.released import planned_model
 from vap.devices import check_device
-from vap.hub import BUNDLED_FOLDER, DEFAULT_MODEL, Offload, local_model
+from vap.folders import generation_defaults_of
 from vap.media import FrameSelection, MediaError, probe_clip, read_image
 from vap.media.encoders import FORMATS
 from vap.media.errors import refusal
@@ -22,12 +22,12 @@ from vap.media.records import record_path
 from vap.media.stills import STILL_SUFFIXES
 from vap.media.timing import exact_rate
 from vap.media.write import check_frames_folder
-from vap.models.attention import check_strength
-from vap.models.expert_file import read_expert_info
-from vap.prompts import VideoPrompt
+from vap.names import BUNDLED_FOLDER, DEFAULT_MODEL, check_model, local_model
+from vap.shapes import PixelShape, check_strength
 
 _VIDEO_SUFFIXES = (*FORMATS, ".gif")
 _SEEDS = 1 << 63
+_FARTHEST = 8  # times the pixels of the model's own size, or of that size in a model's own
 _LONGEST_NAME = 255  # bytes, on the file systems of all that this runs on
 
 SINGLE_INPUTS = ("image", "last_image", "expert", "student", "video_prompt")
@@ -134,15 +134,25 @@ def check_request(request: GenerationRequest) -> None:
         MediaError: If an image or video cannot be read.
     """
     _check_settings(request)
+    _check_model(request)
     _check_texts(request)
     _check_references(request)
     read_image(request.image)
     if request.last_image is not None:
         read_image(request.last_image)
+    # Reading weights imports torch, which takes longer than everything before.
     if request.expert is not None:
+        from vap.models.expert_file import read_expert_info
+
         read_expert_info(request.expert)
     if request.student is not None:
+        from vap.acceleration.student import taught_steps
+
         taught_steps(request.student)
+    if request.video_prompt is not None:
+        from vap.prompts import VideoPrompt
+
+        VideoPrompt.load(request.video_prompt)
 
 
 def check_output(output: str | Path, sheet: str | Path | None = None) -> None:
@@ -326,8 +336,34 @@ def _check_settings(request: GenerationRequest) -> None:
     check_strength(request.strength)
     if request.fps is not None:
         exact_rate(request.fps)
+    if request.dtype is not None:
+        dtype_name(request.dtype)
+    if request.memory is not None:
+        memory_bytes(request.memory)
     if request.device is not None:
         check_device(request.device)
+
+
+def _check_model(request: GenerationRequest) -> None:
+    """Refuse a model that there is not, and a size that it was not made for."""
+    check_model(request.model)
+    model = planned_model(request.model)
+    if model is None:
+        return
+    own, folder = model.shape, local_model(request.model)
+    shape = PixelShape(
+        request.num_frames or own.frames, request.height or own.height, request.width or own.width
+    )
+    model.compression.check(shape)
+    if folder is not None and "height" not in generation_defaults_of(folder):
+        return  # what it was trained at is not known
+    share = shape.height * shape.width / (own.height * own.width)
+    if max(share, 1 / share) > _FARTHEST:
+        larger = "" if share < 1 else ", or a larger model: wan or cogvideox"
+        raise ValueError(
+            f"height={shape.height}, width={shape.width} is too far from {request.model}'s own "
+            f"{own.height}×{own.width}. Use a size near that{larger}."
+        )
 
 
 def _check_references(request: GenerationRequest) -> None:
@@ -339,11 +375,9 @@ def _check_references(request: GenerationRequest) -> None:
         raise ValueError(message)
     if captions and captions != given:
         message = (
-            f"There are {given} references and {captions} reference prompts. Give one prompt for "
-            "each reference, in order, or none."
+            f"References: {given}, reference prompts: {captions}. Give one prompt for each "
+            "reference, in order, or none."
         )
         raise ValueError(message)
     for reference in request.references:
         probe_clip(reference)
-    if request.video_prompt is not None:
-        VideoPrompt.load(request.video_prompt)

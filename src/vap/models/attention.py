@@ -126,20 +126,6 @@ def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
     return whole
 
 
-def check_strength(strength: float) -> None:
-    """Refuse a reference strength outside 0 … 1.
-
-    Raises:
-        ValueError: Saying what was given.
-    """
-    if not 0.0 <= strength <= 1.0:
-        message = (
-            f"The reference strength is {strength}; it must lie between 0 (no reference) and "
-            "1 (the trained model)."
-        )
-        raise ValueError(message)
-
-
 def require_for_each_reference(
     name: str, tokens: torch.Tensor | None, references: torch.Size, what: str
 ) -> torch.Tensor:

@@ -23,12 +23,13 @@ from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXTran
 from diffusers.utils import apply_lora_scale
 from torch import nn
 
-from vap.models.attention import check_strength, require_for_each_reference
+from vap.models.attention import require_for_each_reference
 from vap.models.cogvideox_block import CogVideoXVideoAsPromptBlock
 from vap.models.cogvideox_rope import rotary_tables, token_grid
 from vap.models.expert import ExpertMixin, refuse_unsupported
 from vap.models.memory import GenerationMemory, ReferenceUse, StepMemory
 from vap.models.rope import ReferencePositions, RotaryTable, check_reference_positions
+from vap.shapes import check_strength
 
 _STOCK_ARGUMENTS = tuple(inspect.signature(CogVideoXTransformer3DModel.__init__).parameters)[1:]
 _BATCHED_REFERENCES = ("reference_hidden_states", "reference_encoder_hidden_states")

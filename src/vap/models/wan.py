@@ -22,7 +22,7 @@ from diffusers.models.transformers.transformer_wan import (
 from diffusers.utils import apply_lora_scale
 from torch import nn
 
-from vap.models.attention import check_strength, require_for_each_reference
+from vap.models.attention import require_for_each_reference
 from vap.models.expert import ExpertMixin, refuse_unsupported
 from vap.models.memory import GenerationMemory, ReferenceUse, StepMemory
 from vap.models.rope import ReferencePositions, check_reference_positions
@@ -36,7 +36,7 @@ from vap.models.wan_conditions import (
     patch_tokens,
     without_padding,
 )
-from vap.shapes import TEXT_TOKENS
+from vap.shapes import TEXT_TOKENS, check_strength
 
 _STOCK_ARGUMENTS = tuple(inspect.signature(WanTransformer3DModel.__init__).parameters)[1:]
 

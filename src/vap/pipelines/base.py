@@ -16,7 +16,6 @@ from PIL import Image
 
 from vap.media import FrameSelection
 from vap.media.pixels import Fit
-from vap.models.attention import check_strength
 from vap.pipelines.adapters import LoraMixin
 from vap.pipelines.call import Call
 from vap.pipelines.defaults import GenerationDefaults
@@ -42,7 +41,7 @@ from vap.pipelines.saving import SavedAsStored
 from vap.pipelines.work import NOTHING, Reuse
 from vap.prompts import Family, VideoPrompt
 from vap.reading import one_at_a_time, reading
-from vap.shapes import TEXT_TOKENS, Compression, PixelShape
+from vap.shapes import TEXT_TOKENS, Compression, PixelShape, check_strength
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 

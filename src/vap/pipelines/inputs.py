@@ -330,8 +330,8 @@ def as_clips(
         captions = [""] * len(clips)
     if not clips or len(captions) != len(clips):
         message = (
-            f"There are {len(clips)} reference videos and {len(captions)} reference prompts. "
-            "Give at least one video, and one prompt for each (or none at all)."
+            f"Reference videos: {len(clips)}, reference prompts: {len(captions)}. Give at "
+            "least one video, and one prompt for each (or none at all)."
         )
         raise ValueError(message)
     if isinstance(generator, list):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypedDict, Unpack, get_args
+from typing import TypeAlias, TypedDict, Unpack, get_args
 
+from vap.data.schema import SynthSplit
 from vap.synth.clips import ClipSpec, SynthClip
 from vap.synth.composition import compose
 from vap.synth.fields import generator
@@ -13,8 +14,7 @@ from vap.synth.registry import CONDITIONS
 from vap.synth.schema import Exposure
 from vap.synth.variations import draw_variation
 
-Split = Literal["train", "seen", "heldout", "unknown", "backbone"]
-# The place of a split here is part of every seed: append only.
+Split: TypeAlias = SynthSplit
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 # Which conditions each split draws from, and whether its subjects are ones training never sees.

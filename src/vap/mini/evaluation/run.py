@@ -15,7 +15,6 @@ from typing import Any
 import torch
 
 from vap.folders import generation_defaults_of
-from vap.hub import DEFAULT_MODEL
 from vap.media.atomic import check_makeable
 from vap.mini.evaluation.cases import CASES, SEED, Case, CaseSpec, choose_cases, render_case
 from vap.mini.evaluation.identity import settings_hash, short_hash, weights_hashes
@@ -32,6 +31,7 @@ from vap.mini.evaluation.trained import (
     covers,
     load_model,
 )
+from vap.names import DEFAULT_MODEL
 from vap.shapes import PixelShape
 
 _BATCH = 8

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vap.hub import DEFAULT_MODEL
 from vap.media import read_image
 from vap.media.atomic import check_makeable
 from vap.mini.evaluation.cases import check_conditions
@@ -30,6 +29,7 @@ from vap.mini.story.panels import (
     strengths,
     two_references,
 )
+from vap.names import DEFAULT_MODEL
 from vap.shapes import PixelShape
 
 _IMAGES, _IN_GRID = 10, 5

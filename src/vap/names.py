@@ -1,0 +1,125 @@
+"""Names of models: bundled ones, the released ones, folders and Hub ids; no torch is imported."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vap.folders import RELEASED, family_of
+
+if TYPE_CHECKING:
+    from vap.prompts import Family
+
+BUNDLED_FOLDER = Path(__file__).parent / "bundled"
+DEFAULT_MODEL = "vap-mini"
+
+_HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model that can be named.
+
+    Attributes:
+        name: What to pass as the model.
+        alias: A shorter name for it, if there is one.
+        family: Which variant.
+        where: ``bundled`` or ``hub``.
+        description: One line.
+    """
+
+    name: str
+    alias: str | None
+    family: Family
+    where: str
+    description: str
+
+
+def known_models() -> list[ModelEntry]:
+    """Models that this version knows by name; any other folder or Hub id works too."""
+    bundled = [
+        ModelEntry(folder.name, None, family_of(folder), "bundled", "ships with the package")
+        for folder in sorted(BUNDLED_FOLDER.glob("*"))
+        if (folder / "model_index.json").is_file()
+    ]
+    released = [
+        ModelEntry(RELEASED["wan"], "wan", "wan", "hub", "20.7B parameters, 480×832, 49 frames"),
+        ModelEntry(
+            RELEASED["cogvideox"],
+            "cogvideox",
+            "cogvideox",
+            "hub",
+            "11.1B parameters, 480×720, 49 frames",
+        ),
+    ]
+    return bundled + released
+
+
+def full_name(model: str | Path) -> str:
+    """The Hub id that a short name stands for; any other name as it is."""
+    text = str(model)
+    return text if bundled_model(text) else RELEASED.get(text, text)
+
+
+def is_known(model: str) -> bool:
+    """Whether a name stands for a bundled or released model, whatever folders there are."""
+    return model in RELEASED or bundled_model(model) is not None
+
+
+def hub_id(model: str | Path) -> str:
+    """The Hub id of a model that is neither bundled nor a folder here.
+
+    Raises:
+        FileNotFoundError: If the name is no Hub id, with the nearest known name.
+    """
+    text = full_name(model)
+    if isinstance(model, str) and _HUB_ID.fullmatch(text):
+        return text
+    known = [entry.alias or entry.name for entry in known_models()]
+    message = (
+        f"There is no model {text!r}.{did_you_mean(text, known)} Give a pipeline folder, a Hub id "
+        f"(owner/name), or one of: {', '.join(known)}."
+    )
+    raise FileNotFoundError(message)
+
+
+def check_model(model: str | Path) -> None:
+    """Refuse a name that stands for no model.
+
+    Raises:
+        FileNotFoundError: With the nearest known name.
+    """
+    if local_model(model) is None:
+        hub_id(model)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`` Did you mean …?``, or nothing where no known word is near."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def bundled_model(name: str) -> Path | None:
+    """The folder of a model that ships with the package, or None."""
+    # The names that there are, not the one that is asked for: no file may have that.
+    indices = BUNDLED_FOLDER.glob("*/model_index.json")
+    return next((index.parent for index in indices if index.parent.name == name), None)
+
+
+def local_model(name_or_path: str | Path) -> Path | None:
+    """The folder of a model that needs no download: bundled, or any folder here; or None."""
+    text = str(name_or_path)
+    return bundled_model(text) if is_known(text) else _folder(name_or_path)
+
+
+def _folder(name_or_path: str | Path) -> Path | None:
+    """The folder of that name, or None; a name that no file can have is no folder."""
+    try:
+        folder = Path(name_or_path).expanduser()
+        return folder if folder.is_dir() else None
+    except (OSError, RuntimeError):
+        return None
