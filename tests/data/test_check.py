@@ -41,6 +41,11 @@ def test_files_are_looked_for_only_when_a_root_is_given(tmp_path):
     assert [row.references for row in table.rows] == [()]
 
 
+def test_a_name_that_no_file_can_have_is_a_missing_file(tmp_path):
+    table = check_table(Table((clip(f"{'a' * 300}.mp4"),)), root=tmp_path)
+    assert found(table) == [(0, ProblemKind.MISSING_FILE, True)]
+
+
 def test_a_faulty_reference_goes_and_its_row_stays():
     table = checked(
         {"video": "a", "references": ("a", "b", "gone", "other")},

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import csv
 import json
+from datetime import timedelta
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from tests.data.rows import CLIPS, TEXT, clip
+from vap.data import records
 from vap.data.check import check_table
 from vap.data.schema import CLIP_COLUMNS, ProblemKind, TableError
 from vap.data.table import Table, read_table, write_table
@@ -133,7 +137,9 @@ def test_every_row_is_either_read_or_reported(tmp_path, cells):
 @pytest.mark.parametrize(
     ("cells", "kind"),
     [
-        (good(ref_video_paths="['b.mp4']"), ProblemKind.BAD_JSON),
+        # As numpy prints two names: to Python it is a list of one.
+        (good(ref_video_paths="['b.mp4' 'c.mp4']"), ProblemKind.BAD_JSON),
+        (good(ref_video_paths="('b.mp4',)"), ProblemKind.BAD_JSON),
         (good(ref_video_paths='{"a": 1}'), ProblemKind.BAD_JSON),
         (good(ref_video_paths="[" * 100_000), ProblemKind.BAD_JSON),
         (good(ref_video_paths='["../b.mp4"]'), ProblemKind.BAD_PATH),
@@ -177,6 +183,44 @@ def test_columns_are_found_by_name_in_any_order_and_after_a_byte_order_mark(tmp_
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     [row] = read_table(path).rows
     assert (row.video, row.references, row.score, row.number) == ("a.mp4", ("b.mp4",), 85.0, 1)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_the_separators_of_spreadsheets_are_found(tmp_path, separator):
+    row = good(tar_video_caption='he said "a, b; c"\tor\nnot', reference_alignment_score="85,5")
+    with (tmp_path / "t.csv").open("w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file, delimiter=separator).writerows([CLIP_COLUMNS, row])
+    [read] = read_table(tmp_path / "t.csv").rows
+    assert (read.references, read.caption, read.score) == (("b.mp4",), row[2], 85.5)
+
+
+def test_lists_with_single_quotes_are_read(tmp_path):
+    path = write_csv(tmp_path / "t.csv", good(ref_video_paths="""['b.mp4', "it's.mp4"]"""))
+    assert read_table(path).rows[0].references == ("b.mp4", "it's.mp4")
+
+
+def test_a_parquet_file_that_claims_too_many_cells_or_breaks_the_library_is_refused(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "table.parquet"
+    write_table(Table((clip("a.mp4"),)), path)
+    monkeypatch.setattr(records, "_MOST_CELLS", 5)
+    with pytest.raises(TableError, match=r"6 cells"):
+        read_table(path)
+    monkeypatch.undo()
+    column = pa.array([timedelta.max.days * 86400], type=pa.timestamp("s"))
+    parquet.write_table(pa.table({"time": column}), path)
+    with pytest.raises(TableError, match=r"table.parquet is not a readable"):
+        read_table(path)
+
+
+def test_a_table_of_many_columns_costs_no_more_than_its_cells(tmp_path):
+    extra = tuple(f"c{number}" for number in range(20_000))
+    path = write_csv(tmp_path / "t.csv", [*good(), *extra], columns=(*CLIP_COLUMNS, *extra))
+    assert read_table(path).rows[0].extras == extra
+    with pytest.raises(TableError, match=r"and 19980 more and lacks") as caught:
+        read_table(write_csv(tmp_path / "t.csv", columns=extra))
+    assert len(str(caught.value)) < 1000
 
 
 def test_a_missing_or_repeated_column_is_named(tmp_path):

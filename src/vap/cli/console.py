@@ -14,9 +14,9 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from typing import Any
 
 import typer
@@ -184,7 +184,7 @@ def reporting(
         raise typer.Exit(INTERRUPTED) from error
     except _USER_ERRORS as error:
         # A table's, row by row.
-        problems = [asdict(problem) for problem in getattr(error, "problems", ())]
+        problems = getattr(error, "problems", ())
         _report(type(error).__name__, words(str(error)), as_json=as_json, problems=problems)
         raise typer.Exit(UNUSABLE) from error
     except FloatingPointError as error:
@@ -220,7 +220,11 @@ def ending_together() -> Iterator[None]:
 def show_json(value: Any) -> None:
     """Print a result for machines."""
     unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=not unicode, default=str))
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=not unicode, default=_as_json))
+
+
+def _as_json(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
 def quiet_libraries() -> None:
@@ -244,9 +248,7 @@ def progress_bar(*, shown: bool = True) -> Iterator[Progress]:
         yield progress
 
 
-def _report(
-    kind: str, message: str, *, as_json: bool, problems: Sequence[Mapping[str, object]] = ()
-) -> None:
+def _report(kind: str, message: str, *, as_json: bool, problems: Sequence[object] = ()) -> None:
     if os.environ.get("VAP_DEBUG"):
         messages.print(traceback.format_exc(), soft_wrap=True)
     # What a library said may end with a full stop of its own.

@@ -67,7 +67,7 @@ def check(
         result = {
             "sound_rows": sound,
             "faults": dict(kinds.most_common()),
-            "problems": [asdict(problem) for problem in problems],
+            "problems": problems,
         }
         print_result(
             result, as_json, lambda out: print_problems(out, sound, kinds, problems[:limit])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from vap.data.check import existing_folder
+from vap.data.check import existing_folder, has_file
 from vap.data.records import read_records, write_records
 from vap.data.schema import (
     BENCHMARK_COLUMNS,
@@ -63,7 +63,7 @@ def check_benchmark(benchmark: Benchmark, root: str | Path) -> Benchmark:
     cases: list[BenchmarkRow] = []
     problems = list(benchmark.problems)
     for case in benchmark.cases:
-        missing = [path for path in (case.video, case.reference) if not (folder / path).is_file()]
+        missing = [path for path in (case.video, case.reference) if not has_file(folder, path)]
         if missing:
             message = f"{missing} not in {folder}. Fetch the clips or drop the case."
             problems.append(Problem(case.number, ProblemKind.MISSING_FILE, message))

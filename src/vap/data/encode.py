@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vap.data.check import has_file
 from vap.data.clips import Progress, no_progress
 from vap.data.encode_job import EncodeJob, EncodeSettings, StoredAs, plan_job
 from vap.data.encoded import (
@@ -90,7 +91,7 @@ def encode_shard(job: EncodeJob, index: int, device: torch.device | str | None =
     encoder = _encoder(settings.model, None if device is None else str(device))
     clips, tensors, dropped = [], [], {}
     for video, caption in job.clips[index * size : (index + 1) * size]:
-        if not (job.root / video).is_file():
+        if not has_file(job.root, video):
             message = (
                 f"{video!r} is not in {job.root}. Give the folder that the table's paths start "
                 "from, or fetch the clip, and run again: what is done stays."

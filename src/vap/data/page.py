@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
+from vap.data.check import has_file
 from vap.data.clips import Progress, no_progress
 from vap.data.schema import ClipRow
 from vap.data.summary import ConditionSummary, Summary, summarize
@@ -82,7 +83,7 @@ def write_page(
 
     def source(row: ClipRow) -> str | None:
         clip = root / row.video
-        if not clip.is_file():
+        if not has_file(root, row.video):
             counts["missing"] += 1
             return None
         url = _embedded(clip) if samples == "embedded" else _linked(clip, path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from vap.extras import require
 from vap.media.atomic import atomic_file
 
 SUFFIXES = (".csv", ".parquet")
+_SEPARATORS = ",;\t"  # the second as spreadsheets write it where "," is the decimal point
+_MOST_CELLS = 1_000_000_000  # a small Parquet file may claim any number
+_NAMED = 20  # columns that an error names
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ def read_records(path: Path, required: Sequence[str]) -> Records:
     if not path.is_file():
         message = f"There is no table at {path}. Give the path of a .csv or .parquet file."
         raise FileNotFoundError(message)
-    records = _read_csv(path) if table_suffix(path) == ".csv" else _read_parquet(path)
+    records = _read_csv(path, required) if table_suffix(path) == ".csv" else _read_parquet(path)
     _check_columns(path, records.columns, required)
     return records
 
@@ -84,10 +88,13 @@ def table_suffix(path: Path) -> str:
     return suffix
 
 
-def _read_csv(path: Path) -> Records:
+def _read_csv(path: Path, required: Sequence[str]) -> Records:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, strict=True)
         try:
+            separator = _separator(file.readline(), required)
+            file.seek(0)
+            reader = csv.reader(file, delimiter=separator, strict=True)
             columns = next(reader, [])
             rows = [row for row in reader if row]
         except csv.Error as error:
@@ -99,6 +106,15 @@ def _read_csv(path: Path) -> Records:
             message = f"{path} is not UTF-8 text ({error}). Save it as UTF-8."
             raise TableError(message) from error
     return Records(tuple(columns), rows)
+
+
+def _separator(header: str, required: Sequence[str]) -> str:
+    """What stands between the columns that must be there; ``,`` if they are not."""
+    for separator in _SEPARATORS:
+        columns = next(csv.reader([header], delimiter=separator), [])
+        if set(required).issubset(columns):
+            return separator
+    return ","
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -129,14 +145,27 @@ def _pyarrow(module: str) -> Any:
 
 
 def _read_parquet(path: Path) -> Records:
-    arrow, parquet = _pyarrow("pyarrow"), _pyarrow("pyarrow.parquet")
+    parquet = _pyarrow("pyarrow.parquet")
     try:
+        found = parquet.read_metadata(path)
+        _check_cells(path, found.num_rows * found.num_columns)
         table = parquet.read_table(path)
         columns = [column.to_pylist() for column in table.columns]
-    except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (MemoryError, TableError):
+        raise
+    # Whatever a file makes the library raise, times out of Python's range among it.
+    except Exception as error:
         message = f"{path} is not a readable Parquet file: {error}"
         raise TableError(message) from error
     return Records(tuple(table.column_names), list(zip(*columns, strict=True)))
+
+
+def _check_cells(path: Path, cells: int) -> None:
+    if cells > _MOST_CELLS:
+        message = (
+            f"{path} claims {cells:,} cells, more than the {_MOST_CELLS:,} that are read. Split it."
+        )
+        raise TableError(message)
 
 
 def _write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -168,13 +197,18 @@ def _arrow_column(arrow: Any, column: Sequence[object]) -> Any:
 
 def _check_columns(path: Path, columns: Sequence[str], required: Sequence[str]) -> None:
     if len(set(columns)) != len(columns):
-        repeated = sorted({name for name in columns if columns.count(name) > 1})
-        message = f"{path} has the columns {repeated} more than once. Keep one of each."
+        repeated = sorted(name for name, count in Counter(columns).items() if count > 1)
+        message = f"{path} has the columns {_named(repeated)} more than once. Keep one of each."
         raise TableError(message)
     missing = [name for name in required if name not in columns]
     if missing:
         message = (
-            f"{path} has the columns {list(columns)} and lacks {missing}. "
-            f"The table needs {list(required)}."
+            f"{path} has the columns {_named(columns)} and lacks {missing}. "
+            f"The table needs {list(required)}, separated by ',', ';' or tabs."
         )
         raise TableError(message)
+
+
+def _named(columns: Sequence[str]) -> str:
+    more = f" and {len(columns) - _NAMED} more" if len(columns) > _NAMED else ""
+    return f"{list(columns[:_NAMED])}{more}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ from vap.data.schema import (
 
 _Row = TypeVar("_Row")
 _QUOTED = 60  # characters of a bad cell that its message quotes
+_LIST_ADVICE = 'Write [] or a list with double quotes, such as ["a.mp4", "b.mp4"].'
 _TRUTH = {"true": 1.0, "false": 0.0}
 
 
@@ -141,10 +143,11 @@ class _Columns:
 
     @classmethod
     def of(cls, columns: Sequence[str], extra_columns: Sequence[str]) -> _Columns:
+        places = {name: place for place, name in enumerate(columns)}
         return cls(
-            tuple(columns.index(name) for name in CLIP_COLUMNS),
-            columns.index(VALID) if VALID in columns else None,
-            tuple(columns.index(name) for name in extra_columns),
+            tuple(places[name] for name in CLIP_COLUMNS),
+            places.get(VALID),
+            tuple(places[name] for name in extra_columns),
         )
 
 
@@ -189,8 +192,8 @@ def parse_path(cell: object, column: str, known: dict[str, str]) -> str:
         path = "/".join(parts)
     if "\\" in path or "\0" in path or ".." in parts or not parts[0] or ":" in parts[0]:
         message = (
-            f"{column}={given!r} does not stay inside the dataset: give a path relative to its "
-            'root, with "/" and without "..".'
+            f"{column}={_clipped(given)} does not stay inside the dataset: give a path relative to "
+            'its root, with "/" and without "..".'
         )
         raise CellError(ProblemKind.BAD_PATH, message)
     known[given] = path = known.setdefault(path, path)
@@ -206,13 +209,13 @@ def parse_text(cell: object, column: str) -> str:
     if cell is None:
         return ""
     if not isinstance(cell, str):
-        message = f"{column}={cell!r} is a {type(cell).__name__}, not a text."
+        message = f"{column}={_clipped(cell)} is a {type(cell).__name__}, not a text."
         raise CellError(ProblemKind.BAD_TEXT, message)
     if not cell.isascii():
         try:
             cell.encode()
         except UnicodeEncodeError as error:
-            message = f"{column}={cell!r} holds half a character ({error.reason})."
+            message = f"{column}={_clipped(cell)} holds half a character ({error.reason})."
             raise CellError(ProblemKind.BAD_TEXT, message) from error
     return cell
 
@@ -233,16 +236,29 @@ def _parse_references(cell: object, paths: dict[str, str]) -> tuple[str, ...]:
         try:
             value = json.loads(cell)
         except (ValueError, RecursionError) as error:
-            message = f"{REFERENCES}={_clipped(cell)} is not JSON ({error}). Write [] or a list."
-            raise CellError(ProblemKind.BAD_JSON, message) from error
+            value = _python_list(cell)
+            if value is None:
+                message = f"{REFERENCES}={_clipped(cell)} is not JSON ({error}). {_LIST_ADVICE}"
+                raise CellError(ProblemKind.BAD_JSON, message) from error
     if not isinstance(value, list):
-        message = f"{REFERENCES}={_clipped(cell)} is not a JSON list of paths. Write [] or a list."
+        message = f"{REFERENCES}={_clipped(cell)} is not a JSON list of paths. {_LIST_ADVICE}"
         raise CellError(ProblemKind.BAD_JSON, message)
     return tuple([parse_path(path, REFERENCES, paths) for path in value])
 
 
+def _python_list(cell: str) -> list[object] | None:
+    """A list as pandas writes it, with single quotes."""
+    try:
+        value = ast.literal_eval(cell)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+    # Python joins texts that stand side by side, as in a printed array.
+    return value if isinstance(value, list) and repr(value) == cell else None
+
+
 def _parse_score(cell: object) -> float:
-    score = _number(cell)
+    # Spreadsheets that separate columns by ";" write 85,5.
+    score = _number(cell.replace(",", ".") if isinstance(cell, str) else cell)
     if score is None or not 0 <= score <= MAX_SCORE:
         message = f"{SCORE}={_clipped(cell)} is not a number from 0 to {MAX_SCORE:.0f}."
         raise CellError(ProblemKind.BAD_SCORE, message)
