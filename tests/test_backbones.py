@@ -1,5 +1,6 @@
 """A backbone from one file and the expert from its checkpoint are the checkpoint's model."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import gguf
@@ -59,6 +60,129 @@ def test_a_backbone_of_the_same_weights_is_the_model(wan: Golden, tmp_path: Path
     path = tmp_path / "backbone.safetensors"
     save_file(backbone_tensors(), path)
     assert relative_error(run(wan, path), wan.run(wan.prompted())) < 1e-5
+
+
+# diffusers' names and the makers', as the makers' files and ComfyUI's have them.
+_MAKERS = {
+    "attn1.to_out.0": "self_attn.o",
+    "attn2.to_out.0": "cross_attn.o",
+    "attn1.to_": "self_attn.",
+    "attn2.to_": "cross_attn.",
+    "attn1.": "self_attn.",
+    "attn2.add_k_proj": "cross_attn.k_img",
+    "attn2.add_v_proj": "cross_attn.v_img",
+    "attn2.norm_added_k": "cross_attn.norm_k_img",
+    "attn2.": "cross_attn.",
+    "ffn.net.0.proj": "ffn.0",
+    "ffn.net.2": "ffn.2",
+    "norm2": "norm3",
+    "condition_embedder.time_embedder.linear_1": "time_embedding.0",
+    "condition_embedder.time_embedder.linear_2": "time_embedding.2",
+    "condition_embedder.text_embedder.linear_1": "text_embedding.0",
+    "condition_embedder.text_embedder.linear_2": "text_embedding.2",
+    "condition_embedder.time_proj": "time_projection.1",
+    "condition_embedder.image_embedder.norm1": "img_emb.proj.0",
+    "condition_embedder.image_embedder.ff.net.0.proj": "img_emb.proj.1",
+    "condition_embedder.image_embedder.ff.net.2": "img_emb.proj.3",
+    "condition_embedder.image_embedder.norm2": "img_emb.proj.4",
+}
+
+
+def makers_name(name: str) -> str:
+    if name == "scale_shift_table":
+        return "head.modulation"
+    name = name.replace("proj_out", "head.head")
+    for ours, theirs in _MAKERS.items():
+        name = name.replace(ours, theirs)
+    return name.replace("scale_shift_table", "modulation")
+
+
+def in_fp8(spelling: str, rows: bool = False) -> dict[str, torch.Tensor]:
+    """The golden backbone with the matrices of its blocks in fp8, each with its scale."""
+    stored = {}
+    for name, tensor in backbone_tensors().items():
+        if tensor.ndim == 2 and name.startswith("blocks") and name.endswith(".weight"):
+            scale = tensor.abs().amax(*([1, True] if rows else [])) / 448
+            stored[name] = (tensor / scale).to(torch.float8_e4m3fn)
+            layer = name.removesuffix("weight")
+            stored[layer + spelling] = scale
+            stored[layer + spelling.replace("weight", "input")] = torch.ones(())
+        else:
+            stored[name] = tensor
+    return stored
+
+
+@pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])
+@pytest.mark.parametrize("spelling", ["scale_weight", "weight_scale"])
+def test_fp8_weights_are_multiplied_by_their_scales(
+    wan: Golden, tmp_path: Path, spelling: str, prefix: str
+) -> None:
+    path = tmp_path / "backbone.safetensors"
+    stored = in_fp8(spelling, rows=bool(prefix))
+    stored["scaled_fp8"] = torch.empty(2, dtype=torch.float8_e4m3fn)
+    save_file({prefix + makers_name(name): t.contiguous() for name, t in stored.items()}, path)
+    assert 0 < relative_error(run(wan, path), wan.run(wan.prompted())) < 0.1
+
+
+def test_the_makers_names_are_read(wan: Golden, tmp_path: Path) -> None:
+    path = tmp_path / "backbone.safetensors"
+    save_file({makers_name(name): tensor for name, tensor in backbone_tensors().items()}, path)
+    assert relative_error(run(wan, path), wan.run(wan.prompted())) < 1e-5
+
+
+def test_a_folder_of_shards_is_the_model(wan: Golden, tmp_path: Path) -> None:
+    tensors = sorted(backbone_tensors().items())
+    middle = len(tensors) // 2
+    save_file(dict(tensors[:middle]), tmp_path / "wan-00001-of-00002.safetensors")
+    with pytest.raises(ValueError, match=r"takes \d+ tensors"):
+        vap.load_pipeline(wan.folder, backbone=tmp_path)
+    save_file(dict(tensors[middle:]), tmp_path / "wan-00002-of-00002.safetensors")
+    assert relative_error(run(wan, tmp_path), wan.run(wan.prompted())) < 1e-5
+    with pytest.raises(ValueError, match="give the folder"):
+        vap.load_pipeline(wan.folder, backbone=tmp_path / "wan-00001-of-00002.safetensors")
+
+
+def scaled_by_blocks(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return tensors | {"blocks.0.ffn.net.2.weight_scale": torch.ones(4, 2)}
+
+
+def without_image(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: t for name, t in tensors.items() if "image" not in name and "add_" not in name}
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (scaled_by_blocks, r"ffn\.net\.2\.weight_scale"),
+        (lambda t: t | {"blocks.0.attn1.to_q.scale_weight": torch.ones(1)}, "to_q.scale_weight"),
+        (lambda t: t | {"blocks.0.attn1.to_q.weight_scale_2": torch.ones(1)}, "weight_scale_2"),
+        (lambda t: t | {"blocks.9.extra": torch.ones(1)}, r"blocks\.9\.extra"),
+        (lambda t: {n: v for n, v in t.items() if "blocks.3" not in n}, r"blocks\.3\."),
+        (lambda t: {n: v.to(torch.int8) for n, v in t.items()}, "int8"),
+        (without_image, "text-to-video"),
+        (lambda _: load_file(FOLDER / "wan" / WEIGHTS), "whole Video-As-Prompt transformer"),
+        (lambda _: {"blocks.0.attn1_mot_ref.to_q.weight": torch.ones(2)}, "is an expert"),
+        (lambda _: {"blocks.0.self_attn.q.lora_down.weight": torch.ones(2)}, "is a LoRA"),
+        (lambda _: {"model.layers.0.weight": torch.ones(2)}, "another model"),
+    ],
+)
+def test_a_file_that_is_no_backbone_is_refused_by_what_it_is(
+    tmp_path: Path, edit: Callable[..., dict[str, torch.Tensor]], said: str
+) -> None:
+    path = tmp_path / "backbone.safetensors"
+    save_file(edit(backbone_tensors()), path)
+    with pytest.raises(ValueError, match=said) as refused:
+        vap.load_pipeline(FOLDER / "wan", backbone=path)
+    assert str(path) in str(refused.value)
+
+
+def test_half_precision_spares_what_was_trained_in_float32(tmp_path: Path) -> None:
+    path = tmp_path / "backbone.safetensors"
+    save_file(backbone_tensors(), path)
+    own = vap.load_pipeline(FOLDER / "wan", dtype="bf16").transformer
+    read = vap.load_pipeline(FOLDER / "wan", dtype="bf16", backbone=path).transformer
+    dtypes = [{n: t.dtype for n, t in model.state_dict().items()} for model in (own, read)]
+    assert dtypes[0] == dtypes[1]
 
 
 @pytest.mark.parametrize(

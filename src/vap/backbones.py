@@ -1,69 +1,72 @@
-"""Backbones from a single file, such as GGUF, joined with a checkpoint's expert."""
+"""Backbones from files of their own, joined with a checkpoint's expert."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 
+from vap.components import check_stored
 from vap.extras import require
-from vap.models.expert import is_expert_name
+from vap.folders import read_json, stored_tensors
+from vap.fp8_scales import without_scales
+from vap.models.expert import is_expert_name, load_dtype
+from vap.reading import reading
+from vap.weights import read_headers, shape_difference
+
+_PREFIX = re.compile(r"^(model\.)?diffusion_model\.")
+_MAKERS_NAMES = re.compile(r"\.(self_attn|cross_attn)\.|^(head|time_embedding)\.")
+_LORA = re.compile(r"lora|\.diff(_b)?$|\.(hada|lokr)_")
+_SHARD = re.compile(r"-\d+-of-\d+\.")
 
 
 def transformer_with_backbone(
     model_class: Any, folder: Path, backbone: str | Path, dtype: torch.dtype
 ) -> Any:
-    """Load a transformer whose backbone lies in one file and whose expert in a pipeline folder.
+    """Load a transformer whose backbone lies in its own file and whose expert in a pipeline folder.
 
     Args:
         model_class: The variant's transformer class.
         folder: Pipeline folder; gives configuration and, if it has one, the expert.
-        backbone: ``.gguf``, whose weights stay quantized, or ``.safetensors``; with stock names,
-            diffusers' or those of the backbone's makers.
+        backbone: ``.gguf``, whose weights stay quantized, ``.safetensors``, or a folder of shards;
+            with stock names, diffusers' or those of the backbone's makers. fp8 weights are
+            multiplied by the scales beside them.
         dtype: Precision to compute in.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is of another kind or not for this variant.
+        ValueError: If the file is of another kind, not for this variant, or not whole.
         MissingExtraError: If GGUF is not installed.
     """
     path = Path(backbone).expanduser()
-    if not path.is_file():
-        message = f"There is no backbone file {path}. Give a .gguf or .safetensors file."
-        raise FileNotFoundError(message)
-    if path.suffix not in {".gguf", ".safetensors"}:
-        message = f"backbone={str(path)!r}: backbones are read from .gguf or .safetensors files."
-        raise ValueError(message)
-    options: dict[str, Any] = {}
-    if path.suffix == ".gguf":
-        require("gguf", extra="quant", purpose="read GGUF backbones")
-        from diffusers import GGUFQuantizationConfig
-
-        options["quantization_config"] = GGUFQuantizationConfig(compute_dtype=dtype)
-    stored = model_class.load_config(folder, subfolder="transformer")
+    files = _backbone_files(path)
     if not hasattr(model_class, "from_single_file") or model_class._blocks_name != "blocks":
         message = (
             f"backbone={str(path)!r}: diffusers reads backbones of the Wan variant from a single "
             f"file, not of {model_class.__name__}. Give a pipeline folder instead."
         )
         raise ValueError(message)
-    transformer = model_class.from_single_file(
-        str(path),
-        config=str(folder),
-        subfolder="transformer",
-        torch_dtype=dtype,
-        # The file has no expert; it follows from the folder.
-        block_idx_with_mot_ref=None,
-        **options,
-    )
-    depths = stored.get("block_idx_with_mot_ref")
-    if depths:
+    place = folder / "transformer"
+    with reading(place), torch.device("meta"):
+        config = read_json(place / "config.json")
+        wanted = model_class.from_config(config).state_dict()
+        expert = _checked_expert(place, wanted)
+    plain = {name: tensor for name, tensor in wanted.items() if not is_expert_name(name)}
+    with reading(path):
+        if path.suffix == ".gguf":
+            transformer = _from_gguf(model_class, folder, path, plain, dtype)
+        else:
+            transformer = _from_safetensors(model_class, config, path, files, plain, dtype)
+    if expert:
         transformer.install_expert(
-            expert_tensors(folder / "transformer"),
-            depths=depths,
-            reference_positions=stored.get("reference_positions", "before"),
+            expert,
+            depths=config["block_idx_with_mot_ref"],
+            reference_positions=config.get("reference_positions", "before"),
         )
     return transformer.eval()
 
@@ -71,8 +74,150 @@ def transformer_with_backbone(
 def expert_tensors(folder: Path) -> dict[str, torch.Tensor]:
     """Expert tensors of a transformer's folder, mapped from its files, backbone left alone."""
     found = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as tensors:
-            names = [name for name in tensors.keys() if is_expert_name(name)]  # noqa: SIM118
-            found.update({name: tensors.get_tensor(name) for name in names})
+    for name, stored in stored_tensors(folder).items():
+        if is_expert_name(name):
+            with safe_open(stored.file, framework="pt") as tensors:
+                found[name] = tensors.get_tensor(name)
     return found
+
+
+def _backbone_files(path: Path) -> list[Path]:
+    """The files that a backbone is read from."""
+    if path.is_dir():
+        place = path / "transformer" if (path / "transformer").is_dir() else path
+        files = sorted(place.glob("*.safetensors"))
+        if not files:
+            message = f"backbone={str(path)!r} holds no .safetensors. Give a folder that does."
+            raise FileNotFoundError(message)
+        return files
+    if not path.is_file():
+        message = f"There is no backbone file {path}. Give a .gguf or .safetensors file."
+        raise FileNotFoundError(message)
+    if path.suffix not in {".gguf", ".safetensors"}:
+        message = f"backbone={str(path)!r}: backbones are read from .gguf or .safetensors files."
+        raise ValueError(message)
+    return [path]
+
+
+def _checked_expert(place: Path, wanted: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The expert of a transformer's folder, seen to be whole; empty if the model has none."""
+    described = {name: tensor for name, tensor in wanted.items() if is_expert_name(name)}
+    if not described:
+        return {}
+    stored = {name: t for name, t in stored_tensors(place).items() if is_expert_name(name)}
+    check_stored(place, stored, described)
+    return expert_tensors(place)
+
+
+def _from_safetensors(
+    model_class: Any,
+    config: Mapping[str, Any],
+    path: Path,
+    files: Iterable[Path],
+    wanted: Mapping[str, torch.Tensor],
+    dtype: torch.dtype,
+) -> Any:
+    from accelerate import init_empty_weights
+
+    _check_kind(path, read_headers(files))
+    tensors: dict[str, torch.Tensor] = {}
+    for file in files:
+        tensors |= load_file(file)
+    found = without_scales(_without_prefix(tensors), path, dtype)
+    state = _in_diffusers_names(found)
+    _check_whole(path, {name: tuple(tensor.shape) for name, tensor in state.items()}, wanted)
+    for name, tensor in state.items():
+        if not tensor.is_floating_point():
+            raise ValueError(f"{path} has {name} in {tensor.dtype}, which is no floating type.")
+    with init_empty_weights():
+        # The files have no expert; it follows from the folder.
+        transformer = model_class.from_config({**config, "block_idx_with_mot_ref": None})
+    keep = tuple(model_class._keep_in_fp32_modules or ())
+    placed = {n: tensor.to(load_dtype(n, tensor, dtype, keep)) for n, tensor in state.items()}
+    transformer.load_state_dict(placed, assign=True)
+    return transformer
+
+
+def _from_gguf(
+    model_class: Any,
+    folder: Path,
+    path: Path,
+    wanted: Mapping[str, torch.Tensor],
+    dtype: torch.dtype,
+) -> Any:
+    require("gguf", extra="quant", purpose="read GGUF backbones")
+    from diffusers import GGUFQuantizationConfig
+    from diffusers.models.model_loading_utils import load_gguf_checkpoint
+
+    tensors = _without_prefix(load_gguf_checkpoint(str(path)))
+    _check_kind(path, tensors)
+    state = _in_diffusers_names(tensors)
+    # Shapes are diffusers' to check: those of quantized tensors are of bytes.
+    shapes = {name: tuple(wanted[name].shape) if name in wanted else () for name in state}
+    _check_whole(path, shapes, wanted)
+    return model_class.from_single_file(
+        state,
+        config=str(folder),
+        subfolder="transformer",
+        torch_dtype=dtype,
+        block_idx_with_mot_ref=None,
+        quantization_config=GGUFQuantizationConfig(compute_dtype=dtype),
+    )
+
+
+def _without_prefix(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors by the names that they have in the model alone."""
+    return {_PREFIX.sub("", name): tensor for name, tensor in tensors.items()}
+
+
+def _in_diffusers_names(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
+
+    if not any(_MAKERS_NAMES.search(name) for name in tensors):
+        return tensors
+    return dict(convert_wan_transformer_to_diffusers(tensors))
+
+
+def _check_kind(path: Path, names: Iterable[str]) -> None:
+    """Refuse files of another kind by what they are."""
+    names = list(names)
+    expert = [name for name in names if is_expert_name(name)]
+    said = None
+    if any(_LORA.search(name) for name in names):
+        said = "is a LoRA. Load the model, and give the file to load_lora_weights"
+    elif expert and len(expert) == len(names):
+        said = "is an expert. Pass it as expert=…"
+    elif expert:
+        said = (
+            "is a whole Video-As-Prompt transformer, with an expert. Pass its pipeline folder as "
+            "the model; backbone=… takes an image-to-video model alone"
+        )
+    if said is not None:
+        raise ValueError(f"{path} {said}.")
+
+
+def _check_whole(
+    path: Path, found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, torch.Tensor]
+) -> None:
+    """Refuse a backbone with tensors missing, left over or of other shapes, and say why."""
+    shapes = {name: tensor.shape for name, tensor in wanted.items()}
+    difference = shape_difference(found, shapes)
+    if difference is None:
+        return
+    name, there, here = difference
+    if _SHARD.search(path.name):
+        said = "It is one of several shards: give the folder that holds them all"
+    elif not found.keys() & wanted.keys():
+        said = "It is another model: give the model's own image-to-video backbone"
+    elif any(map(_of_image, wanted)) and not any(map(_of_image, found)):
+        said = "It looks like a text-to-video model: give an image-to-video model"
+    else:
+        said = "It is a part, or of another size: give the whole image-to-video backbone"
+    raise ValueError(
+        f"{path} does not fit this model: {name} is {there} in the file and {here} in the model, "
+        f"which takes {len(wanted)} tensors. {said}."
+    )
+
+
+def _of_image(name: str) -> bool:
+    return "image_embedder" in name

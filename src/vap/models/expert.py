@@ -274,7 +274,7 @@ class ExpertMixin(StoredFormMixin):
         keep = tuple(getattr(self, "_keep_in_fp32_modules", None) or ())
         # Copies: a tensor mapped from a file has neither torch's alignment nor a life of its own.
         placed = {
-            name: tensor.to(device, _load_dtype(name, tensor, dtype, keep), copy=True)
+            name: tensor.to(device, load_dtype(name, tensor, dtype, keep), copy=True)
             for name, tensor in state.items()
         }
         missing = self.load_state_dict(placed, strict=False, assign=True)  # type: ignore[attr-defined]
@@ -389,7 +389,7 @@ def name_at_depth(name: str, places: Mapping[int, int], blocks: str) -> str:
     return f"{blocks}.{places[int(depth)]}.{rest}"
 
 
-def _load_dtype(
+def load_dtype(
     name: str, tensor: torch.Tensor, dtype: torch.dtype, keep: tuple[str, ...]
 ) -> torch.dtype:
     """The precision that diffusers' loader would give this tensor."""
