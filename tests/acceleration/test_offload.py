@@ -1,6 +1,7 @@
 """Blocks that come and go compute what blocks that stay compute."""
 
 import copy
+import weakref
 from contextlib import nullcontext
 
 import pytest
@@ -163,8 +164,13 @@ def test_memory_that_cannot_be_pinned_is_reported(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("kind", ["cuda", "xpu"])
-def test_compute_waits_on_the_stream_of_its_own_device(kind, monkeypatch) -> None:
-    """Of ``cuda:1`` while ``cuda:0`` is current: an event alone takes the current device's."""
+def test_the_stream_that_computes_is_that_of_the_blocks_device(kind, monkeypatch) -> None:
+    """Not of the current device, which may be another."""
+    monkeypatch.setattr(torch.accelerator, "current_stream", lambda device: f"of {device}")
+    assert offload._computing_stream(torch.device(kind, 1)) == f"of {kind}:1"
+
+
+def test_every_wait_names_its_stream(monkeypatch) -> None:
     told = []
 
     class Event:
@@ -178,24 +184,38 @@ def test_compute_waits_on_the_stream_of_its_own_device(kind, monkeypatch) -> Non
             told.append(("record", self.name, stream))
 
     names = iter(["copied 0", "copied 1", "used 0", "used 1"])
-    monkeypatch.setattr(offload, "_side_stream", lambda _: nullcontext("copying"))
+    copying = nullcontext()
+    monkeypatch.setattr(offload, "_side_stream", lambda _: copying)
+    monkeypatch.setattr(offload, "_computing_stream", lambda _: "computing")
     monkeypatch.setattr(offload, "_event", lambda _: Event(next(names)))
-    monkeypatch.setattr(torch.accelerator, "current_stream", lambda device: f"of {device}")
-    stream = offload._BlockStream(chain := Chain(2).blocks, CPU)
-    stream._device = torch.device(kind, 1)
-    stream._bring_additions = lambda _: None
+    blocks = Chain(2).blocks
+    stream = offload._BlockStream(blocks, CPU)
     stream.before(0)()
     stream.after(0)()
-    assert len(chain) == 2
-    compute = f"of {kind}:1"
+    stream.release()
     assert told == [
-        ("wait", "used 0", stream._copying),
-        ("record", "copied 0", stream._copying),
-        ("wait", "copied 0", compute),
-        ("wait", "used 1", stream._copying),
-        ("record", "copied 1", stream._copying),
-        ("record", "used 0", compute),
+        ("record", "used 0", "computing"),
+        ("record", "used 1", "computing"),
+        ("wait", "used 0", copying),
+        ("record", "copied 0", copying),
+        ("wait", "copied 0", "computing"),
+        ("wait", "used 1", copying),
+        ("record", "copied 1", copying),
+        ("record", "used 0", "computing"),
+        ("wait", "copied 0", "computing"),
+        ("wait", "copied 1", "computing"),
     ]
+
+
+def test_the_places_of_blocks_are_free_while_others_work() -> None:
+    chain, x = Chain(3), torch.randn(4, 8)
+    expected = chain(x)
+    release = stream_blocks(chain.blocks, CPU)
+    chain(x)
+    place = weakref.ref(release.__self__._places[0])
+    release()
+    assert place() is None
+    assert torch.equal(chain(x), expected)
 
 
 def test_devices_without_streams_offload_in_order(monkeypatch) -> None:

@@ -129,16 +129,16 @@ def loaded(
             ),
             **options,
         }
-    leaves = device.type == "cpu" and plan.text_encoder == "leaves"
+    leaves = plan.text_encoder == "leaves" and plan.offload in {None, "group"}
     # One that the user brought is not ours to free: nobody could read it again.
     on_demand = leaves and "text_encoder" not in options
     if on_demand:
         from vap.acceleration.text_encoder import release_before, text_encoder_on_demand
 
         check_folder(folder)
-        options = {"text_encoder": text_encoder_on_demand(folder, dtype), **options}
+        options = {"text_encoder": text_encoder_on_demand(folder, dtype, device), **options}
     pipeline = kind.from_pretrained(folder, dtype=dtypes, **options)
-    if on_demand:
+    if on_demand and device.type == "cpu":
         release_before(pipeline.transformer, pipeline.text_encoder)
     return pipeline
 

@@ -156,6 +156,7 @@ def hold(pipeline: Any, plan: MemoryPlan, device: torch.device) -> None:
         device: An accelerator.
     """
     from vap.acceleration.offload import stream_blocks, stream_layers, wait_for_use
+    from vap.acceleration.text_encoder import is_hollow
 
     encoders = [
         module
@@ -168,16 +169,18 @@ def hold(pipeline: Any, plan: MemoryPlan, device: torch.device) -> None:
         pipeline.enable_sequential_cpu_offload(device=device)
     elif plan.offload == "group":
         blocks = pipeline.transformer.expert_blocks
-        stream_blocks(blocks, device)
+        make_room = stream_blocks(blocks, device)
         move_apart_from(pipeline.transformer, blocks, device)
-        wait_for_use(pipeline.vae, pipeline.transformer, device)
+        wait_for_use(pipeline.vae, pipeline.transformer, device, make_room)
         for encoder in encoders:
-            stream_layers(encoder, device)
+            encoder.register_forward_pre_hook(lambda *_: make_room())
+            if not is_hollow(encoder):
+                stream_layers(encoder, device)
     elif plan.text_encoder == "leaves":
         for name, module in pipeline.components.items():
             if isinstance(module, torch.nn.Module) and name != "text_encoder":
                 module.to(device)
-        if pipeline.text_encoder is not None:
+        if pipeline.text_encoder is not None and not is_hollow(pipeline.text_encoder):
             stream_layers(pipeline.text_encoder, device)
     else:
         pipeline.to(device)

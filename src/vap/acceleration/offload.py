@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ _SLOTS = 2
 _WITH_STREAMS = ("cuda", "xpu")
 
 
-def stream_blocks(blocks: Sequence[nn.Module], device: torch.device) -> None:
+def stream_blocks(blocks: Sequence[nn.Module], device: torch.device) -> Callable[[], None]:
     """Keep blocks in main memory; while one computes, the next comes to the device.
 
     Two places on the device hold the blocks in turn. Copies run beside the computation, from
@@ -29,11 +29,15 @@ def stream_blocks(blocks: Sequence[nn.Module], device: torch.device) -> None:
     Args:
         blocks: Modules that run one after the other, again and again.
         device: Where they compute.
+
+    Returns:
+        Frees the two places until the blocks run again.
     """
     stream = _BlockStream(blocks, device)
     for index, block in enumerate(blocks):
         block.register_forward_pre_hook(stream.before(index), prepend=True)
         block.register_forward_hook(stream.after(index), always_call=True)
+    return stream.release
 
 
 def stream_layers(module: nn.Module, device: torch.device) -> None:
@@ -54,15 +58,21 @@ def stream_layers(module: nn.Module, device: torch.device) -> None:
     )
 
 
-def wait_for_use(vae: Any, transformer: nn.Module, device: torch.device) -> None:
+def wait_for_use(
+    vae: Any,
+    transformer: nn.Module,
+    device: torch.device,
+    make_room: Callable[[], None] = lambda: None,
+) -> None:
     """Keep a VAE in main memory; it comes to encode or decode, and goes before denoising.
 
     Args:
         vae: Its ``encode`` and ``decode`` bring it in.
         transformer: Whose forward sends it away.
         device: Where it computes.
+        make_room: Is called before it comes.
     """
-    add_hook_to_module(vae.to("cpu"), _ComesToWork(device))
+    add_hook_to_module(vae.to("cpu"), _ComesToWork(device, make_room))
 
     def leave(*_: Any) -> None:
         if vae.device.type != "cpu":
@@ -79,15 +89,18 @@ class _ComesToWork(ModelHook):
 
     Args:
         device: Where the module computes; diffusers looks for it by this hook's attribute.
+        make_room: Is called before it comes.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, make_room: Callable[[], None]) -> None:
         self.execution_device = device
+        self._make_room = make_room
 
     def pre_forward(
         self, module: nn.Module, *args: Any, **kwargs: Any
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Move the module; what it is called with is left alone."""
+        self._make_room()
         module.to(self.execution_device)
         return args, kwargs
 
@@ -153,14 +166,7 @@ class _BlockStream:
         self._blocks = blocks
         self._packed = [_Packed.of(block, pinned=device.type == "cuda") for block in blocks]
         self._known = [set(map(id, packed.tensors)) for packed in self._packed]
-        self._places = [
-            torch.empty(
-                max((len(packed.host) for packed in self._packed[slot::_SLOTS]), default=0),
-                dtype=torch.uint8,
-                device=device,
-            )
-            for slot in range(_SLOTS)
-        ]
+        self._places: list[torch.Tensor] = []
         self._held: list[int | None] = [None] * _SLOTS
         self._copying = _side_stream(device)
         self._copied = [_event(device) for _ in range(_SLOTS)]
@@ -194,9 +200,25 @@ class _BlockStream:
 
         return hook
 
+    def release(self) -> None:
+        """Free both places until a block runs again."""
+        for copied in self._copied if self._places else ():
+            # A pass that was given up may have left a copy under way.
+            _wait(copied, _computing_stream(self._device))
+        self._places, self._held = [], [None] * _SLOTS
+
+    def _take_places(self) -> None:
+        for slot in range(_SLOTS):
+            size = max((len(packed.host) for packed in self._packed[slot::_SLOTS]), default=0)
+            self._places.append(torch.empty(size, dtype=torch.uint8, device=self._device))
+            # What lay there before may still be read by what computes now.
+            _record(self._used[slot], _computing_stream(self._device))
+
     def _fetch(self, index: int) -> None:
         """Start the copy of a block, if it is not there."""
         slot = index % _SLOTS
+        if not self._places:
+            self._take_places()
         if self._held[slot] == index:
             return
         self._packed[index].take_back()

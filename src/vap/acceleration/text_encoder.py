@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from vap.components import load_component
+from vap.folders import weight_files
 from vap.weights import settle
 
+# Bytes of a weight that are in main memory at once on their way to an accelerator.
+_READ_BYTES = 64 << 20
 
-def text_encoder_on_demand(folder: Path, dtype: torch.dtype) -> Any:
+
+def text_encoder_on_demand(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
     """A text encoder without weights, which it reads from its folder when it is first called.
 
     Until then, and again after :func:`release_before`, its parameters have their shapes and no
     memory, see :func:`is_hollow`. It is read as well when its state is asked for, as for saving.
+    For an accelerator it is read layer by layer, to the device, each time that it is called: main
+    memory holds some of a layer, and what the system keeps of the files where it has room.
 
     Args:
         folder: Of the pipeline.
         dtype: Precision to read it in.
+        device: Where it computes.
     """
     encoder = load_component(folder, "text_encoder", dtype=dtype, device_map="meta")
-    _hollow_out(encoder)
+    _hollow_out(encoder, device)
 
     def read(*_: Any) -> None:
         if is_hollow(encoder):
@@ -31,9 +41,44 @@ def text_encoder_on_demand(folder: Path, dtype: torch.dtype) -> Any:
             settle(stored)
             encoder.load_state_dict(stored.state_dict(), assign=True)
 
-    encoder.register_forward_pre_hook(read)
+    if device.type == "cpu":
+        encoder.register_forward_pre_hook(read)
+    else:
+        _read_by_layer(encoder, weight_files(folder / "text_encoder"))
     encoder.register_state_dict_pre_hook(read)
     return encoder
+
+
+def _read_by_layer(encoder: Any, files: Iterable[Path]) -> None:
+    """Let each layer's weights come from the files when it runs, and go when it has run."""
+    stored = {}
+    for path in files:
+        file = safe_open(path, framework="pt")
+        stored |= dict.fromkeys(file.keys(), file)
+    tied = encoder._tied_weights_keys or {}
+    for path, layer in encoder.named_modules():
+        own = {leaf: weight for leaf, weight in layer._parameters.items() if weight is not None}
+        sources = {}
+        for leaf in own:
+            name = f"{path}.{leaf}" if path else leaf
+            name = name if name in stored else tied.get(name, name)
+            sources[leaf] = stored[name].get_slice(name)
+        if own:
+            layer.register_forward_pre_hook(partial(_fill, own, sources))
+            layer.register_forward_hook(partial(_empty, own), always_call=True)
+
+
+def _fill(own: dict[str, Any], sources: dict[str, Any], layer: nn.Module, *_: Any) -> None:
+    for leaf, source in sources.items():
+        weight = torch.empty_like(own[leaf], memory_format=torch.contiguous_format)
+        rows = max(1, _READ_BYTES * len(weight) // weight.nbytes)
+        for start in range(0, len(weight), rows):
+            weight[start : start + rows] = source[start : start + rows]
+        layer._parameters[leaf] = nn.Parameter(weight, requires_grad=False)
+
+
+def _empty(own: dict[str, Any], layer: nn.Module, *_: Any) -> None:
+    layer._parameters.update(own)
 
 
 def release_before(transformer: nn.Module, encoder: nn.Module) -> None:
@@ -41,7 +86,7 @@ def release_before(transformer: nn.Module, encoder: nn.Module) -> None:
 
     def release(*_: Any) -> None:
         if not is_hollow(encoder):
-            _hollow_out(encoder)
+            _hollow_out(encoder, torch.device("cpu"))
 
     transformer.register_forward_pre_hook(release)
 
@@ -52,10 +97,10 @@ def is_hollow(module: nn.Module) -> bool:
     return parameter.numel() > 1 and parameter.untyped_storage().nbytes() <= parameter.itemsize
 
 
-def _hollow_out(module: nn.Module) -> None:
+def _hollow_out(module: nn.Module, device: torch.device) -> None:
     """Let every parameter show one number everywhere, so that device and precision stay known."""
     shapes = {
-        name: torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
+        name: torch.zeros((), dtype=tensor.dtype, device=device).expand(tensor.shape)
         for name, tensor in module.state_dict().items()
     }
     module.load_state_dict(shapes, assign=True)

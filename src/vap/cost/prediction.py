@@ -147,11 +147,11 @@ class _Held:
     def host(self) -> float:
         """Weights that wait in main memory."""
         traced = self.traced
-        text = traced.text_encoder if self.plan.text_encoder == "leaves" else 0
         if self.plan.offload is None:
-            return float(text)
-        waiting = text + traced.image_encoder + traced.vae + sum(self.blocks())
-        return waiting if self.plan.offload == "group" else waiting + traced.rest
+            return 0.0
+        waiting = traced.image_encoder + traced.vae + sum(self.blocks())
+        # Elsewhere the text encoder is read from its files, layer by layer.
+        return waiting if self.plan.offload == "group" else waiting + traced.text_encoder + traced.rest
 
     def _resident(self, working: str) -> float:
         """Weights on the device while a component works, the text encoder's own left out."""
@@ -165,12 +165,12 @@ class _Held:
             # The VAE, once there to encode, stays until the call ends: it is last in the row.
             stays = plan.offload == "model" and working != "vae"
             return parts[working] + (traced.vae if stays else 0)
-        # Blocks that stream in hold their places all the time; the VAE waits for its turn.
-        held = self.transformer()
         if plan.offload is None:
-            held += traced.vae + traced.image_encoder
-        elif working == "vae":
-            held += traced.vae
+            held = self.transformer() + traced.vae + traced.image_encoder
+        else:
+            # Places of the blocks that stream in, or the VAE.
+            held = self.transformer() if working == "transformer" else float(traced.rest)
+            held += traced.vae if working == "vae" else 0
         if plan.text_encoder == "resident" and working != "text":
             held += traced.text_encoder
         return held
@@ -185,8 +185,7 @@ class _Held:
         """The text encoder's weights while it works."""
         leaves = self.plan.text_encoder == "leaves" and not self.on_cpu
         if leaves and self.plan.offload != "model":
-            # One layer works while the next comes in.
-            return 2.0 * self.traced.encoder_leaf
+            return float(self.traced.encoder_leaf)
         return float(self.traced.text_encoder)
 
 
@@ -239,7 +238,8 @@ def _encode_seconds(
     tokens = texts * TEXT_TOKENS[model.family]
     text = 2.0 * model.parameters.get("text_encoder", 0) * tokens / device.rate(_precision(dtype))
     if device.host_link is not None and plan.text_encoder == "leaves":
-        text += 2 * traced.text_encoder / (device.host_link * _PAGEABLE)
+        # Read for every text; from the system's copy of the files, or else at the disk's rate.
+        text += texts * traced.text_encoder / (device.host_link * _PAGEABLE)
     # Of the conditions, only the first frames differ from nothing.
     clips = video.references + (1 + video.references) / max(1, video.shape.frames // 8)
     return text + clips * _coding_seconds(model, traced.encode.flop, device, plan, dtype)
