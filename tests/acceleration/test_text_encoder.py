@@ -27,7 +27,9 @@ def test_one_layer_at_a_time_encodes_as_all_do(encoders) -> None:
     held = []
 
     def count(*_: object) -> None:
-        here = {id(layer) for layer in hollow.modules() if layer._parameters and not is_hollow(layer)}
+        here = {
+            id(layer) for layer in hollow.modules() if layer._parameters and not is_hollow(layer)
+        }
         held.append(len(here))
 
     for layer in hollow.modules():

@@ -51,7 +51,7 @@ def text_encoder_on_demand(folder: Path, dtype: torch.dtype, device: torch.devic
 
 def _read_by_layer(encoder: Any, files: Iterable[Path]) -> None:
     """Let each layer's weights come from the files when it runs, and go when it has run."""
-    stored = {}
+    stored: dict[str, Any] = {}
     for path in files:
         file = safe_open(path, framework="pt")
         stored |= dict.fromkeys(file.keys(), file)

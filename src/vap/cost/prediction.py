@@ -151,7 +151,9 @@ class _Held:
             return 0.0
         waiting = traced.image_encoder + traced.vae + sum(self.blocks())
         # Elsewhere the text encoder is read from its files, layer by layer.
-        return waiting if self.plan.offload == "group" else waiting + traced.text_encoder + traced.rest
+        return (
+            waiting if self.plan.offload == "group" else waiting + traced.text_encoder + traced.rest
+        )
 
     def _resident(self, working: str) -> float:
         """Weights on the device while a component works, the text encoder's own left out."""
