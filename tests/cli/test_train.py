@@ -4,6 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.cli.running import refusal
+from tests.training.tuning_tiny import GOLDEN, recipe_tree, write_dataset
 from vap.cli.app import app
 
 RUNNER = CliRunner()
@@ -85,3 +86,29 @@ def test_a_written_folder_is_named_as_it_is_by_the_first_process_alone(stage, mo
     monkeypatch.setenv("RANK", "1")
     assert run("wan-14b/expert").stdout == ""
     assert run("wan-14b/expert", "--json").stdout == ""
+
+
+def test_a_dry_run_names_all_problems_at_once(tmp_path) -> None:
+    write_dataset(tmp_path / "data", "wan")
+    start = {"start": str(GOLDEN / "wan"), "expert": str(tmp_path / "no-expert")}
+    tree = recipe_tree(
+        tmp_path / "data",
+        tmp_path,
+        "wan",
+        model=start,
+        data={"splits": ["trian"]},
+        flow={"prediction": "sample"},
+        run={"trackers": ["tensorbored"]},
+        hardware={"gpus": 1},
+    )
+    (tmp_path / "recipe.yaml").write_text(json.dumps(tree))
+    said = refusal("train", str(tmp_path / "recipe.yaml"), "--dry-run")
+    for wrong in ("trian", "flow.prediction", "tensorbored", "no-expert"):
+        assert wrong in said, said
+
+
+def test_a_dry_run_says_what_is_not_here_yet() -> None:
+    planned = run("wan-14b/expert", "--dry-run")
+    assert planned.exit_code == 0
+    assert "missing     " in planned.stdout
+    assert json.loads(run("wan-14b/expert", "--dry-run", "--json").stdout)["missing"]

@@ -8,10 +8,11 @@ from tests.training.tuning_tiny import GOLDEN, recipe_of
 from vap.data.encoded import MANIFEST, EncodedClips, caption_digest
 from vap.data.encoders import encoders_identity
 from vap.data.table import Table, read_table, write_table
-from vap.training.clips import PairedClips, PreferredClips, read_rows
+from vap.training.clips import PairedClips, PreferredClips, read_rows, splits_of
 from vap.training.stages.distill import ConsistencyTask
 from vap.training.stages.dpo import DPOTask
 from vap.training.stages.sft import SFTTask
+from vap.training.tuning_config import DataConfig
 
 
 def config(datasets, tmp_path, **data):
@@ -173,3 +174,21 @@ def test_captions_that_changed_after_encoding_are_counted(datasets, tmp_path, ca
     read_rows(chosen, encoded, seed=0)
     assert "1 of 8 captions" in caplog.text
     assert "'3.mp4'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("known", "chosen", "splits"),
+    [
+        ({"train", "test"}, (), {"train"}),
+        ({"test"}, (), {"test"}),
+        ({"train", "test"}, ("test",), {"test"}),
+    ],
+)
+def test_splits_are_the_tables_train_split_or_its_only_one(known, chosen, splits):
+    config = DataConfig(table="t.csv", encoded="e", splits=chosen)
+    assert splits_of(config, known) == splits
+
+
+def test_one_of_several_splits_has_to_be_chosen():
+    with pytest.raises(ValueError, match=r"'test', 'val'\. Set data\.splits"):
+        splits_of(DataConfig(table="t.csv", encoded="e"), {"val", "test"})

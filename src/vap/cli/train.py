@@ -45,7 +45,9 @@ def train(
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print parameters, memory, steps and time, and stop."),
+        typer.Option(
+            "--dry-run", help="Check the recipe; print parameters, memory, steps and time; stop."
+        ),
     ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Refuse to begin anew where there is no checkpoint.")
@@ -77,6 +79,7 @@ def train(
 
 
 def _show_plan(recipe: Recipe, *, as_json: bool) -> None:
+    from vap.training.checks import problems_of
     from vap.training.plan import plan_run
     from vap.training.tuning_config import TuningStage
 
@@ -85,11 +88,19 @@ def _show_plan(recipe: Recipe, *, as_json: bool) -> None:
             f"--dry-run plans the stages sft, dpo and distill; this recipe's is {recipe.stage}."
         )
         raise ValueError(message)
+    problems = problems_of(recipe)
+    wrong = [problem for problem in problems if not isinstance(problem, FileNotFoundError)]
+    if wrong:
+        said = "\n".join(f"  {problem}" for problem in problems)
+        raise ValueError(f"This recipe cannot be trained with:\n{said}")
     plan = plan_run(recipe)
     if as_json:
-        show_json({**asdict(plan), "memory": plan.memory, "fits": plan.fits})
-    else:
-        results.print("\n".join(plan.lines()), soft_wrap=True)
+        missing = [str(problem) for problem in problems]
+        show_json({**asdict(plan), "memory": plan.memory, "fits": plan.fits, "missing": missing})
+        return
+    results.print("\n".join(plan.lines()), soft_wrap=True)
+    for problem in problems:
+        results.print(f"missing     {problem}", soft_wrap=True)
 
 
 def _require_checkpoint(output: Path) -> None:

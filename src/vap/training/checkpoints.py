@@ -183,6 +183,15 @@ def load_checkpoint(folder: Path, state: RunState, recipe: Identity, part: Part 
         return _load(previous, state, recipe, part)
 
 
+def read_identity(folder: Path) -> Identity | None:
+    """The recipe that wrote a checkpoint; None if there is none.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    return _read_state(folder).recipe if os.path.lexists(folder) else None
+
+
 def _load(folder: Path, state: RunState, recipe: Identity, part: Part) -> int:
     # A link that leads nowhere is a damaged checkpoint, not none.
     found = os.path.lexists(folder)

@@ -23,7 +23,7 @@ from vap.data.preferences import (
     mine_preferences,
     stage_of_epoch,
 )
-from vap.data.schema import ClipRow
+from vap.data.schema import TRAIN, ClipRow
 from vap.data.selection import SelectionRules, select_rows
 from vap.training.sampling import BucketSampler
 from vap.training.tuning_config import DataConfig
@@ -120,8 +120,8 @@ def read_rows(
     """
     table = load_table(config.table, splits=None, on_error="skip")
     _check_names("data.conditions", config.conditions, {row.condition for row in table.rows})
-    _check_names("data.splits", config.splits, {row.split for row in table.rows})
-    rules = SelectionRules(above, frozenset(config.splits), frozenset(config.conditions) or None)
+    splits = splits_of(config, {row.split for row in table.rows})
+    rules = SelectionRules(above, splits, frozenset(config.conditions) or None)
     # First what can be trained on, then how much of it: the scale is a number of training clips.
     rows = [row for row in select_rows(table.rows, rules).rows if row.video in encoded]
     if config.clips and config.clips < len(rows):
@@ -131,6 +131,24 @@ def read_rows(
         rows = [row for index, row in enumerate(rows) if index in kept]
     _warn_of_captions(rows, config, encoded)
     return tuple(rows)
+
+
+def splits_of(config: DataConfig, known: Collection[str]) -> frozenset[str]:
+    """Splits to train on: the recipe's, else the table's train split, else its only one.
+
+    Raises:
+        ValueError: If the table has no such split, or several and none is chosen.
+    """
+    if config.splits or not known or TRAIN in known:
+        _check_names("data.splits", config.splits, known)
+        return frozenset(config.splits or (TRAIN,))
+    if len(known) > 1:
+        raise ValueError(
+            f"The table has no split {TRAIN!r} but {', '.join(map(repr, sorted(known)))}. Set "
+            "data.splits to those that are to be trained on."
+        )
+    _LOGGER.info("training on the table's only split, %s", *known)
+    return frozenset(known)
 
 
 def _warn_of_captions(rows: Sequence[ClipRow], config: DataConfig, encoded: EncodedClips) -> None:
@@ -178,9 +196,10 @@ class PairedClips:
         self, config: DataConfig, batch_size: int, seed: int, model: str | None = None
     ) -> None:
         self._encoded = open_encoded(config, model)
+        chosen = read_rows(config, self._encoded, seed, above=config.threshold)
         rules = PairingRules(
             config.threshold,
-            frozenset(config.splits),
+            frozenset(row.split for row in chosen),
             config.references,
             config.reference_drop,
             config.caption_drop,
@@ -188,7 +207,7 @@ class PairedClips:
         )
         # Streams of one sample have one size, so clips meet only clips of their own.
         groups: dict[object, list[ClipRow]] = {}
-        for row in read_rows(config, self._encoded, seed, above=config.threshold):
+        for row in chosen:
             groups.setdefault(self._encoded.clips[row.video].shape, []).append(row)
         self._pairings: list[Pairing] = [pair_clips(rows, rules) for rows in groups.values()]
         places = [(g, i) for g, pairing in enumerate(self._pairings) for i in range(len(pairing))]
@@ -268,7 +287,7 @@ class PreferredClips:
     ) -> None:
         self._encoded = open_encoded(config, model)
         self._rows = read_rows(config, self._encoded, seed)
-        self._rules = PreferenceRules(splits=frozenset(config.splits), seed=seed)
+        self._rules = PreferenceRules(splits=frozenset(row.split for row in self._rows), seed=seed)
         self._batch_size, self._seed = batch_size, seed
         self._table = config.table
         self._first = self._epoch = _Epoch(0, *self._next(0))

@@ -53,19 +53,26 @@ def check_prediction(flow: FlowConfig, scheduler: Mapping[str, Any]) -> None:
         ValueError: If they differ.
     """
     read = _read_by(scheduler)
-    if read != _READ[flow.prediction]:
+    if read != _READ[flow.prediction or "velocity"]:
         message = (
             f"flow.prediction={flow.prediction!r}, but the model's scheduler reads "
-            f"{read!r}. Set it to what the model predicts: {', '.join(_READ)}."
+            f"{read!r}. Leave it out, or set it to what the model predicts: {', '.join(_READ)}."
         )
         raise ValueError(message)
 
 
-def check_folder_prediction(flow: FlowConfig, folder: Path) -> None:
-    """:func:`check_prediction` by the scheduler of a folder, if there is one."""
+def flow_for(flow: FlowConfig, folder: Path) -> FlowConfig:
+    """The objective for the model of a folder, whose scheduler says what it predicts.
+
+    Raises:
+        ValueError: If the recipe says something else.
+    """
+    if flow.prediction is None:
+        return flow.model_copy(update={"prediction": recorded_prediction(folder)})
     place = folder / "scheduler" / "scheduler_config.json"
     if place.is_file():
         check_prediction(flow, read_json(place))
+    return flow
 
 
 def check_shift(flow: FlowConfig, scheduler: Mapping[str, Any]) -> None:

@@ -92,7 +92,8 @@ class FlowConfig(Section):
     """The flow-matching objective.
 
     Attributes:
-        prediction: What the network outputs: the ``velocity`` ε - x₀, or the clean ``sample``.
+        prediction: What the network outputs: the ``velocity`` ε - x₀, or the clean ``sample``. By
+            default what the scheduler of the model reads; of a fresh network the velocity.
         logit_mean: Mean of the logit-normal place in the schedule, which runs from noise to clean:
             negative for noisier levels.
         logit_std: Standard deviation of the logit-normal noise levels.
@@ -100,7 +101,7 @@ class FlowConfig(Section):
         sigma_floor: Smallest sigma in the velocity weighting of a ``sample`` prediction.
     """
 
-    prediction: Prediction = "velocity"
+    prediction: Prediction | None = None
     logit_mean: float = 0.0
     logit_std: float = Field(1.0, gt=0)
     shift: float = Field(1.0, gt=0)

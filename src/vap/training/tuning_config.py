@@ -7,7 +7,6 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from vap.data.schema import TRAIN
 from vap.models.rope import ReferencePositions
 from vap.training.sections import FlowConfig, LoopConfig, OptimizerConfig, Section, Seed
 
@@ -64,7 +63,7 @@ class DataConfig(Section):
         table: Table of the dataset, ``.csv`` or ``.parquet``.
         encoded: Folder that ``vap data encode`` wrote.
         threshold: Rows with a score above this are used (release: 5 for CogVideoX, 10 for Wan).
-        splits: Splits that are trained on.
+        splits: Splits that are trained on; by default the table's ``train``, or its only one.
         conditions: Conditions that are trained on; empty for all.
         clips: Size of a random subset of the rows that can be trained on, a smaller one inside a
             larger; 0 for all.
@@ -76,7 +75,7 @@ class DataConfig(Section):
     table: Path
     encoded: Path
     threshold: float = 5.0
-    splits: tuple[str, ...] = (TRAIN,)
+    splits: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ()
     clips: int = Field(0, ge=0)
     references: int = Field(1, gt=0)

@@ -21,6 +21,7 @@ from vap.media import SheetRow, write_sheet, write_video
 from vap.parallel.launch import is_first
 from vap.pipelines.work import Reuse
 from vap.shapes import PixelShape
+from vap.training.clips import splits_of
 from vap.training.tuning_config import DistillStage, TuningStage
 
 
@@ -134,7 +135,7 @@ def _samples(recipe: TuningStage) -> tuple[Sample, ...]:
     """The first rows of the split, with references of any split."""
     config, data = recipe.validation, recipe.data
     rows = load_table(data.table, splits=None, on_error="skip").rows
-    splits = frozenset({config.split, *data.splits})
+    splits = splits_of(data, {row.split for row in rows}) | {config.split}
     pairing = pair_clips(rows, PairingRules(data.threshold, splits, seed=config.seed))
     shown = [i for i, row in enumerate(pairing.targets) if row.split == config.split]
     if not shown:

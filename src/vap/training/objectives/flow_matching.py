@@ -100,11 +100,11 @@ def flow_loss(prediction: Tensor, clean: Tensor, batch: NoisyBatch, config: Flow
         batch: What the network was given.
         config: Which of the two it predicts.
     """
-    if config.prediction == "velocity":
-        error = prediction - (batch.noise - clean)
-    else:
+    if config.prediction == "sample":
         floor = batch.sigma.clamp_min(config.sigma_floor)
         error = (prediction - clean) / floor.view(-1, 1, 1, 1, 1)
+    else:
+        error = prediction - (batch.noise - clean)
     return error.square().mean(dim=(1, 2, 3, 4))
 
 

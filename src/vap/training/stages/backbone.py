@@ -39,7 +39,7 @@ from vap.training.objectives.flow_matching import (
     flow_loss,
     with_condition,
 )
-from vap.training.predictions import check_folder_prediction, flow_scheduler
+from vap.training.predictions import flow_for, flow_scheduler
 from vap.training.stages.earlier import output_of
 from vap.training.trainer import train
 
@@ -133,13 +133,13 @@ class BackboneTask:
     model: nn.Module
 
     def __init__(self, recipe: BackboneStage) -> None:
-        self.recipe = recipe
+        self.recipe, self.flow = recipe, recipe.flow
         _check_image_encoder(recipe)
         self.pairs = read_shards(*recipe.latents)
         channels = self.pairs.latents.shape[2]
         if recipe.start:
             start = output_of("backbone", recipe.start)
-            check_folder_prediction(recipe.flow, start)
+            self.flow = flow_for(recipe.flow, start)
             self.tokenizer = T5Tokenizer.from_pretrained(start / "tokenizer")
             # A finished pipeline, too, which stores half precision and an expert (left out here).
             text_encoder = UMT5EncoderModel.from_pretrained(
@@ -178,7 +178,7 @@ class BackboneTask:
     ) -> dict[str, Tensor]:
         """Flow-matching loss at one random noise level per clip."""
         batch = batch.to(generator.device)
-        clean, flow = batch.clips.latents, self.recipe.flow
+        clean, flow = batch.clips.latents, self.flow
         sigma = draw_sigmas(len(clean), flow, generator)
         noise = torch.randn(clean.shape, generator=generator, device=clean.device)
         noisy = add_noise(clean, sigma, noise)
@@ -197,7 +197,7 @@ class BackboneTask:
         A scheduler beside them says what the transformer predicts.
         """
         encoders = self.recipe.encoders
-        flow_scheduler(self.recipe.flow.prediction).save_pretrained(output / "scheduler")
+        flow_scheduler(self.flow.prediction or "velocity").save_pretrained(output / "scheduler")
         self.transformer.save_pretrained(output / "transformer")
         save_encoders(
             output,

@@ -24,7 +24,7 @@ from vap.training.objectives.flow_matching import (
     flow_loss,
     with_condition,
 )
-from vap.training.predictions import check_folder_prediction
+from vap.training.predictions import flow_for
 from vap.training.stages.backbone import caption_batch
 from vap.training.stages.earlier import output_of
 from vap.training.trainer import train
@@ -68,7 +68,7 @@ class ExpertTask:
         self.recipe = recipe
         self.pairs = only(read_shards(*recipe.latents), recipe.conditions)
         backbone = output_of("backbone", recipe.backbone)
-        check_folder_prediction(recipe.flow, backbone)
+        self.flow = flow_for(recipe.flow, backbone)
         if recipe.start:
             output_of("expert", recipe.start)
         self.tokenizer = T5Tokenizer.from_pretrained(backbone / "tokenizer")
@@ -111,7 +111,7 @@ class ExpertTask:
         batch = batch.to(generator.device)
         # No part of the model, so that nobody else places it; nothing moves after the first step.
         self.text_encoder.to(generator.device)
-        clean, flow = batch.target.latents, self.recipe.flow
+        clean, flow = batch.target.latents, self.flow
         sigma = draw_sigmas(len(clean), flow, generator)
         noise = torch.randn(clean.shape, generator=generator, device=clean.device)
         noisy = add_noise(clean, sigma, noise)

@@ -19,7 +19,7 @@ from vap.training.objectives.flow_matching import (
     sampling_sigmas,
     timestep_of,
 )
-from vap.training.predictions import check_folder_prediction, check_prediction, check_shift
+from vap.training.predictions import check_prediction, check_shift, flow_for
 from vap.training.sections import FlowConfig
 from vap.training.variants import Stream
 
@@ -27,12 +27,12 @@ from vap.training.variants import Stream
 class WanVariant:
     """Flow matching.
 
-    Args:
+    Attributes:
         flow: The objective's choices.
     """
 
     def __init__(self, flow: FlowConfig) -> None:
-        self._flow = flow
+        self.flow = flow
 
     @classmethod
     def of(cls, folder: Path, flow: FlowConfig) -> Self:
@@ -41,8 +41,7 @@ class WanVariant:
         Raises:
             ValueError: If its scheduler reads predictions otherwise than ``flow`` says.
         """
-        check_folder_prediction(flow, folder)
-        return cls(flow)
+        return cls(flow_for(flow, folder))
 
     def stream(self, encodings: Mapping[str, Tensor], generator: torch.Generator) -> Stream:
         """Encodings as they are: Wan takes the modes of posteriors."""
@@ -51,7 +50,7 @@ class WanVariant:
 
     def noise_levels(self, count: int, generator: torch.Generator) -> Tensor:
         """Logit-normal sigmas ``[B]``."""
-        return draw_sigmas(count, self._flow, generator)
+        return draw_sigmas(count, self.flow, generator)
 
     def loss(
         self,
@@ -66,11 +65,11 @@ class WanVariant:
         noise = torch.randn(clean.shape, generator=generator, device=clean.device)
         noised = add_noise(clean, level, noise)
         prediction = self.predict(model, noised.noisy, target, reference, level)
-        return flow_loss(prediction, clean, noised, self._flow)
+        return flow_loss(prediction, clean, noised, self.flow)
 
     def schedule(self, steps: int) -> Tensor:
         """Sigmas of the sampler, then 0."""
-        return sampling_sigmas(steps, self._flow.shift)
+        return sampling_sigmas(steps, self.flow.shift)
 
     def check_sampler(self, scheduler: Any) -> None:
         """Compare the shift of the sigmas.
@@ -78,7 +77,7 @@ class WanVariant:
         Raises:
             ValueError: If it is another one.
         """
-        check_shift(self._flow, scheduler.config)
+        check_shift(self.flow, scheduler.config)
 
     def set_sampler(self, scheduler: Any, steps: int) -> Tensor:
         """Sigmas that the pipeline gives it, then 0.
@@ -86,7 +85,7 @@ class WanVariant:
         Raises:
             ValueError: If it reads predictions otherwise than the recipe's ``flow`` says.
         """
-        check_prediction(self._flow, scheduler.config)
+        check_prediction(self.flow, scheduler.config)
         set_flow_timesteps(scheduler, steps, strength=1.0, device=torch.device("cpu"))
         sigmas: Tensor = scheduler.sigmas
         return sigmas.float()
@@ -129,4 +128,4 @@ class WanVariant:
 
     def moved(self, noisy: Tensor, prediction: Tensor, level: Tensor, to: Tensor) -> Tensor:
         """Along the velocity, straight."""
-        return flow_step(noisy, prediction, level, to, self._flow)
+        return flow_step(noisy, prediction, level, to, self.flow)

@@ -1,0 +1,74 @@
+"""What would stop a run before its first step, found without loading a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from vap.hub import load_scheduler, resolve_folder
+from vap.media.atomic import check_makeable
+from vap.prompts import Family
+from vap.training.alternatives import strategy_for
+from vap.training.architectures import KNOWN, weightless
+from vap.training.checkpoints import read_identity
+from vap.training.clips import PairedClips, PreferredClips
+from vap.training.identity import check_continues, identity_of
+from vap.training.predictions import check_shift, flow_for
+from vap.training.processes import check_residual, check_validation, cut_of
+from vap.training.tracking import check_trackers
+from vap.training.tuning_config import DistillStage, DPOStage, TuningStage
+from vap.training.validation import Validation
+
+
+def problems_of(recipe: TuningStage) -> list[Exception]:
+    """Everything about a recipe that would be refused, or is not on this machine yet.
+
+    Returns:
+        A ``FileNotFoundError`` for each thing that is missing here, and other errors for what is
+        wrong. Models that are known by name are not looked for, as they would be downloaded.
+    """
+    found: dict[str, Exception] = {}
+    for check in _checks(recipe):
+        try:
+            check()
+        except (ValueError, OSError, ImportError) as error:
+            found.setdefault(str(error), error)  # a missing model is met by several
+    return list(found.values())
+
+
+def _checks(recipe: TuningStage) -> Iterator[Callable[[], object]]:
+    start, validation = recipe.model.start, recipe.validation
+    elsewhere = start in KNOWN
+    yield lambda: check_trackers(recipe.run.trackers)
+    yield lambda: _check_output(recipe)
+    yield lambda: _check_files(recipe)
+    yield lambda: check_validation(
+        validation.every, spread=cut_of(recipe.run, recipe.hardware.gpus).spread
+    )
+    yield lambda: Validation.of(recipe, reads_references=strategy_for(recipe).reads_references)
+    yield lambda: _check_family(recipe, weightless(start)[0], elsewhere=elsewhere)
+    clips = PreferredClips if isinstance(recipe, DPOStage) else PairedClips
+    loop, model = recipe.loop, None if elsewhere else start
+    yield lambda: clips(recipe.data, loop.batch_size, loop.seed, model)
+
+
+def _check_output(recipe: TuningStage) -> None:
+    check_makeable(recipe.output)
+    before = read_identity(recipe.output / "checkpoint")
+    if before is not None:
+        check_continues(recipe.output, before, identity_of(recipe))
+
+
+def _check_files(recipe: TuningStage) -> None:
+    for key in ("expert", "lora"):
+        file = getattr(recipe.model, key)
+        if file is not None and not file.is_file():
+            raise FileNotFoundError(f"model.{key} is {str(file)!r}, which is not here.")
+
+
+def _check_family(recipe: TuningStage, family: Family, *, elsewhere: bool) -> None:
+    check_residual(recipe, family)
+    if family == "cogvideox" or elsewhere:
+        return
+    flow_for(recipe.flow, resolve_folder(recipe.model.start))
+    if isinstance(recipe, DistillStage) and recipe.objective == "consistency":
+        check_shift(recipe.flow, load_scheduler(recipe.model.start).config)
