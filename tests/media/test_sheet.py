@@ -4,6 +4,7 @@ from PIL import Image
 
 from tests.media.making import flat, moving
 from vap.media import MediaError, SheetRow, write_sheet
+from vap.media.captions import draw_text, fit_text, readable, text_width
 
 LEVELS = (20, 60, 100, 140, 180, 220)
 
@@ -51,3 +52,52 @@ def test_rows_without_frames_and_other_suffixes_are_refused(tmp_path):
         write_sheet(tmp_path / "a.png", [SheetRow("a", [])])
     with pytest.raises(MediaError, match=r"ends with \.png"):
         write_sheet(tmp_path / "a.jpg", [SheetRow("a", moving(2))])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "naïve café — Straße",
+        "Zażółć gęślą jaźń",
+        "Ёжик бежит",
+        "γάτα τρέχει",
+        "一只猫在草地上奔跑。",
+        "カメラが寄る",
+        "고양이가 달린다",
+    ],
+)
+def test_letters_of_many_languages_have_a_font(text):
+    assert readable(text) == text
+    drawn = {draw(letter).tobytes() for letter in set(text) if not letter.isspace()}
+    assert len(drawn) >= len(set(text.replace(" ", ""))) - 1  # no box for several of them
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\U0001f389 wow", "[party popper] wow"),
+        ("❤️\u200d!", "[heavy black heart]!"),
+        ("مرحبا", "[Arabic letters]"),
+        ("a\x07\u200b", "a"),
+        ("e\u0301", "é"),
+    ],
+)
+def test_letters_without_a_font_are_named(text, shown):
+    assert readable(text) == shown
+
+
+def test_lines_break_between_words_and_between_chinese_characters():
+    assert fit_text("one two three", 20, 80, 3) == ["one two", "three"]
+    lines = fit_text("一只猫在草地上奔跑", 20, 85, 2)
+    assert lines[0] == "一只猫在"
+    assert lines[1].endswith("…")
+    assert all(text_width(line, 20) <= 85 for line in lines)
+    assert fit_text("x" * 10**6, 20, 100) == ["x" * 8 + "…"]
+    assert fit_text("", 20, 100) == []
+
+
+def draw(text):
+    picture = Image.new("RGB", (300, 40))
+    draw_text(picture, (5, 5), text, (255, 255, 255), 20)
+    assert picture.getbbox() is not None
+    return picture

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from vap.media.atomic import atomic_file
+from vap.media.captions import draw_text, fit_text, readable, text_width
 from vap.media.errors import refusal
 from vap.media.pixels import RGB
 from vap.media.selection import select_frames
@@ -110,11 +110,11 @@ def _thumbnail(pixels: RGB, size: tuple[int, int]) -> Image.Image:
 
 
 def _draw(sheet: Image.Image, strip: _Strip, top: int) -> None:
-    pen, font = ImageDraw.Draw(sheet), _font()
-    pen.text((_MARGIN, top), strip.row.title, _INK, font)
-    left = _MARGIN + round(pen.textlength(strip.row.title + "   ", font))
-    room = sheet.width - _MARGIN - left
-    pen.text((left, top), _shorten(strip.row.note, room, pen), _FAINT, font)
+    title = readable(strip.row.title)
+    draw_text(sheet, (_MARGIN, top), title, _INK, _TEXT)
+    left = _MARGIN + round(text_width(title + "   ", _TEXT))
+    for note in fit_text(strip.row.note, _TEXT, sheet.width - _MARGIN - left):
+        draw_text(sheet, (left, top), note, _FAINT, _TEXT)
     mask = _rounded(strip.thumbnails[0].size)
     left = _MARGIN
     for image in strip.thumbnails:
@@ -131,21 +131,5 @@ def _rounded(size: tuple[int, int]) -> Image.Image:
     return large.resize(size, Image.Resampling.BOX)
 
 
-def _shorten(text: str, room: int, pen: ImageDraw.ImageDraw) -> str:
-    text, font = " ".join(text.split()), _font()
-    if pen.textlength(text, font) <= room:
-        return text
-    lengths = range(len(text))
-    too_long = bisect_right(
-        lengths, room, key=lambda n: int(pen.textlength(text[:n] + "...", font))
-    )
-    return text[: too_long - 1].rstrip() + "..." if too_long > 1 else ""
-
-
 def _text_width(strips: Sequence[_Strip]) -> int:
-    pen = ImageDraw.Draw(Image.new("L", (1, 1)))
-    return max(round(pen.textlength(strip.row.title, _font())) for strip in strips)
-
-
-def _font() -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    return ImageFont.load_default(size=_TEXT)
+    return max(round(text_width(readable(strip.row.title), _TEXT)) for strip in strips)

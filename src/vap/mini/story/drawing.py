@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from vap.media.atomic import atomic_file
+from vap.media.captions import draw_text, fit_text
 from vap.mini.story.panels import Cell, Kind, Panel
 
 _WIDTH, _TALL = 144, 96  # pixels of a cell's frame
@@ -83,26 +83,10 @@ def _draw_cell(page: Image.Image, cell: Cell, corner: tuple[int, int], time: flo
     box = (left - _FRAME, top - _FRAME, left + _WIDTH + _FRAME - 1, top + _TALL + _FRAME - 1)
     pen.rectangle(box, fill=_BORDERS[cell.kind])
     page.paste(_frame(cell.frames, time), corner)
-    font = ImageFont.load_default(size=_TEXT)
-    for number, line in enumerate(_wrapped(cell.label, font)):
-        pen.text((left, top + _TALL + 3 + number * (_TEXT + 2)), line, _INK, font)
+    for number, line in enumerate(fit_text(cell.label, _TEXT, _WIDTH, _LINES)):
+        draw_text(page, (left, top + _TALL + 3 + number * (_TEXT + 2)), line, _INK, _TEXT)
 
 
 def _frame(frames: NDArray[np.uint8], time: float) -> Image.Image:
     moment = Image.fromarray(frames[round(time * (len(frames) - 1))])
     return moment.resize((_WIDTH, _TALL), Image.Resampling.BICUBIC)
-
-
-def _wrapped(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> Sequence[str]:
-    """At most two lines of words that fit a cell; what does not is left out."""
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) <= _WIDTH:
-            lines[-1] = longer
-        elif len(lines) == _LINES:
-            lines[-1] += "…"
-            break
-        else:
-            lines.append(word)
-    return lines
