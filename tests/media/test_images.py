@@ -1,9 +1,12 @@
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.media.making import flat, moving
-from vap.media import MediaError, MediaLimits, read_image
+from vap.extras import MissingExtraError
+from vap.media import MediaError, MediaLimits, read_clip, read_image, sniff
 
 PICTURE = Image.fromarray(moving(1)[0])
 
@@ -88,3 +91,66 @@ def test_result_is_a_copy():
 def test_images_in_memory_obey_the_limits(source):
     with pytest.raises(MediaError, match="64x48"):
         read_image(source, limits=MediaLimits(pixels=100))
+
+
+def ftyp(*brands):
+    content = brands[0] + bytes(4) + b"".join(brands[1:])
+    return (len(content) + 8).to_bytes(4) + b"ftyp" + content
+
+
+@pytest.mark.parametrize(
+    ("brands", "kind"),
+    [
+        ([b"avif"], sniff.AVIF),
+        ([b"mif1", b"avif", b"miaf"], sniff.AVIF),
+        ([b"msf1", b"avis"], sniff.ANIMATED_AVIF),
+        ([b"avis", b"avif"], sniff.ANIMATED_AVIF),
+        ([b"mif1", b"heic"], sniff.HEIC),
+        ([b"mif1"], sniff.HEIC),
+        *[([brand], sniff.HEIC) for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc")],
+        ([b"isom", b"mif1", b"avif"], sniff.MP4),
+        ([b"qt  "], sniff.MP4),
+    ],
+    ids=str,
+)
+def test_brands_of_heif_are_told_apart(brands, kind):
+    assert sniff.identify(ftyp(*brands)) == kind
+
+
+def test_avif_of_every_brand_that_pillow_opens_is_opened(tmp_path):
+    PICTURE.save(tmp_path / "a.avif")
+    content = (tmp_path / "a.avif").read_bytes()
+    for brand in (b"avif", b"mif1", b"msf1"):
+        (tmp_path / "b.avif").write_bytes(content.replace(b"ftypavif", b"ftyp" + brand, 1))
+        assert read_image(tmp_path / "b.avif").size == PICTURE.size
+
+
+def test_an_animated_avif_is_an_image_and_no_clip(tmp_path):
+    first, second = (Image.fromarray(frame) for frame in flat(10, 200))
+    first.save(tmp_path / "a.avif", save_all=True, append_images=[second])
+    assert read_image(tmp_path / "a.avif").size == (32, 32)
+    with pytest.raises(MediaError, match="animated AVIF"):
+        read_clip(tmp_path / "a.avif")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_damaged_avif_is_refused(tmp_path, share):
+    PICTURE.save(tmp_path / "a.avif")
+    content = (tmp_path / "a.avif").read_bytes()
+    (tmp_path / "a.avif").write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(MediaError, match=r"a\.avif"):
+        read_image(tmp_path / "a.avif")
+
+
+def test_heic_is_read_where_its_extra_is_installed(tmp_path):
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    PICTURE.save(tmp_path / "a.heic", quality=95)
+    found = np.asarray(read_image(tmp_path / "a.heic")).astype(int)
+    assert np.abs(found - np.asarray(PICTURE)).mean() < 4
+
+
+def test_heic_without_its_extra_names_it(tmp_path, monkeypatch):
+    (tmp_path / "a.heic").write_bytes(ftyp(b"heic", b"mif1") + bytes(100))
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(MissingExtraError, match=r"a\.heic.*\[heic\]"):
+        read_image(tmp_path / "a.heic")

@@ -60,7 +60,7 @@ def to_srgb(values: NDArray[np.uint16], transfer: int, primaries: int) -> NDArra
 
 
 def managed(image: Image.Image, notes: Mapping[Any, Any], name: str) -> Image.Image:
-    """Convert an image to sRGB by its ICC profile, or by ``gAMA`` and ``cHRM`` of a PNG.
+    """Convert an image to sRGB by its ICC profile, HEIC's numbers or PNG's ``gAMA`` and ``cHRM``.
 
     Args:
         image: Mode ``RGB``, ``L`` or ``CMYK``.
@@ -76,6 +76,11 @@ def managed(image: Image.Image, notes: Mapping[Any, Any], name: str) -> Image.Im
             transform = _transform(notes["icc_profile"], image.mode)
             if transform is not None:
                 image = ImageCms.applyTransform(image, transform) or image
+        elif nclx := notes.get("nclx_profile"):  # of HEIC
+            transfer, primaries = nclx["transfer_characteristics"], nclx["color_primaries"]
+            if not are_plain(transfer, primaries):
+                values = np.asarray(image.convert("RGB"), np.uint16) * np.uint16(256)
+                image = Image.fromarray(to_srgb(values, transfer, primaries))
         elif "srgb" not in notes and not notes.keys().isdisjoint(("gamma", "chromaticity")):
             image = _from_gamma(image.convert("RGB"), notes)
     except (ImageCms.PyCMSError, ArithmeticError, OSError, TypeError, ValueError) as error:

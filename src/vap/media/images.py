@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vap.extras import require
 from vap.media.errors import MachineError, MediaError, blame, refusal
 from vap.media.files import check_file, is_folder, mislabeled
 from vap.media.limits import MediaLimits
 from vap.media.pixels import image_to_rgb, to_channels_last, to_uint8
+from vap.media.sniff import HEAD_BYTES, HEIC, identify
 
 ImageSource = str | Path | Image.Image | NDArray[Any]
 
@@ -34,6 +36,8 @@ _DECODER_ERRORS = (
     ZeroDivisionError,
     MemoryError,
     struct.error,
+    RuntimeError,  # AVIF
+    AssertionError,
 )
 
 
@@ -44,8 +48,8 @@ def read_image(source: ImageSource, *, limits: MediaLimits | None = None) -> Ima
     values keep their high 8 bits. Of an animation, the first frame is read.
 
     Args:
-        source: Path of a PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF file; or an image; or an array
-            [H, W, 3] of uint8 or of floating point in 0..1.
+        source: Path of a PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF or (extra ``heic``) HEIC file; or
+            an image; or an array [H, W, 3] of uint8 or of floating point in 0..1.
         limits: Bounds on what is accepted.
 
     Returns:
@@ -83,9 +87,19 @@ def opened(path: Path, limits: MediaLimits) -> Iterator[Image.Image]:
         MediaError: If the file cannot be opened, claims too many pixels, or fails to decode
             inside the ``with`` block.
     """
-    with decoding(path), Image.open(path, formats=_FORMATS) as image:
+    with decoding(path), Image.open(path, formats=_formats(path)) as image:
         limits.check_size(path, *image.size)
         yield image
+
+
+def _formats(path: Path) -> tuple[str, ...]:
+    """What Pillow may take a file for; HEIC needs a library of its own."""
+    with path.open("rb") as file:
+        if identify(file.read(HEAD_BYTES)) != HEIC:
+            return _FORMATS
+    plugin = require("pillow_heif", extra="heic", purpose=f"read {path}, a HEIC image")
+    plugin.register_heif_opener()
+    return ("HEIF",)
 
 
 @contextmanager

@@ -36,7 +36,8 @@ WEBP = FileKind("a WebP image", "image")
 BMP = FileKind("a BMP image", "image")
 TIFF = FileKind("a TIFF image", "image")
 AVIF = FileKind("an AVIF image", "image")
-HEIC = FileKind("a HEIC image", "other")
+ANIMATED_AVIF = FileKind("an animated AVIF", "animation")
+HEIC = FileKind("a HEIC image", "image")
 TEXT = FileKind("a text file", "other")
 UNKNOWN = FileKind("unrecognized data", "other")
 
@@ -62,7 +63,10 @@ _MAGIC: tuple[tuple[bytes, FileKind], ...] = (
     (b"version https://git-lfs", FileKind("a Git LFS pointer without its content", "other")),
 )
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
-_HEIF_BRANDS = {b"avif": AVIF, b"avis": AVIF, b"heic": HEIC, b"heix": HEIC, b"mif1": HEIC}
+# Of HEIF: coded as AV1, as HEVC, and by whatever the brands after the first say.
+_AVIF_BRANDS = (b"avif", b"avis")
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
+_HEIF_BRANDS = (b"mif1", b"msf1")
 _MARKUP = (b"<!doctype html", b"<html", b"<?xml", b"<svg")
 
 
@@ -110,7 +114,14 @@ def _png(head: bytes) -> FileKind | None:
 def _iso_media(head: bytes) -> FileKind | None:
     if head[4:8] not in _MP4_BOXES:
         return None
-    return _HEIF_BRANDS.get(head[8:12], MP4) if head[4:8] == b"ftyp" else MP4
+    brand = head[8:12]
+    if head[4:8] != b"ftyp" or brand not in (*_AVIF_BRANDS, *_HEIC_BRANDS, *_HEIF_BRANDS):
+        return MP4
+    end = min(int.from_bytes(head[:4]), len(head))
+    brands = {brand, *(head[at : at + 4] for at in range(16, end, 4))}
+    if b"avis" in brands:
+        return ANIMATED_AVIF
+    return AVIF if b"avif" in brands else HEIC
 
 
 def _text(head: bytes) -> FileKind | None:

@@ -32,7 +32,18 @@ FrameStack = Sequence[Image.Image] | NDArray[Any]
 DEFAULT_FPS = 16.0
 RATE_KEY = "fps"  # PNG text that write_video leaves in the first frame of a folder
 _RATE = re.compile(r"\d{1,9}([./]\d{1,9})?", re.ASCII)  # more digits take Fraction for ever
-STILL_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
+STILL_SUFFIXES = {
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".avif",
+    ".heic",
+    ".heif",
+}
 
 
 @dataclass(frozen=True, slots=True)
