@@ -29,6 +29,7 @@ from safetensors.torch import load_file
 
 import vap
 from vap.acceleration import offload
+from vap.acceleration.attention import use_attention
 from vap.hub import default_device
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
@@ -80,7 +81,7 @@ def checks() -> Iterator[Check]:
     yield Check("bfloat16", HALF, "bf16")
     for backend in ("_native_efficient", "_native_math"):
         yield Check(f"attention {backend}", EXACT, prepare=attention(backend))
-    for backend in ("_native_cudnn", "_native_flash", "flash", "_flash_3", "sage"):
+    for backend in ("cudnn", "_native_cudnn", "_native_flash", "flash", "_flash_3", "sage"):
         yield Check(f"attention {backend}", HALF, "bf16", prepare=attention(backend), optional=True)
     for way in ("model", "group", "sequential"):
         yield Check(f"offload {way}", EXACT, offload=way)
@@ -97,7 +98,7 @@ def checks() -> Iterator[Check]:
 
 def attention(backend: str) -> Callable[[Any], None]:
     """Choose an attention backend."""
-    return lambda pipeline: pipeline.transformer.set_attention_backend(backend)
+    return lambda pipeline: use_attention(pipeline.transformer, backend)
 
 
 def compile_blocks(pipeline: Any) -> None:

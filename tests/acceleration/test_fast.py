@@ -81,7 +81,7 @@ def test_carrying_on_is_refused_where_the_scheduler_has_stages() -> None:
 def test_what_a_device_can_do_is_asked_of_the_one_that_computes(monkeypatch) -> None:
     asked = []
 
-    def answer(device: torch.device, *_: object) -> None:
+    def answer(device: torch.device, *_: object, **__: object) -> None:
         asked.append(device.type)
 
     for name in ("can_multiply_fp8", "quantized_attention", "has_fast_half"):
@@ -94,7 +94,7 @@ def test_what_a_device_can_do_is_asked_of_the_one_that_computes(monkeypatch) -> 
 
 
 def test_weights_that_wait_are_not_changed_for_fp8_products(monkeypatch) -> None:
-    monkeypatch.setattr(fast_module, "can_multiply_fp8", lambda *_: True)
+    monkeypatch.setattr(fast_module, "can_multiply_fp8", lambda *_, **__: True)
     monkeypatch.setattr(fast_module, "use_fp8_products", None)
     pipeline = wait(load("wan"), "meta")
     apply_profile(pipeline, "exact", settings=Settings(fp8_products=True))
@@ -156,5 +156,5 @@ def test_a_vae_in_half_precision_serves_a_pipeline_in_float32(case: Golden) -> N
 
 
 def test_a_cpu_has_no_fp8_products_and_no_quantized_attention() -> None:
-    assert not can_multiply_fp8(torch.device("cpu"), torch.bfloat16)
+    assert not can_multiply_fp8(torch.device("cpu"), torch.bfloat16, compiled=True)
     assert quantized_attention(torch.device("cpu")) is None

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
+from diffusers.models.attention_dispatch import (
+    _HUB_KERNELS_REGISTRY,
+    AttentionBackendName,
+    _AttentionBackendRegistry,
+)
 
+from vap.acceleration.accelerator_attention import CudnnAttention, chunked_attention
 from vap.acceleration.kernels import (
     FLOAT32,
     ONEDNN,
@@ -21,8 +27,14 @@ from vap.acceleration.kernels import (
 
 AttentionFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
-# Kernels of ours, on a CPU.
-_OURS: dict[str, AttentionFunction] = {ONEDNN: onednn_attention, FLOAT32: float32_attention}
+CUDNN, CHUNKED = "cudnn", "chunked"
+# Kernels of ours, and the type of device that each is for.
+_OURS: dict[str, tuple[str, AttentionFunction]] = {
+    ONEDNN: ("cpu", onednn_attention),
+    FLOAT32: ("cpu", float32_attention),
+    CUDNN: ("cuda", CudnnAttention()),
+    CHUNKED: ("mps", chunked_attention),
+}
 _HOPPER = (9, 0)
 # Kernels that approximate: they quantize queries and keys.
 _INEXACT = ("sage",)
@@ -31,9 +43,10 @@ _INEXACT = ("sage",)
 def choose_attention(device: torch.device, dtype: torch.dtype) -> str:
     """Name of the fastest exact kernel for a device and a precision.
 
-    FlashAttention 3 where its package is installed and the GPU is a Hopper, cuDNN's kernel on
-    other recent NVIDIA GPUs in half precision, on a CPU what was measured there
-    (:mod:`.kernels`), and else torch's own choice. On GPUs: not yet measured.
+    FlashAttention 3 where its package or the Hub's kernel is installed and the GPU is a Hopper,
+    cuDNN's kernel on other recent NVIDIA GPUs in half precision, some queries at a time on
+    Apple's, on a CPU what was measured there (:mod:`.kernels`), and else torch's own choice. On
+    GPUs: not yet measured.
 
     Args:
         device: Where the transformer runs.
@@ -47,9 +60,23 @@ def choose_attention(device: torch.device, dtype: torch.dtype) -> str:
         capability = torch.cuda.get_device_capability(device)
         if capability == _HOPPER and importlib.util.find_spec("flash_attn_interface"):
             return AttentionBackendName._FLASH_3.value
+        if capability == _HOPPER and has_hub_kernel(AttentionBackendName._FLASH_3_HUB):
+            return AttentionBackendName._FLASH_3_HUB.value
         if capability >= (8, 0) and torch.backends.cudnn.is_available():
-            return AttentionBackendName._NATIVE_CUDNN.value
+            return CUDNN
+    if device.type == "mps":
+        return CHUNKED
     return AttentionBackendName.NATIVE.value
+
+
+def has_hub_kernel(backend: AttentionBackendName) -> bool:
+    """Whether a kernel of the Hub has been downloaded, and the package that loads it is there."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    if importlib.util.find_spec("kernels") is None:
+        return False
+    name = _HUB_KERNELS_REGISTRY[backend].repo_id.replace("/", "--")
+    return any(Path(HF_HUB_CACHE).glob(f"*--{name}/snapshots/*"))
 
 
 def check_attention(name: str, device: torch.device) -> None:
@@ -64,10 +91,10 @@ def check_attention(name: str, device: torch.device) -> None:
         reason = "approximates" if name in known else "is unknown"
         message = f"attention={name!r} {reason}. Use one of: {', '.join(exact)}."
         raise ValueError(message)
-    if name in _OURS and device.type != "cpu":
+    if name in _OURS and device.type != _OURS[name][0]:
         message = (
-            f"attention={name!r} runs on a CPU; the model is on {device}. Leave attention out to "
-            "have the fastest kernel chosen."
+            f"attention={name!r} is for {_OURS[name][0]}; the model is on {device}. Leave "
+            "attention out to have the fastest kernel chosen."
         )
         raise ValueError(message)
 
@@ -86,7 +113,7 @@ def use_attention(transformer: Any, name: str) -> None:
         for module in transformer.modules():
             processor = getattr(module, "processor", None)
             if processor is not None and hasattr(processor, "_attention_backend"):
-                processor._attention_backend = _OURS[name]
+                _, processor._attention_backend = _OURS[name]
         return
     # Choosing a backend for one model also changes diffusers' default for every other.
     default, _ = _AttentionBackendRegistry.get_active_backend()

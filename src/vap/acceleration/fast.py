@@ -59,7 +59,11 @@ def apply_profile(
         use_student(loaded, own_student(loaded))
     transformer, device = loaded.transformer, loaded._execution_device
     done = []
-    if settings.fp8_products and _stays(loaded) and can_multiply_fp8(device, transformer.dtype):
+    if (
+        settings.fp8_products
+        and _stays(loaded)
+        and can_multiply_fp8(device, transformer.dtype, compiled=compile)
+    ):
         use_fp8_products(transformer.expert_blocks)
         done.append("fp8 products")
     if settings.half_vae and has_fast_half(device):

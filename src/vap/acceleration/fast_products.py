@@ -7,21 +7,29 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from diffusers.models.attention_dispatch import AttentionBackendName
 from torch import nn
 
+from vap.acceleration.attention import has_hub_kernel
 from vap.extras import require
 
-_FP8_CAPABILITY = (8, 9)
+_FP8_CAPABILITY, _HOPPER, _BLACKWELL = (8, 9), (9, 0), (10, 0)
 # Below this width, quantizing the input costs more than the product gains.
 _LEAST_WIDTH = 1024
 
 
-def can_multiply_fp8(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether a device is a GPU with fp8 units, a model on it in bfloat16, and torchao there."""
+def can_multiply_fp8(device: torch.device, dtype: torch.dtype, *, compiled: bool) -> bool:
+    """Whether a model in bfloat16 on a GPU with fp8 units gains by torchao's products.
+
+    Its inputs are quantized by several float32 operations, which cost more than fp8 gains, unless
+    they are compiled into one, or a Hopper or later has the kernels of mslk for it.
+    """
     if device.type != "cuda" or torch.version.hip is not None:
         return False
-    able = torch.cuda.get_device_capability(device) >= _FP8_CAPABILITY
-    return able and dtype == torch.bfloat16 and importlib.util.find_spec("torchao") is not None
+    capability = torch.cuda.get_device_capability(device)
+    fused = compiled or (capability >= _HOPPER and importlib.util.find_spec("mslk") is not None)
+    able = fused and capability >= _FP8_CAPABILITY and dtype == torch.bfloat16
+    return able and importlib.util.find_spec("torchao") is not None
 
 
 def use_fp8_products(blocks: Iterable[nn.Module]) -> None:
@@ -44,9 +52,15 @@ def use_fp8_products(blocks: Iterable[nn.Module]) -> None:
 
 def quantized_attention(device: torch.device) -> str | None:
     """Name of an attention kernel that quantizes queries and keys, or None without one."""
-    if device.type == "cuda" and importlib.util.find_spec("sageattention") is not None:
-        return "sage"
-    return None
+    if device.type != "cuda" or torch.version.hip is not None:
+        return None
+    blackwell = torch.cuda.get_device_capability(device) >= _BLACKWELL
+    if blackwell and has_hub_kernel(AttentionBackendName.SAGE_BLACKWELL_HUB):
+        return AttentionBackendName.SAGE_BLACKWELL_HUB.value
+    if importlib.util.find_spec("sageattention") is not None:
+        return AttentionBackendName.SAGE.value
+    hub = AttentionBackendName.SAGE_HUB
+    return hub.value if has_hub_kernel(hub) else None
 
 
 def _is_large(module: nn.Module, name: str) -> bool:

@@ -61,12 +61,12 @@ def attend(
     """
     # CUDA's autocast normalizes queries and keys in float32, and leaves values in half precision.
     query, key = query.to(value.dtype), key.to(value.dtype)
+    if isinstance(parallel_config, SharedAttention):
+        return parallel_config.attend(query, key, value, backend)
     if callable(backend):
         if parallel_config is None:
             return backend(query, key, value)
         backend = None  # what is spread over processes needs one that knows of them
-    if isinstance(parallel_config, SharedAttention):
-        return parallel_config.attend(query, key, value, backend)
     return dispatch_attention_fn(
         query, key, value, backend=backend, parallel_config=parallel_config
     )
@@ -112,16 +112,24 @@ def joint_attention(
     queries = [target.query, reference.query] if all_queries else [target.query]
     keys, values = [target.key, reference.key], [target.value, reference.value]
     del target, reference
-    output = attend(_joined(queries), _joined(keys), _joined(values), **how)
+    heads_first = getattr(backend, "heads_first", False)
+    whole = (_joined(parts, heads_first=heads_first) for parts in (queries, keys, values))
+    output = attend(*whole, **how)
     target_output = output[:, :tokens]
     if alone is not None:
         target_output = torch.lerp(alone, target_output, strength)
     return target_output, output[:, tokens:] if reference_output else None
 
 
-def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
-    """Parts ``[B, …, heads, d]`` one after the other; the list is emptied, to let go of them."""
-    whole = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+def _joined(parts: list[torch.Tensor], *, heads_first: bool) -> torch.Tensor:
+    """Parts ``[B, …, heads, d]`` one after the other; the list is emptied, to let go of them.
+
+    With ``heads_first`` they lie in memory head by head, which spares a kernel its own copy.
+    """
+    if heads_first:
+        whole = torch.cat([part.transpose(1, 2) for part in parts], dim=2).transpose(1, 2)
+    else:
+        whole = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
     parts.clear()
     return whole
 
