@@ -53,10 +53,11 @@ class CudnnAttention:
 
     def __call__(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Attention of ``[B, N, heads, d]``."""
-        streams = [tensor.transpose(1, 2).contiguous() for tensor in (query, key, value)]
-        learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in streams)
-        attended = F.scaled_dot_product_attention(*streams) if learns else _cudnn(*streams)
-        return attended.transpose(1, 2)
+        query, key, value = (tensor.transpose(1, 2).contiguous() for tensor in (query, key, value))
+        learns = query.requires_grad or key.requires_grad or value.requires_grad
+        if learns and torch.is_grad_enabled():
+            return F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+        return _cudnn(query, key, value).transpose(1, 2)
 
 
 def chunked_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
