@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vap.export import write_video as write_video
     from vap.hub import load_pipeline as load_pipeline
     from vap.models.cogvideox import (
         CogVideoXVideoAsPromptTransformer3DModel as CogVideoXVideoAsPromptTransformer3DModel,
@@ -24,6 +25,7 @@ __version__ = "0.2.0"
 # Importing torch and diffusers takes seconds; `vap --help` and tools should not wait for them.
 _HOMES = {
     "load_pipeline": "vap.hub",
+    "write_video": "vap.export",
     "VideoPrompt": "vap.prompts",
     "WanVideoAsPromptPipeline": "vap.pipelines.wan",
     "CogVideoXVideoAsPromptPipeline": "vap.pipelines.cogvideox",

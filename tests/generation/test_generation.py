@@ -238,7 +238,7 @@ def test_numbers_out_of_range_are_no_video(request_):
     broken = vap.load_pipeline(MODEL)
     with torch.no_grad():
         broken.transformer.proj_out.weight.fill_(float("nan"))
-    with pytest.raises(ValueError, match=r"left the range of float32.*--dtype bfloat16"):
+    with pytest.raises(ValueError, match="non-finite values in float32"):
         generate(request_, broken)
 
 

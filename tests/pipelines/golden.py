@@ -50,6 +50,7 @@ class Golden:
             "latents": self.expected["pipeline.in.latents"],
             "generator": self.generator(),
             "output_type": "latent",
+            "fit": "stretch",  # as the release and the stock pipelines do
         }
         return {**arguments, **changes}
 

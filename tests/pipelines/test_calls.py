@@ -1,6 +1,7 @@
 """Batches, seeds, outputs, callbacks and refusals of a call."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,13 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     FlowMatchHeunDiscreteScheduler,
 )
+from diffusers.utils import export_to_video
 from PIL import Image
 
+import vap
 from tests.pipelines.golden import Golden, load, relative_error
 from tests.pipelines.test_stock import cogvideox_of_1_5, wan_of_design
+from vap.media import read_clip
 
 CLOSE = 1e-5
 
@@ -142,6 +146,7 @@ def test_last_images_join_the_conditions_of_target_and_reference(wan: Golden) ->
         width=64,
         num_frames=9,
         has_last_frame=True,
+        fit="stretch",
     )
     assert torch.equal(wan.run(wan.alone(last_image=last, video_prompt=prompt)), output)
     mask = prompt.tensors["condition"][0, :4]
@@ -385,3 +390,43 @@ def test_cogvideox_texts_of_another_length_are_refused(cogvideox: Golden, how: s
         cogvideox.run(cogvideox.prompted(**given), free)
     for call in (cogvideox.alone(**given), cogvideox.prompted(**given, strength=0.0)):
         assert cogvideox.run(call, free).isfinite().all()
+
+
+@pytest.mark.parametrize("output_type", ["pil", "np", "pt", "latent"])
+@pytest.mark.parametrize("component", ["transformer", "vae"])
+def test_non_finite_values_are_refused(case: Golden, output_type: str, component: str) -> None:
+    pipeline = load(case.family)
+    if component == "vae" and output_type == "latent":
+        return
+    broken = pipeline.transformer.proj_out if component == "transformer" else pipeline.vae.decoder
+    with torch.no_grad():
+        [*broken.parameters()][-1].fill_(torch.nan)
+    with pytest.raises(ValueError, match="non-finite values in float32"):
+        case.run(case.prompted(output_type=output_type), pipeline)
+
+
+def test_the_third_argument_is_the_negative_prompt_as_in_diffusers(case: Golden) -> None:
+    given = case.alone(negative_prompt="blurry")
+    image, prompt, negative = (given.pop(name) for name in ("image", "prompt", "negative_prompt"))
+    found = case.pipeline(image, prompt, negative, **given).frames
+    assert torch.equal(found, case.run(case.alone(negative_prompt="blurry")))
+
+
+def test_inputs_are_cropped_to_the_size_by_default(case: Golden) -> None:
+    given = case.prompted()
+    del given["fit"]
+    assert torch.equal(case.run(given), case.run(case.prompted(fit="cover")))
+    assert not torch.equal(case.run(case.prompted()), case.run(case.prompted(fit="cover")))
+
+
+def test_what_a_pipeline_returns_can_be_written(
+    case: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its other way to write needs a program that imageio brings.
+    monkeypatch.setattr("diffusers.utils.export_utils.is_imageio_available", lambda: False)
+    for output_type in ("np", "pil"):
+        frames = case.run(case.prompted(output_type=output_type))[0]
+        ours = vap.write_video(frames, tmp_path / f"{output_type}.mp4", 8)
+        theirs = export_to_video(frames, str(tmp_path / f"theirs_{output_type}.mp4"), 8)
+        for file in (ours, theirs):
+            assert read_clip(file).frames.shape == (9, 48, 64, 3)

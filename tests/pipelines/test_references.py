@@ -24,7 +24,7 @@ def two_references(case: Golden) -> dict[str, Any]:
 
 
 def encode(case: Golden, clips: Any, captions: Any = None, **options: Any) -> vap.VideoPrompt:
-    size = {"height": 48, "width": 64, "num_frames": 9}
+    size = {"height": 48, "width": 64, "num_frames": 9, "fit": "stretch"}
     return case.pipeline.encode_video_prompt(clips, captions, **{**size, **options})
 
 
@@ -170,6 +170,9 @@ def clip_kinds(frames: np.ndarray, folder: Path) -> dict[str, ClipLike]:
         "path of a folder": stills,
         "text of a path": str(stills),
         "PIL images": pictures,
+        "frame arrays": list(frames),
+        "frame arrays of one of several clips": [tuple(frames)],
+        "frame tensors": list(tensor),
         "uint8 tensor": tensor,
         "float tensor": tensor.permute(0, 3, 1, 2) / 255,
         "float array": frames.astype(np.float32) / 255,
@@ -268,7 +271,7 @@ def test_captions_that_do_not_fit_the_clips_are_refused(
     case: Golden, references: int, prompts: Any
 ) -> None:
     clips = [case.inputs["reference"]] * references
-    with pytest.raises(ValueError, match=f"There are {references} reference videos"):
+    with pytest.raises(ValueError, match=f"Reference videos: {references}, "):
         case.run(case.alone(reference_videos=clips, reference_prompts=prompts))
 
 

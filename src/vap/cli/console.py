@@ -14,6 +14,7 @@ import re
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, is_dataclass
@@ -228,8 +229,14 @@ def _as_json(value: Any) -> Any:
 
 
 def quiet_libraries() -> None:
-    """Show errors of the libraries only, from here on; this imports them."""
+    """Show errors of the libraries and our own warnings only, from here on; this imports them."""
     _quiet.enter_context(quiet.quiet_libraries())
+    warnings.showwarning = _show_warning
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    said = Text.assemble(("warning:", "bold yellow"), " ", plain(str(message)))
+    messages.print(said, soft_wrap=True)
 
 
 @contextmanager

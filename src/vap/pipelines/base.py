@@ -20,6 +20,7 @@ from vap.pipelines.adapters import LoraMixin
 from vap.pipelines.call import Call
 from vap.pipelines.defaults import GenerationDefaults
 from vap.pipelines.denoise import StepCallback, StepEnd
+from vap.pipelines.entry import PlacedOnce, entry
 from vap.pipelines.fingerprint import encoder_configs, fingerprint, sampled_weights
 from vap.pipelines.inputs import (
     ClipLike,
@@ -29,15 +30,12 @@ from vap.pipelines.inputs import (
     ReferenceClip,
     as_clips,
     as_images,
-    as_prompts,
     batch_of,
-    check_given,
-    check_texts,
     fitted,
 )
 from vap.pipelines.passes import GuidancePasses
-from vap.pipelines.placement import PlacedOnce, placed_once
 from vap.pipelines.saving import SavedAsStored
+from vap.pipelines.texts import TextLimitMixin, as_prompts, check_given, check_texts
 from vap.pipelines.work import NOTHING, Reuse
 from vap.prompts import Family, VideoPrompt
 from vap.reading import one_at_a_time, reading
@@ -58,7 +56,7 @@ class VideoAsPromptPipelineOutput(BaseOutput):
     frames: list[list[Image.Image]] | np.ndarray | torch.Tensor
 
 
-class VideoAsPromptMixin(LoraMixin, PlacedOnce, SavedAsStored):
+class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce, SavedAsStored):
     """Mixed into a stock diffusers pipeline; a subclass encodes and decodes.
 
     Attributes:
@@ -168,7 +166,7 @@ class VideoAsPromptMixin(LoraMixin, PlacedOnce, SavedAsStored):
         assert self.native_defaults
 
     @torch.no_grad()
-    @placed_once
+    @entry
     def encode_video_prompt(
         self,
         reference_videos: ClipLike | Sequence[ClipLike],
@@ -178,21 +176,21 @@ class VideoAsPromptMixin(LoraMixin, PlacedOnce, SavedAsStored):
         width: int | None = None,
         num_frames: int | None = None,
         frame_selection: FrameSelection = "evenly",
-        fit: Fit = "stretch",
+        fit: Fit = "cover",
         has_last_frame: bool = False,
         generator: Generators = None,
     ) -> VideoPrompt:
         """Encode references once, for any number of images and seeds.
 
         Args:
-            reference_videos: Clips: paths, lists of PIL images, uint8 arrays ``[T, H, W, 3]`` or
-                tensors; of any length and size.
+            reference_videos: Clips: paths, lists of PIL images or frame arrays, uint8 arrays
+                ``[T, H, W, 3]`` or tensors; of any length and size.
             reference_prompts: Their captions, one each.
             height: Pixels of the videos to be generated; the model's own by default.
             width: Likewise.
             num_frames: Likewise.
             frame_selection: How frames are taken: ``evenly``, ``first`` or ``random``.
-            fit: ``stretch`` to the size, as released, or ``cover`` it and crop the rest.
+            fit: ``cover`` the size and crop the rest, or ``stretch`` to it, as the release did.
             has_last_frame: Whether it will be used together with ``last_image`` (Wan).
             generator: Draws the window of ``random``.
 

@@ -21,7 +21,8 @@ from vap.pipelines.cogvideox_denoiser import (
     CogVideoXReference,
 )
 from vap.pipelines.defaults import GenerationDefaults
-from vap.pipelines.denoise import SchedulerStep, StepCallback, denoise
+from vap.pipelines.denoise import SchedulerStep, StepCallback, check_finite, denoise
+from vap.pipelines.entry import entry
 from vap.pipelines.inputs import (
     Batch,
     ClipLike,
@@ -30,7 +31,6 @@ from vap.pipelines.inputs import (
     ReferenceArguments,
     ReferenceClip,
 )
-from vap.pipelines.placement import placed_once
 from vap.prompts import VideoPrompt
 from vap.shapes import TEXT_TOKENS, LatentShape, PixelShape
 
@@ -42,7 +42,8 @@ _OFS = 2.0
 class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPipeline):
     """Animate an image with the semantics of reference videos (CogVideoX variant).
 
-    Called without a reference it is diffusers' ``CogVideoXImageToVideoPipeline``, bit for bit.
+    Called without a reference and with ``fit="stretch"`` it is diffusers'
+    ``CogVideoXImageToVideoPipeline``, bit for bit.
 
     Args:
         tokenizer: T5 tokenizer.
@@ -71,15 +72,15 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         self._remember_encoders()
 
     @torch.no_grad()
-    @placed_once
+    @entry
     def __call__(
         self,
         image: ImageLike | Sequence[ImageLike],
         prompt: str | Sequence[str] | None = None,
-        reference_videos: ClipLike | Sequence[ClipLike] | None = None,
-        reference_prompts: str | Sequence[str] | None = None,
         negative_prompt: str | Sequence[str] | None = None,
         *,
+        reference_videos: ClipLike | Sequence[ClipLike] | None = None,
+        reference_prompts: str | Sequence[str] | None = None,
         video_prompt: VideoPrompt | None = None,
         strength: float = 1.0,
         height: int | None = None,
@@ -90,7 +91,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         reference_guidance_scale: float | None = None,
         use_dynamic_cfg: bool = False,
         frame_selection: FrameSelection = "evenly",
-        fit: Fit = "stretch",
+        fit: Fit = "cover",
         num_videos_per_prompt: int = 1,
         eta: float = 0.0,
         generator: Generators = None,
@@ -109,9 +110,10 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         Args:
             image: First frame: a path, PIL image, array or tensor; a list for a batch.
             prompt: Caption of the video to be generated; a list for a batch.
-            reference_videos: One clip or several, of any length and size.
-            reference_prompts: Their captions.
             negative_prompt: What to steer away from, in target and reference text.
+            reference_videos: One clip or several, of any length and size: paths, lists of images
+                or frame arrays, arrays ``[T, H, W, 3]`` or tensors.
+            reference_prompts: Their captions.
             video_prompt: References encoded before, in place of ``reference_videos``.
             strength: 0 … 1: how much the target reads the reference; 0 is the backbone.
             height: Pixels; the model's own by default.
@@ -125,8 +127,8 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
                 reference moves the prediction; 1 or less turns it off. The model's own by default.
             use_dynamic_cfg: Let the scale rise over the steps.
             frame_selection: How frames of a reference are taken.
-            fit: ``stretch`` images and references to the size, as released, or ``cover`` it and
-                crop the rest.
+            fit: ``cover`` the size with images and references and crop the rest, or ``stretch``
+                them to it, as the release did.
             num_videos_per_prompt: Videos of each sample.
             eta: DDIM's η.
             generator: One for all, or one for each video. It also samples the VAE's posteriors:
@@ -142,7 +144,9 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
             max_sequence_length: Text tokens.
 
         Raises:
-            ValueError: If arguments contradict each other or do not fit the model.
+            ValueError: If arguments contradict each other or do not fit the model, or the result
+                has non-finite values.
+            TypeError: If an argument is unknown.
         """
         call = self._begin(
             image,
@@ -225,6 +229,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
             latents_dtype=dtype,
             on_step_end=call.on_step_end,
         )
+        check_finite(latents, self.transformer)
         video = latents if output_type == "latent" else self._decode(latents, shape, output_type)
         return self._finish(video, return_dict=return_dict)
 
@@ -388,6 +393,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         """Videos of clean latents."""
         clip = latents[:, self._extra_frames(shape) :]
         video = self.decode_latents(clip.to(self.vae.dtype))
+        check_finite(video, self.vae)
         # An even number of latent frames is decoded in pairs, the first of which then gives four
         # pixel frames instead of one.
         video = video[:, :, -shape.frames :]

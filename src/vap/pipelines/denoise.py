@@ -261,6 +261,25 @@ def denoise(
     return latents
 
 
+def check_finite(made: torch.Tensor, module: Any) -> None:
+    """Refuse NaN and infinity, which would be shown as black.
+
+    Args:
+        made: Latents or decoded video.
+        module: What computed it.
+
+    Raises:
+        ValueError: Saying which precision to use.
+    """
+    if not made.isfinite().all():
+        dtype = str(module.dtype).removeprefix("torch.")
+        raise ValueError(
+            f"{type(module).__name__} gave non-finite values in {dtype}, so there is no picture. "
+            "Use dtype=bfloat16 or float32; if it is one of them, weights of the model, its expert "
+            "or an adapter are damaged."
+        )
+
+
 def _call_back(
     pipeline: Any,
     denoiser: Denoiser,

@@ -13,10 +13,12 @@ from PIL import Image
 
 from vap.media import FrameSelection, read_clip, read_image, select_frames
 from vap.media.pixels import Fit, resize
+from vap.pipelines.texts import as_prompts
 from vap.prompts import ReferenceSource, VideoPrompt
 from vap.shapes import PixelShape
 
-ClipLike: TypeAlias = str | Path | Sequence[Image.Image] | np.ndarray | torch.Tensor
+FrameLike: TypeAlias = Image.Image | np.ndarray | torch.Tensor
+ClipLike: TypeAlias = str | Path | Sequence[FrameLike] | np.ndarray | torch.Tensor
 Generators: TypeAlias = torch.Generator | list[torch.Generator] | None
 ImageLike: TypeAlias = str | Path | Image.Image | np.ndarray | torch.Tensor
 
@@ -39,7 +41,7 @@ class ReferenceArguments:
         video_prompt: References encoded before, in place of ``videos``.
         strength: How much the target reads them, 0 … 1.
         frame_selection: How frames are taken: ``evenly``, ``first`` or ``random``.
-        fit: ``stretch`` to the size, or ``cover`` it and crop the rest; images likewise.
+        fit: ``cover`` the size and crop the rest, or ``stretch`` to it; the same for images.
         has_last_frame: Whether the last frame joins the conditions (Wan).
 
     Raises:
@@ -52,7 +54,7 @@ class ReferenceArguments:
     video_prompt: VideoPrompt | None = None
     strength: float = 1.0
     frame_selection: FrameSelection = "evenly"
-    fit: Fit = "stretch"
+    fit: Fit = "cover"
     has_last_frame: bool = False
 
     def __post_init__(self) -> None:
@@ -227,60 +229,6 @@ def _cropped(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return images[:, :, top : top + height, left : left + width]
 
 
-def as_prompts(prompt: str | Sequence[str] | None, count: int = 1) -> list[str] | None:
-    """One prompt or several, as a list; a single one is repeated ``count`` times."""
-    if prompt is None:
-        return None
-    return [prompt] * count if isinstance(prompt, str) else list(prompt)
-
-
-def check_given(
-    name: str, text: object | None, embeds: torch.Tensor | None, *, needed: bool = True
-) -> None:
-    """Refuse a text given twice, or not at all.
-
-    Raises:
-        ValueError: Saying which of the two arguments to use.
-    """
-    if text is not None and embeds is not None:
-        message = f"Give either {name} or {name}_embeds, not both."
-        raise ValueError(message)
-    if needed and text is None and embeds is None:
-        message = f'Give a {name} (an empty one, "", is allowed) or {name}_embeds.'
-        raise ValueError(message)
-
-
-def check_texts(
-    tokens: int,
-    given: tuple[int, torch.Tensor | None, torch.Tensor | None],
-    *,
-    always: bool,
-    compared: bool,
-) -> None:
-    """Refuse texts that are longer or shorter than a model reads.
-
-    Args:
-        tokens: What it reads of a text.
-        given: Length to encode at, and embeddings ``[B, L, D]`` of text and negative text.
-        always: Whether it cannot tell where others end.
-        compared: Whether a negative prompt stands in for the references' texts, which have it.
-
-    Raises:
-        ValueError: If a text has another length.
-    """
-    length, *embeddings = given
-    lengths = {length if each is None else each.shape[1] for each in embeddings}
-    wrong = sorted((lengths | {length} if always else lengths) - {tokens})
-    if wrong and (always or compared):
-        where = "" if always else " where guidance and references come together"
-        message = (
-            f"A text of {wrong[0]} tokens: this model reads {tokens}{where}. Leave "
-            f"max_sequence_length alone, and give prompt_embeds of [B, {tokens}, D], as "
-            f"encode_prompt makes them with max_sequence_length={tokens}."
-        )
-        raise ValueError(message)
-
-
 def batch_of(images: int, prompts: int, num_videos_per_prompt: int) -> Batch:
     """Pair images with prompts; a single one of either serves all of the other.
 
@@ -350,7 +298,19 @@ def _clip_list(reference_videos: ClipLike | Sequence[ClipLike]) -> list[ClipLike
         one = reference_videos.ndim == 4  # noqa: PLR2004 - [T, H, W, 3]
         return [reference_videos] if one else list(reference_videos)
     clips: list[Any] = list(reference_videos)
-    return [clips] if clips and isinstance(clips[0], Image.Image) else clips
+    return [clips] if clips and _is_frame(clips[0]) else clips
+
+
+def _is_frame(item: Any) -> bool:
+    """Whether an item of a list is one frame, as imageio and decord give them, not a clip."""
+    return isinstance(item, Image.Image) or getattr(item, "ndim", None) == 3  # noqa: PLR2004
+
+
+def _stacked(clip: Any) -> Any:
+    """A clip as it is read: a list of frame arrays becomes one array."""
+    if not isinstance(clip, list | tuple) or not clip or isinstance(clip[0], Image.Image):
+        return clip
+    return np.stack(clip) if isinstance(clip[0], np.ndarray) else torch.stack(list(clip))
 
 
 def _take_frames(
@@ -367,7 +327,7 @@ def _take_frames(
         chosen[:] = select_frames(available, num_frames, frame_selection, generator=generator)
         return chosen
 
-    read = read_clip(clip, frame_indices=choose, size=size, fit="cover")
+    read = read_clip(_stacked(clip), frame_indices=choose, size=size, fit="cover")
     frames = [Image.fromarray(frame) for frame in read.frames]
     return ReferenceClip(
         frames, ReferenceSource(read.name, read.sha256, caption, read.fps, tuple(chosen))

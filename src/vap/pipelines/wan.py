@@ -17,7 +17,8 @@ from vap.media.pixels import Fit
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.pipelines.base import VideoAsPromptMixin, VideoAsPromptPipelineOutput
 from vap.pipelines.defaults import GenerationDefaults
-from vap.pipelines.denoise import SchedulerStep, StepCallback, denoise
+from vap.pipelines.denoise import SchedulerStep, StepCallback, check_finite, denoise
+from vap.pipelines.entry import entry
 from vap.pipelines.inputs import (
     Batch,
     ClipLike,
@@ -29,7 +30,6 @@ from vap.pipelines.inputs import (
     as_pictures,
     fitted,
 )
-from vap.pipelines.placement import placed_once
 from vap.pipelines.repetition import answered_once
 from vap.pipelines.schedules import set_flow_timesteps
 from vap.pipelines.wan_denoiser import WanConditions, WanDenoiser, WanReference
@@ -43,7 +43,8 @@ _CLIP_PIXELS = 224
 class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
     """Animate an image with the semantics of reference videos (Wan variant).
 
-    Called without a reference it is diffusers' ``WanImageToVideoPipeline``, bit for bit.
+    Called without a reference and with ``fit="stretch"`` it is diffusers'
+    ``WanImageToVideoPipeline``, bit for bit.
 
     Args:
         tokenizer: T5 tokenizer.
@@ -91,15 +92,15 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         self._remember_encoders()
 
     @torch.no_grad()
-    @placed_once
+    @entry
     def __call__(
         self,
         image: ImageLike | Sequence[ImageLike],
         prompt: str | Sequence[str] | None = None,
-        reference_videos: ClipLike | Sequence[ClipLike] | None = None,
-        reference_prompts: str | Sequence[str] | None = None,
         negative_prompt: str | Sequence[str] | None = None,
         *,
+        reference_videos: ClipLike | Sequence[ClipLike] | None = None,
+        reference_prompts: str | Sequence[str] | None = None,
         video_prompt: VideoPrompt | None = None,
         strength: float = 1.0,
         height: int | None = None,
@@ -109,7 +110,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         guidance_scale: float | None = None,
         reference_guidance_scale: float | None = None,
         frame_selection: FrameSelection = "evenly",
-        fit: Fit = "stretch",
+        fit: Fit = "cover",
         last_image: ImageLike | Sequence[ImageLike] | None = None,
         num_videos_per_prompt: int = 1,
         generator: Generators = None,
@@ -129,9 +130,10 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         Args:
             image: First frame: a path, PIL image, array or tensor; a list for a batch.
             prompt: Caption of the video to be generated; a list for a batch.
-            reference_videos: One clip or several, of any length and size.
-            reference_prompts: Their captions.
             negative_prompt: What to steer away from, in target and reference text.
+            reference_videos: One clip or several, of any length and size: paths, lists of images
+                or frame arrays, arrays ``[T, H, W, 3]`` or tensors.
+            reference_prompts: Their captions.
             video_prompt: References encoded before, in place of ``reference_videos``.
             strength: 0 … 1: how much the target reads the reference; 0 is the backbone.
             height: Pixels, a multiple of 16; the model's own by default.
@@ -143,8 +145,8 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
             reference_guidance_scale: Guidance by the reference: 2 goes twice as far as the
                 reference moves the prediction; 1 or less turns it off. The model's own by default.
             frame_selection: How frames of a reference are taken.
-            fit: ``stretch`` images and references to the size, as released, or ``cover`` it and
-                crop the rest.
+            fit: ``cover`` the size with images and references and crop the rest, or ``stretch``
+                them to it, as the release did.
             last_image: Last frame; the references' own last frames then join the conditions.
             num_videos_per_prompt: Videos of each sample.
             generator: One for all, or one for each video.
@@ -160,7 +162,9 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
             max_sequence_length: Text tokens; Wan's cross-attention needs 512.
 
         Raises:
-            ValueError: If arguments contradict each other or do not fit the model.
+            ValueError: If arguments contradict each other or do not fit the model, or the result
+                has non-finite values.
+            TypeError: If an argument is unknown.
         """
         call = self._begin(
             image,
@@ -237,6 +241,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
             latents_dtype=torch.float32,
             on_step_end=call.on_step_end,
         )
+        check_finite(latents, self.transformer)
         video = latents if output_type == "latent" else self._decode(latents, output_type)
         return self._finish(video, return_dict=return_dict)
 
@@ -360,6 +365,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         latents = latents.to(get_module_execution_device(self.vae), self.vae.dtype)
         mean, reciprocal_std = self._latent_statistics(latents)
         video = self.vae.decode(latents / reciprocal_std + mean, return_dict=False)[0]
+        check_finite(video, self.vae)
         return self.video_processor.postprocess_video(video, output_type=output_type)
 
     def _encode_references(

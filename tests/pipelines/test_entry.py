@@ -1,13 +1,14 @@
-"""Where inputs go is looked up once a call."""
+"""A call runs alone, looks up once where inputs go, and names unknown arguments."""
 
 import inspect
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import torch
 
 from tests.pipelines.golden import Golden
-from vap.pipelines.placement import PlacedOnce, placed_once
+from vap.pipelines.entry import PlacedOnce, entry
 
 
 class Walks:
@@ -24,7 +25,7 @@ class Walks:
 
 
 class Pipeline(PlacedOnce, Walks):
-    @placed_once
+    @entry
     def call(self, times: int, *, fail: bool = False) -> list[torch.device]:
         """Ask so many times."""
         if fail:
@@ -32,7 +33,7 @@ class Pipeline(PlacedOnce, Walks):
             raise KeyError(message)
         return [self._execution_device for _ in range(times)]
 
-    @placed_once
+    @entry
     def nested(self) -> list[torch.device]:
         return [*self.call(2), self._execution_device]
 
@@ -84,3 +85,26 @@ def test_a_generation_walks_through_the_modules_once(
 def test_the_signature_of_a_call_stays(pipeline: Pipeline) -> None:
     assert pipeline.call.__doc__ == "Ask so many times."
     assert list(inspect.signature(pipeline.call).parameters) == ["times", "fail"]
+
+
+def test_an_unknown_argument_is_told_the_one_that_is_meant(case: Golden) -> None:
+    for name, meant in [
+        ("ref_videos", "reference_videos"),
+        ("prompt_mot_ref", "reference_prompts"),
+        ("guidance", "guidance_scale"),
+    ]:
+        with pytest.raises(TypeError, match=f"{name}.*Use {meant}"):
+            case.pipeline(case.inputs["image"], "a", **{name: None})
+    with pytest.raises(TypeError, match=r"refs.*It has: reference_videos"):
+        case.pipeline.encode_video_prompt(case.inputs["reference"], wrong_refs=1)
+
+
+def test_two_threads_take_turns(case: Golden) -> None:
+    def encode(seed: int) -> torch.Tensor:
+        given = case.prompted(generator=torch.Generator().manual_seed(seed), latents=None)
+        return case.run(given)
+
+    expected = [encode(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(encode, range(4)))
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))

@@ -1,0 +1,77 @@
+"""What a call of a pipeline begins with: known arguments, one call at a time, one device."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
+
+import torch
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Arguments of the released pipelines.
+_RELEASED = {
+    "ref_videos": "reference_videos",
+    "prompt_mot_ref": "reference_prompts",
+    "prompt_embeds_mot_ref": "video_prompt",
+    "negative_prompt_mot_ref": "negative_prompt",
+}
+_locks: WeakKeyDictionary[Any, threading.RLock] = WeakKeyDictionary()
+_making_locks = threading.Lock()
+
+
+class PlacedOnce:
+    """Mixed into a diffusers pipeline: asks once a call where inputs go.
+
+    Diffusers finds out by walking through every module of every component, because offloading may
+    have been set up meanwhile; for vap-mini that took an eighth of its fastest generation.
+    """
+
+    _device_of_call: torch.device | None = None
+
+    @property
+    def _execution_device(self) -> torch.device:
+        """Where inputs go; during a call, where they went when it began."""
+        if self._device_of_call is not None:
+            return self._device_of_call
+        device: torch.device = super()._execution_device  # type: ignore[misc]
+        return device
+
+
+def entry(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
+    """Make a method one that users call: it runs alone, and unknown arguments are named."""
+    parameters = [*inspect.signature(method).parameters][1:]
+
+    @functools.wraps(method)
+    def call(pipeline: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        for name in kwargs:
+            if name not in parameters:
+                raise TypeError(_unknown(name, parameters))
+        # Scheduler and VAE have state, so that two threads would mix their videos.
+        with _lock_of(pipeline):
+            outer = pipeline._device_of_call
+            pipeline._device_of_call = pipeline._execution_device
+            try:
+                return method(pipeline, *args, **kwargs)
+            finally:
+                pipeline._device_of_call = outer
+
+    return call
+
+
+def _lock_of(pipeline: Any) -> threading.RLock:
+    with _making_locks:
+        return _locks.setdefault(pipeline, threading.RLock())
+
+
+def _unknown(name: str, parameters: list[str]) -> str:
+    close = difflib.get_close_matches(name, parameters, n=1)
+    known = _RELEASED.get(name) or (close[0] if close else None)
+    hint = f"Use {known}." if known in parameters else f"It has: {', '.join(parameters)}."
+    return f"There is no argument {name!r}. {hint}"
