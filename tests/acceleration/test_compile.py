@@ -12,6 +12,9 @@ from vap.acceleration.compile import compile_blocks
 CLOSE = 1e-5
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(autouse=True)
 def forget_compiled_code() -> Iterator[None]:
     torch._dynamo.reset()

@@ -25,6 +25,7 @@ def checkout(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_run_writes_its_rows_as_json(tmp_path, capsys):
     file = tmp_path / "found.json"
     assert (
@@ -43,6 +44,7 @@ def test_a_run_writes_its_rows_as_json(tmp_path, capsys):
     assert "exact" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_of_several_videos_at_once_nothing_is_predicted(tmp_path):
     one = Plan(SIZES["tiny"], [], ["float32"], 2, 1, 1, "cpu")
     write_checkpoint(one.size, tmp_path / "model")

@@ -137,6 +137,7 @@ def test_a_place_that_is_no_folder_is_refused_at_once(evaluation, tmp_path):
         evaluate(replace(evaluation, model="missing"), tmp_path / "file" / "run")
 
 
+@pytest.mark.slow
 def test_several_workers_come_to_the_same(evaluation, tmp_path):
     short = replace(evaluation, systems=("static",), cases=2, conditions=("sepia",))
     evaluate(short, tmp_path / "alone")
