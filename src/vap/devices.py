@@ -68,3 +68,17 @@ def check_device(name: str) -> None:
             f"device={name!r} is not there. This machine has {here.type}:0 … {here.type}:{last}."
         )
         raise ValueError(message)
+
+
+def half_precision(device: torch.device) -> torch.dtype:
+    """The type of 16 bits that an accelerator computes in: bfloat16, unless it only emulates it.
+
+    Before Ampere, no fused kernel of attention takes emulated bfloat16.
+    """
+    import torch
+
+    if device.type != "cuda":
+        return torch.bfloat16
+    with torch.cuda.device(device):
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if native else torch.float16

@@ -20,7 +20,7 @@ from vap.acceleration.plan import (
     memory_bytes,
 )
 from vap.acceleration.profiles import Profile, check_profile
-from vap.devices import check_device, has_fast_half, note_slow_half
+from vap.devices import check_device, half_precision, has_fast_half, note_slow_half
 from vap.folders import RELEASED, check_folder, family_of
 from vap.names import DEFAULT_MODEL, did_you_mean, hub_id, local_model
 from vap.prompts import Family
@@ -217,13 +217,8 @@ def default_device() -> torch.device:
 
 def _default_dtype(device: torch.device, profile: Profile | None) -> torch.dtype:
     """Half precision where it is faster and nobody wants exactness above all."""
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            native = torch.cuda.is_bf16_supported(including_emulation=False)
-        # Before Ampere, attention in emulated bfloat16 has no fused kernel.
-        return torch.bfloat16 if native else torch.float16
     if device.type != "cpu":
-        return torch.bfloat16
+        return half_precision(device)
     if profile in {None, "exact"}:
         return torch.float32
     return torch.bfloat16 if has_fast_half(device) else torch.float32

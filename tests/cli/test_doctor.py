@@ -30,8 +30,8 @@ def test_plans_of_released_models_follow_from_their_counts(found):
         report = reports[name]
         assert report["flop"] == pytest.approx(flop, rel=0.02)
         resident, *_, smallest = report["plans"]
-        # Half the published rate of an H200.
-        assert resident["denoise_seconds"] == pytest.approx(2 * floor, rel=0.02)
+        # What Wan's own code reaches of the published rate of an H200.
+        assert resident["denoise_seconds"] == pytest.approx(floor / 0.37, rel=0.02)
         assert resident["device_gb"] > report["parameters"] * 2 / 1e9 > smallest["device_gb"]
         assert report["plan"].startswith("blocks")
         assert not report["checked"]

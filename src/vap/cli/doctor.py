@@ -13,8 +13,6 @@ from vap.cli import options
 from vap.cli.console import quiet_libraries, reporting, results, show_json
 
 if TYPE_CHECKING:
-    import torch
-
     from vap.cost.devices import DeviceSpec
     from vap.cost.model import PlannedModel
     from vap.cost.prediction import Prediction
@@ -120,7 +118,7 @@ def _report(
         reference_guidance=video.reference_guidance,
     )
     limit = device.memory if budget is None else budget
-    found = predictions(planned, video, device, _precision(device))
+    found = predictions(planned, video, device, device.dtype)
     fitting = [each.plan.name for each in found if each.device_bytes <= limit]
     return {
         "name": name,
@@ -148,13 +146,6 @@ def _row(found: Prediction) -> dict[str, Any]:
         "decode_seconds": found.decode,
         "seconds": found.seconds,
     }
-
-
-def _precision(device: DeviceSpec) -> torch.dtype:
-    """What a model is loaded in by default."""
-    import torch
-
-    return torch.float32 if device.is_cpu else torch.bfloat16
 
 
 def _show(machine: dict[str, Any], reports: list[dict[str, Any]]) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
 
 import torch
 
-# Share of a published dense rate that a whole generation reaches. On one H200, the plain Wan2.1
-# image-to-video model is reported at 0.37 (its own code) and 0.54 (the best exact engine) of it.
-PUBLISHED_EFFICIENCY = 0.5
+from vap.devices import half_precision
+
+# Share of a published dense rate that a whole generation reaches, by published times of the plain
+# Wan2.1 image-to-video model: 0.35 on an H100 and 0.37 on an H200 (its own code; the best exact
+# engine reaches 0.54 there), 0.75 on a 4090. GeForce cards multiply at half their rate where sums
+# are float32, so that the rest of the work weighs less. Nothing is known of the others.
+_HOPPER, _GEFORCE, _UNKNOWN = 0.35, 0.75, 0.5
 # Share of the rate that a plain matrix product reaches here, and a whole generation keeps.
 MEASURED_EFFICIENCY = 0.6
 
@@ -38,13 +43,20 @@ class DeviceSpec:
     memory: int
     bandwidth: float
     host_link: float | None
-    efficiency: float = PUBLISHED_EFFICIENCY
+    efficiency: float = _UNKNOWN
     measured: bool = False
 
     @property
     def is_cpu(self) -> bool:
         """Whether weights compute where they lie."""
         return self.host_link is None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What a model computes in here by default."""
+        if self.is_cpu:
+            return torch.float32
+        return torch.bfloat16 if "bfloat16" in self.rates else torch.float16
 
     def rate(self, precision: str) -> float:
         """Operations a second that a generation reaches in a precision.
@@ -59,14 +71,28 @@ class DeviceSpec:
 
 
 def _gpu(
-    name: str, bf16: float, fp8: float | None, memory: int, bandwidth: float, link: float
+    name: str,
+    bf16: float,
+    fp8: float | None,
+    memory: int,
+    bandwidth: float,
+    link: float,
+    efficiency: float = _UNKNOWN,
 ) -> DeviceSpec:
     rates = {"bfloat16": bf16 * _TERA, "float16": bf16 * _TERA}
     # TensorFloat-32, what torch's convolutions use for float32: half the 16-bit rate.
     rates["float32"] = bf16 / 2 * _TERA
     if fp8 is not None:
         rates["float8"] = fp8 * _TERA
-    return DeviceSpec(name, rates, memory * _GB, bandwidth * 1e12, link * _GB)
+    return DeviceSpec(name, rates, memory * _GB, bandwidth * 1e12, link * _GB, efficiency)
+
+
+def _old_gpu(
+    name: str, fp16: float, fp32: float, memory: int, bandwidth: float, efficiency: float = _UNKNOWN
+) -> DeviceSpec:
+    """Before Ampere: neither bfloat16 nor TensorFloat-32."""
+    rates = {"float16": fp16 * _TERA, "float32": fp32 * _TERA}
+    return DeviceSpec(name, rates, memory * _GB, bandwidth * 1e12, 12 * _GB, efficiency)
 
 
 # Makers' data sheets: dense TFLOP/s in bf16 and fp8 with float32 accumulation, GB of memory,
@@ -74,18 +100,21 @@ def _gpu(
 GPUS = {
     spec.name: spec
     for spec in (
-        _gpu("b200", 2250, 4500, 180, 8.0, 50),
-        _gpu("h200", 989, 1979, 141, 4.8, 50),
-        _gpu("h100", 989, 1979, 80, 3.35, 50),
+        _gpu("b200", 2250, 4500, 180, 8.0, 50, _HOPPER),
+        _gpu("h200", 989, 1979, 141, 4.8, 50, 0.37),
+        _gpu("h100", 989, 1979, 80, 3.35, 50, _HOPPER),
         _gpu("a100", 312, None, 80, 2.04, 25),
         _gpu("l40s", 362, 733, 48, 0.864, 25),
         _gpu("a6000", 155, None, 48, 0.768, 25),
         _gpu("l4", 121, 242, 24, 0.3, 25),
-        _gpu("5090", 209, 419, 32, 1.79, 50),
-        _gpu("4090", 165, 330, 24, 1.01, 25),
-        _gpu("3090", 71, None, 24, 0.936, 25),
-        _gpu("4080", 97, 195, 16, 0.717, 25),
-        _gpu("3080", 60, None, 10, 0.76, 25),
+        _gpu("5090", 209, 419, 32, 1.79, 50, _GEFORCE),
+        _gpu("4090", 165, 330, 24, 1.01, 25, _GEFORCE),
+        _gpu("3090", 71, None, 24, 0.936, 25, _GEFORCE),
+        _gpu("4080", 97, 195, 16, 0.717, 25, _GEFORCE),
+        _gpu("3080", 60, None, 10, 0.76, 25, _GEFORCE),
+        _old_gpu("v100", 125, 15.7, 32, 0.9),
+        _old_gpu("t4", 65, 8.1, 16, 0.32),
+        _old_gpu("2080ti", 54, 13.4, 11, 0.616, _GEFORCE),
     )
 }
 
@@ -100,7 +129,7 @@ def known_gpu(name: str) -> DeviceSpec:
         ValueError: Listing the known names.
     """
     short = name.lower().replace("nvidia", "").replace("geforce", "").replace("rtx", "")
-    short = short.strip(" -_")
+    short = re.sub("[ _-]", "", short)
     if short not in GPUS:
         message = f"GPU {name!r} is not in the table. Known are: {', '.join(GPUS)}."
         raise ValueError(message)
@@ -110,7 +139,7 @@ def known_gpu(name: str) -> DeviceSpec:
 def this_machine(device: torch.device) -> DeviceSpec:
     """Measure a device of this machine, in about a second."""
     on_cpu = device.type == "cpu"
-    dtypes = (torch.float32, torch.bfloat16) if on_cpu else (torch.bfloat16, torch.float32)
+    dtypes = (torch.float32, torch.bfloat16 if on_cpu else half_precision(device))
     rates = {str(dtype).removeprefix("torch."): matrix_rate(device, dtype) for dtype in dtypes}
     _, memory = device_memory(device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
@@ -148,8 +177,8 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 def device_memory(device: torch.device) -> tuple[int, int]:
     """Free and total bytes where a model would live."""
-    if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(device)
+    if device.type in {"cuda", "xpu"}:
+        free, total = getattr(torch, device.type).mem_get_info(device)
         return free, total
     return host_memory()
 
