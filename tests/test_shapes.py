@@ -37,6 +37,12 @@ def test_released_sizes(shape: PixelShape, latent: LatentShape, tokens: int) -> 
     assert RELEASED.tokens(shape) == tokens
 
 
+@pytest.mark.parametrize("size", [(99999999997, 48, 64), (9, 10**400, 64), (9, 48, 16_400)])
+def test_sizes_beyond_any_video_are_refused(size) -> None:
+    with pytest.raises(ValueError, match="at most 20000 frames of 16384"):
+        PixelShape(*size)
+
+
 def test_patches_in_time_round_up() -> None:
     paired = Compression(temporal=4, spatial=8, patch=(2, 2, 2))
     assert paired.tokens(PixelShape(9, 16, 32)) == 2 * 1 * 2

@@ -24,10 +24,16 @@ Family: TypeAlias = Literal["wan", "cogvideox"]
 
 _FORMAT = "vap-video-prompt"
 _FORMAT_VERSION = 1
-_TENSORS: Mapping[Family, frozenset[str]] = {
+ENCODINGS: Mapping[Family, frozenset[str]] = {
     "wan": frozenset({"latents", "condition", "text"}),
     "cogvideox": frozenset({"video_moments", "frame_moments", "text"}),
 }
+"""Tensors of a video prompt, by variant."""
+OPTIONAL_ENCODINGS: Mapping[Family, frozenset[str]] = {
+    "wan": frozenset({"image"}),
+    "cogvideox": frozenset(),
+}
+"""Those of models with an image encoder alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +228,18 @@ def _check_header(header: Mapping[str, str], file: Path) -> _Header:
 
 
 def _check_tensors(header: _Header, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
-    """See that every encoding is there, once for each reference."""
-    missing = sorted(_TENSORS[header.family] - tensors.keys())
+    """See that every encoding is there, once for each reference, and nothing else."""
+    needed = ENCODINGS[header.family]
+    known = needed | OPTIONAL_ENCODINGS[header.family]
+    wrong = sorted(
+        name for name, each in tensors.items() if name not in known or not each.is_floating_point()
+    )
+    if wrong:
+        raise ValueError(
+            f"{file} is damaged: {', '.join(wrong)} is no encoding of {header.family}, or not in "
+            "floating-point numbers. Encode it again."
+        )
+    missing = sorted(needed - tensors.keys())
     lengths = {tensor.shape[:1] for tensor in tensors.values()}
     if missing or not header.references or lengths != {(len(header.references),)}:
         message = (

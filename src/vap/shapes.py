@@ -10,13 +10,27 @@ TEXT_TOKENS: Mapping[str, int] = MappingProxyType({"wan": 512, "cogvideox": 226}
 """Text tokens of a caption, by variant: shorter ones are padded."""
 
 
+_MOST_FRAMES, _LONGEST_SIDE = 20_000, 16_384
+
+
 @dataclass(frozen=True, slots=True)
 class PixelShape:
-    """A video in pixels: ``frames`` × ``height`` × ``width``."""
+    """A video in pixels: ``frames`` × ``height`` × ``width``.
+
+    Raises:
+        ValueError: If it is larger than any video.
+    """
 
     frames: int
     height: int
     width: int
+
+    def __post_init__(self) -> None:
+        if self.frames > _MOST_FRAMES or max(self.height, self.width) > _LONGEST_SIDE:
+            raise ValueError(
+                f"num_frames={self.frames}, height={self.height}, width={self.width} is too "
+                f"large: use at most {_MOST_FRAMES} frames of {_LONGEST_SIDE}×{_LONGEST_SIDE}."
+            )
 
     @property
     def pixels(self) -> int:

@@ -68,6 +68,12 @@ def test_any_amount_is_read_or_refused(amount) -> None:
         assert "10GB" in str(error)  # noqa: PT017 - refusing is allowed, with an example
 
 
+@pytest.mark.parametrize("amount", ["9" * 400, "99999999999TB", 10**400])
+def test_amounts_that_no_machine_has_are_refused(amount) -> None:
+    with pytest.raises(ValueError, match="more than any machine"):
+        memory_bytes(amount)
+
+
 # Choice
 
 

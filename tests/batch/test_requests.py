@@ -114,6 +114,11 @@ def test_all_problems_are_told_at_once_but_not_without_end():
     assert message.endswith("… and 10 more")
 
 
+def test_a_line_too_long_for_a_request_is_refused_unread(monkeypatch):
+    monkeypatch.setattr("vap.batch.requests._parse", lambda *_: pytest.fail("parsed"))
+    assert "line 1: 2,000," in refusal(line(prompt="a" * 2_000_000))
+
+
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="no file of requests"):
         read_requests(tmp_path / "none.jsonl")

@@ -156,9 +156,10 @@ def test_a_batch_that_was_moved_goes_on(inputs, tmp_path, made):
 def test_a_video_is_not_written_over_its_own_input(inputs, tmp_path, made):
     clip = Path(shutil.copy(inputs / "clip.mp4", tmp_path / "a.mp4"))
     requests = requests_of({"name": "a", "references": [str(clip)]}, folder=inputs)
-    run_batch(requests, tmp_path)
-    (line,) = manifest(tmp_path)
-    assert "would overwrite the input" in line["error"]["message"]
+    with pytest.raises(ValueError, match=r"a: .*would overwrite the input"):
+        run_batch(requests, tmp_path)
+    outcome = worker.Worker(worker.Batch(tmp_path, ".mp4", "run")).make(requests[0])
+    assert "would overwrite the input" in outcome.error["message"]
     assert clip.read_bytes() == (inputs / "clip.mp4").read_bytes()
     assert made == []
 
@@ -172,15 +173,16 @@ def test_a_file_is_no_folder_of_a_batch(inputs, tmp_path):
 def test_a_failure_stops_nobody_and_is_tried_again_only_if_asked(inputs, tmp_path, made):
     requests = requests_of(
         {"name": "a", "prompt": "fault"},
-        {"name": "b", "image": "missing.png"},
+        {"name": "b", "image": "text.png"},
         {"name": "c", "prompt": "fine"},
         folder=inputs,
     )
+    (inputs / "text.png").write_text("no picture")
     summary = run_batch(requests, tmp_path)
     assert (summary.done, summary.failed) == (1, 2)
     errors = [line["error"] for line in manifest(tmp_path)]
     assert errors[0] == {"type": "RuntimeError", "message": "broken"}
-    assert "missing.png" in errors[1]["message"]
+    assert "text.png" in errors[1]["message"]
     made.clear()
     assert run_batch(requests, tmp_path).failed == 2
     assert made == []
@@ -188,11 +190,42 @@ def test_a_failure_stops_nobody_and_is_tried_again_only_if_asked(inputs, tmp_pat
     assert made == ["fault", ""]
 
 
+def test_what_cannot_be_made_is_told_before_anything_is_loaded(inputs, tmp_path, made, loaded):
+    (tmp_path / "c.mp4").mkdir()
+    requests = requests_of(
+        {"name": "a", "image": "missing.png"},
+        {"name": "b", "references": ["missing.mp4"]},
+        {"name": "c"},
+        {"name": "d", "num_inference_steps": 10**9},
+        {"name": "e", "references": ["clip.mp4"] * 1000},
+        {"name": "f", "width": 10**300},
+        {"name": "fine"},
+        folder=inputs,
+    )
+    with pytest.raises(ValueError, match=r"(?s)a: .*b: .*c: .*d: .*e: .*f: ") as caught:
+        run_batch(requests, tmp_path)
+    assert "missing.mp4" in str(caught.value)
+    assert "fine" not in str(caught.value)
+    assert (made, loaded) == ([], [])
+    assert run_batch(requests[-1:], tmp_path).done == 1
+
+
+def test_a_folder_in_the_place_of_a_video_is_no_video(inputs, tmp_path, made):
+    requests = requests_of({"name": "a"}, folder=inputs)
+    run_batch(requests, tmp_path)
+    (tmp_path / "a.mp4").unlink()
+    (tmp_path / "a.mp4").mkdir()
+    with pytest.raises(ValueError, match=r"a\.mp4: it is a folder"):
+        run_batch(requests, tmp_path)
+
+
 def test_a_model_stays_loaded_and_one_that_cannot_be_is_tried_once(inputs, tmp_path, loaded):
-    lines = [{"seed": seed, "model": model} for seed in (1, 2) for model in ("none", str(MODEL))]
+    none = str(tmp_path / "none")
+    shutil.copytree(MODEL, none, ignore=shutil.ignore_patterns("*.safetensors"))
+    lines = [{"seed": seed, "model": model} for seed in (1, 2) for model in (none, str(MODEL))]
     summary = run_batch(requests_of(*lines, folder=inputs), tmp_path)
     assert (summary.done, summary.failed) == (2, 2)
-    assert sorted(loaded) == sorted(["none", str(MODEL)])
+    assert sorted(loaded) == sorted([none, str(MODEL)])
 
 
 def test_references_of_the_same_content_are_encoded_once(inputs, tmp_path, monkeypatch):
@@ -217,7 +250,7 @@ def test_references_of_the_same_content_are_encoded_once(inputs, tmp_path, monke
 
 
 @pytest.mark.parametrize("breaks", ["load_for", "generate"])
-def test_what_a_failure_held_in_memory_is_let_go(breaks, tmp_path, monkeypatch):
+def test_what_a_failure_held_in_memory_is_let_go(breaks, inputs, tmp_path, monkeypatch):
     class Weights:
         pass
 
@@ -231,7 +264,7 @@ def test_what_a_failure_held_in_memory_is_let_go(breaks, tmp_path, monkeypatch):
     monkeypatch.setattr(worker, "load_for", lambda _: None)
     monkeypatch.setattr(worker, breaks, fail)
     making = worker.Worker(worker.Batch(tmp_path, ".mp4", "run"))
-    assert making.make(requests_of({})[0]).status == "failed"
+    assert making.make(requests_of({}, folder=inputs)[0]).status == "failed"
     assert alive[0]() is None
 
 

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import shutil
 
 import pytest
@@ -135,9 +137,10 @@ def test_video_to_repeat_is_not_overwritten(made, here):
     [
         ({"arguments": {"num_inference_steps": "many"}}, "num_inference_steps"),
         ({"arguments": {"shape": 3}}, "does not know: ['shape']"),
-        ({"seed": -1}, "seed=-1"),
+        ({"seed": -1}, "seed -1"),
         ({"inputs": []}, "damaged: image"),
         ({"format": 9}, "record format is 9"),
+        ({"arguments": {"model": "owner/name"}}, "['model'] are no arguments"),
     ],
 )
 def test_damaged_records_are_refused(change, message, made, here):
@@ -145,6 +148,46 @@ def test_damaged_records_are_refused(change, message, made, here):
     (here / "damaged.json").write_text(json.dumps(record | change))
     assert message in refusal("generate", "--repeat", "damaged.json", "-o", "again.mp4")
     assert not (here / "again.mp4").exists()
+
+
+def test_a_model_that_only_a_record_names_is_not_downloaded(made, here, monkeypatch):
+    monkeypatch.setattr("vap.hub._download", lambda _: pytest.fail("downloaded"))
+    record = json.loads(made.video.with_name("out.mp4.json").read_text())
+    for change in ({"model_path": "owner/name"}, {"model_path": None, "model": "owner/name"}):
+        (here / "hub.json").write_text(json.dumps(record | change))
+        message = refusal("generate", "--repeat", "hub.json", "-o", "again.mp4")
+        assert "--model owner/name" in message
+
+
+def test_devices_and_pipes_are_neither_records_nor_inputs(made, here):
+    os.mkfifo(here / "pipe.json")
+    assert "no such run record" in refusal("generate", "--repeat", "pipe.json", "-o", "again.mp4")
+    record = json.loads(made.video.with_name("out.mp4.json").read_text())
+    for place in ("/dev/zero", str(here / "pipe.json")):
+        for entry in record["inputs"]:
+            entry["path"] = place
+        (here / "device.json").write_text(json.dumps(record))
+        message = refusal("generate", "--repeat", "device.json", "-o", "again.mp4")
+        assert f"is not at {place}" in message
+
+
+def test_escape_sequences_of_a_record_are_spelled_out(made, here):
+    record = json.loads(made.video.with_name("out.mp4.json").read_text())
+    record["versions"] = {"[/]\\[/x]": "\x1b]0;title\x07"}
+    (here / "escape.json").write_text(json.dumps(record))
+    result = vap("generate", "--repeat", "escape.json", "-o", "again.mp4")
+    assert r"note: made with [/]\[/x] \x1b]0;title\x07" in result.stderr
+    assert "\x1b" not in result.stderr
+
+
+def test_no_new_video_without_its_record_when_the_disk_is_full(short, here, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vap.media.records.RunRecord.to_json", full)
+        assert "No space left" in refusal(*short, "-o", "out.mp4")
+    assert [*here.iterdir()] == []
 
 
 def test_videos_of_others_say_nothing_of_how_they_were_made(media, here):

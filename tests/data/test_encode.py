@@ -16,6 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from tests.data.encoding import GOLDEN, SIZES, job_of, written_rows
@@ -43,7 +44,8 @@ class FakeEncoder:
 
     def encode(self, frames, caption, _shape):
         self.captions.append(caption)
-        return {"text": torch.ones(3, 4), "latents": torch.full((2, 2), float(frames.mean()))}
+        latents = torch.full((2, 2), float(frames.mean()))
+        return {"text": torch.ones(3, 4), "latents": latents, "condition": latents.clone()}
 
     def encode_text(self, _caption):
         return torch.ones(3, 4)
@@ -367,6 +369,23 @@ def test_a_shard_of_other_notes_is_named(note, clips, encoder, tmp_path) -> None
     path = tmp_path / shard_name(0)
     save_file(load_file(path), path, metadata={"vap-encoded-clips": note})
     with pytest.raises(ValueError, match=r"shard-000000.* is damaged or no shard"):
+        EncodedClips(tmp_path)
+
+
+@pytest.mark.parametrize("change", ["renamed", "surplus", "of a clip that is none"])
+def test_a_shard_with_tensors_that_nothing_takes_or_some_missing_is_named(
+    change, clips, encoder, tmp_path
+) -> None:
+    folder, rows = clips
+    run_job(job_of(rows[:2], folder, tmp_path))
+    path = tmp_path / shard_name(0)
+    with safe_open(path, "pt") as shard:
+        notes = shard.metadata()
+    tensors = load_file(path)
+    name = "9.text" if change.startswith("of") else "0.other"
+    tensors[name] = tensors.pop("0.text") if change == "renamed" else tensors["0.text"].clone()
+    save_file(tensors, path, metadata=notes)
+    with pytest.raises(ValueError, match=r"shard-000000.* is damaged.*(0\.|9\.)"):
         EncodedClips(tmp_path)
 
 

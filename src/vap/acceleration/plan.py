@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Literal, TypeAlias, get_args
 
 Offload: TypeAlias = Literal["model", "sequential", "group"]
@@ -14,7 +15,7 @@ _UNITS = {"": 1, "B": 1}
 _UNITS |= {f"{prefix}B": 1000**power for power, prefix in enumerate("KMGT", 1)}
 _UNITS |= {f"{prefix}IB": 1024**power for power, prefix in enumerate("KMGT", 1)}
 _AMOUNT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
-_MIB = 1 << 20
+_MIB, _EIB = 1 << 20, 1 << 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +129,11 @@ def memory_bytes(amount: str | int) -> int:
                 f"memory={amount!r} is no amount of memory. Write it like 10GB, 7.5GiB or 800MB."
             )
             raise ValueError(message)
-        amount = round(float(found[1]) * _UNITS[found[2].upper()])
-    if amount < _MIB:
+        amount = round(Decimal(found[1]) * _UNITS[found[2].upper()])
+    if not _MIB <= amount < _EIB:
         message = (
-            f"memory={amount} is {amount} bytes, too little for any model. Write it like 10GB."
+            f"memory={amount} bytes is too little for any model, or more than any machine "
+            "has. Write it like 10GB."
         )
         raise ValueError(message)
     return amount

@@ -139,7 +139,7 @@ class Ledger:
         if outcome.status != "done" or outcome.output is None:
             return None
         video = self.output / outcome.output
-        return video if video.exists() else None
+        return video if video.is_file() else None
 
     def _path(self, name: str) -> Path:
         return self.output / _FOLDER / f"{name}.json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import MISSING, asdict, dataclass, fields, replace
@@ -21,6 +22,7 @@ _NAME = r"^[\w-][\w.-]*$"
 # In characters of up to four bytes, of which a file's name may have 255 with all that is added.
 _LONGEST_NAME = 60
 _LONGEST_STEM = 40
+_LONGEST_LINE = 1_000_000
 _DIGITS = 8
 
 
@@ -43,12 +45,12 @@ class BatchRequest:
         """The model and the places of all files: of the same words in another folder, others."""
         return (
             self.request.model,
-            *(str(path.resolve()) for _, path in self.request.inputs),
+            *(os.path.realpath(path) for _, path in self.request.inputs),
         )
 
 
 def read_requests(path: str | Path) -> list[BatchRequest]:
-    """Read a file of requests; files that they name are looked at only when their turn comes.
+    """Read a file of requests; files that they name are not looked at.
 
     Args:
         path: One JSON object a line with the fields of :class:`GenerationRequest` and, if wanted,
@@ -88,6 +90,12 @@ def parse_requests(text: str, folder: Path, name: str = "requests") -> list[Batc
     # Only line feeds end lines: JSON may hold other line separators of Unicode.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
+            continue
+        if len(line) > _LONGEST_LINE:
+            problems.append(
+                f"{name}, line {number}: {len(line):,} characters are too many for a request; "
+                f"{_LONGEST_LINE:,} are the most. Write one JSON object a line."
+            )
             continue
         try:
             request = _parse(line, folder)
@@ -145,7 +153,7 @@ def _explained(error: ValidationError) -> Iterator[str]:
     """What is wrong with a line, a sentence for each fault."""
     known = tuple(_line_model().model_fields)
     for fault in error.errors(include_url=False, include_context=False):
-        where = ".".join(map(str, fault["loc"]))
+        where = ".".join(map(str, fault["loc"]))[:_LONGEST_NAME]
         if fault["type"] == "extra_forbidden":
             hint = did_you_mean(where, known) or f" Known are: {', '.join(known)}."
             yield f"{where!r} is no setting.{hint}"

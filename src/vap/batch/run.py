@@ -13,13 +13,13 @@ import torch
 
 from vap.batch.ledger import MANIFEST, Outcome
 from vap.batch.requests import BatchRequest
-from vap.batch.worker import Batch, Worker
-from vap.generation.request import check_folder_place
+from vap.batch.worker import Batch, Worker, check_files
+from vap.generation.request import check_folder_place, check_settings
 from vap.generation.run import OnStep, model_key
 
 Format: TypeAlias = Literal["mp4", "webm", "gif"]
 OnOutcome = Callable[[Outcome], None]
-_NAMED = 5  # requests that an error names
+_NAMED = 20  # requests that an error names
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,9 @@ def run_batch(
 
     Raises:
         MissingExtraError: If several workers are wanted and Ray is not installed.
-        ValueError: If the workers make no sense, or the folder is a file or holds videos of these
-            names that were made from other files.
+        ValueError: If the workers make no sense, the folder is a file or holds videos of these
+            names that were made from other files, or requests cannot be made, such as for want of
+            a file; they are listed, and nothing is loaded.
         OSError: If the folder cannot be written to.
     """
     address = (workers or Workers()).address()
@@ -110,6 +111,7 @@ def run_batch(
     before = _before(batch, requests)
     missing, skipped = _missing(batch, before, retry_failed=retry_failed)
     # Neighbors share a model, so that each worker seldom changes it.
+    _check(batch, missing)
     missing.sort(key=lambda request: model_key(request.request))
     if on_start is not None:
         on_start(len(requests) - len(missing))
@@ -167,6 +169,24 @@ def _missing(
         elif outcome is None or outcome.status != "failed" or retry_failed:
             missing.append(request)
     return missing, done
+
+
+def _check(batch: Batch, missing: Iterable[BatchRequest]) -> None:
+    """Refuse a batch of which a request cannot be made, as far as that is seen at a glance.
+
+    Raises:
+        ValueError: Naming the requests and what is wrong with each.
+    """
+    problems = []
+    for each in missing:
+        try:
+            check_settings(each.request)
+            check_files(each.request, batch.output / f"{each.name}{batch.suffix}")
+        except (ValueError, OSError) as error:
+            problems.append(f"{each.name}: {error}")
+    if problems:
+        more = [f"… and {len(problems) - _NAMED} more"] if len(problems) > _NAMED else []
+        raise ValueError("\n".join(problems[:_NAMED] + more))
 
 
 def _outcomes(

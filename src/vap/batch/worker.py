@@ -15,7 +15,7 @@ from vap.batch.requests import BatchRequest
 from vap.generation.request import (
     GenerationRequest,
     check_inputs_kept,
-    check_output,
+    check_place,
     places_of,
 )
 from vap.generation.run import OnStep, generate, load_for, model_key, save
@@ -41,6 +41,25 @@ class Batch:
     def ledger(self) -> Ledger:
         """What has become of the requests."""
         return Ledger(self.output)
+
+
+def check_files(request: GenerationRequest, place: Path) -> None:
+    """Refuse a request whose files are not there, or whose video cannot be written.
+
+    Args:
+        request: Of the video.
+        place: Of its file.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        MediaError: If an input would be overwritten, or a folder is in the place of the video.
+    """
+    for role, path in request.inputs:
+        if not path.exists():
+            raise FileNotFoundError(f"There is no {role.replace('_', ' ')} at {path}.")
+    for written in places_of(place):
+        check_place(written)
+    check_inputs_kept((path for _, path in request.inputs), places_of(place))
 
 
 class Worker:
@@ -91,8 +110,7 @@ class Worker:
     def _made(self, request: BatchRequest, outcome: Outcome, on_step: OnStep | None) -> Outcome:
         place = self._batch.output / f"{request.name}{self._batch.suffix}"
         try:
-            check_output(place)
-            check_inputs_kept((path for _, path in request.request.inputs), places_of(place))
+            check_files(request.request, place)
             pipeline = self._pipeline(request.request)
             made = generate(request.request, pipeline, encode=self._prompts.encode, on_step=on_step)
             video, record, *_ = save(made, place)

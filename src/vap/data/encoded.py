@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from vap.prompts import ENCODINGS, OPTIONAL_ENCODINGS, Family
 from vap.shapes import PixelShape
 from vap.weights import save_tensors
 
@@ -196,6 +197,7 @@ class EncodedClips:
             clips = [EncodedClip.from_json(clip) for clip in content["clips"]]
             dropped = dict(content["dropped"])
             job = content.get(JOB)
+            _check_names(self.manifest.get("family"), len(clips), self._file(shard).keys())
         except (SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
             message = f"{path} is damaged or no shard ({error}). Remove it and encode again."
             raise ValueError(message) from error
@@ -219,6 +221,18 @@ class EncodedClips:
                 self._open.popitem(last=False)
         self._open.move_to_end(shard)
         return self._open[shard]
+
+
+def _check_names(family: Family | None, clips: int, names: Iterable[str]) -> None:
+    """Refuse a shard with tensors missing, or such that nothing takes."""
+    if family is None:  # of an earlier version
+        return
+    needed = {f"{clip}.{name}" for clip in range(clips) for name in ENCODINGS[family]}
+    known = {f"{clip}.{name}" for clip in range(clips) for name in OPTIONAL_ENCODINGS[family]}
+    missing, unknown = needed.difference(names), {*names} - needed - known - {f"{_EMPTY}.{TEXT}"}
+    if missing or unknown:
+        what = f"{min(missing)} is missing" if missing else f"{min(unknown)} is no encoding"
+        raise ValueError(what)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from vap.generation.request import SINGLE_INPUTS, GenerationRequest
 from vap.media import InputFile, MediaError, RunRecord, read_clip, read_metadata, read_run
 from vap.media.files import hash_file
 from vap.media.records import installed_versions, record_path
-from vap.names import bundled_model, local_model
+from vap.names import bundled_model, hub_id, local_model
 from vap.prompts import VideoPrompt
 from vap.weights import LORA_FILE, weights_hash
 
@@ -112,12 +112,18 @@ def request_from(
         model: Where the model is now.
 
     Raises:
-        MediaError: If an input is missing or no longer what it was, or the record is damaged.
+        MediaError: If an input is missing or no longer what it was, the record is damaged, or
+            ``model`` is None and that of the record would have to be downloaded.
     """
     found: dict[str, list[Path]] = {}
     for entry in record.inputs:
         candidates = [_file(entry.role, place) for place in (moved or {}).get(entry.role, ())]
         found.setdefault(entry.role, []).append(_located(entry, candidates))
+    if model is None:
+        _check_here(record.model_path or record.model)
+    elsewhere = sorted(record.arguments.keys() & _RECORDED_ELSEWHERE)
+    if elsewhere:
+        raise MediaError(f"The record is damaged: {elsewhere} are no arguments. Make it again.")
     content = {
         "references": tuple(found.get("reference", ())),
         "reference_prompts": record.reference_prompts,
@@ -130,6 +136,27 @@ def request_from(
         **{name: value for name, value in record.arguments.items() if name != _HELD},
     }
     return _validated(content)
+
+
+def _check_here(model: str) -> None:
+    """Refuse to download what nobody but a record asks for.
+
+    Raises:
+        MediaError: If it is on the Hub, and not on this machine.
+    """
+    if local_model(model) is not None:
+        return
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        found = try_to_load_from_cache(hub_id(model), "model_index.json")
+    except FileNotFoundError:  # no Hub id either, which is told where models are looked for
+        return
+    if found is None:
+        raise MediaError(
+            f"The record names the model {model!r}, which is not on this machine. Give --model "
+            f"{model} to download it from the Hub, or the folder where it is."
+        )
 
 
 def held_in(record: RunRecord) -> Quantization | None:
@@ -228,7 +255,8 @@ def _located(entry: InputFile, candidates: Sequence[Path]) -> Path:
     """The file of a recorded input, wherever it is now, if it is still the same."""
     option = f"--{entry.role.replace('_', '-')}"
     places = [*candidates, *([] if entry.path is None else [Path(entry.path)])]
-    existing = [place for place in places if place.exists()]
+    # Whoever wrote the record chose the place: a device or pipe would never end.
+    existing = [place for place in places if place.is_file() or place.is_dir()]
     for place in existing:
         if input_digest(place) == entry.sha256:
             return place

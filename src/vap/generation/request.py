@@ -27,6 +27,7 @@ from vap.shapes import PixelShape, check_strength
 
 _VIDEO_SUFFIXES = (*FORMATS, ".gif")
 _SEEDS = 1 << 63
+_MOST_STEPS, _MOST_REFERENCES = 10_000, 100  # far beyond what serves anybody
 _FARTHEST = 8  # times the pixels of the model's own size, or of that size in a model's own
 _LONGEST_NAME = 255  # bytes, on the file systems of all that this runs on
 
@@ -124,6 +125,20 @@ def demo_request() -> GenerationRequest:
     )
 
 
+def check_settings(request: GenerationRequest) -> None:
+    """Refuse what no model can do; no image, video or file of weights is read.
+
+    Raises:
+        ValueError: If settings contradict each other or are out of their range, or a text or
+            name is not UTF-8.
+        FileNotFoundError: If there is no such model.
+    """
+    _check_numbers(request)
+    _check_model(request)
+    _check_texts(request)
+    _check_counts(request)
+
+
 def check_request(request: GenerationRequest) -> None:
     """Refuse what no model can do, and files that cannot be used, before a model is loaded.
 
@@ -133,10 +148,9 @@ def check_request(request: GenerationRequest) -> None:
         FileNotFoundError: If a file is missing.
         MediaError: If an image or video cannot be read.
     """
-    _check_settings(request)
-    _check_model(request)
-    _check_texts(request)
-    _check_references(request)
+    check_settings(request)
+    for reference in request.references:
+        probe_clip(reference)
     read_image(request.image)
     if request.last_image is not None:
         read_image(request.last_image)
@@ -320,11 +334,13 @@ def _check_texts(request: GenerationRequest) -> None:
     check_name(local_model(request.model) or Path(request.model))
 
 
-def _check_settings(request: GenerationRequest) -> None:
+def _check_numbers(request: GenerationRequest) -> None:
     steps = request.num_inference_steps
     if steps is not None and steps < 1:
         message = f"num_inference_steps={steps}; at least one denoising step is needed."
         raise ValueError(message)
+    if steps is not None and steps > _MOST_STEPS:
+        raise ValueError(f"num_inference_steps={steps}; use at most {_MOST_STEPS}.")
     for name, usual in (("guidance_scale", 5), ("reference_guidance_scale", 2)):
         scale = getattr(request, name)
         if scale is not None and not math.isfinite(scale):
@@ -366,8 +382,10 @@ def _check_model(request: GenerationRequest) -> None:
         )
 
 
-def _check_references(request: GenerationRequest) -> None:
+def _check_counts(request: GenerationRequest) -> None:
     given, captions = len(request.references), len(request.reference_prompts)
+    if given > _MOST_REFERENCES:
+        raise ValueError(f"References: {given}. Give at most {_MOST_REFERENCES}.")
     if request.video_prompt is not None and (given or captions):
         message = (
             "Give either reference videos with their prompts or a video prompt, which holds both."
@@ -379,5 +397,3 @@ def _check_references(request: GenerationRequest) -> None:
             "reference, in order, or none."
         )
         raise ValueError(message)
-    for reference in request.references:
-        probe_clip(reference)

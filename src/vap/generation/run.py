@@ -27,10 +27,10 @@ from vap.media import (
     read_clip,
     read_image,
     select_frames,
-    write_run,
     write_sheet,
     write_video,
 )
+from vap.media.records import writing_run
 from vap.prompts import VideoPrompt, saved_references
 
 OnStage = Callable[[str], None]
@@ -192,8 +192,10 @@ def save(generation: Generation, output: str | Path, sheet: str | Path | None = 
     request, record = generation.request, generation.record
     check_inputs_kept((path for _, path in request.inputs), places_of(output, sheet))
     assert request.fps is not None
-    video = write_video(output, generation.frames, request.fps, metadata=record.embedded())
-    written = [video, write_run(video, record)]
+    # First the record, so that no video stays without it when the disk is full.
+    with writing_run(output, record) as beside:
+        video = write_video(output, generation.frames, request.fps, metadata=record.embedded())
+    written = [video, beside]
     if sheet is not None:
         written.append(write_sheet(sheet, sheet_rows(generation), _SHEET_COLUMNS))
     return written

@@ -6,6 +6,8 @@ import dataclasses
 import difflib
 import importlib.metadata
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +24,7 @@ FORMAT = 1
 _FORMAT_KEY = "format"
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 _BESIDE = ".json"
+_LARGEST = 1 << 24  # bytes
 _LOCAL = ("created", "model_path")  # differ between runs or machines that make the same video
 
 
@@ -159,10 +162,21 @@ def write_run(path: str | Path, record: RunRecord) -> Path:
     Raises:
         MediaError: If the place cannot be written to.
     """
+    with writing_run(path, record) as target:
+        return target
+
+
+@contextmanager
+def writing_run(path: str | Path, record: RunRecord) -> Iterator[Path]:
+    """Write a record as :func:`write_run`; it appears once the block is through.
+
+    Yields:
+        The path of the JSON.
+    """
     target = record_path(Path(path))
     with atomic_file(target) as temporary:
         temporary.write_text(record.to_json(), encoding="utf-8")
-    return target
+        yield target
 
 
 def read_run(path: str | Path) -> RunRecord:
@@ -177,10 +191,12 @@ def read_run(path: str | Path) -> RunRecord:
     target = Path(path)
     if target.suffix.lower() != _BESIDE:
         target = record_path(target)
-    if not target.exists():
+    if not target.is_file():
         fix = "Give a video made by vap with its JSON beside it, or the JSON."
         raise refusal(target, "there is no such run record", fix)
     try:
+        if target.stat().st_size > _LARGEST:
+            raise refusal(target, "it is too large for a run record", "Give a run record.")
         return RunRecord.from_json(target.read_text(encoding="utf-8"), target)
     except OSError as error:
         raise unreadable(target, error) from error
