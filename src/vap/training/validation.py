@@ -119,8 +119,8 @@ class Validation:
             return self._pipeline(
                 truth[0],
                 sample.caption,
-                references if shown else None,
-                list(sample.reference_captions) if shown else None,
+                reference_videos=references if shown else None,
+                reference_prompts=list(sample.reference_captions) if shown else None,
                 negative_prompt="",
                 height=height,
                 width=width,
