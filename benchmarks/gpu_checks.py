@@ -193,6 +193,7 @@ def generate(pipeline: Any, folder: Path) -> torch.Tensor:
             # On the CPU, so that the VAE draws what the released run drew.
             generator=torch.Generator("cpu").manual_seed(settings.get("generator_seed", 0)),
             output_type="latent",
+            fit="stretch",  # as the released run
             **{name: settings[name] for name in (*names, *numbers)},
         ).frames
 

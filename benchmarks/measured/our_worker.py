@@ -47,6 +47,7 @@ def generate(pipeline: Any, job: Job, steps: int) -> torch.Tensor:
         generator=torch.Generator().manual_seed(SEED),
         latents=torch.from_numpy(np.ascontiguousarray(job.latents())),
         output_type="pt",
+        fit="stretch",  # as the release does
         callback_on_step_end=keep,
     )
     return latest["latents"]

@@ -263,7 +263,8 @@ def test_the_exported_folder_is_a_half_precision_pipeline(trained):
     image = np.zeros((16, 32, 3), dtype=np.uint8)
     clip = np.zeros((5, 16, 32, 3), dtype=np.uint8)
 
-    video = pipeline(image, "a cat", [clip], ["a dog"], num_inference_steps=1, guidance_scale=1.0)
+    told = {"reference_videos": [clip], "reference_prompts": ["a dog"]}
+    video = pipeline(image, "a cat", **told, num_inference_steps=1, guidance_scale=1.0)
 
     assert len(weights) == 4
     assert not any(
