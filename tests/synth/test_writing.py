@@ -51,6 +51,13 @@ def test_a_second_run_adds_and_keeps_what_is_there(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
+@pytest.mark.parametrize("change", [{"height": 0}, {"fps": 0.0}, {"width": 99999999999}])
+def test_what_is_refused_leaves_nothing(tmp_path, change):
+    with pytest.raises(ValueError, match=r"16x16|rate|scene"):
+        write_pairs(1, tmp_path / "new", replace(TINY, **change))
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_each_varied_pair_is_a_condition_of_its_own(tmp_path):
     settings = SynthSettings(seed=4, height=32, width=48, frames=3, varied=1.0)
     rows = read_table(write_pairs(3, tmp_path, settings)).rows

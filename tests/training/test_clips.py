@@ -138,7 +138,7 @@ def test_encodings_of_another_model_are_refused_with_the_remedy(kind, datasets, 
     other = noted(datasets["wan"], tmp_path / "other", encoders="0" * 64)
     with pytest.raises(ValueError, match=r"another model than .*: encoders differ\. Encode the"):
         kind(config(datasets, tmp_path, **other), 1, 0, model)
-    other = noted(datasets["wan"], tmp_path / "variant", family="cogvideox")
+    other = noted(datasets["cogvideox"], tmp_path / "variant", family="cogvideox")
     with pytest.raises(ValueError, match=r"another model than .*: family differ"):
         kind(config(datasets, tmp_path, **other), 1, 0, model)
 

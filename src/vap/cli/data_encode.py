@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -54,14 +55,14 @@ def encode(
 
         quiet_libraries()
         settings = EncodeSettings(model, tuple(map(_size, size)), fps, shard_size, stored_as)
-        folder = (root or table.parent).resolve()
+        folder = Path(os.path.realpath(root or table.parent))
         loaded = load_table(table, root=folder, splits=None, on_error=on_error)
         skipped = [problem for problem in loaded.problems if problem.drops_row]
         if skipped and not loaded.rows:
             raise TableError(
                 f"No row of {table} can be encoded. The first: {skipped[0]}", tuple(skipped)
             )
-        job = plan_job(loaded.rows, settings, folder, out.resolve())
+        job = plan_job(loaded.rows, settings, folder, Path(os.path.realpath(out)))
         with progress_bars() as progress:
             if ray is None:
                 run_job(job, workers=workers or 1, progress=progress)

@@ -154,7 +154,7 @@ def _spread(rows: Sequence[ClipRow], count: int) -> list[ClipRow]:
 
 
 def _linked(clip: Path, page: Path) -> str:
-    relative = os.path.relpath(clip.resolve(), page.resolve().parent)
+    relative = os.path.relpath(os.path.realpath(clip), Path(os.path.realpath(page)).parent)
     return quote(Path(relative).as_posix())
 
 

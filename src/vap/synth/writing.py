@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -83,6 +84,11 @@ def write_pairs(
         message = f"count={count} pairs cannot be written; use at least 1."
         raise ValueError(message)
     root = Path(out_dir)
+    if not (root / SETTINGS).exists():
+        # What is refused leaves nothing in a folder that would be this run's from then on.
+        first, _ = pair_spec(settings.seed, 0, split=settings.split)
+        with tempfile.TemporaryDirectory() as folder:
+            _write_clip(first, Path(folder) / "first.mp4", settings)
     _claim(root, settings)
     clips: list[ClipRow] = []
     cases: list[BenchmarkRow] = []
@@ -119,7 +125,9 @@ def _claim(root: Path, settings: SynthSettings) -> None:
     """
     path = root / SETTINGS
     wanted = asdict(settings)
-    others = root.is_dir() and any(entry != path for entry in root.iterdir())
+    # But for hidden ones, which a killed run may have left.
+    entries = root.iterdir() if root.is_dir() else ()
+    others = any(entry != path and not entry.name.startswith(".") for entry in entries)
     if not path.exists() or not others:
         if others:
             message = (
