@@ -73,8 +73,8 @@ def test_a_tensor_that_does_not_fit_is_named_with_its_file(
 def test_a_text_encoder_on_demand_is_refused_before_it_is_needed(folder: Path) -> None:
     name = change(weights_of(folder, "text_encoder"), EDITS["missing"])
     with pytest.raises(ValueError, match=name):
-        text_encoder_on_demand(folder, torch.float32)
-    assert is_hollow(text_encoder_on_demand(FOLDER / "wan", torch.float32))
+        text_encoder_on_demand(folder, torch.float32, torch.device("cpu"))
+    assert is_hollow(text_encoder_on_demand(FOLDER / "wan", torch.float32, torch.device("cpu")))
 
 
 def test_a_transformer_alone_is_compared_too(folder: Path) -> None:
@@ -120,7 +120,13 @@ CONFIGS = {
     "vae/config.json": {"num_res_blocks": 10**7, "base_dim": -8, "z_dim": float("nan")},
     "text_encoder/config.json": {"num_layers": 60000, "d_model": [32], "vocab_size": 2**40},
     "image_encoder/config.json": {"num_hidden_layers": 10**9, "image_size": 0},
-    "scheduler/scheduler_config.json": {"num_train_timesteps": 10**12, "flow_shift": "high"},
+    "scheduler/scheduler_config.json": {
+        "num_train_timesteps": 10**12,
+        "flow_shift": "high",
+        "predict_x0": None,
+    },
+    "tokenizer/tokenizer_config.json": {"model_max_length": "many", "pad_token": 3},
+    "image_processor/preprocessor_config.json": {"crop_size": {"width": None}, "image_std": False},
     "model_index.json": {
         "vae": ["diffusers", "rm"],
         "text_encoder": ["os", "system"],

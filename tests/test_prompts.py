@@ -220,3 +220,20 @@ def test_missing_or_surplus_encodings_are_refused(tmp_path, name: str) -> None:
     )
     with pytest.raises(ValueError, match="lacks encodings of some"):
         VideoPrompt.load(file)
+
+
+def test_encodings_of_other_axes_are_refused(tmp_path) -> None:
+    prompt = video_prompt()
+    file = tmp_path / "prompt.safetensors"
+    tensors = prompt.tensors | {"latents": prompt.tensors["latents"][0:1, 0].contiguous()}
+    save_file(tensors, file, metadata=header_of(prompt, tmp_path))
+    with pytest.raises(ValueError, match="latents") as refused:
+        VideoPrompt.load(file)
+    assert str(file) in str(refused.value)
+
+
+def test_encodings_of_other_sizes_than_the_model_reads_are_refused() -> None:
+    prompt, sizes = video_prompt(), {"latents": (16, 3, 6, 8), "condition": (20, 3, 6, 8)}
+    prompt.check_sizes(sizes | {"text": (8,)})
+    with pytest.raises(ValueError, match="'text'"):
+        prompt.check_sizes(sizes | {"text": (16,)})

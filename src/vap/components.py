@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
@@ -54,7 +55,7 @@ def load_component(folder: Path, name: str, kind: Any = None, **options: Any) ->
             return _transformers_model(kind, place, **options)
         if issubclass(kind, diffusers.SchedulerMixin):
             return _scheduler(kind, place)
-        return kind.from_pretrained(place)
+        return _tried(kind.from_pretrained(place))
 
 
 def load_components(folder: Path, pipeline: Any, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,11 +171,30 @@ def _scheduler(kind: Any, place: Path) -> Any:
         scheduler, trial = kind.from_pretrained(place), kind.from_config(config)
         if not config.get("use_dynamic_shifting"):
             trial.set_timesteps(2)
+            step = inspect.signature(trial.step).parameters
+            if "old_pred_original_sample" not in step:
+                trial.step(
+                    torch.zeros(1, 1, 2, 2, 2), trial.timesteps[0], torch.zeros(1, 1, 2, 2, 2)
+                )
         steps = [getattr(trial, name, None) for name in ("timesteps", "sigmas", "alphas_cumprod")]
         if any(isinstance(part, torch.Tensor) and part.isnan().any() for part in steps):
             message = f"{path} gives noise levels that are not finite. Correct it."
             raise ValueError(message)
     return scheduler
+
+
+def _tried(processor: Any) -> Any:
+    """A tokenizer or image processor that has worked once: much of its files is used first then."""
+    import transformers
+
+    if isinstance(processor, transformers.PreTrainedTokenizerBase):
+        processor("a")
+        processor("a", padding="max_length", max_length=8, truncation=True)
+    elif isinstance(processor, transformers.BaseImageProcessor):
+        pixels = processor(images=Image.new("RGB", (8, 8)), return_tensors="pt").pixel_values
+        if not pixels.isfinite().all():
+            raise ValueError("pixels that are not finite")
+    return processor
 
 
 def check_config(

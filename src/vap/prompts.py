@@ -34,6 +34,8 @@ OPTIONAL_ENCODINGS: Mapping[Family, frozenset[str]] = {
     "cogvideox": frozenset(),
 }
 """Those of models with an image encoder alone."""
+# Encodings [R, N, D]; the others are [R, C, F, H, W].
+_TOKENS = frozenset({"text", "image"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,19 @@ class VideoPrompt:
         self._check_same("size", self.shape, shape)
         self._check_same("last-frame setting", self.has_last_frame, has_last_frame)
 
+    def check_sizes(self, sizes: Mapping[str, tuple[int, ...]]) -> None:
+        """Refuse encodings of other sizes than a model reads.
+
+        Args:
+            sizes: Of the last axes of each encoding, by name.
+
+        Raises:
+            ValueError: Naming the first that differs.
+        """
+        for name, tensor in self.tensors.items():
+            ending = tuple(tensor.shape[-len(sizes[name]) :])
+            self._check_same(f"encoding {name!r}", ending, sizes[name])
+
     @staticmethod
     def _check_same(what: str, mine: object, other: object) -> None:
         if mine != other:
@@ -232,7 +247,11 @@ def _check_tensors(header: _Header, tensors: Mapping[str, torch.Tensor], file: P
     needed = ENCODINGS[header.family]
     known = needed | OPTIONAL_ENCODINGS[header.family]
     wrong = sorted(
-        name for name, each in tensors.items() if name not in known or not each.is_floating_point()
+        name
+        for name, each in tensors.items()
+        if name not in known
+        or not each.is_floating_point()
+        or each.ndim != (3 if name in _TOKENS else 5)
     )
     if wrong:
         raise ValueError(

@@ -103,3 +103,11 @@ def test_wrong_headers_are_refused(tmp_path, change: dict[str, str], words: str)
 def test_a_missing_file_is_named(tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no expert file at .*lost\.safetensors"):
         read_expert_info(tmp_path / "lost.safetensors")
+
+
+def test_tensors_of_another_type_are_refused(tmp_path) -> None:
+    file = tmp_path / "expert.safetensors"
+    (name,) = TENSORS
+    save_file({name: torch.ones(3, dtype=torch.int8)}, file, metadata=HEADER)
+    with pytest.raises(ValueError, match=name):
+        read_expert_info(file)

@@ -2,6 +2,8 @@ from typing import get_args
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from tests.training.tuning_tiny import GOLDEN, VARIANTS, metrics_of, recipe_of
 from vap.hub import load_transformer
@@ -62,6 +64,18 @@ def test_other_couplings_load_again_with_the_same_predictions(
     fresh = load_transformer(GOLDEN / variant)
     assert load_alternative(fresh, tmp_path / "alternative.safetensors") == method
     assert prediction(task, fresh) == pytest.approx(prediction(task), rel=1e-6)
+
+
+def test_an_alternative_that_is_not_whole_is_refused_by_the_tensor(datasets, tmp_path) -> None:
+    trained("wan", "residual", datasets, tmp_path)
+    file = tmp_path / "alternative.safetensors"
+    with safe_open(file, framework="pt") as stored:
+        header = stored.metadata()
+    tensors = load_file(file)
+    name = max(tensors)
+    save_file({n: tensor for n, tensor in tensors.items() if n != name}, file, header)
+    with pytest.raises(ValueError, match=name):
+        load_alternative(load_transformer(GOLDEN / "wan"), file)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

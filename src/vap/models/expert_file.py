@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from vap.models.rope import ReferencePositions
-from vap.weights import save_tensors, shape_difference
+from vap.weights import is_floating, read_headers, save_tensors, shape_difference
 
 _FORMAT = "vap-expert"
 _FORMAT_VERSION = 1
@@ -108,7 +108,6 @@ def read_expert_info(path: str | Path) -> ExpertInfo:
     try:
         with safe_open(file, framework="pt") as tensors:
             header = tensors.metadata() or {}
-            shapes = {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118 - not a dict
     except SafetensorError as error:
         message = f"{file} is not a safetensors file or is damaged ({error}). Copy it again."
         raise ValueError(message) from error
@@ -116,13 +115,17 @@ def read_expert_info(path: str | Path) -> ExpertInfo:
         message = f"{file} is a safetensors file, but not an expert saved by save_expert."
         raise ValueError(message)
     parsed = _parse_header(header, file)
+    stored = read_headers([file])
+    for name, tensor in stored.items():
+        if not is_floating(tensor.dtype):
+            raise ValueError(f"{file} has {name} in {tensor.dtype}, which is no floating type.")
     return ExpertInfo(
         path=file,
         transformer=parsed.transformer,
         depths=parsed.depths,
         reference_positions=parsed.reference_positions,
         description=parsed.description,
-        shapes=shapes,
+        shapes={name: tensor.shape for name, tensor in stored.items()},
     )
 
 

@@ -314,6 +314,7 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce, SavedAsStored):
                 shape,
                 has_last_frame=given.has_last_frame,
             )
+            given.video_prompt.check_sizes(self._prompt_sizes(shape))
             return given.video_prompt
         assert given.videos is not None
         clips = as_clips(
@@ -325,6 +326,26 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce, SavedAsStored):
             generator=generator,
         )
         return self._encode_references(clips, shape, has_last_frame=given.has_last_frame)
+
+    def _prompt_sizes(self, shape: PixelShape) -> dict[str, tuple[int, ...]]:
+        """Sizes of the last axes of references' encodings, by name."""
+        read = self.transformer.config  # type: ignore[attr-defined]
+        latent = self.compression.latent(shape, channels=1)
+        grid = (latent.height, latent.width)
+        if self.family == "wan":
+            conditions = read.in_channels - read.out_channels
+            return {
+                "latents": (read.out_channels, latent.frames, *grid),
+                "condition": (conditions, latent.frames, *grid),
+                "text": (read.text_dim,),
+                "image": (read.image_dim,),
+            }
+        moments = 2 * read.out_channels
+        return {
+            "video_moments": (moments, latent.frames, *grid),
+            "frame_moments": (moments, 1, *grid),
+            "text": (read.text_embed_dim,),
+        }
 
     def _shape(self, height: int | None, width: int | None, num_frames: int | None) -> PixelShape:
         """The size to generate, checked against the model."""

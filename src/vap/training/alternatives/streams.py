@@ -14,14 +14,16 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from vap.components import check_stored
 from vap.models.cogvideox_block import CogVideoXJointAttnProcessor
 from vap.models.expert import is_expert_name
 from vap.models.rope import RotaryTable
 from vap.models.wan_attention import WanJointAttnProcessor
+from vap.reading import reading
 from vap.training.alternatives.expert import ensure_expert
 from vap.training.alternatives.whole import is_writer, whole_state
 from vap.training.tuning_config import Method, ModelConfig
-from vap.weights import save_tensors
+from vap.weights import read_headers, save_tensors
 
 _FILE = "alternative.safetensors"
 _FORMAT = "vap-alternative"
@@ -200,20 +202,26 @@ def load_alternative(model: Any, path: Path) -> Method:
         The method.
 
     Raises:
-        ValueError: If the file is none of theirs.
+        ValueError: If the file is none of theirs, or of another model.
     """
-    with safe_open(path, framework="pt") as file:
-        header = json.loads((file.metadata() or {}).get(_FORMAT, "null"))
-    if header is None:
-        message = f"{path} is no alternative written by training. Load experts with load_expert."
-        raise ValueError(message)
-    couple = couple_one_way if header["method"] == "cross-attention" else couple_by_addition
-    model.remove_expert()
-    model.add_expert(header["depths"])
-    model.register_to_config(reference_positions=header["reference_positions"])
-    couple(model)
-    model.load_state_dict(load_file(path), strict=False)
-    return header["method"]
+    with reading(path):
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get(_FORMAT, "null"))
+        if header is None:
+            message = f"{path} is no alternative written by training. Load experts by load_expert."
+            raise ValueError(message)
+        method: Method = header["method"]
+        model.remove_expert()
+        model.add_expert(header["depths"])
+        model.register_to_config(reference_positions=header["reference_positions"])
+        _COUPLED[method](model)
+        described = {n: t for n, t in model.state_dict().items() if is_expert_name(n)}
+        check_stored(path, read_headers([path]), described)
+        model.load_state_dict(load_file(path), strict=False)
+    return method
+
+
+_COUPLED = {"cross-attention": couple_one_way, "residual": couple_by_addition}
 
 
 def _separate(model: Any, *, target_reads: bool) -> None:
