@@ -202,3 +202,24 @@ def test_other_files_are_refused(tmp_path: Path, name: str, error: type, message
 def test_the_other_variant_is_refused(gguf_file: Path) -> None:
     with pytest.raises(ValueError, match="Wan variant from a single file"):
         vap.load_pipeline(FOLDER / "cogvideox", backbone=gguf_file)
+
+
+def test_loras_stay_beside_the_weights_of_a_gguf_file(
+    wan: Golden, gguf_file: Path, tmp_path: Path
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    update = {
+        f"diffusion_model.blocks.{depth}.self_attn.q.lora_{part}.weight": 0.3
+        * torch.randn(size, generator=generator)
+        for depth in range(2)
+        for part, size in (("down", (4, 64)), ("up", (64, 4)))
+    }
+    save_file(update, tmp_path / "lora.safetensors")
+    outputs = []
+    for backbone, scale in ((gguf_file, 0.5), (None, 0.5), (gguf_file, 1.0)):
+        lora = [(tmp_path / "lora.safetensors", scale)]
+        pipeline = vap.load_pipeline(wan.folder, device="cpu", backbone=backbone, lora=lora)
+        pipeline.set_progress_bar_config(disable=True)
+        outputs.append(wan.run(wan.prompted(), pipeline))
+    beside, merged, stronger = outputs
+    assert relative_error(beside, merged) < 0.02 < relative_error(stronger, merged)

@@ -214,6 +214,13 @@ def test_loras_are_merged_with_their_scales_as_the_model_is_loaded(
     assert not hasattr(twice.transformer, "peft_config")
 
 
+def test_loras_are_merged_before_weights_are_quantized(case: Golden, tmp_path: Path) -> None:
+    file = written(case.pipeline.transformer, "PEFT", tmp_path / "a.safetensors")
+    small, plain = (load(case.family, lora=[(file, 1.0)], quantize=q) for q in ("int8", None))
+    found, expected = (case.run(case.prompted(), each) for each in (small, plain))
+    assert 0 < relative_error(found, expected) < 0.05
+
+
 def test_whole_changes_are_merged_and_told_where_they_cannot_be(
     wan: Golden, tmp_path: Path
 ) -> None:
