@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
@@ -121,14 +122,40 @@ def test_released_models_are_known_by_their_hub_ids() -> None:
 def test_a_hub_id_is_downloaded_without_anything_that_unpickles(monkeypatch) -> None:
     asked = {}
 
-    def download(repo_id: str, **options: object) -> str:
-        asked.update(repo_id=repo_id, **options)
-        return str(GOLDEN / "wan")
+    def download(repo_id: str, **options: object) -> str | list[object]:
+        asked.update(options, repo_id=repo_id)
+        return [] if options.get("dry_run") else str(GOLDEN / "wan")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     assert hub.resolve_folder("someone/a-model") == GOLDEN / "wan"
     assert asked["repo_id"] == "someone/a-model"
     assert not any(end in str(asked["allow_patterns"]) for end in ("bin", "pt", "ckpt", "py"))
+
+
+def test_a_download_larger_than_the_disk_is_refused(monkeypatch) -> None:
+    def download(_: str, *, dry_run: bool = False, **__: object) -> list[object]:
+        assert dry_run, "it was downloaded"
+        return [SimpleNamespace(file_size=10**18, will_download=True)]
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    with pytest.raises(ValueError, match=r"someone/a-model takes a download of 1000000000.0 GB"):
+        hub.resolve_folder("someone/a-model")
+
+
+def test_a_released_model_that_does_not_fit_is_refused_before_it_is_downloaded(downloads) -> None:
+    with pytest.raises(ValueError, match="too little"):
+        vap.load_pipeline("wan", memory="2GB")
+    assert not downloads
+
+
+def test_memory_is_planned_by_itself_on_an_accelerator_alone(monkeypatch) -> None:
+    monkeypatch.setattr(hub, "budget", lambda memory, _: {"auto": 24, "10GB": 10}[memory])
+    cuda, cpu = torch.device("cuda"), torch.device("cpu")
+    assert hub._allowed("vap-mini", None, cuda, None, None) == 24
+    assert hub._allowed("vap-mini", "10GB", cuda, None, None) == 10
+    assert hub._allowed("vap-mini", None, cuda, "group", None) is None
+    assert hub._allowed("vap-mini", None, cpu, None, None) is None
+    assert hub._allowed("wan", None, cpu, None, None) == 24
 
 
 def test_a_hub_id_that_cannot_be_had_is_named(downloads) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,12 @@ from vap.acceleration.plan import (
     check_offload,
     check_quantize,
     dtype_name,
-    memory_bytes,
 )
 from vap.acceleration.profiles import Profile, check_profile
+from vap.cost.devices import budget
 from vap.devices import check_device, half_precision, has_fast_half, note_slow_half
 from vap.folders import RELEASED, check_folder, family_of
-from vap.names import DEFAULT_MODEL, did_you_mean, hub_id, local_model
+from vap.names import DEFAULT_MODEL, did_you_mean, full_name, hub_id, local_model
 from vap.prompts import Family
 from vap.quiet import quiet_libraries
 from vap.reading import one_at_a_time
@@ -104,7 +105,8 @@ def load_pipeline(
             weights (kept beside those of a GGUF backbone).
         quantize: Hold the weights of the transformer's blocks in eight bits: ``int8`` or ``fp8``.
         memory: What may be used of the device's memory (of main memory on a CPU): ``10GB``,
-            ``7.5GiB`` or bytes. The fastest way to hold the model that fits is chosen, see
+            ``7.5GiB``, bytes, or ``auto`` for what is free, which is the default on an
+            accelerator and for the released models. The fastest plan that fits is chosen, see
             :mod:`vap.acceleration.plan`; the log says which.
         video: What ``memory`` has to suffice for; by default one reference and the model's own
             size.
@@ -141,11 +143,11 @@ def load_pipeline(
     if options:
         named = {*inspect.signature(load_pipeline).parameters} - {"options"}
         loading.check_options(options, named)
-    if memory is not None:
-        memory_bytes(memory)
-        _check_choices(offload, backbone)
+    allowed = _allowed(name_or_path, memory, device, offload, backbone)
     _check_backbone(backbone, student or distilled)
     loading.check_adapters(lora, student, distilled)
+    if allowed is not None and local_model(name_or_path) is None:
+        loading.check_fits(hub_id(name_or_path), allowed, video, device, dtype, quantize)
     folder = _find_folder(name_or_path)
     family = family_of(folder)
     plan = MemoryPlan(
@@ -155,9 +157,9 @@ def load_pipeline(
         quantize=quantize,
         keep_references=True,
     )
-    if memory is not None:
+    if allowed is not None:
         plan = loading.planned(
-            folder, family, memory, video, device, dtype, quantize, expert=expert, profile=profile
+            folder, family, allowed, video, device, dtype, quantize, expert=expert, profile=profile
         )
     if compile and plan.offload is not None:
         message = (
@@ -224,6 +226,23 @@ def _default_dtype(device: torch.device, profile: Profile | None) -> torch.dtype
     return torch.bfloat16 if has_fast_half(device) else torch.float32
 
 
+def _allowed(
+    model: str | Path,
+    memory: str | int | None,
+    device: torch.device,
+    offload: Offload | None,
+    backbone: str | Path | None,
+) -> int | None:
+    """Bytes that a plan has to fit; None where there is nothing to plan."""
+    if memory is not None:
+        _check_choices(offload, backbone)
+        return budget(memory, device)
+    large = device.type != "cpu" or full_name(model) in RELEASED.values()
+    if offload is not None or backbone is not None or not large:
+        return None
+    return budget("auto", device)
+
+
 def _check_choices(offload: Offload | None, backbone: str | Path | None) -> None:
     if offload is not None:
         message = "memory chooses how weights are offloaded. Leave out either memory or offload."
@@ -256,12 +275,11 @@ def _download(hub_id: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    # No pickle is asked for.
+    wanted = ["*.json", "*.safetensors", "*.model", "*.txt"]
     try:
-        return Path(
-            snapshot_download(
-                hub_id, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt"]
-            )
-        )
+        _check_disk(hub_id, wanted)
+        return Path(snapshot_download(hub_id, allow_patterns=wanted))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         message = (
             f"{hub_id!r} could not be downloaded from the Hub: {error}."
@@ -269,3 +287,27 @@ def _download(hub_id: str) -> Path:
             "the path of a downloaded folder."
         )
         raise FileNotFoundError(message) from error
+
+
+def _check_disk(hub_id: str, wanted: list[str]) -> None:
+    """Refuse a download that the disk has no room for.
+
+    Raises:
+        ValueError: Saying how much is missing, and where.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.errors import DryRunError
+
+    try:
+        files = snapshot_download(hub_id, allow_patterns=wanted, dry_run=True)
+    except DryRunError:  # without a connection; what is in the cache may be all of it
+        return
+    needed = sum(file.file_size or 0 for file in files if file.will_download)
+    place = Path(HF_HUB_CACHE).absolute()
+    free = shutil.disk_usage(next(each for each in (place, *place.parents) if each.is_dir())).free
+    if needed > free:
+        raise ValueError(
+            f"{hub_id} takes a download of {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free "
+            f"at {place}. Free some, or set HF_HOME to a folder on another disk."
+        )

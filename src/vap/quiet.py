@@ -18,6 +18,7 @@ def quiet_libraries() -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        warnings.filterwarnings("default", module=r"vap\.")
         warnings.filterwarnings("always", module=r"vap\.")  # our own
         for logger in loggers:
             logger.setLevel(logging.ERROR)

@@ -6,7 +6,8 @@ from diffusers import AutoencoderKLCogVideoX, AutoencoderKLWan
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vap.acceleration.tiling import MEMORY_SHARE, enable_tiling, strips_of
+from vap.acceleration.plan import MEMORY_SHARE
+from vap.acceleration.tiling import enable_tiling, strips_of
 from vap.cost.trace import trace
 from vap.names import BUNDLED_FOLDER
 

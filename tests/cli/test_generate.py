@@ -72,7 +72,7 @@ def test_a_profile_is_recorded_and_leaves_the_steps_that_were_given(short, here)
 
 
 def test_text_output_is_a_message_not_a_result(short, here):
-    result = vap(*short, "-o", "out.mp4")
+    result = vap(*short, "--negative-prompt", "short enough", "-o", "out.mp4")
     assert result.stdout == ""
     assert result.stderr.startswith("Made 9 frames in ")
     assert result.stderr.split()[-2:] == ["out.mp4", "out.mp4.json"]
@@ -164,3 +164,15 @@ def test_progress_is_drawn_to_its_end_and_leaves_no_trace_in_json(short, here, m
     assert stages == ["load", "encode", "generate", "write"]
     steps = [(done, change["total"]) for _, done, change in seen if "total" in change]
     assert steps == [(1, 2), (2, 2)]
+
+
+def test_the_default_model_is_said_to_be_a_demonstration(media, here):
+    said = vap("generate", "--demo", "--steps", 1, "-o", "out.mp4").stderr
+    assert "64×96" in said
+    assert "--model wan" in said
+
+
+def test_what_is_cut_from_a_long_prompt_is_told(short, here):
+    said = vap(*short, "--prompt", "word " * 300 + "last", "-o", "out.mp4").stderr
+    assert "note: A text has" in said
+    assert "last" in said

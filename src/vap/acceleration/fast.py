@@ -76,6 +76,12 @@ def apply_profile(
         done.append(f"{quantized} attention")
     if not _is_guests(loaded):
         loaded.reuse, loaded.steps_share = settings.reuse, settings.steps
+    if chosen.guessed:
+        _logger.warning(
+            "profile %r is not measured for this kind of model: its settings are a guess, and "
+            "what it loses is not known. Use 'exact' to lose nothing.",
+            profile,
+        )
     _logger.info("profile %s (%s): %s %s", profile, chosen.source, settings, ", ".join(done))
     return pipeline
 

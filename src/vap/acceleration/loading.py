@@ -64,7 +64,7 @@ def check_options(options: Iterable[str], named: Iterable[str]) -> None:
 def planned(
     folder: Path,
     family: Family,
-    memory: str | int,
+    memory: int,
     video: WantedVideo | None,
     device: torch.device,
     dtype: torch.dtype,
@@ -98,6 +98,30 @@ def planned(
     kind = Kind.by(family, load_scheduler(folder), model.steps, guided=guided)
     chosen = settings_for(profile or "exact", kind)
     return plan_for(model, wanted, machine, dtype, memory, quantize, chosen)
+
+
+def check_fits(
+    name: str,
+    memory: int,
+    video: WantedVideo | None,
+    device: torch.device,
+    dtype: torch.dtype,
+    quantize: Quantization | None,
+) -> None:
+    """Refuse a known model that does not fit, before it is downloaded.
+
+    Raises:
+        ValueError: Saying what would fit.
+    """
+    from vap.acceleration.memory import choose, predictions
+    from vap.cost.devices import device_for_planning
+    from vap.cost.footprint import Video
+    from vap.cost.released import planned_model
+
+    model = planned_model(name)
+    if model is not None:
+        wanted, machine = Video.native(model, video), device_for_planning(device)
+        choose(predictions(model, wanted, machine, dtype, quantize), memory)
 
 
 def loaded(

@@ -12,9 +12,10 @@ import torch
 from vap.acceleration.calibration import Chosen
 from vap.acceleration.plan import MemoryPlan, Quantization, memory_bytes, plans_for
 from vap.cost.devices import DeviceSpec, host_memory
-from vap.cost.footprint import Video, footprint
+from vap.cost.footprint import Video
 from vap.cost.model import PlannedModel
 from vap.cost.prediction import Prediction, predict
+from vap.cost.recorded import footprint
 
 logger = logging.getLogger(__name__)
 _GB = 1e9

@@ -31,10 +31,6 @@ from diffusers.models.autoencoders.vae import DecoderOutput
 from torch import nn
 
 STRIPS = 4
-# Of what the whole picture takes in memory, what strips or tiles take, and how much more they
-# compute for what they read around them (traced at 480×832 and 480×720).
-MEMORY_SHARE = {"wan": 0.45, "cogvideox": 0.27}
-OVERHEAD = {"wan": 1.4, "cogvideox": 1.4}
 # Frames that the encoder takes at once after the first, and that a convolution looks back.
 _CHUNK, _KEPT_FRAMES = 4, 2
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import re
 import signal
@@ -239,6 +240,27 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     messages.print(said, soft_wrap=True)
 
 
+def show_notes() -> None:
+    """Print what the package warns of, and the memory plan, as notes on standard error."""
+    warnings.showwarning = lambda message, *_, **__: note(str(message))
+    logger = logging.getLogger("vap")
+    if not any(isinstance(handler, _Notes) for handler in logger.handlers):
+        logger.addHandler(_Notes(logging.INFO))
+    logging.getLogger("vap.acceleration.memory").setLevel(logging.INFO)
+
+
+def note(said: str) -> None:
+    """One line on standard error."""
+    messages.print(f"note: {said}", soft_wrap=True)
+
+
+class _Notes(logging.Handler):
+    """Prints log records as notes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(in_options(record.getMessage()))
+
+
 @contextmanager
 def progress_bar(*, shown: bool = True) -> Iterator[Progress]:
     """A bar with elapsed and remaining time, on standard error."""
@@ -247,8 +269,9 @@ def progress_bar(*, shown: bool = True) -> Iterator[Progress]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        TextColumn("elapsed"),
         TimeElapsedColumn(),
-        TextColumn("left"),
+        TextColumn("remaining"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=messages, disable=not shown, transient=True) as progress:

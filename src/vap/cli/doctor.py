@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from vap.cli import options
-from vap.cli.console import quiet_libraries, reporting, results, show_json
+from vap.cli.console import in_options, quiet_libraries, reporting, results, show_json
 
 if TYPE_CHECKING:
+    from vap.acceleration.plan import WantedVideo
+    from vap.acceleration.profiles import Profile, Settings
     from vap.cost.devices import DeviceSpec
     from vap.cost.model import PlannedModel
     from vap.cost.prediction import Prediction
 
 _GB = 10**9
+_ANY = sys.maxsize
 _ENCODERS = {"mp4 (H.264)": "libx264", "webm (VP9)": "libvpx-vp9", "gif": "gif"}
 
 Gpu = Annotated[
@@ -35,21 +40,32 @@ def doctor(
     model: Model = None,
     gpu: Gpu = None,
     memory: options.Memory = None,
+    frames: options.Frames = None,
+    height: options.Height = None,
+    width: options.Width = None,
+    steps: options.Steps = None,
+    profile: options.Profile = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Say what this machine can run, and how long and how much memory each model would take."""
-    with reporting(as_json=as_json):
-        quiet_libraries()
-        from vap.acceleration.plan import memory_bytes
+    with reporting(as_json=as_json, words=in_options):
+        from vap.acceleration.plan import WantedVideo, memory_bytes
         from vap.cost.devices import known_gpu
 
-        budget = None if memory is None else memory_bytes(memory)
-        machine, here = _machine()
-        devices = [known_gpu(name) for name in gpu] if gpu else [here]
+        asked = None if memory in {None, "auto"} else memory_bytes(str(memory))
+        devices = [known_gpu(name) for name in gpu or ()]
+        models = _models(model)
+        machine, here = _machine(measured=not devices)
+        wanted = WantedVideo(height, width, frames)
+        question = _Question(wanted, steps, profile, asked)
+        free = round(machine["free_memory_gb"] * _GB)
+        # Of another machine, nobody knows how much main memory it has.
+        others = [(each, each.memory, _ANY) for each in devices]
+        places: list[tuple[DeviceSpec, int, int | None]] = [*others] or [(here, free, None)]
         reports = [
-            _report(name, planned, device, budget)
-            for name, planned in _models(model)
-            for device in devices
+            _report(name, planned, device, asked or all_of_it, host, question)
+            for name, planned in models
+            for device, all_of_it, host in places
         ]
         if as_json:
             show_json({"machine": machine, "models": reports})
@@ -57,16 +73,46 @@ def doctor(
             _show(machine, reports)
 
 
-def _machine() -> tuple[dict[str, Any], DeviceSpec]:
-    """Facts about this machine, and its device, measured."""
+@dataclass(frozen=True)
+class _Question:
+    """What is asked of every model.
+
+    Attributes:
+        video: Size, where it is not the model's own.
+        steps: Denoising steps, likewise.
+        profile: Speed against fidelity.
+        memory: Bytes that may be used; by default all that is free.
+    """
+
+    video: WantedVideo
+    steps: int | None
+    profile: Profile | None
+    memory: int | None
+
+    def options(self) -> str:
+        """The options that ask ``vap generate`` the same."""
+        given = {
+            "height": self.video.height,
+            "width": self.video.width,
+            "frames": self.video.num_frames,
+            "steps": self.steps,
+            "profile": self.profile,
+            "memory": None if self.memory is None else f"{self.memory / _GB:g}GB",
+        }
+        return "".join(f" --{name} {value}" for name, value in given.items() if value is not None)
+
+
+def _machine(*, measured: bool) -> tuple[dict[str, Any], DeviceSpec]:
+    """Facts about this machine, and its device."""
     import torch
 
-    from vap.cost.devices import device_memory, this_machine
+    from vap.cost.devices import device_for_planning, device_memory, this_machine
     from vap.hub import default_device
 
     device = default_device()
-    here = this_machine(device)
+    here = this_machine(device) if measured else device_for_planning(device)
     free, total = device_memory(device)
+    rates = here.rates if measured else {}
     facts = {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -74,7 +120,7 @@ def _machine() -> tuple[dict[str, Any], DeviceSpec]:
         "cores": os.cpu_count(),
         "memory_gb": round(total / _GB, 1),
         "free_memory_gb": round(free / _GB, 1),
-        "teraflop_per_second": {name: round(rate / 1e12, 3) for name, rate in here.rates.items()},
+        "teraflop_per_second": {name: round(rate / 1e12, 3) for name, rate in rates.items()},
         "video_encoders": {name: _has_encoder(codec) for name, codec in _ENCODERS.items()},
     }
     return facts, here
@@ -101,14 +147,22 @@ def _models(chosen: str | None) -> list[tuple[str, PlannedModel]]:
 
 
 def _report(
-    name: str, planned: PlannedModel, device: DeviceSpec, budget: int | None
+    name: str,
+    planned: PlannedModel,
+    device: DeviceSpec,
+    limit: int,
+    host: int | None,
+    asked: _Question,
 ) -> dict[str, Any]:
-    """What a model takes on a device under every plan."""
-    from vap.acceleration.memory import predictions
+    """What a model takes on a device under every plan, and the plan that `vap generate` takes."""
+    from vap.acceleration.memory import fitting, predictions
     from vap.cost.arithmetic import generation_cost
     from vap.cost.footprint import Video
 
-    video = Video.native(planned)
+    video = Video.native(planned, asked.video)
+    settings, measured = _profile(name, planned, asked.profile)
+    steps = asked.steps or max(1, round(settings.steps * video.steps))
+    video = replace(video, steps=steps)
     cost = generation_cost(
         planned.size,
         video.shape,
@@ -117,22 +171,58 @@ def _report(
         guidance=video.guidance,
         reference_guidance=video.reference_guidance,
     )
-    limit = device.memory if budget is None else budget
     found = predictions(planned, video, device, device.dtype)
-    fitting = [each.plan.name for each in found if each.device_bytes <= limit]
+    fit = fitting(found, limit, host)
+    if settings.reuse.references > 1:
+        keeping = predictions(planned, video, device, device.dtype, keep_references=True)
+        fit = fitting(keeping, limit, host) or fit
     return {
         "name": name,
         "device": device.name,
         "size": f"{video.shape.frames} frames of {video.shape.height}×{video.shape.width}",
         "steps": video.steps,
+        "profile": asked.profile,
+        "profile_measured": measured,
         "tokens": cost.tokens,
         "flop": cost.flop,
-        "parameters": sum(planned.parameters.values()),
+        "parameters": planned.parameters["transformer"],
         "memory_gb": limit / _GB,
-        "plan": fitting[0] if fitting else None,
+        "plan": fit[0].plan.name if fit else None,
+        "command": _command(name, asked) if fit else None,
         "plans": [_row(each) for each in found],
         "checked": False,
     }
+
+
+def _command(name: str, asked: _Question) -> str:
+    from vap.names import known_models
+
+    short = {entry.name: entry.alias for entry in known_models()}.get(name) or name
+    return (
+        f"vap generate --model {short} --reference clip.mp4 \\\n"
+        f"    --image photo.jpg{asked.options()} -o out.mp4"
+    )
+
+
+def _profile(name: str, planned: PlannedModel, profile: Profile | None) -> tuple[Settings, bool]:
+    """What a profile does for a model, and whether that was measured."""
+    from vap.acceleration.profiles import GUESSES
+
+    if profile in {None, "exact"}:
+        return GUESSES["exact"], True
+    assert profile is not None
+    from vap.names import local_model
+
+    if local_model(name) is None:
+        return GUESSES[profile], False
+    from vap.acceleration.calibration import Kind, settings_for
+    from vap.hub import load_scheduler
+
+    quiet_libraries()
+    guided = planned.guidance or planned.reference_guidance
+    kind = Kind.by(planned.family, load_scheduler(name), planned.steps, guided=guided)
+    chosen = settings_for(profile, kind)
+    return chosen.settings, not chosen.guessed
 
 
 def _row(found: Prediction) -> dict[str, Any]:
@@ -158,26 +248,40 @@ def _show(machine: dict[str, Any], reports: list[dict[str, Any]]) -> None:
             "python, torch": f"{machine['python']}, {machine['torch']}",
             "device": f"{machine['device']}, {machine['cores']} cores",
             "memory": f"{machine['memory_gb']:.1f} GB, {machine['free_memory_gb']:.1f} free",
-            "TFLOP/s": _listed(machine["teraflop_per_second"]),
+            **({"TFLOP/s": _listed(rates)} if (rates := machine["teraflop_per_second"]) else {}),
             "writes": ", ".join(k for k, has in machine["video_encoders"].items() if has)
             or "nothing",
         }
     )
     for report in reports:
         results.print(f"\n{report['name']}", style="bold")
-        chosen = report["plan"] or "no plan fits"
+        least = min(plan["device_gb"] for plan in report["plans"])
+        chosen = report["plan"] or f"no plan fits, {least:.1f} GB are needed"
         _show_facts(
             {
                 "on": f"{report['device']}, {report['memory_gb']:.1f} GB: {chosen}",
                 "makes": f"{report['size']}, {report['steps']} steps",
-                "parameters": parameter_count(report["parameters"]),
+                "parameters": f"{parameter_count(report['parameters'])} in the transformer",
+                **_said_of_profile(report),
             }
         )
         _show_plans(report)
+        if report["command"]:
+            results.print(f"  {report['command']}", soft_wrap=True)
     results.print(
         "\nPredicted for one video with one reference, from the rates above; for --gpu,\n"
-        "from the maker's. GPU plans are not yet measured. --memory chooses a plan."
+        "from the maker's. → is the plan that vap generate takes: the fastest that fits.\n"
+        "host: main memory for weights that wait there until the GPU needs them. Plans\n"
+        "for GPUs are not yet measured."
     )
+
+
+def _said_of_profile(report: dict[str, Any]) -> dict[str, str]:
+    name = report["profile"]
+    if name in {None, "exact"}:
+        return {}
+    known = "measured" if report["profile_measured"] else "a guess, not measured on this model"
+    return {"profile": f"{name}: {known}"}
 
 
 def _show_plans(report: dict[str, Any]) -> None:

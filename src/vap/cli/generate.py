@@ -18,6 +18,7 @@ from vap.cli.console import (
     quiet_libraries,
     reporting,
     show_json,
+    show_notes,
 )
 from vap.cli.models import note_demonstration
 from vap.parallel.launch import is_first, launched
@@ -242,14 +243,25 @@ def _run(
     # Not before: the libraries take seconds to import.
     quiet_libraries()
     from vap.generation.run import save
+    from vap.names import local_model
 
-    if is_first() and not as_json:
-        note_demonstration(request.model)
-    with progress_bar(shown=is_first() and not as_json and messages.is_terminal) as bar:
+    if is_first():
+        show_notes()
+        if not as_json:
+            note_demonstration(request.model)
+    shown = is_first() and not as_json and messages.is_terminal
+    with progress_bar(shown=shown) as bar:
         task = bar.add_task("start", total=None)
+
+        def on_stage(stage: str) -> None:
+            if shown and local_model(request.model) is None:
+                # A download shows bars of its own.
+                (bar.stop if stage == "load" else bar.start)()
+            bar.update(task, description=stage)
+
         made = _maker(parallel)(
             request,
-            on_stage=lambda stage: bar.update(task, description=stage),
+            on_stage=on_stage,
             on_step=lambda done, total: bar.update(task, completed=done, total=total),
         )
         if not is_first():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from vap.cli import options
-from vap.cli.console import messages, reporting, results, show_json
+from vap.cli.console import note, reporting, results, show_json
 
 
 def models(
@@ -34,9 +34,8 @@ def note_demonstration(*models: str) -> None:
         return
     planned = planned_model(DEFAULT_MODEL)
     assert planned is not None
-    messages.print(
-        f"note: {DEFAULT_MODEL} is a demonstration model of {planned.shape.height}×"
+    note(
+        f"{DEFAULT_MODEL} is a demonstration model of {planned.shape.height}×"
         f"{planned.shape.width} pixels. For real videos use --model wan or --model cogvideox; "
-        "`vap doctor` says what they need here.",
-        soft_wrap=True,
+        "`vap doctor` says what they need here."
     )

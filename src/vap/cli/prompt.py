@@ -10,7 +10,15 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from vap.cli import options
-from vap.cli.console import LESS_TO_HOLD, in_options, quiet_libraries, reporting, results, show_json
+from vap.cli.console import (
+    LESS_TO_HOLD,
+    in_options,
+    quiet_libraries,
+    reporting,
+    results,
+    show_json,
+    show_notes,
+)
 from vap.cli.models import note_demonstration
 
 app = typer.Typer(help="Encode reference videos once and reuse them.", no_args_is_help=True)
@@ -54,6 +62,7 @@ def encode(
 
         from vap.hub import load_pipeline
 
+        show_notes()
         if not as_json:
             note_demonstration(model or DEFAULT_MODEL)
         pipeline = load_pipeline(model or DEFAULT_MODEL, dtype=dtype, device=device)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from vap.devices import half_precision
+from vap.acceleration.plan import memory_bytes
+from vap.devices import half_precision, has_fast_half
 
 # Share of a published dense rate that a whole generation reaches, by published times of the plain
 # Wan2.1 image-to-video model: 0.35 on an H100 and 0.37 on an H200 (its own code; the best exact
@@ -139,7 +140,9 @@ def known_gpu(name: str) -> DeviceSpec:
 def this_machine(device: torch.device) -> DeviceSpec:
     """Measure a device of this machine, in about a second."""
     on_cpu = device.type == "cpu"
-    dtypes = (torch.float32, torch.bfloat16 if on_cpu else half_precision(device))
+    dtypes = [torch.float32]
+    if not on_cpu or has_fast_half(device):
+        dtypes.append(torch.bfloat16 if on_cpu else half_precision(device))
     rates = {str(dtype).removeprefix("torch."): matrix_rate(device, dtype) for dtype in dtypes}
     _, memory = device_memory(device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
@@ -181,6 +184,19 @@ def device_memory(device: torch.device) -> tuple[int, int]:
         free, total = getattr(torch, device.type).mem_get_info(device)
         return free, total
     return host_memory()
+
+
+def budget(memory: str | int, device: torch.device) -> int:
+    """Bytes of a device that a model may take.
+
+    Args:
+        memory: Bytes, text such as ``10GB``, or ``auto`` for what is free.
+        device: Of this machine.
+
+    Raises:
+        ValueError: If it is no amount.
+    """
+    return device_memory(device)[0] if memory == "auto" else memory_bytes(memory)
 
 
 def host_memory() -> tuple[int, int]:

@@ -8,8 +8,6 @@ from typing import Any, Literal
 import torch
 
 from vap.acceleration.plan import WantedVideo
-from vap.acceleration.quantize import quantizable_bytes
-from vap.cost.denoiser import denoising_step, weightless_transformer
 from vap.cost.model import PlannedModel
 from vap.cost.trace import Trace, trace
 from vap.shapes import PixelShape
@@ -100,7 +98,7 @@ class Footprint:
         return self.transformer + self.text_encoder + self.image_encoder + self.vae
 
 
-def footprint(
+def traced_footprint(
     model: PlannedModel, video: Video, dtype: torch.dtype, *, keep_references: bool = False
 ) -> Footprint:
     """Trace a model at a video size, its VAE taking the whole picture at once.
@@ -111,6 +109,9 @@ def footprint(
         dtype: Precision of transformer and encoders; Wan's VAE and image encoder stay in float32.
         keep_references: Whether a step keeps what is read of the references for the next.
     """
+    from vap.acceleration.quantize import quantizable_bytes
+    from vap.cost.denoiser import weightless_transformer
+
     transformer = weightless_transformer(model, dtype)
     blocks = tuple(_bytes(block) for block in transformer.expert_blocks)
     width = dtype.itemsize
@@ -199,6 +200,8 @@ def _denoising_bytes(
     keep_references: bool = False,
 ) -> float:
     """Trace one step at full depth: what is kept for every block counts as well."""
+    from vap.cost.denoiser import denoising_step
+
     step = denoising_step(
         model,
         transformer,

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from vap.acceleration.plan import MemoryPlan
-from vap.acceleration.tiling import MEMORY_SHARE, OVERHEAD
+from vap.acceleration.plan import MEMORY_SHARE, OVERHEAD, MemoryPlan
 from vap.cost.arithmetic import generation_cost
 from vap.cost.devices import DeviceSpec
 from vap.cost.footprint import Footprint, Video

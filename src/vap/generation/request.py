@@ -354,7 +354,7 @@ def _check_numbers(request: GenerationRequest) -> None:
         exact_rate(request.fps)
     if request.dtype is not None:
         dtype_name(request.dtype)
-    if request.memory is not None:
+    if request.memory not in {None, "auto"}:
         memory_bytes(request.memory)
     if request.device is not None:
         check_device(request.device)

@@ -20,7 +20,7 @@ from vap.generation.request import (
     check_request,
     places_of,
 )
-from vap.hub import load_pipeline
+from vap.hub import default_device, load_pipeline
 from vap.media import (
     RunRecord,
     SheetRow,
@@ -70,12 +70,15 @@ def loading_options(request: GenerationRequest) -> dict[str, Any]:
         "memory": request.memory,
         "quantize": request.quantize,
         "profile": request.profile,
-        "video": None if request.memory is None else _wanted(request),
+        "video": _wanted(request),
     }
 
 
-def _wanted(request: GenerationRequest) -> WantedVideo:
-    """What memory has to suffice for."""
+def _wanted(request: GenerationRequest) -> WantedVideo | None:
+    """What memory has to suffice for, where it is planned."""
+    on_cpu = torch.device(request.device or default_device()).type == "cpu"
+    if on_cpu and request.memory is None:
+        return None
     references = len(request.references)
     if request.video_prompt is not None:
         # What is wrong with a file is said where the request is checked.
