@@ -309,16 +309,16 @@ def test_a_call_that_failed_leaves_nothing_in_a_cache(case: Golden) -> None:
         ({"negative_prompt_embeds": torch.zeros(1, 512, 32)}, "either negative_prompt or"),
         (
             {"prompt": ["a", "b", "c"], "image": [np.zeros((8, 8, 3), np.uint8)] * 2},
-            "2 images and 3",
+            "Images: 2, prompts: 3",
         ),
         ({"num_inference_steps": 0}, "num_inference_steps=0; at least one"),
         ({"num_inference_steps": -1}, "num_inference_steps=-1; at least one"),
         ({"fit": "crop"}, "fit='crop' is unknown.*cover, stretch"),
-        ({"prompt": []}, "1 images and 0 prompts"),
-        ({"image": np.zeros((0, 8, 8, 3), np.uint8)}, "0 images and 1 prompts"),
+        ({"prompt": []}, "Images: 1, prompts: 0"),
+        ({"image": np.zeros((0, 8, 8, 3), np.uint8)}, "Images: 0, prompts: 1"),
         ({"image": torch.zeros(0, 3, 8, 8)}, "image is a tensor of shape"),
         ({"num_videos_per_prompt": 0}, "num_videos_per_prompt=0"),
-        ({"generator": [torch.Generator()] * 2}, "2 generators for 1 videos"),
+        ({"generator": [torch.Generator()] * 2}, "Generators: 2, videos: 1"),
         ({"latents": torch.zeros(1, 2, 3)}, re.escape("(1, 2, 3); this call needs (1, ")),
         ({"callback_on_step_end_tensor_inputs": ["noise"]}, "names .'noise'.*offers"),
         ({"image": torch.zeros(1, 1, 8, 8)}, r"image is a tensor of shape"),
@@ -355,7 +355,7 @@ def test_an_image_of_no_known_kind_is_refused(case: Golden) -> None:
 
 def test_more_last_images_than_images_are_refused(wan: Golden) -> None:
     image = wan.inputs["image"]
-    with pytest.raises(ValueError, match="1 images and 2 last images"):
+    with pytest.raises(ValueError, match="Images: 1, last images: 2"):
         wan.run(wan.prompted(last_image=[image, image]))
 
 

@@ -35,7 +35,7 @@ def apply_profile(
     precisions stays in force for the weights.
 
     Args:
-        pipeline: Of either variant, held as it is to run, in its precision; changed in place.
+        pipeline: Of either variant, placed as it is to run, in its precision; changed in place.
         profile: Which.
         compile: See :func:`vap.acceleration.exact.apply_exact`.
         attention: Likewise.
@@ -74,7 +74,7 @@ def apply_profile(
     if quantized is not None and attention is None:
         use_attention(transformer, quantized)
         done.append(f"{quantized} attention")
-    if not _is_guests(loaded):
+    if not _is_users_own(loaded):
         loaded.reuse, loaded.steps_share = settings.reuse, settings.steps
     if chosen.guessed:
         _logger.warning(
@@ -87,7 +87,7 @@ def apply_profile(
 
 
 def merge_own_student(pipeline: Any, profile: Profile) -> None:
-    """Merge the student that a profile takes, before weights are held where nothing merges.
+    """Merge the student that a profile takes, before weights are placed where nothing merges.
 
     Args:
         pipeline: Of either variant, its weights as loaded; changed in place.
@@ -114,7 +114,7 @@ def _suited(chosen: Chosen, pipeline: Any) -> Chosen:
     obstacle = _obstacle_to_keeping(pipeline)
     if not (chosen.guessed and chosen.keeps_references and obstacle):
         return chosen
-    _logger.info("references are read anew at every step: %s", obstacle)
+    _logger.info("references are read again at every step: %s", obstacle)
     return chosen.without_kept_references()
 
 
@@ -133,7 +133,7 @@ def _obstacle_to_keeping(pipeline: Any) -> str | None:
     return None
 
 
-def _is_guests(pipeline: Any) -> bool:
+def _is_users_own(pipeline: Any) -> bool:
     """Whether steps are those of a student that the user brought, not of what was measured."""
     return pipeline.student not in {None, str(own_student(pipeline))}
 
@@ -145,7 +145,7 @@ def _check(settings: Settings, pipeline: Any) -> None:
         ValueError: Saying why, and what to use instead.
     """
     reuse = settings.reuse
-    if pipeline.student is not None and not settings.student and not _is_guests(pipeline):
+    if pipeline.student is not None and not settings.student and not _is_users_own(pipeline):
         message = (
             f"{pipeline.student} has taken the backbone's place, and this profile is about the "
             "backbone. Load the model again."

@@ -1,8 +1,8 @@
-"""A few-step student in the backbone's place: a LoRA that distillation trained, merged.
+"""Distilled LoRAs: merged into the backbone, which then takes few steps without guidance.
 
-It was taught to go from one of a few noise levels straight to the next, with what guidance would
-have added (stage ``distill``, :mod:`vap.training.stages.distill`; phased consistency, Wang et al.
-2024). So the sampler takes first-order steps, and one pass each.
+Such a LoRA goes from one of a few noise levels straight to the next, with what guidance would have
+added (stage ``distill``, :mod:`vap.training.stages.distill`; phased consistency, Wang et al. 2024).
+So the sampler takes first-order steps, and one pass each.
 """
 
 from __future__ import annotations
@@ -119,14 +119,14 @@ def use_distilled(pipeline: PipelineT, name: str, weights: str | Path | None = N
 
 
 def use_student(pipeline: PipelineT, weights: str | Path, *, steps: int | None = None) -> PipelineT:
-    """Merge a student into a pipeline's backbone, for good, and sample as it was taught to.
+    """Merge a distilled LoRA into a pipeline's backbone, and sample as it was trained to.
 
-    Guidance is off from now on unless a call asks for it; the expert stays as it is. What the
-    backbone was before is gone: load the model again for it.
+    Guidance is off from now on unless a call asks for it; the expert stays as it is. To have the
+    backbone back, load the model again.
 
     Args:
-        pipeline: Of either variant, not quantized, its weights not streamed; changed in place.
-        weights: LoRA file in diffusers' names, or the folder with ``pytorch_lora_weights``.
+        pipeline: Of either variant, neither quantized nor offloaded; changed in place.
+        weights: LoRA file of any usual spelling, or its folder.
         steps: That it was trained for, the default of calls from now on; by default as many as
             the file says, which ``vap train`` notes in it.
 
@@ -134,8 +134,8 @@ def use_student(pipeline: PipelineT, weights: str | Path, *, steps: int | None =
         The same pipeline.
 
     Raises:
-        ValueError: If there is a student already, the weights are held in eight bits or stream
-            in, the file is no LoRA of this backbone, or the scheduler has no first-order steps.
+        ValueError: If there is one already, the weights are quantized or offloaded, the file is
+            not a LoRA of this model, or the scheduler has no first-order steps.
         FileNotFoundError: If there are no weights.
     """
     loaded: Any = pipeline
@@ -145,7 +145,7 @@ def use_student(pipeline: PipelineT, weights: str | Path, *, steps: int | None =
     plan = getattr(loaded, "memory_plan", None)
     if plan is not None and not plan.mergeable:
         message = (
-            "A student cannot be merged into weights that are held in eight bits or stream in. "
+            "A distilled LoRA cannot be merged into weights that are quantized or offloaded. "
             "Load the model with student=…, which merges it before."
         )
         raise ValueError(message)
@@ -163,7 +163,7 @@ def use_student(pipeline: PipelineT, weights: str | Path, *, steps: int | None =
 
 
 def own_student(pipeline: Any) -> Path:
-    """Where a pipeline's folder holds the student of its backbone, if it does."""
+    """Where a pipeline's folder has its own distilled LoRA, if it does."""
     return Path(pipeline.name_or_path or "") / STUDENT
 
 

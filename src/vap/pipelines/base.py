@@ -62,7 +62,7 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce, SavedAsStored):
     Attributes:
         guidance_passes: How both passes of guidance are run; None for the stock pipeline's way.
         keep_constants: Keep what no step changes (1.5 to 2.5 GB at Wan 14B's native size);
-            otherwise it is computed anew at every step.
+            otherwise it is computed again at every step.
         reuse: What steps take over from earlier ones; nothing, by default.
         steps_share: Share of the model's own steps that are taken by default.
         student: Where the distilled LoRA came from that was merged into the backbone, if one was.
@@ -187,8 +187,8 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce, SavedAsStored):
                 ``[T, H, W, 3]`` or tensors; of any length and size.
             reference_prompts: Their captions, one each.
             height: Pixels of the videos to be generated; the model's own by default.
-            width: Likewise.
-            num_frames: Likewise.
+            width: The same.
+            num_frames: The same.
             frame_selection: How frames are taken: ``evenly``, ``first`` or ``random``.
             fit: ``cover`` the size and crop the rest, or ``stretch`` to it, as the release did.
             has_last_frame: Whether it will be used together with ``last_image`` (Wan).

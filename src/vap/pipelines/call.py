@@ -27,7 +27,7 @@ class Call:
         references: What to read, or None to run the backbone alone.
         strength: How much to read it; 0 without references.
         text: Target text ``[S, L, D]``.
-        negative_text: Likewise, None without guidance.
+        negative_text: The same, None without guidance.
         on_step_end: The user's callback.
     """
 

@@ -117,7 +117,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
             video_prompt: References encoded before, in place of ``reference_videos``.
             strength: 0 … 1: how much the target reads the reference; 0 is the backbone.
             height: Pixels; the model's own by default.
-            width: Likewise.
+            width: The same.
             num_frames: 1 + 4k; the model's own by default. Where the stock pipeline returns three
                 frames more (for other counts than 1 + 8k), this one returns what was asked.
             num_inference_steps: Denoising steps; the model's own by default.
@@ -324,7 +324,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         latents: torch.Tensor | None,
         dtype: torch.dtype,
     ) -> torch.Tensor:
-        """Noise ``[B, F, C, H, W]``, scaled as the scheduler wants it."""
+        """Noise ``[B, F, C, H, W]``, scaled as the scheduler needs it."""
         latent = self._latent_shape(shape)
         size = (batch.size, latent.frames, latent.channels, latent.height, latent.width)
         if latents is None:

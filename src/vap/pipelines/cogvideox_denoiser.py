@@ -25,7 +25,7 @@ class CogVideoXConditions:
 
     Attributes:
         text: ``[B, L, D]``.
-        negative_text: Likewise, None without guidance.
+        negative_text: The same, None without guidance.
         latents: Image latents, zeros after the first frame, ``[B, F, C, H, W]``.
         rotary: Tables ``[N, d]``, None for a model without rotary embedding.
         ofs: Offset condition of 1.5 checkpoints.

@@ -26,7 +26,7 @@ class Conditions(Protocol):
 
     Attributes:
         text: ``[B, L, D]``.
-        negative_text: Likewise, None without guidance.
+        negative_text: The same, None without guidance.
     """
 
     @property

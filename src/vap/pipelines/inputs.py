@@ -73,7 +73,7 @@ class ReferenceArguments:
         if self.videos is not None:
             message = "Give either reference_videos or video_prompt, not both."
             raise ValueError(message)
-        self._check_prompts("video_prompt holds its own: leave reference_prompts out")
+        self._check_prompts("video_prompt has its own: leave reference_prompts out")
 
     @property
     def read(self) -> bool:
@@ -113,7 +113,7 @@ class Batch:
         """
         if isinstance(generator, list) and len(generator) != self.size:
             message = (
-                f"There are {len(generator)} generators for {self.size} videos. "
+                f"Generators: {len(generator)}, videos: {self.size}. "
                 "Give one for each, or a single one for all."
             )
             raise ValueError(message)
@@ -239,11 +239,11 @@ def batch_of(images: int, prompts: int, num_videos_per_prompt: int) -> Batch:
         message = f"num_videos_per_prompt={num_videos_per_prompt}; it must be 1 or more."
         raise ValueError(message)
     if images < 1 or prompts < 1:
-        message = f"There are {images} images and {prompts} prompts. Give at least one of each."
+        message = f"Images: {images}, prompts: {prompts}. Give at least one of each."
         raise ValueError(message)
     if images != prompts and 1 not in {images, prompts}:
         message = (
-            f"There are {images} images and {prompts} prompts. Give as many of one as of the "
+            f"Images: {images}, prompts: {prompts}. Give as many of one as of the "
             "other, or a single one for all."
         )
         raise ValueError(message)

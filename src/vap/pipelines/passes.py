@@ -78,7 +78,7 @@ class BatchedPasses:
 
 
 def join_passes(passes: Sequence[Pass]) -> Pass:
-    """One pass whose batch holds those of several, in their order."""
+    """One pass whose batch is those of several, in their order."""
     first = passes[0]
     conditions = {
         name: None if tensor is None else torch.cat([_condition(one, name) for one in passes])

@@ -21,7 +21,7 @@ import torch
 def answered_once(encoder: Any) -> Iterator[None]:
     """Let every layer of a Wan encoder answer what it was just asked without computing it again.
 
-    The result has the same bits. Until the end each layer's last output is held.
+    The result has the same bits. Each layer's last output is kept until the end.
 
     Args:
         encoder: ``vae.encoder`` of a Wan pipeline.

@@ -137,7 +137,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
             video_prompt: References encoded before, in place of ``reference_videos``.
             strength: 0 … 1: how much the target reads the reference; 0 is the backbone.
             height: Pixels, a multiple of 16; the model's own by default.
-            width: Likewise.
+            width: The same.
             num_frames: 1 + 4k; the model's own by default.
             num_inference_steps: Denoising steps; the model's own by default.
             guidance_scale: Classifier-free guidance; 1 or less turns it off. The model's own by
@@ -289,7 +289,9 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
             return None
         last_images = fitted(as_images(last_image, "last_image"), shape, fit)
         if len(last_images) != images:
-            message = f"There are {images} images and {len(last_images)} last images. Give as many."
+            message = (
+                f"Images: {images}, last images: {len(last_images)}. Give one last image for each."
+            )
             raise ValueError(message)
         return last_images
 
@@ -336,7 +338,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         with answered_once(self.vae.encoder) if self.keep_constants else nullcontext():
             latents = self._encode_latents(clip)
         # The mask has a slot for each pixel frame of a latent frame; the first latent frame
-        # holds one pixel frame, whose slot is repeated.
+        # has one pixel frame, whose slot is repeated.
         slots = torch.cat([known[:1].expand(self.vae_scale_factor_temporal - 1), known])
         mask = slots.view(1, -1, self.vae_scale_factor_temporal, 1, 1).transpose(1, 2)
         mask = mask.to(latents).expand(len(latents), -1, -1, *latents.shape[3:])

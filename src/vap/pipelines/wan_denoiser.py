@@ -18,7 +18,7 @@ class WanConditions:
 
     Attributes:
         text: ``[B, 512, D]``.
-        negative_text: Likewise, None without guidance.
+        negative_text: The same, None without guidance.
         image: Image tokens ``[B, I, D]``, or None.
         latents: Mask and condition latents ``[B, 4+C, F, H, W]``.
     """

@@ -39,7 +39,7 @@ class Reuse:
     Attributes:
         model: k of the transformer; 1 runs it at every step.
         guidance: k of the unconditional pass, counted over the steps that run the transformer.
-        references: k of the reference stream, likewise.
+        references: k of the reference stream, the same.
         warm_up: Steps at the start that compute everything; at least 1.
     """
 
