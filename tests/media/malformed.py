@@ -9,8 +9,10 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 from PIL import Image
 
@@ -158,6 +160,74 @@ def wide_webm(path):
     path.write_bytes(data)
 
 
+def gif_of_dots(path):
+    """A GIF of 3,000 frames of 25 million pixels, each of which draws one of them."""
+    head = b"GIF89a" + struct.pack("<HHBBB", 5000, 5000, 0x80, 0, 0) + bytes(6)
+    dot = b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\x00"
+    path.write_bytes(head + (b"!\xf9\x04\x04\x0a\x00\x00\x00" + dot) * 3000 + b";")
+
+
+def webp_of_dots(path):
+    """An animated WebP of 200 frames of 25 million pixels, each of which draws four of them."""
+
+    def chunk(kind, content):
+        return kind + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
+
+    def three(*values):
+        return b"".join(value.to_bytes(3, "little") for value in values)
+
+    dot = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(dot, "WEBP", lossless=True)
+    frame = three(0, 0, 1, 1, 100) + b"\x02" + dot.getvalue()[12:]
+    body = b"WEBP" + chunk(b"VP8X", b"\x02\0\0\0" + three(4999, 4999)) + chunk(b"ANIM", bytes(6))
+    body += chunk(b"ANMF", frame) * 200
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+
+
+def apng_of_dots(path):
+    """An animated PNG of 300 frames of 25 million pixels, each of which draws one of them."""
+
+    def chunk(kind, *values):
+        content = b"".join(v if isinstance(v, bytes) else v.to_bytes(4) for v in values)
+        crc = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + crc
+
+    delay = struct.pack(">HHBB", 1, 10, 0, 0)
+    first = zlib.compress(bytes(5001 * 5000), 9)
+    parts = [chunk(b"IHDR", 5000, 5000, b"\x08\0\0\0\0"), chunk(b"acTL", 300, 0)]
+    parts += [chunk(b"fcTL", 0, 5000, 5000, 0, 0, delay), chunk(b"IDAT", first)]
+    for number in range(299):
+        parts += [chunk(b"fcTL", 2 * number + 1, 1, 1, 0, 0, delay)]
+        parts += [chunk(b"fdAT", 2 * number + 2, zlib.compress(b"\0\0"))]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND"))
+
+
+def jpeg_of_scans(path):
+    """A progressive JPEG that refines its 25 million pixels 3,000 times."""
+    Image.new("L", (5000, 5000)).save(path, "JPEG", progressive=True)
+    content = path.read_bytes()
+    path.write_bytes(content[:-2] + content[content.rindex(b"\xff\xda") : -2] * 3000 + content[-2:])
+
+
+def repeated(count, times):
+    """An H.264 video whose last packet, a copy of the frame before, comes again and again."""
+
+    def make(path):
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=30, options={"preset": "ultrafast"})
+            stream.width, stream.height, stream.pix_fmt = 1280, 720, "yuv420p"
+            blank = av.VideoFrame(1280, 720, "yuv420p")
+            packets = [bytes(p) for _ in range(9) for p in stream.encode(blank)]
+            packets += [bytes(p) for p in stream.encode()]
+            for number in range(count):
+                packet = av.Packet(packets[min(number, len(packets) - 1)])
+                packet.stream, packet.time_base = stream, Fraction(1, 30)
+                packet.pts = packet.dts = times(number)
+                container.mux(packet)
+
+    return make
+
+
 SHARES = (0.02, 0.2, 0.5, 0.8, 0.999)
 TRUNCATED = [
     Case(f"cut{int(share * 1000)}{suffix}", cut(share), "ends early|breaks|cut off|unrecognized")
@@ -224,6 +294,11 @@ ABSURD = [
     Case("many.gif", many_frames, "20,001 frames or more"),
     Case("wide.png", holding(lambda: png(60_000, 60_000, 100)), "more pixels than", read_image),
     Case("bomb.png", holding(lambda: png(9_000, 9_000, 100_000)), "9000x9000", read_image),
+    Case("dots.gif", gif_of_dots, r"75,000,000,000 pixels .* bytes.*Scale it down"),
+    Case("dots.webp", webp_of_dots, "5,000,000,000 pixels"),
+    Case("dots.png", apng_of_dots, "7,500,000,000 pixels"),
+    Case("scans.jpg", jpeg_of_scans, r"75,[0-9]{3},000,000 pixels", read_image),
+    Case("still.mp4", repeated(15_000, lambda number: number), "13,824,000,000 pixels"),
     Case("short.png", holding(lambda: png(2_000, 2_000, 10_000)), "cannot be decoded", read_image),
 ]
 CASES = [*TRUNCATED, *MISLABELLED, *EMPTY, *DAMAGED, *ABSURD]

@@ -27,7 +27,7 @@ def test_malformed_media_is_refused_by_name_and_at_once(tmp_path, case: Case):
     assert time.perf_counter() - before < SECONDS
     message = str(caught.value)
     assert str(path) in message
-    assert message.endswith((".", "fixed.mp4", "_pixels", "_bytes"))
+    assert message.endswith((".", "fixed.mp4", "_pixels", "_bytes", "_byte"))
 
 
 @pytest.mark.parametrize("junk", [bytes(5), bytes(4096), b"junk" * 500], ids=["few", "0", "text"])

@@ -127,6 +127,9 @@ def read_clip(
     indices = _choose(opened.name, info.frames, frame_indices, max_frames)
     height, width = _checked_size(size) or (info.height, info.width)
     limits.check_size(opened.name, width, height)
+    if opened.file_bytes is not None:
+        (last,) = opened.timeline.targets([max(indices)], rate)
+        limits.check_effort(source, opened.pixels_until(last), opened.file_bytes)
     limits.check_total(opened.name, len(indices), width, height)
     return Clip(
         frames=_collect(opened, rate, indices, (height, width), fit, resample),

@@ -18,6 +18,7 @@ from vap.media.files import check_file, is_folder, mislabeled
 from vap.media.limits import MediaLimits
 from vap.media.pixels import image_to_rgb, to_channels_last, to_uint8
 from vap.media.sniff import HEAD_BYTES, HEIC, identify
+from vap.media.structure import jpeg_scans
 
 ImageSource = str | Path | Image.Image | NDArray[Any]
 
@@ -89,6 +90,9 @@ def opened(path: Path, limits: MediaLimits) -> Iterator[Image.Image]:
     """
     with decoding(path), Image.open(path, formats=_formats(path)) as image:
         limits.check_size(path, *image.size)
+        if image.format in ("JPEG", "MPO"):
+            pixels = image.width * image.height * jpeg_scans(path.read_bytes())
+            limits.check_effort(path, pixels, path.stat().st_size)
         yield image
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from vap.media.errors import refusal
 
+_FREE_PIXELS = 1_000_000_000  # 480 frames of 1080p, in whatever file
+
 
 @dataclass(frozen=True, slots=True)
 class MediaLimits:
@@ -18,6 +20,8 @@ class MediaLimits:
         pixels: Most pixels of one frame or image (8192 × 4320, "8K").
         total_pixels: Most pixels returned by one read, after selection and resizing; 3 bytes each.
         file_bytes: Largest file.
+        pixels_per_byte: Most pixels decoded for a byte of the file; the first billion are free. Of
+            a progressive JPEG, those of every scan count.
     """
 
     seconds: float = 600.0
@@ -26,6 +30,7 @@ class MediaLimits:
     pixels: int = 8192 * 4320
     total_pixels: int = 1_000_000_000
     file_bytes: int = 4 * 1024**3
+    pixels_per_byte: int = 5_000
 
     def check_bytes(self, name: object, size: int) -> None:
         """Refuse an empty or too large file.
@@ -37,7 +42,9 @@ class MediaLimits:
             raise refusal(name, "the file is empty (0 bytes)", "Copy or download it again.")
         if size > self.file_bytes:
             problem = f"the file has {size:,} bytes, more than the {self.file_bytes:,} allowed"
-            raise refusal(name, problem, "Cut or compress it, or raise MediaLimits.file_bytes.")
+            raise refusal(
+                name, problem, "Cut or compress it. In Python, raise MediaLimits.file_bytes."
+            )
 
     def check_size(self, name: object, width: int, height: int) -> None:
         """Refuse a frame size that is not positive or too large.
@@ -53,7 +60,7 @@ class MediaLimits:
                 f"its frames claim {width}x{height} = {width * height:,} pixels, more than the "
                 f"{self.pixels:,} allowed"
             )
-            raise refusal(name, problem, "Scale it down, or raise MediaLimits.pixels.")
+            raise refusal(name, problem, "Scale it down. In Python, raise MediaLimits.pixels.")
 
     def check_length(self, name: object, frames: int, seconds: float) -> None:
         """Refuse a clip that is too short or too long.
@@ -66,16 +73,16 @@ class MediaLimits:
         if frames < self.min_frames:
             problem = f"it has {frames} frame{'s' * (frames > 1)}, and a clip needs at least "
             fix = (
-                "A still shows no motion to follow: give a video, or read stills with read_image. "
-                "MediaLimits(min_frames=1) allows clips of one frame."
+                "A still shows no motion to follow: give a video. In Python, read_image reads "
+                "stills, and MediaLimits(min_frames=1) allows clips of one frame."
             )
             raise refusal(name, problem + str(self.min_frames), fix)
         if frames > self.frames:
             problem = f"it has {frames:,} frames or more, and {self.frames:,} are allowed"
-            raise refusal(name, problem, "Cut it shorter, or raise MediaLimits.frames.")
+            raise refusal(name, problem, "Cut it shorter. In Python, raise MediaLimits.frames.")
         if seconds > self.seconds:
             problem = f"it lasts {seconds:,.1f} s, longer than the {self.seconds:,.1f} s allowed"
-            raise refusal(name, problem, "Cut it shorter, or raise MediaLimits.seconds.")
+            raise refusal(name, problem, "Cut it shorter. In Python, raise MediaLimits.seconds.")
 
     def check_total(self, name: object, frames: int, width: int, height: int) -> None:
         """Refuse a read whose result would take too much memory.
@@ -89,5 +96,19 @@ class MediaLimits:
                 f"{frames} frames of {width}x{height} are {total:,} pixels, more than the "
                 f"{self.total_pixels:,} allowed at once"
             )
-            fix = "Read fewer (max_frames, frame_indices) or smaller (size) frames, or raise "
-            raise refusal(name, problem, fix + "MediaLimits.total_pixels.")
+            fix = "Use fewer or smaller frames. In Python, give max_frames, frame_indices or size, "
+            raise refusal(name, problem, fix + "or raise MediaLimits.total_pixels.")
+
+    def check_effort(self, name: object, pixels: int, file_bytes: int) -> None:
+        """Refuse a small file that decodes to very much, as no camera or encoder makes it.
+
+        Raises:
+            MediaError: If ``file_bytes`` bytes are too few for the pixels to decode.
+        """
+        if pixels > _FREE_PIXELS + self.pixels_per_byte * file_bytes:
+            problem = (
+                f"{pixels:,} pixels would be decoded from its {file_bytes:,} bytes, more than "
+                f"{self.pixels_per_byte:,} a byte"
+            )
+            fix = "Scale it down, cut it or export it again. In Python, raise "
+            raise refusal(name, problem, fix + "MediaLimits.pixels_per_byte.")

@@ -66,6 +66,8 @@ def on_white(rgba: NDArray[np.uint8]) -> RGB:
     Returns:
         RGB [..., 3].
     """
+    if rgba[..., 3].min(initial=255) == 255:  # noqa: PLR2004
+        return rgba[..., :3]
     alpha = rgba[..., 3:].astype(np.uint16)
     mixed = rgba[..., :3] * alpha + 255 * (255 - alpha)
     return ((mixed + 127) // 255).astype(np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -29,6 +30,7 @@ class Source:
         height: Height in pixels as displayed.
         timeline: When its frames are shown.
         open: Starts decoding: yields every frame, in order of time.
+        file_bytes: Bytes of its files; None for frames in memory.
         digest: SHA-256 of its bytes, or of its pixels where it has no file.
     """
 
@@ -39,6 +41,12 @@ class Source:
     timeline: Timeline
     open: Callable[[], Iterator[Shot]]
     digest: Callable[[], str]
+    file_bytes: int | None = None
+
+    def pixels_until(self, target: Fraction) -> int:
+        """Pixels to decode for the frame that is on the screen at a time in ticks."""
+        frames = bisect_right(self.timeline.starts, target) + 1  # the next one says that it ends
+        return min(frames, len(self.timeline.starts)) * self.width * self.height
 
 
 def sample(source: Source, targets: Sequence[Fraction]) -> Iterator[tuple[int, Shot]]:

@@ -136,7 +136,8 @@ def open_folder(path: Path, fps: float | None, limits: MediaLimits) -> Source:
         return _checked(files[index], frame, width, height)
 
     stack = Frames(path.name, len(files), height, width, load)
-    return _source(stack, "folder", timeline, partial(_folder_digest, files))
+    file_bytes = sum(file.stat().st_size for file in files)
+    return _source(stack, "folder", timeline, partial(_folder_digest, files), file_bytes)
 
 
 def _of_images(images: Sequence[Image.Image]) -> Frames:
@@ -188,11 +189,18 @@ def _noted_rate(path: Path, noted: object) -> Fraction | float:
         raise refusal(path, problem, fix) from error
 
 
-def _source(stack: Frames, kind: str, timeline: Timeline, digest: Callable[[], str]) -> Source:
+def _source(
+    stack: Frames,
+    kind: str,
+    timeline: Timeline,
+    digest: Callable[[], str],
+    file_bytes: int | None = None,
+) -> Source:
     def shots() -> Iterator[Shot]:
         return (Shot(index, partial(stack.load, index)) for index in range(stack.count))
 
-    return Source(stack.name, kind, stack.width, stack.height, timeline, shots, digest)
+    size = stack.width, stack.height
+    return Source(stack.name, kind, *size, timeline, shots, digest, file_bytes)
 
 
 def _pixel_digest(stack: Frames) -> str:

@@ -7,12 +7,15 @@ would go unnoticed. Every walk below touches headers only, never the pixels.
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Callable
 from typing import BinaryIO
 
 from vap.media import sniff
 
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # but what stands within a scan
 _ENDS_EARLY = "the file ends early, at {have:,} of at least {need:,} bytes"
 _BROKEN = "its structure breaks at byte {at:,}"
 _INDEX_PATH = (b"trak", b"mdia", b"minf", b"stbl", b"stsz")  # from "moov" to the sample sizes
@@ -175,6 +178,19 @@ def _gif(file: BinaryIO, size: int) -> str | None:
             case _:
                 return _BROKEN.format(at=at)
     return _ENDS_EARLY.format(have=size, need=at + 1) if at >= size else None
+
+
+def jpeg_scans(data: bytes) -> int:
+    """Passes over the pixels of a JPEG: one, or about ten where it is progressive."""
+    at, scans = 2, 0
+    while at + 4 <= len(data) and data[at + 1] != _END_OF_IMAGE:
+        if data[at + 1] == _START_OF_SCAN:
+            scans += 1
+            marker = _MARKER.search(data, at + 2)
+            at = marker.start() if marker else len(data)
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4])
+    return scans
 
 
 def _palette_bytes(flags: int) -> int:

@@ -46,6 +46,7 @@ _BT709, _BT601 = 1, 6
 _MATRICES = {_BT709, 4, 5, _BT601, 7, 9}  # that FFmpeg's scaler has, numbered as in ITU-T H.273
 _UNTOLD = {0, 2, 3}  # not YUV's, unspecified, reserved
 _HD_WIDTH, _SD_HEIGHT = 1280, 576  # players take BT.709 from here on where no matrix is told
+_MOST_PACKETS = 2  # of a frame: fields, or one that is not shown
 _TAIL = 3  # packets at the end of which one must be decoded; some codecs have invisible ones
 _UNSAFE_SIDE_DATA = {"apng", "png"}
 _UNIT = 1 << 16  # fixed-point one of a display matrix
@@ -83,7 +84,7 @@ def open_video(file: CheckedFile, limits: MediaLimits) -> Source:
         codec = stream.codec_context
         if not codec.width:  # FFmpeg leaves out what max_pixels forbids
             problem = f"its frame size is missing or above the {limits.pixels:,} pixels allowed"
-            raise refusal(path, problem, "Scale it down, or raise MediaLimits.pixels.")
+            raise refusal(path, problem, "Scale it down. In Python, raise MediaLimits.pixels.")
         limits.check_size(path, codec.width, codec.height)
         aspect = stream.sample_aspect_ratio or Fraction(1)
         starts, end = _packet_times(path, container, stream, limits)
@@ -106,6 +107,7 @@ def open_video(file: CheckedFile, limits: MediaLimits) -> Source:
         timeline=timeline,
         open=partial(_shots, file, limits, geometry, starts),
         digest=partial(hash_file, path),
+        file_bytes=path.stat().st_size,
     )
 
 
@@ -155,7 +157,9 @@ def _packet_times(
 ) -> tuple[tuple[int, ...], int]:
     """Times of all frames and of the end, in ticks, without decoding."""
     ends: dict[int, int] = {}
-    for packet in container.demux(stream):
+    for number, packet in enumerate(container.demux(stream)):
+        if number > _MOST_PACKETS * limits.frames:  # all of them are decoded, shown or not
+            limits.check_length(path, number, 0)
         time = packet.pts if packet.pts is not None else packet.dts
         if time is None or packet.is_discard:
             continue

@@ -51,6 +51,7 @@ def open_webp(file: CheckedFile, limits: MediaLimits) -> Source:
         timeline=timeline,
         open=partial(_shots, path, limits, timeline),
         digest=partial(hash_file, path),
+        file_bytes=path.stat().st_size,
     )
 
 
