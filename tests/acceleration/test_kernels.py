@@ -12,6 +12,7 @@ from vap.acceleration import kernels
 from vap.acceleration.kernels import (
     FLOAT32,
     ONEDNN,
+    SIGMOID,
     TORCH,
     Kernels,
     convolution,
@@ -161,3 +162,12 @@ def test_all_kernels_compute_the_same(name, dtype, monkeypatch):
     for one, other in zip(found, expected, strict=True):
         assert one.dtype == dtype
         assert relative_error(one.double(), other) < tolerance
+
+
+@pytest.mark.parametrize("approximate", ["tanh", "none"])
+def test_a_gelu_by_the_sigmoid_is_the_gelu(approximate, monkeypatch):
+    monkeypatch.setattr(kernels, "_chosen", {torch.float32: Kernels(linear_gelu=SIGMOID)})
+    rows, weight, bias = torch.randn(2, 70, 8), 3 * torch.randn(6, 8), torch.randn(6)
+    found = linear_gelu(rows, weight, bias, approximate)
+    wide = F.linear(rows.double(), weight.double(), bias.double())
+    assert relative_error(found.double(), F.gelu(wide, approximate=approximate)) < 1e-6

@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ _PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter)
 
 _Kernel = Callable[..., torch.Tensor]
 
-TORCH, ONEDNN, FLOAT32 = "torch", "onednn", "float32"
+TORCH, ONEDNN, FLOAT32, SIGMOID = "torch", "onednn", "float32", "sigmoid"
 
 _logger = logging.getLogger(__name__)
 
@@ -44,6 +44,9 @@ _SETTINGS = ("ATEN_", "DNNL_", "MKL_", "ONEDNN_")
 _HOPELESS = 8.0
 # Scores that are held at once, 1.25 MiB: they stay in a core's cache while they are normalized.
 _SCORES = 320_000
+# Rows of a hidden layer that stay in a core's cache through a GELU.
+_ROWS = 64
+_TWICE = 2 * math.sqrt(2 / math.pi)
 # Scores of a head up to which all heads go at once: calling is slower than computing there.
 _SMALL = 2**16
 
@@ -52,7 +55,8 @@ _SMALL = 2**16
 class Kernels:
     """What is fastest on this processor in one precision.
 
-    Each is ``torch`` (its own choice), ``onednn``, or ``float32`` (through wider inputs).
+    Each is ``torch`` (its own choice), ``onednn``, ``float32`` (through wider inputs), or, for a
+    GELU, ``sigmoid`` (in place after the linear layer).
     """
 
     linear: str = TORCH
@@ -110,6 +114,19 @@ def _onednn_linear_gelu(
     rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, approximate: str
 ) -> Any:
     return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "gelu", [], approximate)
+
+
+def _sigmoid_linear_gelu(
+    rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, approximate: str
+) -> Any:
+    """The GELU by tanh is ``x · sigmoid(2 · …)``, without the tanh that is slow in AVX2."""
+    if approximate != "tanh":
+        return _onednn_linear_gelu(rows, weight, bias, approximate)
+    hidden = linear(rows, weight, bias)
+    for part in hidden.flatten(0, -2).split(_ROWS):
+        slope = part.square().mul_(0.044715 * _TWICE).add_(_TWICE)
+        part.mul_(slope.mul_(part).sigmoid_())
+    return hidden
 
 
 def _onednn_convolution(
@@ -220,6 +237,7 @@ _LINEAR_GELU: dict[str, _Kernel] = {
     TORCH: _torch_linear_gelu,
     ONEDNN: _onednn_linear_gelu,
     FLOAT32: _widened(_torch_linear_gelu),
+    SIGMOID: _sigmoid_linear_gelu,
 }
 _CONVOLUTION: dict[str, _Kernel] = {
     TORCH: F.conv3d,
@@ -231,6 +249,14 @@ _ATTENTION: dict[str, _Kernel] = {
     ONEDNN: onednn_attention,
     FLOAT32: float32_attention,
 }
+_ALL = {
+    "linear": _LINEAR,
+    "linear_gelu": _LINEAR_GELU,
+    "convolution": _CONVOLUTION,
+    "attention": _ATTENTION,
+}
+# What rounds too often in one precision, or is nothing else than torch's own in the other.
+_POINTLESS = {torch.float32: FLOAT32, torch.bfloat16: SIGMOID}
 
 
 def _kept(dtype: torch.dtype) -> Kernels:
@@ -255,9 +281,8 @@ def _read(file: Path) -> Kernels | None:
     """What a file says, or None if it is missing or says nothing usable; then it is removed."""
     try:
         content = json.loads(file.read_text("utf-8"))
-        kernels = Kernels(*(content[field.name] for field in fields(Kernels)))
-        if {*asdict(kernels).values()} <= {TORCH, ONEDNN, FLOAT32}:
-            return kernels
+        if all(content[name] in kernels for name, kernels in _ALL.items()):
+            return Kernels(**{name: content[name] for name in _ALL})
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError):
@@ -306,13 +331,17 @@ def _measure(dtype: torch.dtype) -> Kernels:
         1,
     )
     tokens = drawn(1, 300, 4, 64), drawn(1, 600, 4, 64), drawn(1, 600, 4, 64)
-    chosen = Kernels(
-        _race(_LINEAR, product),
-        _race(_LINEAR_GELU, (*product, "tanh")),
-        _race(_CONVOLUTION, volume),
-    )
-    _chosen[dtype] = chosen  # attention is built on products
-    return replace(chosen, attention=_race(_ATTENTION, tokens))
+    inputs: dict[str, tuple[Any, ...]] = {
+        "linear": product,
+        "linear_gelu": (*product, "tanh"),
+        "convolution": volume,
+        "attention": tokens,
+    }
+    for name, kernels in _ALL.items():
+        # What comes later is built on the fastest linear layer.
+        fastest = _race(kernels, inputs[name])
+        _chosen[dtype] = replace(_chosen.get(dtype, Kernels()), **{name: fastest})
+    return _chosen[dtype]
 
 
 def _race(kernels: Mapping[str, _Kernel], inputs: tuple[Any, ...]) -> str:
@@ -322,8 +351,7 @@ def _race(kernels: Mapping[str, _Kernel], inputs: tuple[Any, ...]) -> str:
     alone = torch.get_num_threads() == 1 and sys.platform != "win32"
     now = time.thread_time if alone else time.perf_counter
     best = dict.fromkeys(kernels, math.inf)
-    if inputs[0].dtype == torch.float32:
-        del best[FLOAT32]
+    best.pop(_POINTLESS[inputs[0].dtype], None)
     for turn in range(_TURNS):
         for name in list(best):
             start = now()
