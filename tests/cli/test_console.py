@@ -53,9 +53,10 @@ def show():
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="has no full device")  # noqa: PTH110
 @pytest.mark.parametrize("command", [show, lambda: typer.echo("a"), lambda: results.print("a")])
-def test_full_output_ends_with_1_and_a_sentence(command, signals, monkeypatch, capsys):
-    with open("/dev/full", "w") as full:  # noqa: PTH123
-        monkeypatch.setattr(sys, "stdout", full)
+@pytest.mark.parametrize("buffering", [-1, 0])  # 0 as with PYTHONUNBUFFERED
+def test_full_output_ends_with_1_and_a_sentence(command, buffering, signals, monkeypatch, capsys):
+    with open("/dev/full", "wb", buffering) as full:  # noqa: PTH123
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(full, write_through=not buffering))
         assert ended(command) == 1
         monkeypatch.undo()
     said = capsys.readouterr().err

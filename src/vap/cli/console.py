@@ -153,7 +153,9 @@ def run(command: Callable[[], None]) -> None:
 
 def _safe(stream: Any) -> tuple[io.TextIOWrapper, _Stream] | None:
     """A standard stream that raises for nothing; None if there is none, or it is no file."""
-    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    raw = getattr(stream, "buffer", None)
+    if not isinstance(raw, io.RawIOBase):  # as it is with PYTHONUNBUFFERED
+        raw = getattr(raw, "raw", None)
     if raw is None:
         return None
     safe = _Stream(raw)
