@@ -24,7 +24,7 @@ from vap.acceleration.offload import stream_blocks
 from vap.acceleration.plan import ACCELERATOR_PLANS, MemoryPlan
 from vap.acceleration.quantize import quantize
 from vap.cost.denoiser import denoising_step, weightless_transformer
-from vap.cost.footprint import Video, footprint
+from vap.cost.footprint import Video, traced_footprint
 from vap.cost.prediction import denoising_bytes
 from vap.cost.released import RELEASED_MODELS
 from vap.hub import RELEASED, default_device
@@ -80,7 +80,7 @@ def counted(plan: MemoryPlan) -> float:
     """Gigabytes of weights and tensors that the cost model counts for denoising alone."""
     released = RELEASED_MODELS[RELEASED["wan"]]
     video = Video.native(released)
-    held = denoising_bytes(released, footprint(released, video, torch.bfloat16), plan)
+    held = denoising_bytes(released, traced_footprint(released, video, torch.bfloat16), plan)
     return held / 1e9
 
 

@@ -11,7 +11,7 @@ import torch
 from benchmarks.plan import Plan
 from vap.acceleration.plan import MemoryPlan
 from vap.cost.devices import MEASURED_EFFICIENCY, DeviceSpec, device_for_planning
-from vap.cost.footprint import Video, footprint
+from vap.cost.footprint import Video, traced_footprint
 from vap.cost.model import PlannedModel
 from vap.cost.prediction import Prediction, predict
 
@@ -40,7 +40,7 @@ def predict_run(plan: Plan, checkpoint: Path, ceilings: dict[str, float], dtype:
     precision = getattr(torch, dtype)
     return predict(
         model,
-        footprint(model, video, precision),
+        traced_footprint(model, video, precision),
         video,
         _measured_device(plan.device, ceilings),
         MemoryPlan("resident"),
