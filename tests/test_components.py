@@ -17,6 +17,7 @@ import vap
 from tests.pipelines.golden import FOLDER
 from vap.acceleration.text_encoder import is_hollow, text_encoder_on_demand
 from vap.components import load_component
+from vap.cost.model import PlannedModel
 from vap.hub import load_transformer
 from vap.weights import weights_hash
 
@@ -210,3 +211,16 @@ def test_whatever_is_in_a_configuration_the_error_is_about_it(
         assert str(folder) in str(error)  # noqa: PT017
     finally:
         file.write_bytes(before)
+
+
+def test_an_encoder_that_the_transformer_needs_is_missed(folder: Path) -> None:
+    rewrite(folder / "model_index.json", image_encoder=[None, None])
+    with pytest.raises(ValueError, match=r"model_index\.json names no image_encoder"):
+        vap.load_pipeline(folder)
+    assert vap.load_pipeline(folder, image_encoder=None).image_encoder is None
+
+
+def test_a_plan_from_a_damaged_configuration_is_an_error_about_the_folder(folder: Path) -> None:
+    rewrite(folder / "transformer" / "config.json", num_layers="many", patch_size=None)
+    with pytest.raises(ValueError, match=str(folder)):
+        PlannedModel.from_folder(folder, "wan")

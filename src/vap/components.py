@@ -77,6 +77,14 @@ def load_components(folder: Path, pipeline: Any, options: Mapping[str, Any]) -> 
             continue
         kind = pipeline.transformer_class if name == "transformer" else None
         loaded[name] = load_component(folder, name, kind, **_component_options(name, options))
+    parts = {**loaded, **options}
+    read = getattr(parts.get("transformer"), "config", None)
+    reads_images = getattr(read, "image_dim", None) is not None
+    if reads_images and "image_encoder" not in parts:
+        raise ValueError(
+            f"{folder / 'model_index.json'} names no image_encoder, which the transformer reads "
+            "from. Copy the folder again, or give image_encoder=None and make do without it."
+        )
     return loaded
 
 
@@ -223,7 +231,8 @@ def check_config(
             )
             raise ValueError(message)
         default = known[key].default if key in known else None
-        if None not in (default, value, _form(default)) and _form(value) != _form(default):
+        unset = value is None and _form(default) != "a number"
+        if _form(default) is not None and not unset and _form(value) != _form(default):
             message = (
                 f"{path} has {key}={value!r:.80}, which should be {_form(default)}. Correct it."
             )

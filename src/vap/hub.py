@@ -97,7 +97,8 @@ def load_pipeline(
             encoder stay in float32, as they were trained, but for some profiles.
         device: Where to run; by default an accelerator if there is one.
         expert: An expert file to load in place of the checkpoint's own.
-        backbone: A ``.gguf`` or ``.safetensors`` file to take the backbone from (Wan).
+        backbone: A ``.gguf`` or ``.safetensors`` file, or a folder of shards, to take the backbone
+            from (Wan).
         student: A distilled LoRA to merge into the backbone, see :mod:`vap.acceleration.student`.
         distilled: ``lightx2v-4step``: sample as that published LoRA of Wan2.1 is sampled. Its
             file is ``student``, or the one in the Hub's cache.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vap.cost.arithmetic import TransformerSize, stored_parameters, stored_shapes
 from vap.folders import generation_defaults_of, read_json
 from vap.pipelines.defaults import GenerationDefaults
+from vap.reading import reading
 from vap.shapes import Compression, PixelShape
 
 if TYPE_CHECKING:  # requests are checked before torch is imported
@@ -66,27 +67,30 @@ class PlannedModel:
     @classmethod
     def from_folder(cls, folder: Path, family: Family) -> PlannedModel:
         """Read a pipeline folder's configurations and the headers of its weights."""
-        stored = generation_defaults_of(folder)
-        native = GenerationDefaults(**stored)
-        transformer = read_json(folder / "transformer" / "config.json")
-        largest = max(
-            (size for name in _ENCODERS for size in stored_shapes(folder / name)), default=0
-        )
-        shape = PixelShape(native.num_frames, native.height, native.width)
-        vae = read_json(folder / "vae" / "config.json")
-        if family == "cogvideox" and not stored:
-            shape = _trained_shape(transformer, _compression(transformer, vae))
-        return cls(
-            family,
-            transformer,
-            vae,
-            stored_parameters(folder),
-            largest,
-            shape,
-            native.num_inference_steps,
-            native.guidance_scale > 1,
-            native.reference_guidance_scale > 1,
-        )
+        with reading(folder):
+            stored = generation_defaults_of(folder)
+            native = GenerationDefaults(**stored)
+            transformer = read_json(folder / "transformer" / "config.json")
+            largest = max(
+                (size for name in _ENCODERS for size in stored_shapes(folder / name)), default=0
+            )
+            shape = PixelShape(native.num_frames, native.height, native.width)
+            vae = read_json(folder / "vae" / "config.json")
+            if family == "cogvideox" and not stored:
+                shape = _trained_shape(transformer, _compression(transformer, vae))
+            planned = cls(
+                family,
+                transformer,
+                vae,
+                stored_parameters(folder),
+                largest,
+                shape,
+                native.num_inference_steps,
+                native.guidance_scale > 1,
+                native.reference_guidance_scale > 1,
+            )
+            _ = planned.size, planned.compression  # what fails is about the folder
+        return planned
 
     def with_expert(self, depths: Sequence[int]) -> PlannedModel:
         """The same model with an expert at other depths."""

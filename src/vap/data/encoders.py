@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vap.folders import read_json
 from vap.hub import family_of, load_pipeline, pipeline_class, resolve_folder
+from vap.reading import reading
 from vap.weights import plain_configuration, sampled_digest
 
 _ENCODERS = ("vae", "text_encoder", "image_encoder", "tokenizer", "image_processor")
@@ -96,8 +98,9 @@ def _is_plain_json(path: Path) -> bool:
 
 def _stand_in(transformer_class: Any, folder: Path) -> Any:
     """A transformer of one narrow block with an expert: encoding only asks whether it has one."""
-    config = json.loads((folder / "transformer" / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "transformer" / "config.json")
     small = {"num_layers": 1, "num_attention_heads": 1, "block_idx_with_mot_ref": [0]}
     if "ffn_dim" in config:
         small["ffn_dim"] = 1
-    return transformer_class.from_config(config | small)
+    with reading(folder / "transformer" / "config.json"):
+        return transformer_class.from_config(config | small)

@@ -80,13 +80,20 @@ class ExpertMixin(StoredFormMixin):
 
         Raises:
             FileNotFoundError: If there is no such expert file.
-            ValueError: If the expert does not fit, or depths are given for an expert file.
+            ValueError: If the backbone is not whole, the expert does not fit, or depths are given
+                for an expert file.
         """
         if expert is not None and depths is not None:
             message = "An expert file knows its own depths. Give either expert or depths, not both."
             raise ValueError(message)
         check_reference_positions(reference_positions)
-        model = cls.from_pretrained(backbone, subfolder=subfolder, **options)  # type: ignore[attr-defined]
+        model, found = cls.from_pretrained(  # type: ignore[attr-defined]
+            backbone, subfolder=subfolder, output_loading_info=True, **options
+        )
+        for name in sorted({*found["missing_keys"], *found["unexpected_keys"]}):
+            lacks = "lacks" if name in found["missing_keys"] else "has no place for"
+            message = f"{backbone} is no whole stock model: it {lacks} the tensor {name}."
+            raise ValueError(message)
         if expert is not None:
             return model.load_expert(expert)
         # Made without weights: those of the backbone follow, in its precision and place.

@@ -12,6 +12,7 @@ import torch
 from transformers import AutoConfig
 
 from vap.prompts import Family
+from vap.reading import reading
 
 _ENCODERS = ("vae", "text_encoder", "image_encoder")
 _VALUES = 4096
@@ -68,7 +69,8 @@ def _config(pipeline: Any, name: str) -> Mapping[str, Any] | None:
     folder = pipeline.name_or_path
     if not folder or not Path(folder, name, "config.json").is_file():
         return None
-    return AutoConfig.from_pretrained(Path(folder, name)).to_dict()
+    with reading(Path(folder, name)):
+        return AutoConfig.from_pretrained(Path(folder, name)).to_dict()
 
 
 def _identity(config: Mapping[str, Any]) -> dict[str, Any]:

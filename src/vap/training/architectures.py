@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from vap.folders import read_json
 from vap.hub import RELEASED, pipeline_class, resolve_folder
 from vap.prompts import Family
 
@@ -48,7 +47,6 @@ def weightless(model: str) -> tuple[Family, Any]:
 
         folder = resolve_folder(model)
         family = family_of(folder)
-        path = Path(folder) / "transformer" / "config.json"
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(folder / "transformer" / "config.json")
     with torch.device("meta"):
         return family, pipeline_class(family).transformer_class.from_config(config)

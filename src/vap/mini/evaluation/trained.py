@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from vap.components import load_component
 from vap.evaluation.metrics.gap import Video
 from vap.folders import family_of
 from vap.hub import load_pipeline, load_transformer, resolve_folder
@@ -215,7 +216,7 @@ def _with_weights(transformer: Any, folder: Path) -> Any:
     from vap.training.tuning_config import ModelConfig
 
     if (folder / "transformer").is_dir():
-        return type(transformer).from_pretrained(folder / "transformer", dtype=torch.float32)
+        return load_component(folder, "transformer", type(transformer), dtype=torch.float32)
     if (folder / _EXPERT).is_file():
         return transformer.load_expert(folder / _EXPERT)
     if (folder / _ALTERNATIVE).is_file():

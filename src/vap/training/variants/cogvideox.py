@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +11,8 @@ from diffusers import CogVideoXDDIMScheduler
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor, nn
 
+from vap.components import load_component
+from vap.folders import read_json
 from vap.models.memory import GenerationMemory, StepMemory
 from vap.training.objectives.v_prediction import (
     ddim_step,
@@ -57,8 +58,8 @@ class CogVideoXVariant:
     @classmethod
     def of(cls, transformer: Any, folder: Path) -> Self:
         """Read schedule and scales off a pipeline folder."""
-        scheduler = CogVideoXDDIMScheduler.from_pretrained(folder, subfolder="scheduler")
-        vae = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
+        scheduler = load_component(folder, "scheduler", CogVideoXDDIMScheduler)
+        vae = read_json(folder / "vae" / "config.json")
         return cls(
             scheduler.alphas_cumprod,
             vae["scaling_factor"],
