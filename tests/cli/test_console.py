@@ -56,7 +56,8 @@ def show():
 @pytest.mark.parametrize("buffering", [-1, 0])  # 0 as with PYTHONUNBUFFERED
 def test_full_output_ends_with_1_and_a_sentence(command, buffering, signals, monkeypatch, capsys):
     with open("/dev/full", "wb", buffering) as full:  # noqa: PTH123
-        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(full, write_through=not buffering))
+        output = io.TextIOWrapper(full, write_through=not buffering)
+        monkeypatch.setattr(sys, "stdout", output)
         assert ended(command) == 1
         monkeypatch.undo()
     said = capsys.readouterr().err
