@@ -161,7 +161,7 @@ def test_failure_while_writing_leaves_nothing(short, nothing_left, monkeypatch):
         raise OSError(message)
 
     monkeypatch.setattr("vap.media.write.encode", fail)
-    refusal(*short, "-o", "out.mp4")
+    refusal(*short, "--negative-prompt", "none", "-o", "out.mp4")
 
 
 def test_running_out_of_memory_comes_with_advice(short, nothing_left, monkeypatch):
