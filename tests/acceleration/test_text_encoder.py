@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from tests.pipelines.golden import FOLDER, load
-from vap.acceleration import text_encoder
+from vap.acceleration import memory, offload, text_encoder
+from vap.acceleration.memory import hold
+from vap.acceleration.plan import MemoryPlan
 from vap.acceleration.text_encoder import is_hollow
 from vap.folders import weight_files
 
@@ -57,3 +59,19 @@ def test_on_an_accelerator_it_says_where_it_computes_and_in_what() -> None:
     assert encoder.device.type == "meta"
     dtypes = {name.split(".")[-2]: p.dtype for name, p in encoder.named_parameters()}
     assert (dtypes["q"], dtypes["wo"]) == (torch.float16, torch.float32)
+
+
+@pytest.mark.parametrize("family", ["wan", "cogvideox"])
+@pytest.mark.parametrize("way", [None, "group"])
+def test_a_pipeline_with_an_encoder_in_files_computes_on_its_accelerator(
+    family, way, monkeypatch
+) -> None:
+    monkeypatch.setattr(memory, "move_apart_from", lambda *_: None)
+    monkeypatch.setattr(offload, "stream_layers", lambda *_: None)  # not for a device of no module
+    place = torch.device("meta")
+    encoder = text_encoder.text_encoder_on_demand(FOLDER / family, torch.float32, place)
+    pipeline = load(family, text_encoder=encoder)
+    hold(pipeline, MemoryPlan("by hand", "leaves", offload=way), place)
+    assert pipeline._execution_device == place
+    assert pipeline.text_encoder.device == place
+    assert is_hollow(pipeline.text_encoder)

@@ -170,6 +170,7 @@ def hold(pipeline: Any, plan: MemoryPlan, device: torch.device) -> None:
         pipeline.enable_sequential_cpu_offload(device=device)
     elif plan.offload == "group":
         blocks = pipeline.transformer.expert_blocks
+        pipeline._device_of_plan = device
         make_room = stream_blocks(blocks, device)
         move_apart_from(pipeline.transformer, blocks, device)
         wait_for_use(pipeline.vae, pipeline.transformer, device, make_room)

@@ -34,12 +34,16 @@ class PlacedOnce:
     """
 
     _device_of_call: torch.device | None = None
+    # Of a memory plan that streams blocks: then diffusers finds no component to ask.
+    _device_of_plan: torch.device | None = None
 
     @property
     def _execution_device(self) -> torch.device:
         """Where inputs go; during a call, where they went when it began."""
         if self._device_of_call is not None:
             return self._device_of_call
+        if self._device_of_plan is not None:
+            return self._device_of_plan
         device: torch.device = super()._execution_device  # type: ignore[misc]
         return device
 
