@@ -15,8 +15,15 @@ from vap.media.files import hash_file
 PICTURE = Image.fromarray(moving(1)[0])
 
 
+@pytest.fixture
+def short_of_memory(monkeypatch):
+    monkeypatch.setattr("vap.media.errors.memory_is_short", lambda: True)
+
+
 @pytest.mark.parametrize("code", [errno.ENOMEM, errno.EAGAIN])
-def test_a_decoder_that_runs_short_is_the_machines_fault(tmp_path, monkeypatch, code):
+def test_a_decoder_that_runs_short_is_the_machines_fault(
+    tmp_path, monkeypatch, short_of_memory, code
+):
     path = write_video(tmp_path / "a.mp4", moving(3), 16)
 
     def short(*args, **kwargs):
@@ -28,7 +35,9 @@ def test_a_decoder_that_runs_short_is_the_machines_fault(tmp_path, monkeypatch, 
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError("out of memory error when reading")])
-def test_an_image_that_memory_is_short_for_is_the_machines_fault(tmp_path, monkeypatch, error):
+def test_an_image_that_memory_is_short_for_is_the_machines_fault(
+    tmp_path, monkeypatch, short_of_memory, error
+):
     PICTURE.save(tmp_path / "a.png")
 
     def short(*args, **kwargs):
@@ -90,3 +99,15 @@ def test_links_in_a_circle_are_refused(tmp_path):
     for name in ("a", "a.mp4"):
         with pytest.raises(MediaError, match=name):
             write_video(tmp_path / name, moving(2), 16)
+
+
+def test_a_file_that_asks_for_more_than_there_is_is_at_fault_itself(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "a.mp4", moving(3), 16)
+
+    def absurd(*args, **kwargs):
+        raise av.error.classes[errno.ENOMEM](errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(av, "open", absurd)
+    monkeypatch.setattr("vap.media.errors.memory_is_short", lambda: False)
+    with pytest.raises(MediaError, match=r"a\.mp4"):
+        read_clip(path)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 
-_SHORT = {errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOBUFS}
+import numpy as np
+
+_SHORT = {errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOBUFS}
+_DECODER_BYTES = 1 << 30  # what the largest frames allowed take
 
 
 class MediaError(ValueError):
@@ -41,11 +44,21 @@ def blame(name: object, error: Exception, problem: str, fix: str) -> MediaError 
     Returns:
         The error, to be raised by the caller.
     """
-    ran_short = isinstance(error, MemoryError) or getattr(error, "errno", None) in _SHORT
-    if ran_short or "out of memory" in str(error):  # Pillow has no type of its own for it
+    # Pillow has no type of its own for it.
+    of_memory = isinstance(error, MemoryError) or "out of memory" in str(error)
+    if getattr(error, "errno", None) in _SHORT or (of_memory and memory_is_short()):
         return MachineError(
             f"{name}: the machine ran short of memory, threads or open files while reading it "
             f"({str(error) or type(error).__name__}). Run it again with fewer processes at once "
-            "or more memory; if that fails too, the file is damaged."
+            "or more memory."
         )
     return refusal(name, problem, fix)
+
+
+def memory_is_short() -> bool:
+    """Whether a decoder's memory is not to be had; a damaged file asks for far more."""
+    try:
+        np.empty(_DECODER_BYTES, np.uint8)
+    except MemoryError:
+        return True
+    return False

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import av
-
 from vap.media import sniff
-from vap.media.errors import blame
 from vap.media.files import check_file
 from vap.media.images import opened
 from vap.media.limits import MediaLimits
+from vap.media.video import open_container
 
 COMMENT = "comment"
 FIRST_FRAME = "frame_00000.png"  # of a folder of frames; it carries the folder's metadata
@@ -57,16 +55,12 @@ def read_metadata(path: str | Path) -> dict[str, Any] | None:
 
 def _comment(path: Path) -> str | bytes | None:
     limits = MediaLimits()
-    kind = check_file(path, limits).kind
-    if kind in (sniff.GIF, sniff.PNG):
+    file = check_file(path, limits)
+    if file.kind in (sniff.GIF, sniff.PNG):
         with opened(path, limits) as image:
             return image.info.get(COMMENT)
-    if kind.role != "video":
+    if file.kind.role != "video":
         return None
-    try:
-        with av.open(str(path.absolute()), format=kind.demuxer, metadata_errors="replace") as file:
-            # Matroska shouts its keys.
-            return {key.lower(): value for key, value in file.metadata.items()}.get(COMMENT)
-    except av.FFmpegError as error:
-        problem = f"it cannot be opened as {kind.title} ({error.strerror})"
-        raise blame(path, error, problem, "Export or download it again.") from error
+    with open_container(file, limits) as container:
+        # Matroska shouts its keys.
+        return {key.lower(): value for key, value in container.metadata.items()}.get(COMMENT)

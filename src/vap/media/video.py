@@ -79,7 +79,7 @@ def open_video(file: CheckedFile, limits: MediaLimits) -> Source:
         MediaError: If it has no video, is damaged or exceeds a limit.
     """
     path = file.path
-    with _container(file, limits) as container:
+    with open_container(file, limits) as container:
         stream = _video_stream(path, container)
         codec = stream.codec_context
         if not codec.width:  # FFmpeg leaves out what max_pixels forbids
@@ -91,7 +91,7 @@ def open_video(file: CheckedFile, limits: MediaLimits) -> Source:
         timeline = Timeline(starts, end, stream.time_base, stream.average_rate)
         limits.check_length(path, len(starts), float(timeline.seconds))
     # The display matrix is only known from a frame, so the first one is decoded here.
-    with _container(file, limits) as container:
+    with open_container(file, limits) as container:
         stream = _video_stream(path, container)
         first = next(_decode(path, stream, limits), None)
         if first is None:
@@ -112,7 +112,7 @@ def open_video(file: CheckedFile, limits: MediaLimits) -> Source:
 
 
 @contextmanager
-def _container(file: CheckedFile, limits: MediaLimits) -> Iterator[Any]:
+def open_container(file: CheckedFile, limits: MediaLimits) -> Iterator[Any]:
     """Open a file with the demuxer of its recognized kind; nothing else is ever tried."""
     # max_pixels makes FFmpeg itself refuse before it allocates a frame that is too large.
     options = {"max_pixels": str(limits.pixels)}
@@ -286,7 +286,7 @@ def _shots(
 ) -> Iterator[Shot]:
     """Decode all frames; their conversion to RGB waits until they are loaded."""
     path = file.path
-    with _container(file, limits) as container:
+    with open_container(file, limits) as container:
         stream = _video_stream(path, container)
         size, start, tick = None, None, stream.time_base
         for number, frame in enumerate(_progressive(_decode(path, stream, limits), tick)):
