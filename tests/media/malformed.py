@@ -216,7 +216,7 @@ def repeated(count, times):
         with av.open(str(path), "w") as container:
             stream = container.add_stream("libx264", rate=30, options={"preset": "ultrafast"})
             stream.width, stream.height, stream.pix_fmt = 1280, 720, "yuv420p"
-            blank = av.VideoFrame(1280, 720, "yuv420p")
+            blank = av.VideoFrame.from_ndarray(np.zeros((1080, 1280), np.uint8), "yuv420p")
             packets = [bytes(p) for _ in range(9) for p in stream.encode(blank)]
             packets += [bytes(p) for p in stream.encode()]
             for number in range(count):
