@@ -4,6 +4,7 @@ import json
 import resource
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -79,13 +80,18 @@ def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
         weights_hash(tmp_path)
 
 
-@pytest.fixture
+@contextmanager
 def little_space() -> Iterator[None]:
-    """No file may grow above a few bytes: the system's answer is like that of a full disk."""
+    """No file may grow above a few bytes: the system's answer is like that of a full disk.
+
+    For no longer than the block: what pytest writes of its results is no exception.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def write_pairs(folder: Path) -> None:
@@ -109,20 +115,18 @@ def write_pairs(folder: Path) -> None:
     ],
 )
 def test_a_disk_without_space_is_no_error_of_a_library(
-    write: Callable[[Path], None], tmp_path: Path, little_space: None
+    write: Callable[[Path], None], tmp_path: Path
 ) -> None:
-    with pytest.raises(MediaError, match="File too large"):
+    with pytest.raises(MediaError, match="File too large"), little_space():
         write(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_models_and_runs_say_that_a_disk_is_full(
-    tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_models_and_runs_say_that_a_disk_is_full(tmp_path: Path) -> None:
     model = WanVideoAsPromptTransformer3DModel.from_pretrained(FOLDER / "wan" / "transformer")
     write_dataset(tmp_path / "data", "wan")
-    request.getfixturevalue("little_space")
-    with pytest.raises(OSError, match="File too large"):
+    with pytest.raises(OSError, match="File too large"), little_space():
         model.save_pretrained(tmp_path / "model")
-    with pytest.raises(MediaError, match=r"tensors\.safetensors.*File too large"):
+    tensors = r"tensors\.safetensors.*File too large"
+    with pytest.raises(MediaError, match=tensors), little_space():
         run_recipe(recipe_of(tmp_path / "data", tmp_path / "run", "wan"))
