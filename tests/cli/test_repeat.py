@@ -186,7 +186,7 @@ def test_no_new_video_without_its_record_when_the_disk_is_full(short, here, monk
 
     with monkeypatch.context() as patch:
         patch.setattr("vap.media.records.RunRecord.to_json", full)
-        assert "No space left" in refusal(*short, "-o", "out.mp4")
+        assert "No space left" in vap(*short, "-o", "out.mp4", code=2).stderr
     assert [*here.iterdir()] == []
 
 
