@@ -194,7 +194,7 @@ _ODD = st.one_of(
 
 
 @settings(
-    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
 @given(data=st.data())
 def test_whatever_is_in_a_configuration_the_error_is_about_it(

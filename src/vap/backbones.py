@@ -43,7 +43,8 @@ def transformer_with_backbone(
         ValueError: If the file is of another kind, not for this variant, or not whole.
         MissingExtraError: If GGUF is not installed.
     """
-    path = Path(backbone).expanduser()
+    with reading(Path(backbone)):
+        path = Path(backbone).expanduser()
     files = _backbone_files(path)
     if not hasattr(model_class, "from_single_file") or model_class._blocks_name != "blocks":
         message = (

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError, safe_open
 
 from vap.media.atomic import atomic_file
+from vap.reading import reading
 
 if TYPE_CHECKING:  # headers are read before torch is imported
     import torch
@@ -185,7 +186,8 @@ def weights_hash(folder: Path) -> str:
 
 def plain_configuration(path: Path) -> bytes:
     """A configuration as far as it matters: not who wrote it, and in what order."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    with reading(path):
+        content = json.loads(path.read_text(encoding="utf-8"))
     if isinstance(content, dict):
         content = {key: value for key, value in content.items() if not key.startswith("_")}
     return json.dumps(content, sort_keys=True).encode()
