@@ -22,6 +22,7 @@ from vap.weights import read_headers, shape_difference
 _PREFIX = re.compile(r"^(model\.)?diffusion_model\.")
 _MAKERS_NAMES = re.compile(r"\.(self_attn|cross_attn)\.|^(head|time_embedding)\.")
 _LORA = re.compile(r"lora|\.diff(_b)?$|\.(hada|lokr)_")
+_OF_IMAGES = re.compile(r"image_embedder|\.(add_k_proj|add_v_proj|norm_added_k)\.")
 _SHARD = re.compile(r"-\d+-of-\d+\.")
 
 
@@ -206,11 +207,12 @@ def _check_whole(
     if difference is None:
         return
     name, there, here = difference
+    missing = wanted.keys() - found.keys()
     if _SHARD.search(path.name):
         said = "It is one of several shards: give the folder that holds them all"
     elif not found.keys() & wanted.keys():
         said = "It is another model: give the model's own image-to-video backbone"
-    elif any(map(_of_image, wanted)) and not any(map(_of_image, found)):
+    elif missing and all(_OF_IMAGES.search(name) for name in missing):
         said = "It looks like a text-to-video model: give an image-to-video model"
     else:
         said = "It is a part, or of another size: give the whole image-to-video backbone"
@@ -218,7 +220,3 @@ def _check_whole(
         f"{path} does not fit this model: {name} is {there} in the file and {here} in the model, "
         f"which takes {len(wanted)} tensors. {said}."
     )
-
-
-def _of_image(name: str) -> bool:
-    return "image_embedder" in name
