@@ -15,6 +15,9 @@ help: ## Show this list
 demo: $(CORE) ## Animate the bundled image with the bundled reference video
 	@mkdir -p $(OUT)
 	@$(BIN)/vap generate --demo -o $(OUT)/demo.mp4 --sheet $(OUT)/demo.png
+	@echo "Next, with a video and a picture of your own:"
+	@echo "  source $(BIN)/activate"
+	@echo "  vap generate --reference clip.mp4 --image photo.jpg -o out.mp4"
 
 test: $(DEV) ## Run the fast tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
@@ -41,6 +44,7 @@ $(BIN)/python:
 
 # torch first: a lone requirement lets pip take the build that suits this machine.
 $(CORE): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing PyTorch and what vap needs into $(VENV); this takes some minutes, once."
 	$(PIP) torch
 	$(PIP) --editable .
 	@touch $@

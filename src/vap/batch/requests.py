@@ -184,8 +184,9 @@ def _placed(request: GenerationRequest, folder: Path) -> GenerationRequest:
     }
     if _is_folder_of(request.model, folder):
         changes["model"] = str(folder / request.model)
-    references = tuple(folder / path for path in request.references)
-    return replace(request, **changes, references=references)
+    for several in ("references", "lora"):
+        changes[several] = tuple(folder / path for path in getattr(request, several))
+    return replace(request, **changes)
 
 
 def _is_folder_of(model: str, folder: Path) -> bool:

@@ -20,15 +20,16 @@ from vap.cli import (
     prompt,
     train,
 )
+from vap.cli.help import App, WithAdvanced
 
-app = typer.Typer(
+app = App(
     name="vap",
     help="Show a video, get its meaning: animate an image with the semantics of a reference video.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("generate")(generate.generate)
+app.command("generate", cls=WithAdvanced)(generate.generate)
 app.command("batch")(batch.batch)
 app.command("models")(models.models)
 app.command("doctor")(doctor.doctor)

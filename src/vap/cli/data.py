@@ -21,6 +21,7 @@ from vap.cli.data_console import (
     progress_bars,
 )
 from vap.cli.data_options import AsJson, Faulty, OutTable, Root, Seed, Splits, TableFile
+from vap.cli.help import App
 from vap.data.benchmark import check_benchmark, read_benchmark
 from vap.data.check import check_table, load_table
 from vap.data.exports import write_preferences, write_samples
@@ -32,7 +33,7 @@ from vap.data.split import SplitBy, split_rows
 from vap.data.summary import summarize
 from vap.data.table import Table, read_table, write_table
 
-app = typer.Typer(
+app = App(
     name="data",
     help="Check, filter, split, pair, summarize, convert, build and show datasets.",
     epilog="Exit codes: 0 all is well, 1 check found faults, 2 table refused or wrong usage.",

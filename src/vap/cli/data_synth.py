@@ -14,9 +14,10 @@ from rich.table import Table as Grid
 from vap.cli.console import reporting
 from vap.cli.data_console import print_counts, print_result, progress_bars
 from vap.cli.data_options import AsJson
+from vap.cli.help import App
 from vap.data.schema import SynthSplit
 
-app = typer.Typer(
+app = App(
     name="synth",
     help="Procedural pairs that need no download: list the conditions or write videos.",
     invoke_without_command=True,

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Column, Table
 
-from vap.cli.console import messages, progress_bar, quiet_libraries, reporting, results
+from vap.cli.console import messages, progress_bar, quiet_libraries, reporting, results, show_json
+from vap.cli.data_options import AsJson
+from vap.cli.help import App
 
 if TYPE_CHECKING:
     from vap.mini.evaluation.report import Report
 
-app = typer.Typer(
+app = App(
     name="eval", help="Say how good a model is, in numbers and in pictures.", no_args_is_help=True
 )
 
@@ -30,9 +32,6 @@ def mini(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where everything is written.")
     ] = Path("outputs/eval-mini"),
-    json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the results here, too.")
-    ] = None,
     cases: Annotated[
         int | None, typer.Option(metavar="N", help="Pairs in all. Default: 240.")
     ] = None,
@@ -65,18 +64,15 @@ def mini(
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep what the folder holds, add what is missing.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score a small model against rendered truths, on subjects that it never saw."""
-    with reporting():
+    with reporting(as_json=as_json):
         quiet_libraries()
-        from vap.generation.request import check_place
         from vap.mini.evaluation.cases import CASES, SEED
-        from vap.mini.evaluation.report import write_json
         from vap.mini.evaluation.run import Evaluation, evaluate
         from vap.mini.evaluation.systems import Generation
 
-        if json is not None:
-            check_place(json)
         evaluation = Evaluation(
             model=model,
             systems_from=systems_from,
@@ -95,8 +91,9 @@ def mini(
                 workers=workers,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
-        if json is not None:
-            write_json(json, report.as_json())
+        if as_json:
+            show_json(report.as_json())
+            return
         results.print(_grid(report))
         for note in report.notes:
             results.print(note)

@@ -10,8 +10,9 @@ from rich.table import Table
 
 from vap.cli import options
 from vap.cli.console import quiet_libraries, reporting, results, show_json
+from vap.cli.help import App
 
-app = typer.Typer(help="Take the expert out of a model, or look at one.", no_args_is_help=True)
+app = App(help="Take the expert out of a model, or look at one.", no_args_is_help=True)
 
 
 @app.command("extract")

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from vap.generation.run import Generation
 
 # What may be given together with --repeat: places, and what does not change the video.
-_SINGLE_INPUTS = ("image", "video_prompt", "last_image", "expert", "student")
-_REPEATABLE = (*_SINGLE_INPUTS, "references", "model", "device", "offload", "memory")
+_SINGLE_INPUTS = ("image", "video_prompt", "last_image", "expert", "student", "backbone")
+_REPEATABLE = (*_SINGLE_INPUTS, "references", "lora", "model", "device", "offload", "memory")
 # Of these, what decides how the weights are held.
 _HOLDING = frozenset({"device", "offload", "memory"})
 # What --demo brings itself.
@@ -63,7 +63,10 @@ def generate(
     seed: options.Seed = None,
     model: options.Model = None,
     expert: options.ExpertFile = None,
+    backbone: options.BackboneFile = None,
+    lora: options.Loras = None,
     student: options.StudentFile = None,
+    distilled: options.Distilled = None,
     dtype: options.Dtype = None,
     device: options.Device = None,
     offload: options.Offload = None,
@@ -71,6 +74,7 @@ def generate(
     quantize: options.Quantize = None,
     profile: options.Profile = None,
     parallel: options.Parallel = None,
+    help_all: options.HelpAll = False,  # noqa: ARG001 - its callback ends the command
 ) -> None:
     """Animate an image with the semantics of a reference video."""
     advice = f"{LESS_TO_HOLD} On an accelerator, --offload model (or group) helps, too."
@@ -86,6 +90,7 @@ def generate(
             places_of,
         )
 
+        loras = [options.scaled(text) for text in lora or ()]
         given = {
             "image": image,
             "references": tuple(reference or ()),
@@ -108,7 +113,11 @@ def generate(
             "seed": seed,
             "model": model,
             "expert": expert,
+            "backbone": backbone,
+            "lora": tuple(path for path, _ in loras),
+            "lora_scales": tuple(scale for _, scale in loras),
             "student": student,
+            "distilled": distilled,
             "dtype": dtype,
             "device": device,
             "offload": offload,
@@ -182,6 +191,7 @@ def _repeated(repeat: Path, chosen: dict[str, Any]) -> GenerationRequest:
         messages.print(f"note: made with {name} {then}, here is {now}: pixels may differ slightly.")
     moved = {role: (chosen[role],) for role in _SINGLE_INPUTS if role in chosen}
     moved["reference"] = chosen.get("references", ())
+    moved["lora"] = chosen.get("lora", ())
     request = request_from(record, moved=moved, model=chosen.get("model"))
     if has_other_weights(record, request.model):
         messages.print("note: the model is not the one that made this video: its weights differ.")

@@ -5,10 +5,13 @@ All default to None: what the user leaves open is decided by the request and the
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
+
+from vap.cli.help import ADVANCED, show_all
 
 _INPUTS, _RESULT, _VIDEO, _MODEL = "Inputs", "Result", "Video", "Model and machine"
 
@@ -28,20 +31,20 @@ ReferencePrompts: TypeAlias = Annotated[
     list[str] | None, _option(_INPUTS, "Caption of each reference, in order.", "TEXT")
 ]
 NegativePrompt: TypeAlias = Annotated[
-    str | None, _option(_INPUTS, "What to steer away from.", "TEXT")
+    str | None, _option(ADVANCED, "What to steer away from.", "TEXT")
 ]
 VideoPromptFile: TypeAlias = Annotated[
     Path | None,
     _option(_INPUTS, "References encoded by `vap prompt encode`, in place of --reference.", "FILE"),
 ]
-LastImage: TypeAlias = Annotated[Path | None, _option(_INPUTS, "Last frame (Wan only).", "FILE")]
+LastImage: TypeAlias = Annotated[Path | None, _option(ADVANCED, "Last frame (Wan only).", "FILE")]
 Selection: TypeAlias = Annotated[
     Literal["evenly", "first", "random"] | None,
-    _option(_INPUTS, "Frames of a reference to take: evenly (default), first or random.", "HOW"),
+    _option(ADVANCED, "Frames of a reference to take: evenly (default), first or random.", "HOW"),
 ]
 Fit: TypeAlias = Annotated[
     Literal["cover", "stretch"] | None,
-    _option(_INPUTS, "Bring inputs to size: cover crops (default), stretch distorts.", "HOW"),
+    _option(ADVANCED, "Bring inputs to size: cover crops (default), stretch distorts.", "HOW"),
 ]
 Demo: TypeAlias = Annotated[
     bool, _option(_INPUTS, "Use the bundled example as input.", None, "--demo")
@@ -64,6 +67,10 @@ Output: TypeAlias = Annotated[
 Sheet: TypeAlias = Annotated[
     Path | None, _option(_RESULT, "PNG that shows reference, image and result together.", "FILE")
 ]
+HelpAll: TypeAlias = Annotated[
+    bool,
+    typer.Option("--help-all", callback=show_all, is_eager=True, help="Show all options."),
+]
 AsJson: TypeAlias = Annotated[bool, _option(_RESULT, "Print the result as JSON.", None, "--json")]
 
 # Video
@@ -71,22 +78,22 @@ Height: TypeAlias = Annotated[int | None, _option(_VIDEO, "Default: the model's.
 Width: TypeAlias = Annotated[int | None, _option(_VIDEO, "Default: the model's.", "PIXELS")]
 Frames: TypeAlias = Annotated[int | None, _option(_VIDEO, "1 + 4k. Default: the model's.", "N")]
 Rate: TypeAlias = Annotated[
-    float | None, _option(_VIDEO, "Frames a second. Default: the model's.", "RATE")
+    float | None, _option(ADVANCED, "Frames a second. Default: the model's.", "RATE")
 ]
 Steps: TypeAlias = Annotated[
     int | None, _option(_VIDEO, "Denoising steps. Default: the model's.", "N")
 ]
 GuidanceScale: TypeAlias = Annotated[
-    float | None, _option(_VIDEO, "How closely to follow the text; 1: off.", "SCALE")
+    float | None, _option(ADVANCED, "How closely to follow the text; 1: off.", "SCALE")
 ]
 ReferenceGuidance: TypeAlias = Annotated[
     float | None,
-    _option(_VIDEO, "How far past its reference's lead to go; 1: off.", "SCALE"),
+    _option(ADVANCED, "How strongly to follow the reference; above 1 takes more time.", "SCALE"),
 ]
 DynamicGuidance: TypeAlias = Annotated[
     bool | None,
     _option(
-        _VIDEO,
+        ADVANCED,
         "Let it rise over the steps (CogVideoX only).",
         None,
         "--dynamic-guidance/--fixed-guidance",
@@ -100,18 +107,30 @@ Seed: TypeAlias = Annotated[int | None, _option(_VIDEO, "Same seed, same video. 
 
 # Model and machine
 Model: TypeAlias = Annotated[
-    str | None, _option(_MODEL, "Name, pipeline folder or Hub id. Default: vap-mini.", "NAME")
+    str | None,
+    _option(_MODEL, "wan, cogvideox, vap-mini (default), a folder or Hub id.", "NAME"),
 ]
 ExpertFile: TypeAlias = Annotated[
     Path | None, _option(_MODEL, "Expert in place of the model's.", "FILE")
 ]
+BackboneFile: TypeAlias = Annotated[
+    Path | None, _option(ADVANCED, "Backbone in one .safetensors or .gguf file (Wan).", "FILE")
+]
+Loras: TypeAlias = Annotated[
+    list[str] | None,
+    _option(_MODEL, "LoRA to merge, with the scale of its effect; repeatable.", "FILE[:SCALE]"),
+]
+Distilled: TypeAlias = Annotated[
+    str | None,
+    _option(ADVANCED, "Published distilled LoRA: lightx2v-4step, its file as --student.", "NAME"),
+]
 StudentFile: TypeAlias = Annotated[
-    Path | None, _option(_MODEL, "Few-step LoRA to merge into the backbone.", "FILE")
+    Path | None, _option(ADVANCED, "Distilled LoRA (few steps) to merge into the backbone.", "FILE")
 ]
 Dtype: TypeAlias = Annotated[
     str | None,
     _option(
-        _MODEL,
+        ADVANCED,
         "float32, bfloat16 or float16. Default: float32 on a CPU, else bfloat16.",
         "TYPE",
     ),
@@ -122,12 +141,12 @@ Device: TypeAlias = Annotated[
 ]
 Offload: TypeAlias = Annotated[
     Literal["model", "group", "sequential"] | None,
-    _option(_MODEL, "Save GPU memory: model, group (more) or sequential (most, slow).", "HOW"),
+    _option(ADVANCED, "Save GPU memory: model, group (more) or sequential (most, slow).", "HOW"),
 ]
 Parallel: TypeAlias = Annotated[
     str | None,
     _option(
-        _MODEL,
+        ADVANCED,
         "How processes started by torchrun share a video: degrees of guidance, ulysses and ring, "
         "as in guidance=2,ulysses=4. Default: chosen.",
         "DEGREES",
@@ -135,7 +154,11 @@ Parallel: TypeAlias = Annotated[
 ]
 Memory: TypeAlias = Annotated[
     str | None,
-    _option(_MODEL, "Hold the model within so much memory, for example 10GB.", "AMOUNT"),
+    _option(
+        _MODEL,
+        "For the model, such as 10GB; auto: what is free, as by default on a GPU.",
+        "AMOUNT",
+    ),
 ]
 Profile: TypeAlias = Annotated[
     Literal["exact", "fast", "turbo"] | None,
@@ -143,5 +166,23 @@ Profile: TypeAlias = Annotated[
 ]
 Quantize: TypeAlias = Annotated[
     Literal["int8", "fp8"] | None,
-    _option(_MODEL, "Hold the backbone's weights in eight bits; slightly inexact.", "TYPE"),
+    _option(ADVANCED, "Quantize the backbone's weights to 8 bits; slightly inexact.", "TYPE"),
 ]
+
+
+def scaled(text: str) -> tuple[Path, float]:
+    """The file and scale of ``FILE[:SCALE]``; a file may have a colon in its name.
+
+    Raises:
+        ValueError: If the scale is not finite.
+    """
+    file, _, scale = text.rpartition(":")
+    try:
+        number = float(scale)
+    except ValueError:
+        return Path(text), 1.0
+    if not file:
+        return Path(text), 1.0
+    if not math.isfinite(number):
+        raise ValueError(f"--lora {text}: the scale must be a finite number, such as 0.8.")
+    return Path(file), number

@@ -19,9 +19,10 @@ from vap.cli.console import (
     show_json,
     show_notes,
 )
+from vap.cli.help import App
 from vap.cli.models import note_demonstration
 
-app = typer.Typer(help="Encode reference videos once and reuse them.", no_args_is_help=True)
+app = App(help="Encode reference videos once and reuse them.", no_args_is_help=True)
 
 
 @app.command("encode")

@@ -25,7 +25,7 @@ _logger = logging.getLogger(__name__)
 # What a record keeps under names of its own, or as an input file with its hash.
 _RECORDED_ELSEWHERE = frozenset({
     "image", "last_image", "references", "video_prompt", "prompt", "reference_prompts",
-    "negative_prompt", "model", "seed", "fps", "expert", "student",
+    "negative_prompt", "model", "seed", "fps", "expert", "student", "backbone", "lora",
 })  # fmt: skip
 # Among a record's arguments: what loading made of the weights, which the request did not ask for.
 _HELD = "held_in"
@@ -108,7 +108,8 @@ def request_from(
     Args:
         record: See :func:`recorded_run`.
         moved: Where inputs are now, by role: ``image``, ``reference``, ``video_prompt``,
-            ``last_image``, ``expert``, ``student``. Inputs are told apart by their contents.
+            ``last_image``, ``expert``, ``student``, ``backbone``, ``lora``. Inputs are told apart
+            by their contents.
         model: Where the model is now.
 
     Raises:
@@ -126,6 +127,7 @@ def request_from(
         raise MediaError(f"The record is damaged: {elsewhere} are no arguments. Make it again.")
     content = {
         "references": tuple(found.get("reference", ())),
+        "lora": tuple(found.get("lora", ())),
         "reference_prompts": record.reference_prompts,
         "prompt": record.prompt,
         "negative_prompt": record.negative_prompt,
@@ -233,7 +235,7 @@ def _own_record(video: Path, beside: RunRecord) -> RunRecord:
 
 
 def _inputs(request: GenerationRequest, prompt: VideoPrompt | None) -> list[InputFile]:
-    single = [(role, _file(role, path)) for role, path in request.inputs if role in SINGLE_INPUTS]
+    single = [(role, _file(role, path)) for role, path in request.inputs if role != "reference"]
     inputs = [
         InputFile(role, path.name, hash_file(path), str(path.resolve())) for role, path in single
     ]
@@ -247,8 +249,8 @@ def _inputs(request: GenerationRequest, prompt: VideoPrompt | None) -> list[Inpu
 
 
 def _file(role: str, place: Path) -> Path:
-    """The file of an input; a student may be given as the folder that holds it."""
-    return place / LORA_FILE if role == "student" and place.is_dir() else place
+    """The file of an input; a LoRA may be given as the folder that holds it."""
+    return place / LORA_FILE if role in {"student", "lora"} and place.is_dir() else place
 
 
 def _located(entry: InputFile, candidates: Sequence[Path]) -> Path:

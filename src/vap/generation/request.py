@@ -31,7 +31,7 @@ _MOST_STEPS, _MOST_REFERENCES = 10_000, 100  # far beyond what serves anybody
 _FARTHEST = 8  # times the pixels of the model's own size, or of that size in a model's own
 _LONGEST_NAME = 255  # bytes, on the file systems of all that this runs on
 
-SINGLE_INPUTS = ("image", "last_image", "expert", "student", "video_prompt")
+SINGLE_INPUTS = ("image", "last_image", "expert", "student", "backbone", "video_prompt")
 """Fields of a request that name one file each, in the order of a record."""
 
 
@@ -50,6 +50,10 @@ class GenerationRequest:
         model: Bundled name, folder or Hub id.
         expert: Expert file in place of the model's own.
         student: Few-step LoRA to merge into the backbone.
+        backbone: File to take the backbone from (Wan).
+        lora: LoRA files to merge into the weights.
+        lora_scales: Scale of each one's effect; none, or one each.
+        distilled: Name of a published distilled LoRA, see :func:`vap.load_pipeline`.
         height: Pixels.
         width: Pixels.
         num_frames: Pixel frames.
@@ -81,6 +85,10 @@ class GenerationRequest:
     model: str = DEFAULT_MODEL
     expert: Path | None = None
     student: Path | None = None
+    backbone: Path | None = None
+    lora: tuple[Path, ...] = ()
+    lora_scales: tuple[float, ...] = ()
+    distilled: str | None = None
     height: int | None = None
     width: int | None = None
     num_frames: int | None = None
@@ -105,7 +113,13 @@ class GenerationRequest:
         """Role and place of every file and folder of frames that goes in, but for the model."""
         single = ((role, getattr(self, role)) for role in SINGLE_INPUTS)
         references = (("reference", path) for path in self.references)
-        return (*((role, path) for role, path in single if path is not None), *references)
+        loras = (("lora", path) for path in self.lora)
+        return (*((role, path) for role, path in single if path is not None), *loras, *references)
+
+    @property
+    def scaled_loras(self) -> list[tuple[Path, float]]:
+        """LoRA files, each with its scale."""
+        return list(zip(self.lora, self.lora_scales or [1.0] * len(self.lora), strict=True))
 
 
 def demo_request() -> GenerationRequest:
@@ -159,6 +173,18 @@ def check_request(request: GenerationRequest) -> None:
         from vap.models.expert_file import read_expert_info
 
         read_expert_info(request.expert)
+    if request.lora_scales and len(request.lora_scales) != len(request.lora):
+        raise ValueError(
+            f"LoRA files: {len(request.lora)}, scales: {len(request.lora_scales)}. Give one scale "
+            "for each file, or none."
+        )
+    if request.lora:
+        from vap.models.lora_file import lora_path
+
+        for path in request.lora:
+            lora_path(path)
+    if request.backbone is not None and not request.backbone.is_file():
+        raise FileNotFoundError(f"{request.backbone}: there is no such backbone file.")
     if request.student is not None:
         from vap.acceleration.student import taught_steps
 

@@ -31,6 +31,7 @@ from vap.media import (
     write_video,
 )
 from vap.media.records import writing_run
+from vap.names import full_name
 from vap.prompts import VideoPrompt, saved_references
 
 OnStage = Callable[[str], None]
@@ -66,6 +67,9 @@ def loading_options(request: GenerationRequest) -> dict[str, Any]:
         "device": request.device,
         "expert": request.expert,
         "student": request.student,
+        "backbone": request.backbone,
+        "lora": request.scaled_loras,
+        "distilled": request.distilled,
         "offload": request.offload,
         "memory": request.memory,
         "quantize": request.quantize,
@@ -173,6 +177,7 @@ def filled_in(request: GenerationRequest, pipeline: Any) -> GenerationRequest:
     return replace(
         request,
         **chosen,
+        model=full_name(request.model),
         dtype=str(transformer.dtype).removeprefix("torch."),
         device=request.device or pipeline._execution_device.type,
     )
