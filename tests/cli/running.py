@@ -26,5 +26,6 @@ def refusal(*arguments: object, code: int = 2) -> str:
     """The message of a command that is refused, in one line."""
     result = vap(*arguments, code=code)
     assert result.stdout == ""
-    assert result.stderr.startswith("error: ")
-    return " ".join(result.stderr.split())
+    said = [line for line in result.stderr.splitlines() if not line.startswith("note: ")]
+    assert said[0].startswith("error: ")
+    return " ".join(" ".join(said).split())

@@ -2,9 +2,11 @@ import subprocess
 import sys
 
 import pytest
+import typer.main
 
 from tests.cli.running import vap
 from vap import __version__
+from vap.cli.app import app
 from vap.names import BUNDLED_FOLDER
 
 COMMANDS = (
@@ -28,6 +30,31 @@ def test_every_command_has_help_in_which_no_option_is_cut(command):
     shown = vap(*command, "--help").stdout
     assert "…" not in shown.replace("0…1", "").replace(" …", "")
     assert "--json" in shown
+
+
+def all_commands(group=None, path=()):
+    group = group or typer.main.get_command(app)
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from all_commands(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+@pytest.mark.parametrize("command", list(all_commands()), ids=" ".join)
+def test_every_command_has_few_options_that_are_named_alike(command):
+    shown = vap(*command, "--help").stdout
+    assert "<bool>" not in shown
+    assert "<path>" not in shown.split("Options")[1]
+    listed = [line for line in shown.splitlines() if line.strip("│* ").startswith("--")]
+    assert len(listed) <= 25
+    if any(line.strip("│* ").startswith("--output") for line in listed):
+        assert "-o" in shown
+
+
+def test_advanced_options_show_when_all_are_asked_for():
+    assert "--quantize" not in vap("generate", "--help").stdout
+    assert "--quantize" in vap("generate", "--help-all").stdout
 
 
 def test_version_is_told():

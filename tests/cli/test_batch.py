@@ -3,7 +3,8 @@ import json
 import pytest
 
 from tests.batch.making import lines_of
-from tests.cli.running import refusal, vap, vap_json
+from tests.cli.running import WAN, refusal, vap, vap_json
+from vap.media import read_run
 
 
 @pytest.fixture
@@ -52,3 +53,12 @@ def test_a_file_of_requests_that_cannot_be_used_is_refused(requests, here):
 
 def test_a_place_that_does_not_exist_is_refused(requests, here):
     assert "does not exist" in refusal("batch", requests({}), "-o", here / "no" / "out")
+
+
+def test_options_are_defaults_of_lines_that_leave_them_out(requests, here):
+    file = requests({"name": "own", "profile": "exact"}, {"name": "left"})
+    vap("batch", file, "-o", here / "out", "--model", WAN, "--profile", "fast")
+    found = {name: read_run(here / "out" / f"{name}.mp4") for name in ("own", "left")}
+    assert {name: run.arguments["profile"] for name, run in found.items()} == {
+        "own": "exact", "left": "fast"
+    }  # fmt: skip

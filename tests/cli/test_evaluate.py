@@ -4,13 +4,14 @@ import json
 
 import pytest
 
-from tests.cli.running import refusal, vap
+from tests.cli.running import refusal, vap, vap_json
 
 
 def test_scores_are_printed_and_written(here):
     options = ("--cases", 2, "--steps", 1, "--condition", "sepia", "--system", "vap")
-    result = vap("eval", "mini", "-o", "run", "--json", "out.json", *options)
-    rows = json.loads((here / "out.json").read_text())["rows"]
+    result = vap("eval", "mini", "-o", "run", *options)
+    found = vap_json("eval", "mini", "-o", "run", "--resume", *options)
+    rows = found["rows"]
     assert [(row["system"], row["split"]) for row in rows] == [
         (system, "seen") for system in ("static", "vap", "vae")
     ]
@@ -24,9 +25,6 @@ def test_scores_are_printed_and_written(here):
 def test_wrong_choices_are_named_before_a_model_is_loaded(here):
     assert "sora" in refusal("eval", "mini", "--system", "sora")
     assert "sepai" in refusal("eval", "mini", "--condition", "sepai")
-    assert "no/out.json" not in refusal("eval", "mini", "--json", "no/out.json").replace(
-        "folder", ""
-    )
     assert "at least 2" in refusal("eval", "story", "--condition", "sepia")
     assert "lora/" in refusal("eval", "mini", "--system", "lora")
     assert "nowhere" in refusal("eval", "mini", "--systems-from", "nowhere")

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
@@ -49,13 +49,16 @@ class BatchRequest:
         )
 
 
-def read_requests(path: str | Path) -> list[BatchRequest]:
+def read_requests(
+    path: str | Path, defaults: Mapping[str, Any] | None = None
+) -> list[BatchRequest]:
     """Read a file of requests; files that they name are not looked at.
 
     Args:
         path: One JSON object a line with the fields of :class:`GenerationRequest` and, if wanted,
             a ``name``; without one, it is made from the image's name and the request's digest.
             Relative paths start at this file's folder. Blank lines are skipped.
+        defaults: Of fields that a line leaves out, such as ``model``.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -70,16 +73,22 @@ def read_requests(path: str | Path) -> list[BatchRequest]:
     except UnicodeDecodeError as error:
         message = f"{file} is not UTF-8 text ({error}). Save it as UTF-8."
         raise ValueError(message) from error
-    return parse_requests(text, file.parent.resolve(), name=str(file))
+    return parse_requests(text, file.parent.resolve(), name=str(file), defaults=defaults)
 
 
-def parse_requests(text: str, folder: Path, name: str = "requests") -> list[BatchRequest]:
+def parse_requests(
+    text: str,
+    folder: Path,
+    name: str = "requests",
+    defaults: Mapping[str, Any] | None = None,
+) -> list[BatchRequest]:
     """Requests of a text, see :func:`read_requests`.
 
     Args:
         text: JSON Lines.
         folder: Where relative paths start.
         name: Of the text, for messages.
+        defaults: See :func:`read_requests`.
 
     Raises:
         ValueError: Listing what is wrong.
@@ -98,7 +107,7 @@ def parse_requests(text: str, folder: Path, name: str = "requests") -> list[Batc
             )
             continue
         try:
-            request = _parse(line, folder)
+            request = _parse(line, folder, defaults or {})
         except ValidationError as error:
             problems += [f"{name}, line {number}: {what}" for what in _explained(error)]
             continue
@@ -120,7 +129,7 @@ def parse_requests(text: str, folder: Path, name: str = "requests") -> list[Batc
     return list(requests.values())
 
 
-def _parse(line: str, folder: Path) -> BatchRequest:
+def _parse(line: str, folder: Path, defaults: Mapping[str, Any]) -> BatchRequest:
     """One line.
 
     Raises:
@@ -128,6 +137,9 @@ def _parse(line: str, folder: Path) -> BatchRequest:
     """
     content = _line_model().model_validate_json(line, strict=True)
     values = {field: getattr(content, field) for field in type(content).model_fields}
+    values |= {
+        name: value for name, value in defaults.items() if name not in content.model_fields_set
+    }
     name: str | None = values.pop("name")
     request = GenerationRequest(**values)
     digest = _digest(request)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.progress import Progress, TaskID
 
+from vap.cli import options
 from vap.cli.console import (
     FAILED,
     messages,
@@ -16,6 +17,7 @@ from vap.cli.console import (
     reporting,
     show_json,
 )
+from vap.cli.models import note_demonstration
 
 if TYPE_CHECKING:
     from vap.batch.ledger import Outcome
@@ -43,6 +45,9 @@ def batch(
     cpus: Annotated[
         int, typer.Option(help="Cores of each worker of a cluster without GPUs.", min=1)
     ] = 1,
+    model: options.Model = None,
+    memory: options.Memory = None,
+    profile: options.Profile = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try again what failed before.")
     ] = False,
@@ -54,7 +59,10 @@ def batch(
         from vap.batch.requests import read_requests
         from vap.batch.run import Workers, run_batch
 
-        asked = read_requests(requests)
+        defaults = {"model": _absolute(model), "memory": memory, "profile": profile}
+        asked = read_requests(requests, {k: v for k, v in defaults.items() if v is not None})
+        if not as_json:
+            note_demonstration(*(each.request.model for each in asked))
         with progress_bar(shown=not as_json and messages.is_terminal) as bars:
             shown = _Shown(bars, len(asked))
             summary = run_batch(
@@ -70,6 +78,15 @@ def batch(
         _print(summary, retry_failed=retry_failed, as_json=as_json)
         if summary.failed:
             raise typer.Exit(FAILED)
+
+
+def _absolute(model: str | None) -> str | None:
+    """A folder here by its whole path; in a file of requests, others start at that file."""
+    from vap.names import is_known
+
+    if model is None or is_known(model) or not Path(model).is_dir():
+        return model
+    return str(Path(model).resolve())
 
 
 class _Shown:

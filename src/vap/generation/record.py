@@ -49,6 +49,7 @@ def record_of(
     bundled = bundled_model(request.model) is not None
     local = not bundled and folder.is_dir()
     settings = {k: v for k, v in asdict(request).items() if k not in _RECORDED_ELSEWHERE}
+    settings["lora_scales"] = list(request.lora_scales)
     if held is not None and request.quantize is None:
         settings[_HELD] = held
     assert request.fps is not None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 
-import numpy as np
-
 _SHORT = {errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOBUFS}
 _DECODER_BYTES = 1 << 30  # what the largest frames allowed take
 
@@ -57,6 +55,8 @@ def blame(name: object, error: Exception, problem: str, fix: str) -> MediaError 
 
 def memory_is_short() -> bool:
     """Whether a decoder's memory is not to be had; a damaged file asks for far more."""
+    import numpy as np  # not for `vap --help`
+
     try:
         np.empty(_DECODER_BYTES, np.uint8)
     except MemoryError:
