@@ -141,7 +141,7 @@ def plots(found: Mapping[str, Any]) -> str:
     kept = _of(rows, REFERENCES)
     error = Line("to exact", [(row["amount"], _error(row["psnr"])) for row in kept])
     speed = "denoising, times faster"
-    left = Panel("Fidelity against speed", speed, "PSNR, dB", front, names_right=True)
+    left = Panel("Fidelity against speed", speed, "PSNR, dB", front)
     right = Panel("References kept", "run at every k-th step", "error (RMS)", [error])
     return draw([[left, right]])
 

@@ -67,7 +67,7 @@ def _panel(given: str) -> Panel:
         message = f"{given!r} names no runs. Give TITLE=RUN,RUN,… with output folders of training."
         raise ValueError(message)
     lines = [Line(Path(run).name, losses(Path(run))) for run in runs.split(",")]
-    return Panel(title, "steps", "loss", lines, names_right=True)
+    return Panel(title, "steps", "loss", lines)
 
 
 if __name__ == "__main__":

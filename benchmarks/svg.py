@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _MARGIN = 300, 220, 52, 40, 24
+_NAMES = 100  # room for the legend, beside the plot
 _DIGITS = ((1,), (1, 2, 5), (1, 1.2, 1.4, 1.6, 1.8, 2, 3, 4, 5, 6, 8))
 # As many amounts stand below a plot themselves; of more, round values do.
 _MOST_AMOUNTS = 8
@@ -37,22 +38,20 @@ class Panel:
         x_label: Below it.
         y_label: Beside it.
         lines: What is drawn.
-        names_right: Whether the legend is on the right, where lines fall from the left.
     """
 
     title: str
     x_label: str
     y_label: str
     lines: Sequence[Line]
-    names_right: bool = False
 
 
 def draw(rows: Sequence[Sequence[Panel]]) -> str:
     """A grid of panels as one SVG picture."""
     columns = max(len(row) for row in rows)
-    width, height = columns * _WIDTH, len(rows) * _HEIGHT
+    width, height = columns * (_WIDTH + _NAMES), len(rows) * _HEIGHT
     drawn = [
-        f'<g transform="translate({x * _WIDTH},{y * _HEIGHT})">{_panel(panel)}</g>'
+        f'<g transform="translate({x * (_WIDTH + _NAMES)},{y * _HEIGHT})">{_panel(panel)}</g>'
         for y, row in enumerate(rows)
         for x, panel in enumerate(row)
     ]
@@ -85,9 +84,8 @@ def _panel(panel: Panel) -> str:
         parts.append(_text(across.low - 5, up.at(value) + 4, _number(value), "end"))
     for index, line in enumerate(panel.lines):
         parts.append(_line(line, across, up, _COLOURS[index % len(_COLOURS)]))
-        at, anchor = (across.high - 4, "end") if panel.names_right else (_LEFT + 8, "start")
-        height = _MARGIN + 18 + 13 * index
-        parts.append(_text(at, height, line.name, anchor, _COLOURS[index % len(_COLOURS)]))
+        height, color = _MARGIN + 18 + 13 * index, _COLOURS[index % len(_COLOURS)]
+        parts.append(_text(across.high + 8, height, line.name, "start", color))
     return "".join(parts)
 
 
