@@ -36,8 +36,8 @@ TORCH, ONEDNN, FLOAT32, SIGMOID = "torch", "onednn", "float32", "sigmoid"
 _logger = logging.getLogger(__name__)
 
 # Another kernel takes torch's place if it needs less than this share of its time.
-_CLEARLY = 0.95
-_TURNS = 12
+_CLEARLY = 0.97
+_TURNS = 30
 # Environment variables that change what torch's libraries do.
 _SETTINGS = ("ATEN_", "DNNL_", "MKL_", "ONEDNN_")
 # A kernel that needs so many times the fastest's time is not timed again.
@@ -317,7 +317,7 @@ def _machine(dtype: torch.dtype) -> dict[str, Any]:
 
 @torch.no_grad()
 def _measure(dtype: torch.dtype) -> Kernels:
-    """Race the kernels at sizes of a small model, for some tenths of a second."""
+    """Race the kernels at sizes of a small model, for about a second."""
     generator = torch.Generator().manual_seed(0)
 
     def drawn(*shape: int) -> torch.Tensor:
