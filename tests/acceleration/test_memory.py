@@ -83,7 +83,9 @@ def test_the_first_that_fits_is_chosen(budget, place) -> None:
 
 
 def test_main_memory_counts_too() -> None:
-    with pytest.raises(ValueError, match=r"5\.00 GB would do with 4\.00 GB of main memory"):
+    with pytest.raises(
+        ValueError, match=r"5\.00 GB of memory would do with 4\.00 GB of main memory"
+    ):
         choose(FOUND, "5GB", free_host=2 * GB)
 
 
@@ -148,7 +150,7 @@ def test_a_guessed_profile_keeps_references_where_the_plan_has_room(
         pipeline = load("wan", memory=memory, profile="fast", dtype="fp32")
     assert pipeline.memory_plan.keep_references == (references == 2)
     assert pipeline.reuse == replace(GUESSES["fast"].reuse, references=references)
-    assert ("read anew at every step" in caplog.text) == (references == 1)
+    assert ("read again at every step" in caplog.text) == (references == 1)
 
 
 def test_a_guessed_profile_suits_a_plan_that_keeps_nothing(case: Golden, monkeypatch) -> None:
@@ -239,7 +241,7 @@ def test_what_fits_follows_the_video() -> None:
 
 
 def test_what_a_refusal_asks_for_is_enough() -> None:
-    with pytest.raises(ValueError, match=r"memory=0\.02 GB is too little") as refused:
+    with pytest.raises(ValueError, match=r"0\.02 GB of memory is too little") as refused:
         vap.load_pipeline(FOLDER / "wan", memory="20MB")
     needed = re.search(r"needs (\S+) GB", str(refused.value))
     assert needed is not None

@@ -129,7 +129,7 @@ def _refusal(found: Sequence[Prediction], budget: int, free_host: int) -> str:
     if least.device_bytes <= budget:
         waiting = min(each.host_bytes for each in found if each.device_bytes <= budget)
         return (
-            f"memory={budget / _GB:.2f} GB would do with {_enough(waiting)} of main memory for "
+            f"{budget / _GB:.2f} GB of memory would do with {_enough(waiting)} of main memory for "
             f"the weights that wait there, and {free_host / _GB:.2f} GB are free. Free some, or "
             "give quantize='int8'."
         )
@@ -137,7 +137,7 @@ def _refusal(found: Sequence[Prediction], budget: int, free_host: int) -> str:
     if least.plan.keep_references:
         kept = " Part of it is for what the profile keeps over steps: profile='exact' keeps less."
     return (
-        f"memory={budget / _GB:.2f} GB is too little: the smallest plan ({least.plan.name}) needs "
+        f"{budget / _GB:.2f} GB of memory is too little: the smallest plan ({least.plan.name}) needs "
         f"{_enough(least.device_bytes)}. Give more, or make a smaller video: memory falls with "
         f"height, width and num_frames.{kept}"
     )
