@@ -137,8 +137,8 @@ def _refusal(found: Sequence[Prediction], budget: int, free_host: int) -> str:
     if least.plan.keep_references:
         kept = " Part of it is for what the profile keeps over steps: profile='exact' keeps less."
     return (
-        f"{budget / _GB:.2f} GB of memory is too little: the smallest plan ({least.plan.name}) needs "
-        f"{_enough(least.device_bytes)}. Give more, or make a smaller video: memory falls with "
+        f"{budget / _GB:.2f} GB of memory is too little: the smallest plan ({least.plan.name}) "
+        f"needs {_enough(least.device_bytes)}. Give more, or make a smaller video: memory falls with "
         f"height, width and num_frames.{kept}"
     )
 
