@@ -138,8 +138,8 @@ def _refusal(found: Sequence[Prediction], budget: int, free_host: int) -> str:
         kept = " Part of it is for what the profile keeps over steps: profile='exact' keeps less."
     return (
         f"{budget / _GB:.2f} GB of memory is too little: the smallest plan ({least.plan.name}) "
-        f"needs {_enough(least.device_bytes)}. Give more, or make a smaller video: memory falls with "
-        f"height, width and num_frames.{kept}"
+        f"needs {_enough(least.device_bytes)}. Give more, or make a smaller video: memory falls "
+        f"with height, width and num_frames.{kept}"
     )
 
 
