@@ -7,6 +7,7 @@ import pytest
 from tests.cli.running import refusal, vap, vap_json
 
 
+@pytest.mark.slow
 def test_scores_are_printed_and_written(here):
     options = ("--cases", 2, "--steps", 1, "--condition", "sepia", "--system", "vap")
     result = vap("eval", "mini", "-o", "run", *options)

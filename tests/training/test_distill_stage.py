@@ -34,6 +34,7 @@ TASKS = {"consistency": ConsistencyTask, "path": PathTask}
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("objective", TASKS)
+@pytest.mark.slow
 def test_the_student_comes_closer_to_its_teacher(variant, objective, datasets, tmp_path) -> None:
     task = TASKS[objective](distill(datasets, tmp_path, variant))
     trained = [p for p in task.model.parameters() if p.requires_grad]

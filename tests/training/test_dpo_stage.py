@@ -16,6 +16,7 @@ def dpo(datasets, output, variant, **changes):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.slow
 def test_the_win_margin_moves_to_the_winners(variant, datasets, tmp_path) -> None:
     run_recipe(dpo(datasets, tmp_path, variant, optimizer={"learning_rate": 3e-3}))
     margins = [line["margin"] for line in metrics_of(tmp_path)]

@@ -12,6 +12,7 @@ from vap.training.stages.sft import SFTTask
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.slow
 def test_fifty_steps_move_the_expert_and_no_bit_of_the_backbone(
     variant, datasets, tmp_path
 ) -> None:

@@ -7,6 +7,7 @@ from vap.media import MediaError
 from vap.mini.story.run import Story, tell
 
 
+@pytest.mark.slow
 def test_a_story_is_a_page_with_its_pictures(tiny, tmp_path):
     told = []
     story = Story(str(tiny), conditions=("sepia", "invert"))
