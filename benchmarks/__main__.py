@@ -85,7 +85,7 @@ def _run(options: argparse.Namespace) -> int:
     import torch
 
     from benchmarks.plan import Plan
-    from vap.hub import default_device
+    from vap.loading.pipeline import default_device
 
     _check_counts(options)
     device = torch.device(options.device) if options.device else default_device()

@@ -106,7 +106,7 @@ def _run(options: argparse.Namespace) -> None:
     from benchmarks.quiet import silence_loading
     from vap.acceleration.calibration import FOLDER, Kind
     from vap.acceleration.student import own_student
-    from vap.hub import load_pipeline
+    from vap.loading.pipeline import load_pipeline
 
     silence_loading()
     torch.set_num_threads(options.threads)
@@ -147,8 +147,8 @@ def _provenance(options: argparse.Namespace) -> Mapping[str, Any]:
     import torch
 
     from benchmarks.report import describe_machine
-    from vap.hub import resolve_folder
-    from vap.weights import weights_hash
+    from vap.files.hub import resolve_folder
+    from vap.files.weights import weights_hash
 
     return {
         "model": Path(options.model).name,

@@ -30,7 +30,7 @@ from safetensors.torch import load_file
 import vap
 from vap.acceleration import offload
 from vap.acceleration.attention import use_attention
-from vap.hub import default_device
+from vap.loading.pipeline import default_device
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 FAMILIES = ("wan", "cogvideox")

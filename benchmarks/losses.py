@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.svg import Line, Panel, draw
-from vap.media.atomic import atomic_file
+from vap.files.atomic import atomic_file
 
 _METRICS = "metrics.jsonl"
 # Single batches scatter by a tenth; what is looked for is a few hundredths.

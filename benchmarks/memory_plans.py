@@ -19,7 +19,6 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from vap.acceleration.memory import move_apart_from
 from vap.acceleration.offload import stream_blocks
 from vap.acceleration.plan import ACCELERATOR_PLANS, MemoryPlan
 from vap.acceleration.quantize import quantize
@@ -27,7 +26,9 @@ from vap.cost.denoiser import denoising_step, weightless_transformer
 from vap.cost.footprint import Video, traced_footprint
 from vap.cost.prediction import denoising_bytes
 from vap.cost.released import RELEASED_MODELS
-from vap.hub import RELEASED, default_device
+from vap.files.folders import RELEASED
+from vap.loading.memory import move_apart_from
+from vap.loading.pipeline import default_device
 
 RESIDENT = "resident"
 NAMES = (RESIDENT, "blocks stream in", "blocks, nothing kept", "blocks stream in, fp8")

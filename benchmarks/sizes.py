@@ -8,8 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from vap.cost.arithmetic import TransformerSize
-from vap.prompts import Family
-from vap.shapes import Compression, PixelShape
+from vap.shapes import Compression, Family, PixelShape
 
 _COMPRESSION = Compression(temporal=4, spatial=8, patch=(1, 2, 2))
 _WAN_CHANNELS, _COGVIDEOX_CHANNELS = 36, 32

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.pipelines.golden import FOLDER
-from vap.hub import pipeline_class
+from vap.pipelines.registry import pipeline_class
 
 _MIB = 1 << 20
 # Peak memory of the process before and after a transformer was loaded.
@@ -17,7 +17,8 @@ _MEASURE = """
 import resource, sys
 from pathlib import Path
 import torch
-from vap.hub import load_transformer, pipeline_class
+from vap.loading.pipeline import load_transformer
+from vap.pipelines.registry import pipeline_class
 pipeline_class("wan")
 load_transformer(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

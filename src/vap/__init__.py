@@ -6,8 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vap.export import write_video as write_video
-    from vap.hub import load_pipeline as load_pipeline
+    from vap.loading.pipeline import load_pipeline as load_pipeline
+    from vap.media.export import write_video as write_video
     from vap.models.cogvideox import (
         CogVideoXVideoAsPromptTransformer3DModel as CogVideoXVideoAsPromptTransformer3DModel,
     )
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from vap.pipelines.cogvideox import (
         CogVideoXVideoAsPromptPipeline as CogVideoXVideoAsPromptPipeline,
     )
+    from vap.pipelines.video_prompt import VideoPrompt as VideoPrompt
     from vap.pipelines.wan import WanVideoAsPromptPipeline as WanVideoAsPromptPipeline
-    from vap.prompts import VideoPrompt as VideoPrompt
 
 __version__ = "0.2.0"
 
 # Importing torch and diffusers takes seconds; `vap --help` and tools should not wait for them.
 _HOMES = {
-    "load_pipeline": "vap.hub",
-    "write_video": "vap.export",
-    "VideoPrompt": "vap.prompts",
+    "load_pipeline": "vap.loading.pipeline",
+    "write_video": "vap.media.export",
+    "VideoPrompt": "vap.pipelines.video_prompt",
     "WanVideoAsPromptPipeline": "vap.pipelines.wan",
     "CogVideoXVideoAsPromptPipeline": "vap.pipelines.cogvideox",
     "WanVideoAsPromptTransformer3DModel": "vap.models.wan",

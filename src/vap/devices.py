@@ -7,7 +7,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
-from vap.names import did_you_mean
+from vap.files.names import did_you_mean
 
 if TYPE_CHECKING:
     import torch

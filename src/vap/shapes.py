@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+Family: TypeAlias = Literal["wan", "cogvideox"]
+"""The two variants."""
 
 TEXT_TOKENS: Mapping[str, int] = MappingProxyType({"wan": 512, "cogvideox": 226})
 """Text tokens of a caption, by variant: shorter ones are padded."""

@@ -15,7 +15,7 @@ from vap.acceleration.fast import apply_profile
 from vap.acceleration.fast_products import can_multiply_fp8, quantized_attention
 from vap.acceleration.profiles import GUESSES, Settings
 from vap.pipelines.work import Reuse
-from vap.training.alternatives.streams import couple_by_addition, couple_one_way
+from vap.training.methods.streams import couple_by_addition, couple_one_way
 
 
 def latents(case: Golden, settings: Settings, steps: int = 4, **changes: Any) -> torch.Tensor:

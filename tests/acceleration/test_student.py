@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 import vap
 from tests.pipelines.golden import Golden, load, relative_error
 from tests.pipelines.test_passes import spied
-from vap.acceleration import fast, loading
+from vap.acceleration import fast
 from vap.acceleration.calibration import Chosen
 from vap.acceleration.fast import apply_profile
 from vap.acceleration.onednn import undo_onednn
@@ -32,8 +32,9 @@ from vap.acceleration.student import (
     taught_steps,
     use_student,
 )
-from vap.names import BUNDLED_FOLDER
-from vap.training.alternatives.lora import LoraStrategy
+from vap.files.names import BUNDLED_FOLDER
+from vap.loading import assembly as loading
+from vap.training.methods.lora import LoraStrategy
 from vap.training.tuning_config import ModelConfig
 
 

@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from tests.pipelines.golden import FOLDER, load
-from vap.acceleration import memory, offload, text_encoder
-from vap.acceleration.memory import hold
+from vap.acceleration import offload, text_encoder
 from vap.acceleration.plan import MemoryPlan
 from vap.acceleration.text_encoder import is_hollow
-from vap.folders import weight_files
+from vap.files.folders import weight_files
+from vap.loading import memory
+from vap.loading.memory import hold
 
 
 @pytest.fixture(params=["wan", "cogvideox"])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from vap.acceleration.plan import MEMORY_SHARE
 from vap.acceleration.tiling import enable_tiling, strips_of
 from vap.cost.trace import trace
-from vap.names import BUNDLED_FOLDER
+from vap.files.names import BUNDLED_FOLDER
 
 ROUNDING = 1e-5
 WAN_21 = {"base_dim": 8, "dim_mult": [1, 2, 4, 4], "num_res_blocks": 1}

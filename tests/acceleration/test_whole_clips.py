@@ -9,7 +9,7 @@ from diffusers import AutoencoderKLCogVideoX, AutoencoderKLWan
 from vap.acceleration import whole_clips
 from vap.acceleration.tiling import enable_tiling
 from vap.acceleration.whole_clips import use_whole_clips
-from vap.names import BUNDLED_FOLDER
+from vap.files.names import BUNDLED_FOLDER
 
 ROUNDING = 1e-5
 SIZES = {"dim_mult": [1, 2, 2], "num_res_blocks": 1, "base_dim": 8}

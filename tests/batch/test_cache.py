@@ -8,7 +8,7 @@ import pytest
 from vap.batch import cache
 from vap.batch.cache import PromptCache
 from vap.generation.request import GenerationRequest
-from vap.prompts import ReferenceSource, VideoPrompt
+from vap.pipelines.video_prompt import ReferenceSource, VideoPrompt
 from vap.shapes import PixelShape
 
 PIPELINE = SimpleNamespace(encoder_fingerprint="same")

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.batch.making import MODEL, lines_of, requests_of
-from vap import ray_cluster
 from vap.batch import run, worker
 from vap.batch.ledger import Ledger, Outcome
 from vap.batch.run import Workers, run_batch
 from vap.extras import MissingExtraError
 from vap.generation.run import generate, load_for
 from vap.media import MediaError, read_run
+from vap.parallel import ray_cluster
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from benchmarks.measured.weights import fill
 from benchmarks.sizes import SIZES
 from safetensors.torch import load_file
 
-from vap.hub import check_folder, family_of, pipeline_class
+from vap.files.folders import check_folder, family_of
+from vap.pipelines.registry import pipeline_class
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TINY = ("tiny", "tiny-cogvideox")

@@ -7,7 +7,7 @@ import typer.main
 from tests.cli.running import vap
 from vap import __version__
 from vap.cli.app import app
-from vap.names import BUNDLED_FOLDER
+from vap.files.names import BUNDLED_FOLDER
 
 COMMANDS = (
     ["generate"],

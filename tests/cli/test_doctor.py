@@ -1,8 +1,8 @@
 import pytest
 
 from tests.cli.running import vap, vap_json
-from vap.hub import RELEASED
-from vap.names import known_models
+from vap.files.folders import RELEASED
+from vap.files.names import known_models
 
 BUNDLED = known_models()[0].name
 

@@ -78,7 +78,9 @@ def test_encode_refuses(options, message, media, here):
 
 
 def test_a_reference_is_not_overwritten_by_its_prompt(media, here, monkeypatch):
-    monkeypatch.setattr("vap.hub.load_pipeline", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr(
+        "vap.loading.pipeline.load_pipeline", lambda *_, **__: pytest.fail("loaded")
+    )
     shutil.copy(media.clip, here / "clip.mp4")
     message = refusal("prompt", "encode", "clip.mp4", "-o", "clip.mp4", "--model", COGVIDEOX)
     assert "would overwrite the input clip.mp4" in message

@@ -9,7 +9,7 @@ from tests.pipelines.golden import FOLDER
 from vap.cost.arithmetic import TransformerSize, generation_cost, stored_parameters
 from vap.cost.model import PlannedModel
 from vap.cost.released import RELEASED_MODELS
-from vap.hub import RELEASED
+from vap.files.folders import RELEASED
 from vap.shapes import Compression, PixelShape
 
 SHAPES = {"wan": "wan-14b-shapes.json", "cogvideox": "cogvideox-5b-shapes.json"}

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from tests.pipelines.golden import FOLDER, Golden
-from vap.acceleration.memory import predictions
 from vap.acceleration.plan import ACCELERATOR_PLANS
 from vap.cost.arithmetic import generation_cost
 from vap.cost.devices import GPUS, known_gpu, this_machine
@@ -15,7 +14,8 @@ from vap.cost.model import PlannedModel
 from vap.cost.prediction import predict
 from vap.cost.released import RELEASED_MODELS
 from vap.cost.trace import trace
-from vap.hub import RELEASED
+from vap.files.folders import RELEASED
+from vap.loading.memory import predictions
 from vap.shapes import PixelShape
 
 

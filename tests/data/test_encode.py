@@ -29,7 +29,7 @@ from vap.data.encode import (
     run_job,
 )
 from vap.data.encoded import MANIFEST, EncodedClips, shard_name
-from vap.hub import load_pipeline
+from vap.loading.pipeline import load_pipeline
 from vap.media import MachineError, MediaError, MediaLimits, read_clip
 from vap.shapes import PixelShape
 

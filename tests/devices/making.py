@@ -12,8 +12,8 @@ import torch
 import transformers
 
 from tests.devices.fake import CUDA, retype
-from vap.hub import pipeline_class
-from vap.prompts import Family
+from vap.pipelines.registry import pipeline_class
+from vap.shapes import Family
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FAMILIES: tuple[Family, ...] = ("wan", "cogvideox")

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from vap.acceleration.attention import use_attention
-from vap.acceleration.memory import predictions
 from vap.cost.denoiser import denoising_step, weightless_transformer
 from vap.cost.devices import known_gpu
 from vap.cost.footprint import Video
 from vap.cost.released import RELEASED_MODELS
 from vap.cost.trace import trace
-from vap.folders import RELEASED
+from vap.files.folders import RELEASED
+from vap.loading.memory import predictions
 
 WAN = RELEASED_MODELS[RELEASED["wan"]]
 GB = 1e9

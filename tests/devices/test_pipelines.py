@@ -9,12 +9,12 @@ from diffusers.hooks import apply_group_offloading
 from tests.devices.fake import CUDA, fake_cuda
 from tests.devices.making import FAMILIES, call_of, parts_on_the_cpu, pipeline
 from vap.acceleration import offload
-from vap.acceleration.memory import hold
 from vap.acceleration.padding import skip_padding
 from vap.acceleration.plan import ACCELERATOR_PLANS
 from vap.acceleration.quantize import quantize
 from vap.acceleration.tiling import enable_tiling
 from vap.acceleration.whole_clips import use_whole_clips
+from vap.loading.memory import hold
 from vap.pipelines import base
 from vap.pipelines.work import NOTHING, Reuse
 

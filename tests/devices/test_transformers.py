@@ -5,7 +5,7 @@ import torch
 
 from tests.devices.fake import CUDA, fake_cuda
 from tests.devices.making import FAMILIES, inputs_of, transformer
-from vap.models.memory import GenerationMemory, StepMemory
+from vap.models.reference_cache import GenerationMemory, StepMemory
 
 SMALL = {"wan": (3, 8, 8), "cogvideox": None}
 FULL = {"wan": (13, 60, 104), "cogvideox": (13, 60, 90)}

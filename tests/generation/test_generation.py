@@ -32,7 +32,7 @@ from vap.generation.run import (
     sheet_rows,
 )
 from vap.media import MediaError, RunRecord, read_clip, write_video
-from vap.training.alternatives.lora import LoraStrategy
+from vap.training.methods.lora import LoraStrategy
 from vap.training.tuning_config import ModelConfig
 
 MODEL = FOLDER / "cogvideox"

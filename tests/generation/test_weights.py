@@ -10,10 +10,10 @@ from PIL import Image
 
 from tests.cli.running import COGVIDEOX, vap
 from tests.media.making import moving
+from vap.files.weights import weights_hash
 from vap.generation.record import has_other_weights, recorded_run
 from vap.generation.request import GenerationRequest
 from vap.generation.run import generate, save
-from vap.weights import weights_hash
 
 
 @pytest.fixture(scope="module")

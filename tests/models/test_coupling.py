@@ -8,7 +8,7 @@ import torch
 from predictions import predict, without_reference
 from variants import VARIANTS, Variant
 
-from vap.training.alternatives.streams import couple_by_addition, couple_one_way
+from vap.training.methods.streams import couple_by_addition, couple_one_way
 
 OTHERS = [couple_one_way, couple_by_addition]
 

@@ -8,8 +8,8 @@ import wan_tiny
 from predictions import calls_of, predict
 from variants import VARIANTS, Variant
 
-from vap.models.memory import GenerationMemory, ReferenceUse, StepMemory
-from vap.training.alternatives.streams import couple_by_addition, couple_one_way
+from vap.models.reference_cache import GenerationMemory, ReferenceUse, StepMemory
+from vap.training.methods.streams import couple_by_addition, couple_one_way
 
 
 def at(

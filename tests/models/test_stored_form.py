@@ -14,7 +14,7 @@ from torch import nn
 from variants import VARIANTS, Variant
 
 from vap.acceleration.quantize import quantize
-from vap.training.alternatives.streams import couple_by_addition, couple_one_way
+from vap.training.methods.streams import couple_by_addition, couple_one_way
 
 ADAPTER = LoraConfig(r=2, target_modules=["to_q", "to_k"], init_lora_weights=False)
 

@@ -7,7 +7,7 @@ import torch
 import wan_tiny
 from predictions import calls_of, predict, relative_error, without_reference
 
-from vap.models.memory import GenerationMemory
+from vap.models.reference_cache import GenerationMemory
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.models.wan_conditions import without_padding
 

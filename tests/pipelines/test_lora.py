@@ -17,7 +17,7 @@ from vap.acceleration import student
 from vap.acceleration.student import DISTILLED, use_distilled, use_student
 from vap.models.lora_file import in_layer_names
 from vap.pipelines.adapters import merge_lora
-from vap.training.alternatives.lora import LoraStrategy
+from vap.training.methods.lora import LoraStrategy
 from vap.training.tuning_config import ModelConfig
 
 RANK = 4

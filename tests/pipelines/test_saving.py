@@ -8,9 +8,9 @@ from peft import LoraConfig
 
 import vap
 from tests.pipelines.golden import Golden, load
-from vap.acceleration import loading
 from vap.acceleration.plan import CPU_PLANS
 from vap.acceleration.text_encoder import is_hollow
+from vap.loading import assembly as loading
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp8"])

@@ -6,14 +6,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from tests.training.tuning_tiny import GOLDEN, VARIANTS, metrics_of, recipe_of
-from vap.hub import load_transformer
+from vap.files.weights import LORA_FILE
+from vap.loading.pipeline import load_transformer
 from vap.models.expert import is_expert_name
-from vap.training.alternatives.single_branch import tie_branches
-from vap.training.alternatives.streams import load_alternative
+from vap.training.methods.single_branch import tie_branches
+from vap.training.methods.streams import load_alternative
 from vap.training.stages.sft import SFTTask
 from vap.training.trainer import train
 from vap.training.tuning_config import Method, ModelConfig
-from vap.weights import LORA_FILE
 
 METHODS = get_args(Method)
 

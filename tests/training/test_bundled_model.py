@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from vap.evaluation.metrics.gap import changed_error, gap_closed, still
+from vap.files.names import BUNDLED_FOLDER
 from vap.generation.request import demo_request
 from vap.generation.run import generate
-from vap.hub import load_pipeline
-from vap.names import BUNDLED_FOLDER
+from vap.loading.pipeline import load_pipeline
 from vap.synth import sample_pair
 from vap.training import config
 from vap.training.config import DemoStage, load_recipe

@@ -8,8 +8,8 @@ from safetensors.torch import load_file
 
 from tests.training.tuning_tiny import GOLDEN, VARIANTS, recipe_of
 from vap.acceleration.student import first_order
-from vap.hub import load_pipeline
-from vap.models.memory import GenerationMemory, StepMemory
+from vap.loading.pipeline import load_pipeline
+from vap.models.reference_cache import GenerationMemory, StepMemory
 from vap.pipelines.schedules import released_sigmas
 from vap.pipelines.work import Reuse
 from vap.training.objectives.consistency import PhasePoints

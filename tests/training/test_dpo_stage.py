@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.tuning_tiny import VARIANTS, metrics_of, recipe_of
-from vap.training.alternatives.lora import without_updates
+from vap.training.methods.lora import without_updates
 from vap.training.stages import run_recipe
 from vap.training.stages.dpo import DPOTask
 

@@ -28,7 +28,7 @@ def one_of_many(rank: int, processes: int, rendezvous: Path, recipe) -> None:
 def run_together(recipe, folder: Path, count: int = PROCESSES) -> Path:
     """Run a recipe in several processes that talk over gloo."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vap.training.stages.sft", "vap.training.alternatives.lora"])
+    context.set_forkserver_preload(["vap.training.stages.sft", "vap.training.methods.lora"])
     rendezvous = folder / "rendezvous"
     processes = [
         context.Process(target=one_of_many, args=(rank, count, rendezvous, recipe))

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.tuning_tiny import GOLDEN, VARIANTS, recipe_of
-from vap.hub import RELEASED
+from vap.files.folders import RELEASED
 from vap.training.architectures import weightless
 from vap.training.config import load_recipe
 from vap.training.plan import plan_run

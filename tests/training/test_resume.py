@@ -54,7 +54,7 @@ def test_killed_and_continued_it_ends_with_the_same_bits(datasets, unbroken, tmp
     recipe = recipe_of(datasets["wan"], tmp_path, "wan", **CHANGES)
     # A server that has the modules loaded forks the processes that are killed.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vap.training.stages.sft", "vap.training.alternatives.lora"])
+    context.set_forkserver_preload(["vap.training.stages.sft", "vap.training.methods.lora"])
     reached = []
     for line in (2, 5, 11, 18, 27, 38):
         process = context.Process(target=run_quietly, args=(recipe,))

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.tuning_tiny import GOLDEN, VARIANTS, metrics_of, recipe_of
-from vap.hub import load_transformer
+from vap.loading.pipeline import load_transformer
 from vap.models.expert import is_expert_name
 from vap.training.stages import run_recipe
 from vap.training.stages.sft import SFTTask

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from vap.acceleration.student import STEPS_NOTE, taught_steps
 from vap.cli.app import app
 from vap.data.latents import only, read_origin, read_shards, write_shard
-from vap.hub import load_pipeline
+from vap.files.weights import LORA_FILE
+from vap.loading.pipeline import load_pipeline
 from vap.media import read_clip, read_image
 from vap.models.expert import is_expert_name
 from vap.training import trainer
@@ -26,7 +27,6 @@ from vap.training.stages.backbone import BackboneTask
 from vap.training.stages.expert import ExpertTask
 from vap.training.stages.latents import render_pairs
 from vap.training.stages.vae import VAETask, render_clips, to_video
-from vap.weights import LORA_FILE
 
 RENDER = {"height": 16, "width": 32, "frames": 5, "conditions": ["sepia", "pan"]}
 ENCODERS = {

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.training.tuning_tiny import GOLDEN, VARIANTS, recipe_of
-from vap.hub import load_transformer
+from vap.loading.pipeline import load_transformer
 from vap.models.expert_file import write_expert
-from vap.training.alternatives import strategy_for
+from vap.training.methods import strategy_for
 from vap.training.stages import run_recipe
 from vap.training.stages.sft import SFTTask
 from vap.training.tuning import build_model

@@ -13,7 +13,7 @@ from vap.acceleration.student import use_student
 from vap.data.encode import run_job
 from vap.data.encoded import MANIFEST
 from vap.data.table import Table, write_table
-from vap.hub import load_pipeline, load_transformer
+from vap.loading.pipeline import load_pipeline, load_transformer
 from vap.media import read_clip
 from vap.pipelines.work import NOTHING, Reuse
 from vap.training.parallel import Layout

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from vap.acceleration.profiles import GUESSES, Profile, Settings
-from vap.prompts import Family
+from vap.shapes import Family
 
 FOLDER = Path(__file__).parent / "calibrations"
 

@@ -11,9 +11,9 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from vap.components import load_component
-from vap.folders import weight_files
-from vap.weights import settle
+from vap.files.components import load_component
+from vap.files.folders import weight_files
+from vap.files.weights import settle
 
 # Bytes of a weight that are in main memory at once on their way to an accelerator.
 _READ_BYTES = 64 << 20

@@ -11,7 +11,7 @@ from typing import Any
 from vap.generation.record import input_digest
 from vap.generation.request import GenerationRequest
 from vap.generation.run import encode_references, model_key
-from vap.prompts import VideoPrompt
+from vap.pipelines.video_prompt import VideoPrompt
 
 _KEPT = 16  # of a 14B model's at 480p, 49 frames: 13 MB each
 

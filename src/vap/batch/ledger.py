@@ -15,9 +15,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
 from vap.batch.requests import BatchRequest
+from vap.files.atomic import atomic_file
 from vap.generation.record import has_same_inputs
 from vap.media import MediaError, read_run
-from vap.media.atomic import atomic_file
 
 MANIFEST = "manifest.jsonl"
 _FOLDER = "ledger"

@@ -14,7 +14,7 @@ import torch
 from vap.batch.ledger import Outcome
 from vap.batch.requests import BatchRequest
 from vap.batch.worker import Batch, Worker
-from vap.ray_cluster import ray_cluster
+from vap.parallel.ray_cluster import ray_cluster
 
 if TYPE_CHECKING:
     from vap.batch.run import Workers

@@ -14,8 +14,8 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from vap.files.names import did_you_mean, is_known
 from vap.generation.request import SINGLE_INPUTS, GenerationRequest
-from vap.names import did_you_mean, is_known
 
 _LISTED = 20  # problems that an error lists
 _NAME = r"^[\w-][\w.-]*$"

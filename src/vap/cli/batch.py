@@ -82,7 +82,7 @@ def batch(
 
 def _absolute(model: str | None) -> str | None:
     """A folder here by its whole path; in a file of requests, others start at that file."""
-    from vap.names import is_known
+    from vap.files.names import is_known
 
     if model is None or is_known(model) or not Path(model).is_dir():
         return model

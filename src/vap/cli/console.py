@@ -35,8 +35,8 @@ from rich.progress import (
 from rich.text import Text
 
 from vap import quiet
+from vap.files.reading import is_out_of_memory
 from vap.parallel.launch import launched, leave
-from vap.reading import is_out_of_memory
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 
@@ -248,7 +248,7 @@ def show_notes() -> None:
     logger = logging.getLogger("vap")
     if not any(isinstance(handler, _Notes) for handler in logger.handlers):
         logger.addHandler(_Notes(logging.INFO))
-    logging.getLogger("vap.acceleration.memory").setLevel(logging.INFO)
+    logging.getLogger("vap.loading.memory").setLevel(logging.INFO)
 
 
 def note(said: str) -> None:

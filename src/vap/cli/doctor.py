@@ -107,7 +107,7 @@ def _machine(*, measured: bool) -> tuple[dict[str, Any], DeviceSpec]:
     import torch
 
     from vap.cost.devices import device_for_planning, device_memory, this_machine
-    from vap.hub import default_device
+    from vap.loading.pipeline import default_device
 
     device = default_device()
     here = this_machine(device) if measured else device_for_planning(device)
@@ -133,7 +133,7 @@ def _models(chosen: str | None) -> list[tuple[str, PlannedModel]]:
         FileNotFoundError: If it is neither known nor here.
     """
     from vap.cost.released import planned_model
-    from vap.names import check_model, full_name, known_models
+    from vap.files.names import check_model, full_name, known_models
 
     names = [entry.name for entry in known_models()] if chosen is None else [full_name(chosen)]
     found = []
@@ -155,9 +155,9 @@ def _report(
     asked: _Question,
 ) -> dict[str, Any]:
     """What a model takes on a device under every plan, and the plan that `vap generate` takes."""
-    from vap.acceleration.memory import fitting, predictions
     from vap.cost.arithmetic import generation_cost
     from vap.cost.footprint import Video
+    from vap.loading.memory import fitting, predictions
 
     video = Video.native(planned, asked.video)
     settings, measured = _profile(name, planned, asked.profile)
@@ -195,7 +195,7 @@ def _report(
 
 
 def _command(name: str, asked: _Question) -> str:
-    from vap.names import known_models
+    from vap.files.names import known_models
 
     short = {entry.name: entry.alias for entry in known_models()}.get(name) or name
     return (
@@ -211,12 +211,12 @@ def _profile(name: str, planned: PlannedModel, profile: Profile | None) -> tuple
     if profile in {None, "exact"}:
         return GUESSES["exact"], True
     assert profile is not None
-    from vap.names import local_model
+    from vap.files.names import local_model
 
     if local_model(name) is None:
         return GUESSES[profile], False
     from vap.acceleration.calibration import Kind, settings_for
-    from vap.hub import load_scheduler
+    from vap.loading.pipeline import load_scheduler
 
     quiet_libraries()
     guided = planned.guidance or planned.reference_guidance

@@ -26,7 +26,7 @@ def extract(
     with reporting(as_json=as_json):
         quiet_libraries()
         from vap.generation.request import check_place
-        from vap.hub import load_transformer
+        from vap.loading.pipeline import load_transformer
         from vap.models.expert_file import read_expert_info
 
         check_place(output)

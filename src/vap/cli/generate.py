@@ -252,8 +252,8 @@ def _run(
 ) -> None:
     # Not before: the libraries take seconds to import.
     quiet_libraries()
+    from vap.files.names import local_model
     from vap.generation.run import save
-    from vap.names import local_model
 
     if is_first():
         show_notes()

@@ -13,7 +13,7 @@ def models(
 ) -> None:
     """List models that ship with the package or are published; any pipeline folder works too."""
     with reporting(as_json=as_json):
-        from vap.names import known_models
+        from vap.files.names import known_models
 
         entries = known_models()
         if as_json:
@@ -28,7 +28,7 @@ def models(
 def note_demonstration(*models: str) -> None:
     """Say what the default model is, where it is among those about to run."""
     from vap.cost.released import planned_model
-    from vap.names import DEFAULT_MODEL
+    from vap.files.names import DEFAULT_MODEL
 
     if DEFAULT_MODEL not in models:
         return

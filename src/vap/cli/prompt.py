@@ -48,9 +48,9 @@ def encode(
 ) -> None:
     """Encode references for one model at one size."""
     with reporting(as_json=as_json, memory_advice=LESS_TO_HOLD, words=in_options):
+        from vap.files.names import DEFAULT_MODEL, check_model
         from vap.generation.request import check_inputs_kept, check_name, check_place
         from vap.media import probe_clip
-        from vap.names import DEFAULT_MODEL, check_model
 
         check_place(output)
         check_inputs_kept(reference, [output])
@@ -61,7 +61,7 @@ def encode(
         quiet_libraries()
         import torch
 
-        from vap.hub import load_pipeline
+        from vap.loading.pipeline import load_pipeline
 
         show_notes()
         if not as_json:
@@ -95,7 +95,7 @@ def show(
 def _show(file: Path, *, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from vap.prompts import VideoPrompt
+    from vap.pipelines.video_prompt import VideoPrompt
 
     prompt = VideoPrompt.load(file)
     if as_json:

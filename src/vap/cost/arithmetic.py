@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vap.folders import weight_files
+from vap.files.folders import weight_files
+from vap.files.weights import read_headers
 from vap.shapes import TEXT_TOKENS, Compression, PixelShape
-from vap.weights import read_headers
 
 if TYPE_CHECKING:  # requests are checked before torch is imported
-    from vap.prompts import Family
+    from vap.shapes import Family
 
 # Share of the plain matrix-product rate that a whole generation reaches.
 EFFICIENCY = 0.6

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from vap.cost.model import PlannedModel
-from vap.hub import pipeline_class
 from vap.pipelines.denoise import Guidance
+from vap.pipelines.registry import pipeline_class
 from vap.pipelines.work import StepWork
 from vap.shapes import LatentShape, PixelShape
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vap.cost.arithmetic import TransformerSize, stored_parameters, stored_shapes
-from vap.folders import generation_defaults_of, read_json
-from vap.pipelines.defaults import GenerationDefaults
-from vap.reading import reading
+from vap.files.defaults import GenerationDefaults
+from vap.files.folders import generation_defaults_of, read_json
+from vap.files.reading import reading
 from vap.shapes import Compression, PixelShape
 
 if TYPE_CHECKING:  # requests are checked before torch is imported
-    from vap.prompts import Family
+    from vap.shapes import Family
 
 _ENCODERS = ("text_encoder", "image_encoder")
 

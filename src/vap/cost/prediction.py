@@ -16,8 +16,7 @@ from vap.cost.arithmetic import generation_cost
 from vap.cost.devices import DeviceSpec
 from vap.cost.footprint import Footprint, Video
 from vap.cost.model import PlannedModel
-from vap.prompts import Family
-from vap.shapes import TEXT_TOKENS
+from vap.shapes import TEXT_TOKENS, Family
 
 # A CUDA context with its libraries; a Python process with torch and diffusers.
 _CUDA_BYTES, _PROCESS_BYTES = 600_000_000, 700_000_000

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from vap.cost.footprint import Footprint, Video, traced_footprint
 from vap.cost.model import PlannedModel
 from vap.cost.released import planned_model
-from vap.names import known_models
+from vap.files.names import known_models
 
 _FILE = Path(__file__).parent / "footprints.json"
 _FORM = TypeAdapter(dict[str, Footprint])

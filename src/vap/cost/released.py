@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from vap.cost.model import PlannedModel, VaeRates
-from vap.folders import RELEASED, family_of
-from vap.names import full_name, local_model
-from vap.reading import reading
+from vap.files.folders import RELEASED, family_of
+from vap.files.names import full_name, local_model
+from vap.files.reading import reading
 from vap.shapes import PixelShape
 
 RELEASED_MODELS = {

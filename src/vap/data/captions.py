@@ -8,8 +8,8 @@ from string import Formatter
 from typing import Protocol
 
 from vap.data.clips import InspectedClip
+from vap.files.atomic import atomic_file
 from vap.media import MediaError
-from vap.media.atomic import atomic_file
 
 _FIELDS = frozenset({"condition", "name"})
 

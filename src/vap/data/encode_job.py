@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from vap.data.encoded import JOB, MANIFEST, read_manifest, shard_name
 from vap.data.schema import ClipRow
-from vap.media.atomic import atomic_file, hidden_folder
+from vap.files.atomic import atomic_file, hidden_folder
 from vap.media.timing import exact_rate
 from vap.shapes import PixelShape
 
@@ -117,7 +117,8 @@ def plan_job(
 def _check_sizes(settings: EncodeSettings) -> None:
     """Refuse sizes that the model cannot take, before anything of it is loaded."""
     from vap.cost.model import PlannedModel
-    from vap.hub import family_of, resolve_folder
+    from vap.files.folders import family_of
+    from vap.files.hub import resolve_folder
 
     folder = resolve_folder(settings.model)
     compression = PlannedModel.from_folder(folder, family_of(folder)).compression

@@ -11,7 +11,7 @@ from typing import Any
 
 from vap.data.encode import EncodeJob, encode_shard
 from vap.extras import require
-from vap.ray_cluster import ray_cluster
+from vap.parallel.ray_cluster import ray_cluster
 
 # Less than one, so that workers on every core still leave room for Ray Data's own tasks.
 _CPUS = 0.9

@@ -1,7 +1,7 @@
 """Encoded clips: VAE latents and embeddings of a dataset in safetensors shards.
 
 A shard holds consecutive clips of a table. The tensors of clip *i* are those of a
-:class:`~vap.prompts.VideoPrompt` of that clip alone, named ``"<i>.<name>"``, so that the same
+:class:`.VideoPrompt` of that clip alone, named ``"<i>.<name>"``, so that the same
 encoding serves a clip as target and as reference.
 """
 
@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from vap.prompts import ENCODINGS, OPTIONAL_ENCODINGS, Family
-from vap.shapes import PixelShape
-from vap.weights import save_tensors
+from vap.files.weights import save_tensors
+from vap.pipelines.video_prompt import ENCODINGS, OPTIONAL_ENCODINGS
+from vap.shapes import Family, PixelShape
 
 MANIFEST = "encoding.json"
 JOB = "job"

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vap.folders import read_json
-from vap.hub import family_of, load_pipeline, pipeline_class, resolve_folder
-from vap.reading import reading
-from vap.weights import plain_configuration, sampled_digest
+from vap.files.folders import family_of, read_json
+from vap.files.hub import resolve_folder
+from vap.files.reading import reading
+from vap.files.weights import plain_configuration, sampled_digest
+from vap.loading.pipeline import load_pipeline
+from vap.pipelines.registry import pipeline_class
 
 _ENCODERS = ("vae", "text_encoder", "image_encoder", "tokenizer", "image_processor")
 

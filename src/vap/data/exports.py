@@ -9,7 +9,7 @@ from typing import Any
 
 from vap.data.pairing import Sample
 from vap.data.preferences import PreferencePair
-from vap.media.atomic import atomic_file
+from vap.files.atomic import atomic_file
 
 
 def write_samples(samples: Iterable[Sample], path: str | Path) -> int:

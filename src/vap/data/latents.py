@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from vap.weights import save_tensors
+from vap.files.weights import save_tensors
 
 _TENSORS = ("latents", "conditions", "image_tokens")
 _ORIGIN = "origin"

@@ -20,8 +20,8 @@ from vap.data.check import has_file
 from vap.data.clips import Progress, no_progress
 from vap.data.schema import ClipRow
 from vap.data.summary import ConditionSummary, Summary, summarize
+from vap.files.atomic import atomic_file
 from vap.media import MediaError, probe_clip, read_clip, select_frames, write_video
-from vap.media.atomic import atomic_file
 
 Samples = Literal["linked", "embedded"]
 

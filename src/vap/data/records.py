@@ -16,7 +16,7 @@ from typing import Any
 
 from vap.data.schema import TableError
 from vap.extras import require
-from vap.media.atomic import atomic_file
+from vap.files.atomic import atomic_file
 
 SUFFIXES = (".csv", ".parquet")
 _SEPARATORS = ",;\t"  # the second as spreadsheets write it where "," is the decimal point

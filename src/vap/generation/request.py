@@ -13,7 +13,8 @@ from vap.acceleration.plan import Offload, Quantization, dtype_name, memory_byte
 from vap.acceleration.profiles import Profile
 from vap.cost.released import planned_model
 from vap.devices import check_device
-from vap.folders import generation_defaults_of
+from vap.files.folders import generation_defaults_of
+from vap.files.names import BUNDLED_FOLDER, DEFAULT_MODEL, check_model, local_model
 from vap.media import FrameSelection, MediaError, probe_clip, read_image
 from vap.media.encoders import FORMATS
 from vap.media.errors import refusal
@@ -22,7 +23,6 @@ from vap.media.records import record_path
 from vap.media.stills import STILL_SUFFIXES
 from vap.media.timing import exact_rate
 from vap.media.write import check_frames_folder
-from vap.names import BUNDLED_FOLDER, DEFAULT_MODEL, check_model, local_model
 from vap.shapes import PixelShape, check_strength
 
 _VIDEO_SUFFIXES = (*FORMATS, ".gif")
@@ -190,7 +190,7 @@ def check_request(request: GenerationRequest) -> None:
 
         taught_steps(request.student)
     if request.video_prompt is not None:
-        from vap.prompts import VideoPrompt
+        from vap.pipelines.video_prompt import VideoPrompt
 
         VideoPrompt.load(request.video_prompt)
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from vap.acceleration.plan import MemoryPlan, Quantization, WantedVideo
+from vap.files.names import full_name
 from vap.generation.record import record_of, weights_of
 from vap.generation.request import (
     GenerationRequest,
@@ -20,7 +21,7 @@ from vap.generation.request import (
     check_request,
     places_of,
 )
-from vap.hub import default_device, load_pipeline
+from vap.loading.pipeline import default_device, load_pipeline
 from vap.media import (
     RunRecord,
     SheetRow,
@@ -31,8 +32,7 @@ from vap.media import (
     write_video,
 )
 from vap.media.records import writing_run
-from vap.names import full_name
-from vap.prompts import VideoPrompt, saved_references
+from vap.pipelines.video_prompt import VideoPrompt, saved_references
 
 OnStage = Callable[[str], None]
 OnStep = Callable[[int, int], None]

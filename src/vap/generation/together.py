@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from vap.files.defaults import GenerationDefaults
 from vap.generation.request import GenerationRequest, check_request
 from vap.generation.run import Generation, OnStage, OnStep, generate, load_for
 from vap.parallel.apply import parallelize
 from vap.parallel.launch import is_first
 from vap.parallel.mesh import Mesh
 from vap.parallel.session import own_device, processes
-from vap.pipelines.defaults import GenerationDefaults
 
 _SCALES = ("guidance_scale", "reference_guidance_scale")
 

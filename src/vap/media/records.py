@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
-from vap.media.atomic import atomic_file
+from vap.files.atomic import atomic_file
 from vap.media.errors import refusal
 from vap.media.files import unreadable
 
@@ -77,7 +77,7 @@ class RunRecord:
         versions: Versions of the software, by distribution.
         inputs: The files that went in.
         weights: Digest of the model's configurations and weights, see
-            :func:`vap.weights.weights_hash`; None in records of before it was taken.
+            :func:`vap.files.weights.weights_hash`; None in records of before it was taken.
         created: When, as an ISO 8601 time in UTC.
     """
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
 
-from vap.media.atomic import atomic_file
+from vap.files.atomic import atomic_file
 from vap.media.captions import draw_text, fit_text, readable, text_width
 from vap.media.errors import refusal
 from vap.media.pixels import RGB

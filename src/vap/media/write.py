@@ -13,7 +13,7 @@ import av
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from vap.media.atomic import atomic_file, atomic_folder, check_replaceable
+from vap.files.atomic import atomic_file, atomic_folder, check_replaceable
 from vap.media.encoders import FORMATS, Quality, encode
 from vap.media.errors import refusal
 from vap.media.gif import encode_gif

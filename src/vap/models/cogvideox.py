@@ -27,7 +27,7 @@ from vap.models.attention import require_for_each_reference
 from vap.models.cogvideox_block import CogVideoXVideoAsPromptBlock
 from vap.models.cogvideox_rope import rotary_tables, token_grid
 from vap.models.expert import ExpertMixin, refuse_unsupported
-from vap.models.memory import GenerationMemory, ReferenceUse, StepMemory
+from vap.models.reference_cache import GenerationMemory, ReferenceUse, StepMemory
 from vap.models.rope import ReferencePositions, RotaryTable, check_reference_positions
 from vap.shapes import check_strength
 
@@ -289,7 +289,7 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
             attention_kwargs: ``scale`` is the LoRA scale.
             return_dict: Whether to return an output object or a tuple.
             memory: What this pass of guidance keeps over the steps (the embedded references),
-                see :mod:`vap.models.memory`, with the gradients of what is kept where these are
+                see :mod:`.reference_cache`, with the gradients of what is kept where these are
                 wanted; gradient checkpointing keeps nothing.
             step: What the passes do with the reference stream; text takes part in the first
                 self-attention already, so that no work is shared.

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from vap.models.attention import Coupling, Projections, attend, joint_attention
-from vap.models.memory import BlockMemory
+from vap.models.reference_cache import BlockMemory
 from vap.models.rope import RotaryTable
 
 
@@ -25,7 +25,7 @@ class CogVideoXJointAttnProcessor:
 
     Attributes:
         coupling: How the streams meet.
-        memory: What is kept over steps, see :mod:`vap.models.memory`; None to keep nothing.
+        memory: What is kept over steps, see :mod:`.reference_cache`; None to keep nothing.
     """
 
     coupling: Coupling = "joint"

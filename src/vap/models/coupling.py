@@ -1,6 +1,6 @@
 """How the streams of target and references meet: jointly, or in a way that training compares.
 
-The others are installed by :mod:`vap.training.alternatives.streams`.
+The others are installed by :mod:`vap.training.methods.streams`.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from pydantic import BaseModel, Json, NonNegativeInt, PositiveInt, ValidationErr
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
+from vap.files.weights import is_floating, read_headers, save_tensors, shape_difference
 from vap.models.rope import ReferencePositions
-from vap.weights import is_floating, read_headers, save_tensors, shape_difference
 
 _FORMAT = "vap-expert"
 _FORMAT_VERSION = 1

@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from vap.weights import LORA_FILE
+from vap.files.weights import LORA_FILE
 
 _PREFIXES = re.compile(
     r"(?:(?:base_model|model|diffusion_model|transformer|pipe|dit|module)\.|lora_(?:unet|transformer)_+)*"

@@ -24,7 +24,7 @@ from torch import nn
 
 from vap.models.attention import require_for_each_reference
 from vap.models.expert import ExpertMixin, refuse_unsupported
-from vap.models.memory import GenerationMemory, ReferenceUse, StepMemory
+from vap.models.reference_cache import GenerationMemory, ReferenceUse, StepMemory
 from vap.models.rope import ReferencePositions, check_reference_positions
 from vap.models.wan_block import WanVideoAsPromptBlock
 from vap.models.wan_conditions import (
@@ -211,7 +211,7 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
             return_dict: Whether to return an output object or a tuple.
             attention_kwargs: ``scale`` is the LoRA scale.
             memory: What this pass of guidance keeps over the steps, see
-                :mod:`vap.models.memory`, with the gradients of what is kept where these are
+                :mod:`.reference_cache`, with the gradients of what is kept where these are
                 wanted; gradient checkpointing keeps nothing.
             step: What the passes share at this step; they must differ in nothing but texts.
 

@@ -15,7 +15,7 @@ from diffusers.models.transformers.transformer_wan import (
 )
 
 from vap.models.attention import Coupling, Projections, attend, joint_attention
-from vap.models.memory import BlockMemory, ContextMemory
+from vap.models.reference_cache import BlockMemory, ContextMemory
 from vap.models.rope import RotaryTable
 from vap.shapes import TEXT_TOKENS
 
@@ -25,7 +25,7 @@ class WanJointAttnProcessor(WanAttnProcessor):
 
     Attributes:
         coupling: How the streams meet.
-        memory: What is kept over steps, see :mod:`vap.models.memory`; None to keep nothing.
+        memory: What is kept over steps, see :mod:`.reference_cache`; None to keep nothing.
     """
 
     coupling: Coupling = "joint"

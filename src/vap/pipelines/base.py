@@ -14,11 +14,12 @@ import torch
 from diffusers.utils import BaseOutput
 from PIL import Image
 
+from vap.files.defaults import GenerationDefaults
+from vap.files.reading import one_at_a_time, reading
 from vap.media import FrameSelection
 from vap.media.pixels import Fit
 from vap.pipelines.adapters import LoraMixin
 from vap.pipelines.call import Call
-from vap.pipelines.defaults import GenerationDefaults
 from vap.pipelines.denoise import StepCallback, StepEnd
 from vap.pipelines.entry import PlacedOnce, entry
 from vap.pipelines.fingerprint import encoder_configs, fingerprint, sampled_weights
@@ -36,10 +37,9 @@ from vap.pipelines.inputs import (
 from vap.pipelines.passes import GuidancePasses
 from vap.pipelines.saving import SavedAsStored
 from vap.pipelines.texts import TextLimitMixin, as_prompts, check_given, check_texts
+from vap.pipelines.video_prompt import VideoPrompt
 from vap.pipelines.work import NOTHING, Reuse
-from vap.prompts import Family, VideoPrompt
-from vap.reading import one_at_a_time, reading
-from vap.shapes import TEXT_TOKENS, Compression, PixelShape, check_strength
+from vap.shapes import TEXT_TOKENS, Compression, Family, PixelShape, check_strength
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 
@@ -148,8 +148,8 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce, SavedAsStored):
     @one_at_a_time
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:
         """Load a pipeline folder or Hub id, as diffusers does; see :func:`vap.load_pipeline`."""
-        from vap.components import load_components
-        from vap.hub import resolve_folder
+        from vap.files.components import load_components
+        from vap.files.hub import resolve_folder
 
         folder = resolve_folder(pretrained_model_name_or_path, kwargs.get("variant"))
         kwargs |= load_components(folder, cls, kwargs)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from vap.pipelines.denoise import Guidance, StepEnd
 from vap.pipelines.inputs import Batch
-from vap.prompts import VideoPrompt
+from vap.pipelines.video_prompt import VideoPrompt
 from vap.shapes import PixelShape
 
 

@@ -11,6 +11,7 @@ from diffusers import CogVideoXImageToVideoPipeline
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.utils.torch_utils import randn_tensor
 
+from vap.files.defaults import GenerationDefaults
 from vap.media import FrameSelection
 from vap.media.pixels import Fit
 from vap.models.cogvideox import CogVideoXVideoAsPromptTransformer3DModel
@@ -20,7 +21,6 @@ from vap.pipelines.cogvideox_denoiser import (
     CogVideoXDenoiser,
     CogVideoXReference,
 )
-from vap.pipelines.defaults import GenerationDefaults
 from vap.pipelines.denoise import SchedulerStep, StepCallback, check_finite, denoise
 from vap.pipelines.entry import entry
 from vap.pipelines.inputs import (
@@ -31,7 +31,7 @@ from vap.pipelines.inputs import (
     ReferenceArguments,
     ReferenceClip,
 )
-from vap.prompts import VideoPrompt
+from vap.pipelines.video_prompt import VideoPrompt
 from vap.shapes import TEXT_TOKENS, LatentShape, PixelShape
 
 _TEXT_TOKENS = TEXT_TOKENS["cogvideox"]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
 
-from vap.models.memory import GenerationMemory, StepMemory
+from vap.models.reference_cache import GenerationMemory, StepMemory
 from vap.pipelines.adapters import adapter_state
 from vap.pipelines.denoise import Guidance
 from vap.pipelines.passes import (
@@ -50,7 +50,7 @@ class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
         strength: Reference strength, 0 … 1.
         attention_kwargs: Passed to the transformer.
         passes: How the passes of guidance are run; as the stock pipeline does by default.
-        keep: Whether to keep what no step changes, see :mod:`vap.models.memory`.
+        keep: Whether to keep what no step changes, see :mod:`vap.models.reference_cache`.
     """
 
     stock_passes: ClassVar[GuidancePasses]

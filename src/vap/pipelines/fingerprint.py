@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig
 
-from vap.prompts import Family
-from vap.reading import reading
+from vap.files.reading import reading
+from vap.shapes import Family
 
 _ENCODERS = ("vae", "text_encoder", "image_encoder")
 _VALUES = 4096

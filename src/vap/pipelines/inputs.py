@@ -14,7 +14,7 @@ from PIL import Image
 from vap.media import FrameSelection, read_clip, read_image, select_frames
 from vap.media.pixels import Fit, resize
 from vap.pipelines.texts import as_prompts
-from vap.prompts import ReferenceSource, VideoPrompt
+from vap.pipelines.video_prompt import ReferenceSource, VideoPrompt
 from vap.shapes import PixelShape
 
 FrameLike: TypeAlias = Image.Image | np.ndarray | torch.Tensor

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from vap.files.weights import disk_errors
 from vap.models.stored_form import StoredFormMixin
-from vap.weights import disk_errors
 
 
 class SavedAsStored:

@@ -12,11 +12,11 @@ from diffusers.utils.torch_utils import get_module_execution_device, randn_tenso
 from diffusers.video_processor import VideoProcessor
 from PIL import Image
 
+from vap.files.defaults import GenerationDefaults
 from vap.media import FrameSelection
 from vap.media.pixels import Fit
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.pipelines.base import VideoAsPromptMixin, VideoAsPromptPipelineOutput
-from vap.pipelines.defaults import GenerationDefaults
 from vap.pipelines.denoise import SchedulerStep, StepCallback, check_finite, denoise
 from vap.pipelines.entry import entry
 from vap.pipelines.inputs import (
@@ -32,8 +32,8 @@ from vap.pipelines.inputs import (
 )
 from vap.pipelines.repetition import answered_once
 from vap.pipelines.schedules import set_flow_timesteps
+from vap.pipelines.video_prompt import VideoPrompt
 from vap.pipelines.wan_denoiser import WanConditions, WanDenoiser, WanReference
-from vap.prompts import VideoPrompt
 from vap.shapes import TEXT_TOKENS, PixelShape
 
 _TEXT_TOKENS = TEXT_TOKENS["wan"]

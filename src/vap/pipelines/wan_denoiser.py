@@ -9,7 +9,7 @@ import torch
 
 from vap.pipelines.denoiser import GuidedDenoiser
 from vap.pipelines.passes import UNREFERENCED, Pass, SequentialPasses
-from vap.prompts import VideoPrompt
+from vap.pipelines.video_prompt import VideoPrompt
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the command line knows profiles before it loads diffusers
-    from vap.models.memory import ReferenceUse
+    from vap.models.reference_cache import ReferenceUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class StepWork:
         model: Whether the transformer runs at all; else its predictions are carried on.
         guidance: Whether the unconditional pass runs; else the last difference of both passes
             stands for today's.
-        references: What is done with the reference stream, see :mod:`vap.models.memory`.
+        references: What is done with the reference stream, see :mod:`vap.models.reference_cache`.
     """
 
     model: bool = True

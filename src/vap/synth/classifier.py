@@ -21,12 +21,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vap.devices import has_fast_half
+from vap.files.weights import save_tensors
 from vap.synth.clips import ClipSpec
 from vap.synth.composition import compose
 from vap.synth.fields import generator
 from vap.synth.registry import CONDITIONS
 from vap.synth.softening import soften_half
-from vap.weights import save_tensors
 
 FRAMES, HEIGHT, WIDTH = 9, 64, 96
 _LABELS = tuple(CONDITIONS)

@@ -12,8 +12,8 @@ from typing import Any
 from vap.data.benchmark import write_benchmark
 from vap.data.schema import MAX_SCORE, TRAIN, BenchmarkRow, ClipRow
 from vap.data.table import Table, write_table
+from vap.files.atomic import atomic_file
 from vap.media import write_video
-from vap.media.atomic import atomic_file
 from vap.synth.clips import ClipSpec
 from vap.synth.sampling import Split, pair_spec
 

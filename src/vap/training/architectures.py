@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from vap.folders import read_json
-from vap.hub import RELEASED, pipeline_class, resolve_folder
-from vap.prompts import Family
+from vap.files.folders import RELEASED, read_json
+from vap.files.hub import resolve_folder
+from vap.pipelines.registry import pipeline_class
+from vap.shapes import Family
 
 _WAN: dict[str, Any] = {"image_dim": 1280, "added_kv_proj_dim": 5120}
 _WAN_DEPTHS = list(range(0, 40, 4))
@@ -43,7 +44,7 @@ def weightless(model: str) -> tuple[Family, Any]:
     if model in KNOWN:
         family, config = KNOWN[model]
     else:
-        from vap.hub import family_of
+        from vap.files.folders import family_of
 
         folder = resolve_folder(model)
         family = family_of(folder)

@@ -23,11 +23,11 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from vap.media.atomic import atomic_file
+from vap.files.atomic import atomic_file
+from vap.files.weights import sampled_digest, save_tensors, shape_difference
 from vap.training.identity import Identity, check_continues
 from vap.training.optimizers import NamedParameters, WeightAverage
 from vap.training.parallel import held
-from vap.weights import sampled_digest, save_tensors, shape_difference
 
 _LOGGER = logging.getLogger(__name__)
 _STATE = "state.json"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from vap.hub import load_scheduler, resolve_folder
-from vap.media.atomic import check_makeable
-from vap.prompts import Family
-from vap.training.alternatives import strategy_for
+from vap.files.atomic import check_makeable
+from vap.files.hub import resolve_folder
+from vap.loading.pipeline import load_scheduler
+from vap.shapes import Family
 from vap.training.architectures import KNOWN, weightless
 from vap.training.checkpoints import read_identity
 from vap.training.clips import PairedClips, PreferredClips
 from vap.training.identity import check_continues, identity_of
+from vap.training.methods import strategy_for
 from vap.training.predictions import check_shift, flow_for
 from vap.training.processes import check_residual, check_validation, cut_of
 from vap.training.tracking import check_trackers

@@ -43,7 +43,7 @@ class PairBatch:
     """Targets with their references.
 
     Attributes:
-        target: Encodings ``[B, …]`` by name, see :class:`vap.prompts.VideoPrompt`.
+        target: Encodings ``[B, …]`` by name, see :class:`vap.pipelines.video_prompt.VideoPrompt`.
         reference: Encodings ``[B, R, …]``.
         names: Paths of the targets.
     """

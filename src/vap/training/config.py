@@ -16,8 +16,8 @@ from pydantic import (
     model_validator,
 )
 
+from vap.files.defaults import GenerationDefaults
 from vap.models.rope import ReferencePositions
-from vap.pipelines.defaults import GenerationDefaults
 from vap.training.mini_sections import (
     AutoencoderConfig,
     EncoderConfig,
@@ -222,7 +222,7 @@ class ExportStage(Section):
         flow_shift: Shift of the scheduler's sigmas.
         prediction: What the backbone predicts, its ``flow.prediction``; by default as its folder
             says, or ``sample`` where an earlier version wrote it, which does not.
-        generation_defaults: The model's native settings, as ``vap.pipelines.defaults`` names them.
+        generation_defaults: The model's native settings, as ``vap.files.defaults`` names them.
     """
 
     stage: Literal["export"]

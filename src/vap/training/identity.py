@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vap.training.alternatives.expert import EXPERT_FILE
+from vap.files.weights import LORA_FILE
+from vap.training.methods.expert import EXPERT_FILE
 from vap.training.sections import Section
-from vap.weights import LORA_FILE
 
 Identity = dict[str, Any]
 """Values of a recipe by their dotted keys, such as ``loop.seed``."""

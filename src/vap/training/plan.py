@@ -17,13 +17,13 @@ from vap.cost.footprint import coding, weightless_vae
 from vap.cost.model import PlannedModel
 from vap.cost.released import RELEASED_MODELS
 from vap.cost.text import parameter_count
-from vap.hub import RELEASED, resolve_folder
+from vap.files.folders import RELEASED
+from vap.files.hub import resolve_folder
 from vap.models.expert import is_expert_name
 from vap.models.expert_file import read_expert_info
-from vap.prompts import Family
-from vap.shapes import Compression, PixelShape
-from vap.training.alternatives import strategy_for
+from vap.shapes import Compression, Family, PixelShape
 from vap.training.architectures import KNOWN, weightless
+from vap.training.methods import strategy_for
 from vap.training.processes import check_residual, check_validation, cut_of
 from vap.training.tuning_config import DistillStage, DPOStage, TuningStage
 

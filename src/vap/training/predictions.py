@@ -8,7 +8,7 @@ from typing import Any
 
 from diffusers import UniPCMultistepScheduler
 
-from vap.folders import read_json
+from vap.files.folders import read_json
 from vap.training.sections import FlowConfig, Prediction
 
 # What schedulers call the network's predictions.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vap.prompts import Family
+from vap.shapes import Family
 from vap.training.tuning_config import RunConfig, TuningStage
 
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from vap.extras import MissingExtraError
-from vap.media.atomic import atomic_file
+from vap.files.atomic import atomic_file
 from vap.training.tuning_config import RunConfig
 
 _FILE = "metrics.jsonl"

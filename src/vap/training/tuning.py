@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from vap.hub import family_of, load_transformer, resolve_folder
+from vap.files.folders import family_of
+from vap.files.hub import resolve_folder
+from vap.loading.pipeline import load_transformer
 from vap.parallel.launch import is_first
-from vap.training.alternatives import Strategy, strategy_for
-from vap.training.alternatives.expert import restore_precision
+from vap.training.methods import Strategy, strategy_for
+from vap.training.methods.expert import restore_precision
 from vap.training.processes import check_residual
 from vap.training.tracking import check_trackers
 from vap.training.tuning_config import TuningStage

@@ -16,7 +16,7 @@ from vap.data.encoded import read_manifest
 from vap.data.pairing import PairingRules, Sample, pair_clips
 from vap.evaluation.metrics.gap import changed_error, gap_closed, still
 from vap.evaluation.metrics.psnr import psnr
-from vap.hub import load_pipeline
+from vap.loading.pipeline import load_pipeline
 from vap.media import SheetRow, write_sheet, write_video
 from vap.parallel.launch import is_first
 from vap.pipelines.work import Reuse

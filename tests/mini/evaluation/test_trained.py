@@ -5,7 +5,7 @@ from safetensors.torch import save_file
 
 from tests.cli.running import COGVIDEOX
 from tests.mini.evaluation.denoised import latents
-from vap.hub import load_transformer
+from vap.loading.pipeline import load_transformer
 from vap.mini.evaluation.identity import weights_hashes
 from vap.mini.evaluation.references import OneReferenceEach
 from vap.mini.evaluation.systems import TITLES, Generated, Generation
@@ -17,7 +17,7 @@ from vap.mini.evaluation.trained import (
     covers,
     load_model,
 )
-from vap.training.alternatives import strategy_of
+from vap.training.methods import strategy_of
 from vap.training.tuning_config import ModelConfig
 
 ONE_STEP = Generation(1, 1.0)

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vap.hub import resolve_folder
+from vap.files.hub import resolve_folder
+from vap.files.weights import weights_hash
 from vap.media.files import hash_file
 from vap.mini.evaluation.trained import Weights
-from vap.weights import weights_hash
 
 _DIGITS = 16
 
@@ -33,7 +33,7 @@ def weights_hashes(weights: Weights, systems: Sequence[str]) -> dict[str, str]:
         weights: Where they are.
         systems: Which systems.
     """
-    # As the records of single runs begin it, see :mod:`vap.weights`.
+    # As the records of single runs begin it, see :mod:`vap.files.weights`.
     model = weights_hash(resolve_folder(weights.model))[:_DIGITS]
     own = {name: weights.folder(name) for name in systems}
     return {

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from vap.media.atomic import atomic_file
+from vap.files.atomic import atomic_file
 from vap.mini.evaluation.identity import settings_hash
 from vap.mini.evaluation.scores import Score
 

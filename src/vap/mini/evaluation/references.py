@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Self
 
 from vap.pipelines.inputs import Batch
+from vap.pipelines.video_prompt import VideoPrompt
 from vap.pipelines.wan import WanVideoAsPromptPipeline
 from vap.pipelines.wan_denoiser import WanReference
-from vap.prompts import VideoPrompt
 
 
 class OneReferenceEach(WanVideoAsPromptPipeline):

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vap.media.atomic import atomic_file
+from vap.files.atomic import atomic_file
 from vap.mini.evaluation.cases import SPLITS
 from vap.mini.evaluation.scores import Score, Summary, summarize
 from vap.mini.evaluation.systems import BOUNDS, TITLES

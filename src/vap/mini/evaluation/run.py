@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 
-from vap.folders import generation_defaults_of
-from vap.media.atomic import check_makeable
+from vap.files.atomic import check_makeable
+from vap.files.folders import generation_defaults_of
+from vap.files.names import DEFAULT_MODEL
 from vap.mini.evaluation.cases import CASES, SEED, Case, CaseSpec, choose_cases, render_case
 from vap.mini.evaluation.identity import settings_hash, short_hash, weights_hashes
 from vap.mini.evaluation.journal import Journal
@@ -31,7 +32,6 @@ from vap.mini.evaluation.trained import (
     covers,
     load_model,
 )
-from vap.names import DEFAULT_MODEL
 from vap.shapes import PixelShape
 
 _BATCH = 8

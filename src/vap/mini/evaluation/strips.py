@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vap.evaluation.metrics.gap import Video
+from vap.files.atomic import atomic_file
 from vap.media import SheetRow, select_frames, write_sheet
-from vap.media.atomic import atomic_file
 from vap.media.pixels import to_uint8
 from vap.mini.evaluation.cases import SPLITS, Case, CaseSpec
 from vap.mini.evaluation.systems import BOUNDS, TITLES

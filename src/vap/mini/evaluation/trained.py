@@ -20,14 +20,15 @@ from typing import Any
 
 import torch
 
-from vap.components import load_component
 from vap.evaluation.metrics.gap import Video
-from vap.folders import family_of
-from vap.hub import load_pipeline, load_transformer, resolve_folder
+from vap.files.components import load_component
+from vap.files.folders import family_of
+from vap.files.hub import resolve_folder
+from vap.files.weights import LORA_FILE
+from vap.loading.pipeline import load_pipeline, load_transformer
 from vap.mini.evaluation.cases import Case, CaseSpec
 from vap.mini.evaluation.references import OneReferenceEach
 from vap.mini.evaluation.systems import Autoencoded, Generated, Generation, Static, System, Truth
-from vap.weights import LORA_FILE
 
 TRAINED = ("lora", "single_branch", "unidirectional", "residual", "shared_positions")
 """Systems that the model's own weights do not contain."""
@@ -211,8 +212,8 @@ def _lora_of(folder: Path, spec: CaseSpec) -> Path:
 
 def _with_weights(transformer: Any, folder: Path) -> Any:
     """The transformer that a method trained, from whichever file the method writes."""
-    from vap.training.alternatives.single_branch import tie_branches
-    from vap.training.alternatives.streams import load_alternative
+    from vap.training.methods.single_branch import tie_branches
+    from vap.training.methods.streams import load_alternative
     from vap.training.tuning_config import ModelConfig
 
     if (folder / "transformer").is_dir():

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from vap.media.atomic import atomic_file
+from vap.files.atomic import atomic_file
 from vap.media.captions import draw_text, fit_text
 from vap.mini.story.panels import Cell, Kind, Panel
 

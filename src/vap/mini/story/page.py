@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from vap.media.atomic import atomic_file
+from vap.files.atomic import atomic_file
 from vap.mini.story.drawing import LEGEND
 from vap.mini.story.panels import Panel
 

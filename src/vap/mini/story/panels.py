@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from vap.hub import load_pipeline
+from vap.loading.pipeline import load_pipeline
 from vap.media.pixels import to_uint8
 from vap.mini.evaluation.references import OneReferenceEach
 from vap.mini.evaluation.trained import check_model

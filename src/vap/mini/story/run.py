@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vap.files.atomic import check_makeable
+from vap.files.names import DEFAULT_MODEL
 from vap.media import read_image
-from vap.media.atomic import check_makeable
 from vap.mini.evaluation.cases import check_conditions
 from vap.mini.evaluation.systems import check_steps
 from vap.mini.story.drawing import write_animation, write_still
@@ -29,7 +30,6 @@ from vap.mini.story.panels import (
     strengths,
     two_references,
 )
-from vap.names import DEFAULT_MODEL
 from vap.shapes import PixelShape
 
 _IMAGES, _IN_GRID = 10, 5

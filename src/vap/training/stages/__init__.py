@@ -9,11 +9,11 @@ import importlib
 from contextlib import nullcontext
 from pathlib import Path
 
+from vap.files.weights import disk_errors
 from vap.parallel.launch import is_first
 from vap.training.config import Recipe
 from vap.training.sections import LoopConfig
 from vap.training.shared_folder import alone_in
-from vap.weights import disk_errors
 
 
 def run_recipe(recipe: Recipe) -> Path:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import T5Tokenizer, UMT5EncoderModel
 
 from vap.data.latents import ClipBatch, draw, read_origin, read_shards, shards_of, take
-from vap.media.atomic import atomic_file
+from vap.files.atomic import atomic_file
 from vap.training.compact_text import use_compact_text
 from vap.training.config import BackboneStage, EncoderConfig, TransformerConfig
 from vap.training.deepening import deepened

@@ -18,12 +18,12 @@ from diffusers import CogVideoXDPMScheduler
 from torch import Tensor, nn
 
 from vap.acceleration.student import first_order
-from vap.hub import load_scheduler
-from vap.models.memory import GenerationMemory, StepMemory
+from vap.loading.pipeline import load_scheduler
+from vap.models.reference_cache import GenerationMemory, StepMemory
 from vap.pipelines.denoise import Guidance, SchedulerStep
 from vap.pipelines.work import Reuse
-from vap.training.alternatives.lora import without_updates
 from vap.training.clips import PairBatch, PairedClips
+from vap.training.methods.lora import without_updates
 from vap.training.objectives.consistency import (
     PhasePoints,
     consistency_loss,

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vap.training.alternatives.lora import without_updates
 from vap.training.clips import PreferenceBatch, PreferredClips
+from vap.training.methods.lora import without_updates
 from vap.training.objectives.dpo import DenoisingLosses, preference_loss, win_margin
 from vap.training.trainer import train
 from vap.training.tuning import TuningTask

@@ -13,10 +13,10 @@ from transformers import T5Tokenizer, UMT5EncoderModel
 
 from vap.data.latents import ClipBatch, draw, only, read_shards, take
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
-from vap.training.alternatives import strategy_of
 from vap.training.compact_text import use_compact_text
 from vap.training.config import ExpertStage
 from vap.training.encoders import encode_text
+from vap.training.methods import strategy_of
 from vap.training.objectives.flow_matching import (
     REFERENCE_TIMESTEP,
     add_noise,

@@ -13,13 +13,13 @@ from safetensors import safe_open
 from transformers import CLIPVisionModel, UMT5EncoderModel
 
 from vap.acceleration.student import STUDENT
+from vap.files.weights import LORA_FILE, save_tensors
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
-from vap.training.alternatives.expert import EXPERT_FILE
 from vap.training.config import ExportStage
+from vap.training.methods.expert import EXPERT_FILE
 from vap.training.predictions import flow_scheduler, recorded_prediction
 from vap.training.sections import Prediction
 from vap.training.stages.earlier import output_of
-from vap.weights import LORA_FILE, save_tensors
 
 _COPIED = ("tokenizer", "image_processor")
 _COMPONENTS = {

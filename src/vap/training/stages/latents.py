@@ -16,6 +16,7 @@ from vap.acceleration.onednn import use_onednn
 from vap.acceleration.whole_clips import use_whole_clips
 from vap.data.latents import EncodedPairs, ShardOrigin, read_origin, shards_of, write_shard
 from vap.devices import note_slow_half
+from vap.files.weights import plain_configuration
 from vap.synth import SynthPair, sample_pair
 from vap.training.config import LatentsStage, RenderConfig
 from vap.training.encoders import (
@@ -26,7 +27,6 @@ from vap.training.encoders import (
 )
 from vap.training.stages.earlier import output_of
 from vap.training.stages.vae import to_video
-from vap.weights import plain_configuration
 
 _LOGGER = logging.getLogger(__name__)
 _PAIRS_AT_ONCE = 8

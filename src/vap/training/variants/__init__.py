@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from vap.models.memory import GenerationMemory, StepMemory
+from vap.models.reference_cache import GenerationMemory, StepMemory
 from vap.training.sections import FlowConfig
 
 

@@ -11,9 +11,9 @@ from diffusers import CogVideoXDDIMScheduler
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor, nn
 
-from vap.components import load_component
-from vap.folders import read_json
-from vap.models.memory import GenerationMemory, StepMemory
+from vap.files.components import load_component
+from vap.files.folders import read_json
+from vap.models.reference_cache import GenerationMemory, StepMemory
 from vap.training.objectives.v_prediction import (
     ddim_step,
     diffuse,

@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from vap.models.memory import GenerationMemory, StepMemory
+from vap.models.reference_cache import GenerationMemory, StepMemory
 from vap.pipelines.schedules import set_flow_timesteps
 from vap.training.objectives.flow_matching import (
     add_noise,

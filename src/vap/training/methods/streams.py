@@ -14,16 +14,16 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from vap.components import check_stored
+from vap.files.components import check_stored
+from vap.files.reading import reading
+from vap.files.weights import read_headers, save_tensors
 from vap.models.cogvideox_block import CogVideoXJointAttnProcessor
 from vap.models.expert import is_expert_name
 from vap.models.rope import RotaryTable
 from vap.models.wan_attention import WanJointAttnProcessor
-from vap.reading import reading
-from vap.training.alternatives.expert import ensure_expert
-from vap.training.alternatives.whole import is_writer, whole_state
+from vap.training.methods.expert import ensure_expert
+from vap.training.methods.whole import is_writer, whole_state
 from vap.training.tuning_config import Method, ModelConfig
-from vap.weights import read_headers, save_tensors
 
 _FILE = "alternative.safetensors"
 _FORMAT = "vap-alternative"

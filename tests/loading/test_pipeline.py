@@ -20,11 +20,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import vap
-from vap import hub, names
 from vap.acceleration import fast
+from vap.files import folders, hub, names
+from vap.loading import pipeline as loading
+from vap.pipelines import registry
 from vap.quiet import quiet_libraries
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 FAMILIES = ("wan", "cogvideox")
 
 
@@ -59,7 +61,7 @@ def copy(tmp_path):
 def test_a_released_folder_loads_as_its_variant(family: str, downloads) -> None:
     pipeline = vap.load_pipeline(GOLDEN / family)
     assert pipeline.family == family
-    assert type(pipeline) is hub.pipeline_class(family)
+    assert type(pipeline) is registry.pipeline_class(family)
     assert type(pipeline.transformer) is type(pipeline).transformer_class
     assert not downloads
 
@@ -100,8 +102,8 @@ def test_no_other_name_is_a_bundled_model(name: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_a_transformer_alone_keeps_its_stored_precision(copy, dtype: torch.dtype) -> None:
     folder = copy("cogvideox")
-    hub.load_transformer(folder, dtype=dtype).save_pretrained(folder / "transformer")
-    assert hub.load_transformer(folder).dtype == dtype
+    loading.load_transformer(folder, dtype=dtype).save_pretrained(folder / "transformer")
+    assert loading.load_transformer(folder).dtype == dtype
 
 
 @pytest.mark.parametrize("wrong", [{"device": "abacus"}, {"offload": "model", "device": "cpu"}])
@@ -149,13 +151,13 @@ def test_a_released_model_that_does_not_fit_is_refused_before_it_is_downloaded(d
 
 
 def test_memory_is_planned_by_itself_on_an_accelerator_alone(monkeypatch) -> None:
-    monkeypatch.setattr(hub, "budget", lambda memory, _: {"auto": 24, "10GB": 10}[memory])
+    monkeypatch.setattr(loading, "budget", lambda memory, _: {"auto": 24, "10GB": 10}[memory])
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
-    assert hub._allowed("vap-mini", None, cuda, None, None) == 24
-    assert hub._allowed("vap-mini", "10GB", cuda, None, None) == 10
-    assert hub._allowed("vap-mini", None, cuda, "group", None) is None
-    assert hub._allowed("vap-mini", None, cpu, None, None) is None
-    assert hub._allowed("wan", None, cpu, None, None) == 24
+    assert loading._allowed("vap-mini", None, cuda, None, None) == 24
+    assert loading._allowed("vap-mini", "10GB", cuda, None, None) == 10
+    assert loading._allowed("vap-mini", None, cuda, "group", None) is None
+    assert loading._allowed("vap-mini", None, cpu, None, None) is None
+    assert loading._allowed("wan", None, cpu, None, None) == 24
 
 
 def test_a_hub_id_that_cannot_be_had_is_named(downloads) -> None:
@@ -273,7 +275,7 @@ def test_any_index_is_read_or_refused(tmp_path_factory, content: bytes) -> None:
     folder = tmp_path_factory.mktemp("index")
     (folder / "model_index.json").write_bytes(content)
     try:
-        hub.check_folder(folder)
+        folders.check_folder(folder)
     except (ValueError, FileNotFoundError) as error:
         assert str(folder) in str(error)  # noqa: PT017 - refusing is allowed, but in words
 
@@ -330,10 +332,10 @@ def test_an_unknown_profile_is_refused() -> None:
 def test_the_short_names_stand_for_the_released_models(monkeypatch, tmp_path, downloads) -> None:
     (tmp_path / "wan").mkdir()
     monkeypatch.chdir(tmp_path)  # a folder of that name is meant by ./wan
-    for short, name in hub.RELEASED.items():
+    for short, name in folders.RELEASED.items():
         with pytest.raises(FileNotFoundError, match=name):
             hub.resolve_folder(short)
-    assert downloads == list(hub.RELEASED.values())
+    assert downloads == list(folders.RELEASED.values())
 
 
 def test_a_mistyped_name_is_answered_with_the_nearest() -> None:

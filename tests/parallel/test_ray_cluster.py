@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from vap import ray_cluster
+from vap.parallel import ray_cluster
 
 pytest.importorskip("ray")
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from torch import nn
 
+from vap.files.weights import save_tensors
 from vap.models.expert import EXPERT_SUFFIX
-from vap.training.alternatives.expert import new_expert
-from vap.training.alternatives.whole import is_writer, whole_state
+from vap.training.methods.expert import new_expert
+from vap.training.methods.whole import is_writer, whole_state
 from vap.training.tuning_config import ModelConfig
-from vap.weights import save_tensors
 
 
 class SingleBranchStrategy:

@@ -13,12 +13,9 @@ from peft import LoraConfig, get_peft_model_state_dict
 
 import vap
 from tests.pipelines.golden import FOLDER, Golden, load, relative_error
-from vap import hub
-from vap.acceleration import calibration, loading
+from vap.acceleration import calibration
 from vap.acceleration import fast as fast_module
-from vap.acceleration import memory as memory_module
 from vap.acceleration.calibration import Chosen, Kind, settings_for
-from vap.acceleration.memory import choose, hold
 from vap.acceleration.plan import (
     ACCELERATOR_PLANS,
     CPU_PLANS,
@@ -31,6 +28,10 @@ from vap.acceleration.profiles import GUESSES, Profile, Settings
 from vap.acceleration.text_encoder import is_hollow
 from vap.cost.model import PlannedModel
 from vap.cost.prediction import Prediction
+from vap.loading import assembly
+from vap.loading import memory as memory_module
+from vap.loading.memory import choose, hold
+from vap.pipelines import registry
 from vap.pipelines.work import Reuse
 
 CPU = torch.device("cpu")
@@ -186,7 +187,7 @@ def test_a_measured_profile_without_room_is_refused_before_anything_is_loaded(mo
     measured(monkeypatch, Settings(reuse=Reuse(references=2)))
     predicted(monkeypatch, plain_gb=4, kept_gb=8)
     assert load("wan", memory="10GB", profile="fast", dtype="fp32").reuse.references == 2
-    monkeypatch.setattr(loading, "loaded", None)
+    monkeypatch.setattr(assembly, "loaded", None)
     with pytest.raises(ValueError, match=r"needs 8\.00 GB.*what the profile keeps.*'exact'"):
         load("wan", memory="5GB", profile="fast", dtype="fp32")
 
@@ -209,7 +210,7 @@ def test_an_expert_file_is_part_of_the_plan(monkeypatch, tmp_path) -> None:
 
 
 def test_a_missing_expert_file_is_refused_before_anything_is_loaded(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(loading, "loaded", None)
+    monkeypatch.setattr(assembly, "loaded", None)
     with pytest.raises(FileNotFoundError, match="no expert file"):
         load("wan", memory="10GB", expert=tmp_path / "none.safetensors")
 
@@ -250,7 +251,7 @@ def test_what_a_refusal_asks_for_is_enough() -> None:
 
 @pytest.mark.parametrize("wrong", [{"offload": "group"}, {"backbone": "a.gguf"}])
 def test_contradictions_are_refused(monkeypatch, wrong) -> None:
-    monkeypatch.setattr(vap.hub, "check_offload", lambda *_: None)
+    monkeypatch.setattr(vap.loading.pipeline, "check_offload", lambda *_: None)
     with pytest.raises(ValueError, match=next(iter(wrong))):
         vap.load_pipeline(FOLDER / "wan", memory="10GB", **wrong)
 
@@ -287,7 +288,7 @@ def adapter(case: Golden, tmp_path: Path) -> Path:
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.3)
     layers = get_peft_model_state_dict(transformer)
-    kind = hub.pipeline_class(case.family)
+    kind = registry.pipeline_class(case.family)
     kind.save_lora_weights(tmp_path, transformer_lora_layers=layers)
     return tmp_path
 

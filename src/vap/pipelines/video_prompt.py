@@ -11,16 +11,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Self
 
 import torch
 from pydantic import BaseModel, Json, PositiveInt, ValidationError
 from safetensors import SafetensorError, safe_open
 
-from vap.shapes import PixelShape
-from vap.weights import save_tensors
-
-Family: TypeAlias = Literal["wan", "cogvideox"]
+from vap.files.weights import save_tensors
+from vap.shapes import Family, PixelShape
 
 _FORMAT = "vap-video-prompt"
 _FORMAT_VERSION = 1

@@ -35,7 +35,7 @@ def strategy_for(recipe: TuningStage) -> Strategy:
         ValueError: If the recipe continues a LoRA with a method that trains none.
     """
     from vap.acceleration.student import STEPS_NOTE
-    from vap.training.alternatives.lora import LoraStrategy
+    from vap.training.methods.lora import LoraStrategy
 
     if isinstance(recipe, DPOStage):
         return LoraStrategy("all")
@@ -53,10 +53,10 @@ def strategy_for(recipe: TuningStage) -> Strategy:
 
 def strategy_of(method: Method) -> Strategy:
     """The strategy of a method."""
-    from vap.training.alternatives.expert import ExpertStrategy
-    from vap.training.alternatives.lora import LoraStrategy
-    from vap.training.alternatives.single_branch import SingleBranchStrategy
-    from vap.training.alternatives.streams import OneWayStrategy, ResidualStrategy
+    from vap.training.methods.expert import ExpertStrategy
+    from vap.training.methods.lora import LoraStrategy
+    from vap.training.methods.single_branch import SingleBranchStrategy
+    from vap.training.methods.streams import OneWayStrategy, ResidualStrategy
 
     strategies: dict[Method, Strategy] = {
         "expert": ExpertStrategy(),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from vap.prompts import ReferenceSource, VideoPrompt, saved_references
+from vap.pipelines.video_prompt import ReferenceSource, VideoPrompt, saved_references
 from vap.shapes import PixelShape
 
 SOURCE = ReferenceSource("clip.mp4", "0" * 64, "a zoom – «ünïcode»", 23.976, (0, 2, 4))

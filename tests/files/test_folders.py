@@ -8,9 +8,9 @@ import pytest
 from safetensors.torch import load_file
 
 import vap
-from vap.folders import check_folder, generation_defaults_of, read_json, weight_files
+from vap.files.folders import check_folder, generation_defaults_of, read_json, weight_files
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 FAMILIES = ("wan", "cogvideox")
 
 

@@ -1,4 +1,4 @@
-"""What :func:`vap.hub.load_pipeline` does with a pipeline folder: plan, load and hold."""
+"""The steps of loading a pipeline folder: plan, load, merge adapters, place."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from vap.acceleration.student import (
     use_distilled,
     use_student,
 )
-from vap.folders import check_folder
-from vap.hub import load_scheduler, pipeline_class
+from vap.files.folders import check_folder
+from vap.files.weights import settle
+from vap.loading.pipeline import load_scheduler
 from vap.models.lora_file import lora_path
-from vap.prompts import Family
-from vap.weights import settle
+from vap.pipelines.registry import pipeline_class
+from vap.shapes import Family
 
 # What a pipeline's from_pretrained takes beside the parts of the pipeline. What would run code of
 # a model's author is not among them.
@@ -75,17 +76,17 @@ def planned(
 ) -> MemoryPlan:
     """The fastest plan that fits, for this machine.
 
-    For the arguments see :func:`vap.hub.load_pipeline`.
+    For the arguments see :func:`vap.loading.pipeline.load_pipeline`.
 
     Raises:
         FileNotFoundError: If a file of the model is missing.
         ValueError: If nothing fits.
     """
     from vap.acceleration.calibration import Kind, settings_for
-    from vap.acceleration.memory import plan_for
     from vap.cost.devices import device_for_planning
     from vap.cost.footprint import Video
     from vap.cost.model import PlannedModel
+    from vap.loading.memory import plan_for
     from vap.models.expert_file import read_expert_info
 
     check_folder(folder)
@@ -113,10 +114,10 @@ def check_fits(
     Raises:
         ValueError: Saying what would fit.
     """
-    from vap.acceleration.memory import choose, predictions
     from vap.cost.devices import device_for_planning
     from vap.cost.footprint import Video
     from vap.cost.released import planned_model
+    from vap.loading.memory import choose, predictions
 
     model = planned_model(name)
     if model is not None:
@@ -144,7 +145,7 @@ def loaded(
     if family == "wan":
         dtypes = {"default": dtype, "vae": torch.float32, "image_encoder": torch.float32}
     if backbone is not None:
-        from vap.backbones import transformer_with_backbone
+        from vap.loading.backbones import transformer_with_backbone
 
         check_folder(folder)
         options = {
@@ -217,7 +218,7 @@ def held(pipeline: Any, plan: MemoryPlan, device: torch.device) -> Any:
             if isinstance(component, torch.nn.Module):
                 settle(component)
     else:
-        from vap.acceleration.memory import hold
+        from vap.loading.memory import hold
 
         hold(pipeline, plan, device)
     pipeline.keep_constants = plan.keep_constants

@@ -13,12 +13,12 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from vap.files.weights import LORA_FILE, save_tensors, shape_difference
 from vap.models.lora_file import in_layer_names, lora_path, stored_alpha
-from vap.training.alternatives.expert import keep_expert
-from vap.training.alternatives.single_branch import tie_branches
-from vap.training.alternatives.whole import is_writer, whole_state
+from vap.training.methods.expert import keep_expert
+from vap.training.methods.single_branch import tie_branches
+from vap.training.methods.whole import is_writer, whole_state
 from vap.training.tuning_config import ModelConfig
-from vap.weights import LORA_FILE, save_tensors, shape_difference
 
 _PROJECTIONS = r"\.(to_q|to_k|to_v|to_out\.0)"
 _TARGETS = {

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
-from vap.media.atomic import atomic_file
-from vap.reading import reading
+from vap.files.atomic import atomic_file
+from vap.files.reading import reading
 
 if TYPE_CHECKING:  # headers are read before torch is imported
     import torch

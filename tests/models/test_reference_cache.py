@@ -9,7 +9,7 @@ import wan_tiny
 from predictions import calls_of, predict, relative_error, without_reference
 from variants import VARIANTS, Variant
 
-from vap.models.memory import GenerationMemory, StepMemory
+from vap.models.reference_cache import GenerationMemory, StepMemory
 
 
 def steps(

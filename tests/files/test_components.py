@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 import vap
 from tests.pipelines.golden import FOLDER
 from vap.acceleration.text_encoder import is_hollow, text_encoder_on_demand
-from vap.components import load_component
 from vap.cost.model import PlannedModel
-from vap.hub import load_transformer
-from vap.weights import weights_hash
+from vap.files.components import load_component
+from vap.files.weights import weights_hash
+from vap.loading.pipeline import load_transformer
 
 COMPONENTS = ("transformer", "vae", "text_encoder", "image_encoder")
 Tensors = dict[str, torch.Tensor]

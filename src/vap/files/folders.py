@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from vap.pipelines.defaults import GenerationDefaults
+from vap.files.defaults import GenerationDefaults
 
 if TYPE_CHECKING:  # requests are checked before torch is imported
-    from vap.prompts import Family
-    from vap.weights import StoredTensor
+    from vap.files.weights import StoredTensor
+    from vap.shapes import Family
 
 RELEASED = {
     "wan": "ByteDance/Video-As-Prompt-Wan2.1-14B",
@@ -101,7 +101,7 @@ def stored_tensors(component: Path, variant: str | None = None) -> dict[str, Sto
         FileNotFoundError: If a file is missing.
         ValueError: If a file is damaged, or an index and its shards name other tensors.
     """
-    from vap.weights import read_headers
+    from vap.files.weights import read_headers
 
     found = read_headers(weight_files(component, variant))
     index = _index_of(component, variant)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from vap.files.atomic import atomic_file, atomic_folder, check_makeable
 from vap.media import MediaError
-from vap.media.atomic import atomic_file, atomic_folder, check_makeable
 
 
 def write(path, text="whole") -> None:
@@ -112,7 +112,7 @@ def test_a_folder_that_is_closed_to_us_is_refused(tmp_path, monkeypatch) -> None
 KILLED = """
 import os, sys
 from pathlib import Path
-from vap.media.atomic import atomic_file
+from vap.files.atomic import atomic_file
 with atomic_file(Path(sys.argv[1])) as temporary:
     temporary.with_name(".tmpa1B2c3").write_text("of the writer's own")
     os._exit(9)

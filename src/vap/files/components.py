@@ -16,9 +16,9 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
-from vap.folders import class_name_of, read_json, stored_tensors, weight_files
-from vap.reading import one_at_a_time, reading
-from vap.weights import StoredTensor, is_floating, shape_difference
+from vap.files.folders import class_name_of, read_json, stored_tensors, weight_files
+from vap.files.reading import one_at_a_time, reading
+from vap.files.weights import StoredTensor, is_floating, shape_difference
 
 # Loading options that diffusers takes for a pipeline and for a model alike.
 _SHARED_OPTIONS = ("variant", "low_cpu_mem_usage", "device_map", "max_memory", "disable_mmap")

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vap.folders import RELEASED, family_of
+from vap.files.folders import RELEASED, family_of
 
 if TYPE_CHECKING:
-    from vap.prompts import Family
+    from vap.shapes import Family
 
-BUNDLED_FOLDER = Path(__file__).parent / "bundled"
+BUNDLED_FOLDER = Path(__file__).parents[1] / "bundled"
 DEFAULT_MODEL = "vap-mini"
 
 _HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")

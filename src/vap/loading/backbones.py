@@ -11,13 +11,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from vap.components import check_stored
 from vap.extras import require
-from vap.folders import read_json, stored_tensors
-from vap.fp8_scales import without_scales
+from vap.files.components import check_stored
+from vap.files.folders import read_json, stored_tensors
+from vap.files.reading import reading
+from vap.files.weights import read_headers, shape_difference
+from vap.loading.fp8_scales import without_scales
 from vap.models.expert import is_expert_name, load_dtype
-from vap.reading import reading
-from vap.weights import read_headers, shape_difference
 
 _PREFIX = re.compile(r"^(model\.)?diffusion_model\.")
 _MAKERS_NAMES = re.compile(r"\.(self_attn|cross_attn)\.|^(head|time_embedding)\.")

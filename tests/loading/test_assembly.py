@@ -5,9 +5,9 @@ import torch
 
 import vap
 from tests.pipelines.golden import FOLDER, Golden, load
-from vap.acceleration import loading
-from vap.acceleration.loading import check_options
 from vap.acceleration.plan import CPU_PLANS
+from vap.loading import assembly as loading
+from vap.loading.assembly import check_options
 
 NAMED = {"quantize", "offload", "student"}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,47 +21,13 @@ from vap.acceleration.plan import (
 from vap.acceleration.profiles import Profile, check_profile
 from vap.cost.devices import budget
 from vap.devices import check_device, half_precision, has_fast_half, note_slow_half
-from vap.folders import RELEASED, check_folder, family_of
-from vap.names import DEFAULT_MODEL, did_you_mean, full_name, hub_id, local_model
-from vap.prompts import Family
+from vap.files.folders import RELEASED, family_of
+from vap.files.hub import find_folder, resolve_folder
+from vap.files.names import DEFAULT_MODEL, full_name, hub_id, local_model
+from vap.files.reading import one_at_a_time
+from vap.files.weights import stored_dtype
+from vap.pipelines.registry import pipeline_class
 from vap.quiet import quiet_libraries
-from vap.reading import one_at_a_time
-from vap.weights import stored_dtype
-
-__all__ = [
-    "RELEASED",
-    "Offload",
-    "Profile",
-    "check_folder",
-    "default_device",
-    "family_of",
-    "load_pipeline",
-    "load_transformer",
-    "pipeline_class",
-    "resolve_folder",
-]
-
-
-def resolve_folder(name_or_path: str | Path, variant: str | None = None) -> Path:
-    """Find the pipeline folder of a model.
-
-    Args:
-        name_or_path: A known name (``vap-mini``, ``wan``, ``cogvideox``), a local folder
-            (``./name`` for one with a known name), or a Hub id ``owner/name``. Only the model of
-            a Hub id is ever downloaded, by the Hub's own client, into its own cache.
-        variant: Of the weights to be loaded, such as ``fp16``.
-
-    Raises:
-        FileNotFoundError: If there is no such model, or files of it are missing.
-    """
-    folder = _find_folder(name_or_path)
-    check_folder(folder, variant)
-    return folder
-
-
-def _find_folder(name_or_path: str | Path) -> Path:
-    """The folder of a model, downloaded if need be; what is in it is not looked at."""
-    return local_model(name_or_path) or _download(hub_id(name_or_path))
 
 
 @one_at_a_time
@@ -129,7 +94,7 @@ def load_pipeline(
         ValueError: If a file is damaged or does not fit, memory does not suffice, or an option is
             unknown or contradicts another.
     """
-    from vap.acceleration import loading
+    from vap.loading import assembly as loading
 
     # First what needs no model: one of these may be downloaded for hours.
     if device is not None:
@@ -149,7 +114,7 @@ def load_pipeline(
     loading.check_adapters(lora, student, distilled)
     if allowed is not None and local_model(name_or_path) is None:
         loading.check_fits(hub_id(name_or_path), allowed, video, device, dtype, quantize)
-    folder = _find_folder(name_or_path)
+    folder = find_folder(name_or_path)
     family = family_of(folder)
     plan = MemoryPlan(
         "chosen by hand",
@@ -187,7 +152,7 @@ def load_pipeline(
 @quiet_libraries()
 def load_transformer(name_or_path: str | Path, *, dtype: torch.dtype | None = None) -> Any:
     """Load the transformer of a model alone, in the precision that it is stored in by default."""
-    from vap.components import load_component
+    from vap.files.components import load_component
 
     folder = resolve_folder(name_or_path)
     kind = pipeline_class(family_of(folder)).transformer_class
@@ -197,20 +162,9 @@ def load_transformer(name_or_path: str | Path, *, dtype: torch.dtype | None = No
 
 def load_scheduler(name_or_path: str | Path) -> Any:
     """Load the scheduler of a model alone."""
-    from vap.components import load_component
+    from vap.files.components import load_component
 
     return load_component(resolve_folder(name_or_path), "scheduler")
-
-
-def pipeline_class(family: Family) -> Any:
-    """The pipeline class of a variant."""
-    if family == "wan":
-        from vap.pipelines.wan import WanVideoAsPromptPipeline
-
-        return WanVideoAsPromptPipeline
-    from vap.pipelines.cogvideox import CogVideoXVideoAsPromptPipeline
-
-    return CogVideoXVideoAsPromptPipeline
 
 
 def default_device() -> torch.device:
@@ -270,45 +224,3 @@ def _as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
         return dtype
     chosen: torch.dtype = getattr(torch, dtype_name(dtype))
     return chosen
-
-
-def _download(hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    # No pickle is asked for.
-    wanted = ["*.json", "*.safetensors", "*.model", "*.txt"]
-    try:
-        _check_disk(hub_id, wanted)
-        return Path(snapshot_download(hub_id, allow_patterns=wanted))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        message = (
-            f"{hub_id!r} could not be downloaded from the Hub: {error}."
-            f"{did_you_mean(hub_id, RELEASED.values())} Check the name and the connection, or give "
-            "the path of a downloaded folder."
-        )
-        raise FileNotFoundError(message) from error
-
-
-def _check_disk(hub_id: str, wanted: list[str]) -> None:
-    """Refuse a download that the disk has no room for.
-
-    Raises:
-        ValueError: Saying how much is missing, and where.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.constants import HF_HUB_CACHE
-    from huggingface_hub.errors import DryRunError
-
-    try:
-        files = snapshot_download(hub_id, allow_patterns=wanted, dry_run=True)
-    except DryRunError:  # without a connection; what is in the cache may be all of it
-        return
-    needed = sum(file.file_size or 0 for file in files if file.will_download)
-    place = Path(HF_HUB_CACHE).absolute()
-    free = shutil.disk_usage(next(each for each in (place, *place.parents) if each.is_dir())).free
-    if needed > free:
-        raise ValueError(
-            f"{hub_id} takes a download of {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free "
-            f"at {place}. Free some, or set HF_HOME to a folder on another disk."
-        )
