@@ -30,6 +30,7 @@ check: lint types ## Lint and type-check
 lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: $(DEV)
 	$(BIN)/mypy

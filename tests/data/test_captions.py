@@ -11,7 +11,7 @@ from vap.data import captions
 from vap.data.build import BuildRules, build_table
 from vap.data.captions import RememberingCaptioner, SidecarCaptioner, TemplateCaptioner
 from vap.data.judge import ConstantJudge
-from vap.media.errors import refusal
+from vap.files.errors import refusal
 
 
 @pytest.fixture

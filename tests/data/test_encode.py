@@ -400,7 +400,7 @@ def test_a_machine_that_runs_short_leaves_the_shard_for_later(
 
     with monkeypatch.context() as patched:
         patched.setattr("vap.media.video.av.open", short)
-        patched.setattr("vap.media.errors.memory_is_short", lambda: True)
+        patched.setattr("vap.files.errors.memory_is_short", lambda: True)
         with pytest.raises(MachineError, match="ran short of memory"):
             run_job(job)
     assert len(job.missing()) == job.shards

@@ -17,7 +17,7 @@ PICTURE = Image.fromarray(moving(1)[0])
 
 @pytest.fixture
 def short_of_memory(monkeypatch):
-    monkeypatch.setattr("vap.media.errors.memory_is_short", lambda: True)
+    monkeypatch.setattr("vap.files.errors.memory_is_short", lambda: True)
 
 
 @pytest.mark.parametrize("code", [errno.ENOMEM, errno.EAGAIN])
@@ -108,6 +108,6 @@ def test_a_file_that_asks_for_more_than_there_is_is_at_fault_itself(tmp_path, mo
         raise av.error.classes[errno.ENOMEM](errno.ENOMEM, "Cannot allocate memory")
 
     monkeypatch.setattr(av, "open", absurd)
-    monkeypatch.setattr("vap.media.errors.memory_is_short", lambda: False)
+    monkeypatch.setattr("vap.files.errors.memory_is_short", lambda: False)
     with pytest.raises(MediaError, match=r"a\.mp4"):
         read_clip(path)

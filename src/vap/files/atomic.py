@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from vap.media.errors import refusal
+from vap.files.errors import refusal
 
 _NO_FOLDER = "it is a file, not a folder"
 # A hidden folder beside what is written: by machine, process and a number of its own.

@@ -13,11 +13,11 @@ from vap.acceleration.plan import Offload, Quantization, dtype_name, memory_byte
 from vap.acceleration.profiles import Profile
 from vap.cost.released import planned_model
 from vap.devices import check_device
+from vap.files.errors import refusal
 from vap.files.folders import generation_defaults_of
 from vap.files.names import BUNDLED_FOLDER, DEFAULT_MODEL, check_model, local_model
 from vap.media import FrameSelection, MediaError, probe_clip, read_image
 from vap.media.encoders import FORMATS
-from vap.media.errors import refusal
 from vap.media.pixels import Fit
 from vap.media.records import record_path
 from vap.media.stills import STILL_SUFFIXES

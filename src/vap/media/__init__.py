@@ -9,9 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vap.files.errors import MachineError, MediaError
     from vap.media.clip import Clip, ClipInfo, probe_clip, read_clip
     from vap.media.encoders import Quality
-    from vap.media.errors import MachineError, MediaError
     from vap.media.images import read_image
     from vap.media.limits import MediaLimits
     from vap.media.metadata import read_metadata

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vap.files.errors import refusal
 from vap.media import sniff
-from vap.media.errors import refusal
 from vap.media.files import check_file, is_folder, mislabeled
 from vap.media.limits import MediaLimits
 from vap.media.pixels import RGB, Fit, Resample, resize

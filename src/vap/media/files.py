@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from vap.media.errors import MachineError, MediaError, blame, refusal
+from vap.files.errors import MachineError, MediaError, blame, refusal
 from vap.media.limits import MediaLimits
 from vap.media.sniff import HEAD_BYTES, FileKind, identify
 from vap.media.structure import find_damage

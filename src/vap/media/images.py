@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vap.extras import require
-from vap.media.errors import MachineError, MediaError, blame, refusal
+from vap.files.errors import MachineError, MediaError, blame, refusal
 from vap.media.files import check_file, is_folder, mislabeled
 from vap.media.limits import MediaLimits
 from vap.media.pixels import image_to_rgb, to_channels_last, to_uint8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vap.media.errors import refusal
+from vap.files.errors import refusal
 
 _FREE_PIXELS = 1_000_000_000  # 480 frames of 1080p, in whatever file
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from vap.files.errors import refusal
 from vap.media.colors import managed
-from vap.media.errors import refusal
 
 if TYPE_CHECKING:
     import torch

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
 from vap.files.atomic import atomic_file
-from vap.media.errors import refusal
+from vap.files.errors import refusal
 from vap.media.files import unreadable
 
 FORMAT = 1

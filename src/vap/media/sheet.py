@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw
 
 from vap.files.atomic import atomic_file
+from vap.files.errors import refusal
 from vap.media.captions import draw_text, fit_text, readable, text_width
-from vap.media.errors import refusal
 from vap.media.pixels import RGB
 from vap.media.selection import select_frames
 from vap.media.stills import FrameStack, as_frames

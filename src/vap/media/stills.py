@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vap.media.errors import refusal
+from vap.files.errors import refusal
 from vap.media.files import check_file, hash_file, unreadable
 from vap.media.images import opened, read_image
 from vap.media.limits import MediaLimits

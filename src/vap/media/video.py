@@ -17,8 +17,8 @@ import numpy as np
 from av.stream import Disposition
 from PIL import Image
 
+from vap.files.errors import MachineError, MediaError, blame, refusal
 from vap.media.colors import are_plain, managed, to_srgb
-from vap.media.errors import MachineError, MediaError, blame, refusal
 from vap.media.files import CheckedFile, hash_file
 from vap.media.images import opened
 from vap.media.limits import MediaLimits

@@ -14,8 +14,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from vap.files.atomic import atomic_file, atomic_folder, check_replaceable
+from vap.files.errors import refusal
 from vap.media.encoders import FORMATS, Quality, encode
-from vap.media.errors import refusal
 from vap.media.gif import encode_gif
 from vap.media.metadata import COMMENT, dump_metadata
 from vap.media.stills import RATE_KEY, Frames, FrameStack, as_frames
