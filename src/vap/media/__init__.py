@@ -43,25 +43,25 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Clip": "clip",
-    "ClipInfo": "clip",
-    "FrameSelection": "selection",
-    "InputFile": "records",
-    "MachineError": "errors",
-    "MediaError": "errors",
-    "MediaLimits": "limits",
-    "Quality": "encoders",
-    "RunRecord": "records",
-    "SheetRow": "sheet",
-    "probe_clip": "clip",
-    "read_clip": "clip",
-    "read_image": "images",
-    "read_metadata": "metadata",
-    "read_run": "records",
-    "select_frames": "selection",
-    "write_run": "records",
-    "write_sheet": "sheet",
-    "write_video": "write",
+    "Clip": "vap.media.clip",
+    "ClipInfo": "vap.media.clip",
+    "FrameSelection": "vap.media.selection",
+    "InputFile": "vap.media.records",
+    "MachineError": "vap.files.errors",
+    "MediaError": "vap.files.errors",
+    "MediaLimits": "vap.media.limits",
+    "Quality": "vap.media.encoders",
+    "RunRecord": "vap.media.records",
+    "SheetRow": "vap.media.sheet",
+    "probe_clip": "vap.media.clip",
+    "read_clip": "vap.media.clip",
+    "read_image": "vap.media.images",
+    "read_metadata": "vap.media.metadata",
+    "read_run": "vap.media.records",
+    "select_frames": "vap.media.selection",
+    "write_run": "vap.media.records",
+    "write_sheet": "vap.media.sheet",
+    "write_video": "vap.media.write",
 }
 
 
@@ -69,7 +69,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:
