@@ -59,11 +59,7 @@ class Outcome:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Outcome:
-        """Read what :meth:`to_json` wrote.
-
-        Raises:
-            ValidationError: If it is something else.
-        """
+        """Read what :meth:`to_json` wrote."""
         return TypeAdapter(cls).validate_json(text)
 
 
@@ -94,9 +90,6 @@ class Ledger:
 
         Returns:
             What has become of the request, as :meth:`of` says from now on.
-
-        Raises:
-            FileExistsError: If a video of its name and words is there, made from other files.
         """
         outcome = self._of_its_words(request)
         if outcome is None or _is_about(outcome, request):
@@ -104,8 +97,9 @@ class Ledger:
         if self._video(outcome) is None:
             return None
         if not self._was_made_from(outcome, request):
-            message = f"{outcome.output} was made from other files than those of {request.name}."
-            raise FileExistsError(message)
+            raise FileExistsError(
+                f"{outcome.output} was made from other files than those of {request.name}."
+            )
         adopted = replace(outcome, inputs=request.inputs)
         self.write(adopted)
         return adopted

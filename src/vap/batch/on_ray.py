@@ -57,9 +57,6 @@ def make_on_ray(
 
     Yields:
         What became of each, as it is known.
-
-    Raises:
-        MissingExtraError: If Ray is not installed.
     """
     with ray_cluster(address, purpose=_PURPOSE) as (ray, data):
         data.DataContext.get_current().enable_progress_bars = False

@@ -66,13 +66,11 @@ def read_requests(
     """
     file = Path(path)
     if not file.is_file():
-        message = f"There is no file of requests at {file}. Give a JSON Lines file."
-        raise FileNotFoundError(message)
+        raise FileNotFoundError(f"There is no file of requests at {file}. Give a JSON Lines file.")
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        message = f"{file} is not UTF-8 text ({error}). Save it as UTF-8."
-        raise ValueError(message) from error
+        raise ValueError(f"{file} is not UTF-8 text ({error}). Save it as UTF-8.") from error
     return parse_requests(text, file.parent.resolve(), name=str(file), defaults=defaults)
 
 
@@ -89,9 +87,6 @@ def parse_requests(
         folder: Where relative paths start.
         name: Of the text, for messages.
         defaults: See :func:`read_requests`.
-
-    Raises:
-        ValueError: Listing what is wrong.
     """
     requests: dict[str, BatchRequest] = {}
     lines: dict[str, int] = {}
@@ -124,17 +119,12 @@ def parse_requests(
         more = [f"… and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
         raise ValueError("\n".join(shown + more))
     if not requests:
-        message = f"{name} holds no requests. Write one JSON object a line."
-        raise ValueError(message)
+        raise ValueError(f"{name} holds no requests. Write one JSON object a line.")
     return list(requests.values())
 
 
 def _parse(line: str, folder: Path, defaults: Mapping[str, Any]) -> BatchRequest:
-    """One line.
-
-    Raises:
-        ValidationError: If it is no request.
-    """
+    """One line."""
     content = _line_model().model_validate_json(line, strict=True)
     values = {field: getattr(content, field) for field in type(content).model_fields}
     values |= {

@@ -56,15 +56,10 @@ class Workers:
     cpus: int = 1
 
     def address(self) -> str | None:
-        """Of the Ray cluster to use; None for this process alone.
-
-        Raises:
-            ValueError: If a number makes no sense.
-        """
+        """Of the Ray cluster to use; None for this process alone."""
         for name, number in (("workers", self.count), ("cpus", self.cpus)):
             if number is not None and number < 1:
-                message = f"{name}={number}: at least one is needed."
-                raise ValueError(message)
+                raise ValueError(f"{name}={number}: at least one is needed.")
         if self.ray is not None:
             return self.ray
         several = self.count > 1 if self.count is not None else _gpus() > 1 and _has_ray()
@@ -134,12 +129,7 @@ def run_batch(
 def _before(
     batch: Batch, requests: Iterable[BatchRequest]
 ) -> list[tuple[BatchRequest, Outcome | None]]:
-    """What has become of each request so far; each file of the ledger is read once.
-
-    Raises:
-        ValueError: Naming the videos that another file of requests, of the same words, has made
-            here: they are not overwritten.
-    """
+    """What has become of each request so far; each file of the ledger is read once."""
     found: list[tuple[BatchRequest, Outcome | None]] = []
     names: list[str] = []
     for request in requests:
@@ -149,12 +139,11 @@ def _before(
             names.append(request.name)
     if names:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        message = (
+        raise ValueError(
             f"{batch.output} holds videos that were made from other files for requests of the same "
             f"names: {', '.join(names[:_NAMED])}{more}. Choose another folder with --output, or "
             "give these requests names of their own."
         )
-        raise ValueError(message)
     return found
 
 
@@ -172,11 +161,7 @@ def _missing(
 
 
 def _check(batch: Batch, missing: Iterable[BatchRequest]) -> None:
-    """Refuse a batch of which a request cannot be made, as far as that is seen at a glance.
-
-    Raises:
-        ValueError: Naming the requests and what is wrong with each.
-    """
+    """Refuse a batch of which a request cannot be made, as far as that is seen at a glance."""
     problems = []
     for each in missing:
         try:
@@ -209,10 +194,7 @@ def _outcomes(
 def _one_by_one(
     batch: Batch, missing: Sequence[BatchRequest], on_step: OnStep | None
 ) -> Iterator[Outcome]:
-    """Make videos in this process, last those that another run of the batch has begun.
-
-    So two runs side by side share the work. What a killed run has begun looks the same.
-    """
+    """Make videos in this process, last those that another run of the batch has begun."""
     worker = Worker(batch)
     begun: list[BatchRequest] = []
     for request in missing:

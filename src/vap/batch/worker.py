@@ -49,10 +49,6 @@ def check_files(request: GenerationRequest, place: Path) -> None:
     Args:
         request: Of the video.
         place: Of its file.
-
-    Raises:
-        FileNotFoundError: If a file is missing.
-        MediaError: If an input would be overwritten, or a folder is in the place of the video.
     """
     for role, path in request.inputs:
         if not path.exists():

@@ -277,8 +277,7 @@ def show(
 def _check_suffix(out: Path, suffix: str) -> None:
     """Refuse another format, and so the table itself, before anything is read."""
     if out.suffix.lower() != suffix:
-        message = f"{out} would not be what its name says: it must end in {suffix}."
-        raise ValueError(message)
+        raise ValueError(f"{out} would not be what its name says: it must end in {suffix}.")
 
 
 def _load(table: Path, root: Path | None, on_error: OnError) -> Table:
@@ -295,8 +294,9 @@ def _refuse_pairing_options(given: Mapping[str, object]) -> None:
     """Preferences are mined from the scores of whole conditions: what makes samples is not read."""
     if given:
         named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        message = f"--preferences reads no {named}. Leave it out, or leave out --preferences."
-        raise ValueError(message)
+        raise ValueError(
+            f"--preferences reads no {named}. Leave it out, or leave out --preferences."
+        )
 
 
 def _shares(texts: Sequence[str]) -> dict[str, float]:
@@ -304,11 +304,11 @@ def _shares(texts: Sequence[str]) -> dict[str, float]:
     for text in texts:
         name, _, share = text.partition("=")
         if name in shares:
-            message = f"--share {text!r}: {name} has a share already. Give each split once."
-            raise ValueError(message)
+            raise ValueError(f"--share {text!r}: {name} has a share already. Give each split once.")
         try:
             shares[name] = float(share)
         except ValueError as error:
-            message = f"--share {text!r} is not a name and a number: write, for example, test=0.1."
-            raise ValueError(message) from error
+            raise ValueError(
+                f"--share {text!r} is not a name and a number: write, for example, test=0.1."
+            ) from error
     return shares

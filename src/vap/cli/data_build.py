@@ -100,8 +100,9 @@ def _check_options(
         ("--score", score, "--judge constant", judge == "constant"),
     ):
         if given is not None and not found:
-            message = f"{option} is read only with {needed}. Add that, or leave {option} out."
-            raise ValueError(message)
+            raise ValueError(
+                f"{option} is read only with {needed}. Add that, or leave {option} out."
+            )
 
 
 def _captioner(
@@ -115,8 +116,9 @@ def _captioner(
     elif captions == "template":
         captioner = TemplateCaptioner() if template is None else TemplateCaptioner(template)
     elif model is None:
-        message = "--captions model needs --model: a folder or Hub id of a vision-language model."
-        raise ValueError(message)
+        raise ValueError(
+            "--captions model needs --model: a folder or Hub id of a vision-language model."
+        )
     else:
         from vap.data.vlm import VlmCaptioner
 
@@ -133,11 +135,7 @@ def _judge(judge: _Judge, score: float | None) -> Judge:
 
 
 def _write(made: Build, folder: Path, out: Path) -> None:
-    """Write the table.
-
-    Raises:
-        TableError: If no clip is in it.
-    """
+    """Write the table."""
     if not made.table.rows:
         listed = "\n".join(f"  {drop.video}: {drop.reason}" for drop in made.dropped[:5])
         raise TableError(f"No clip of {folder} can be used:\n{listed}")

@@ -87,6 +87,7 @@ def _size(text: str) -> PixelShape:
     try:
         frames, height, width = map(int, text.split("x"))
     except ValueError as error:
-        message = f"--size {text!r} is not FRAMESxHEIGHTxWIDTH: write, for example, 49x480x832."
-        raise ValueError(message) from error
+        raise ValueError(
+            f"--size {text!r} is not FRAMESxHEIGHTxWIDTH: write, for example, 49x480x832."
+        ) from error
     return PixelShape(frames, height, width)

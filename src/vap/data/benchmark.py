@@ -54,11 +54,7 @@ def read_benchmark(path: str | Path, *, on_error: OnError = "refuse") -> Benchma
 
 
 def check_benchmark(benchmark: Benchmark, root: str | Path) -> Benchmark:
-    """Leave out the cases whose target or reference is missing, and say which.
-
-    Raises:
-        FileNotFoundError: If ``root`` is not a folder.
-    """
+    """Leave out the cases whose target or reference is missing, and say which."""
     folder = existing_folder(root)
     cases: list[BenchmarkRow] = []
     problems = list(benchmark.problems)
@@ -73,11 +69,7 @@ def check_benchmark(benchmark: Benchmark, root: str | Path) -> Benchmark:
 
 
 def write_benchmark(cases: Sequence[BenchmarkRow], path: str | Path) -> None:
-    """Write a benchmark table; reading it back gives equal cases.
-
-    Raises:
-        ValueError: If the name ends neither in ``.csv`` nor in ``.parquet``.
-    """
+    """Write a benchmark table; reading it back gives equal cases."""
     cells = ([row.video, row.reference, row.caption, row.reference_caption] for row in cases)
     write_records(Path(path), BENCHMARK_COLUMNS, cells)
 

@@ -51,13 +51,11 @@ class BuildRules:
 
     def __post_init__(self) -> None:
         if not 0 <= self.references <= MAX_REFERENCES:
-            message = f"references={self.references}: list 0 to {MAX_REFERENCES}."
-            raise ValueError(message)
+            raise ValueError(f"references={self.references}: list 0 to {MAX_REFERENCES}.")
         if self.duplicates is not None:
             check_distance(self.duplicates)
         if self.workers < 1:
-            message = f"workers={self.workers}: at least 1 clip must be decoded at a time."
-            raise ValueError(message)
+            raise ValueError(f"workers={self.workers}: at least 1 clip must be decoded at a time.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,7 @@ class Captioner(Protocol):
     """Writes the caption of a clip."""
 
     def caption(self, clip: InspectedClip) -> str:
-        """Describe scene, subject and effect.
-
-        Raises:
-            ValueError: If this clip cannot be captioned; it is then dropped for that reason.
-        """
+        """Describe scene, subject and effect."""
         ...
 
 
@@ -31,15 +27,10 @@ class SidecarCaptioner:
     """Reads the caption of ``clip.mp4`` from ``clip.txt`` beside it."""
 
     def caption(self, clip: InspectedClip) -> str:
-        """The text of the file, on one line.
-
-        Raises:
-            ValueError: If the file is missing, empty or not UTF-8.
-        """
+        """The text of the file, on one line."""
         text = " ".join(read_sidecar(clip.path, ".txt", "its caption").split())
         if not text:
-            message = f"the caption {clip.path.with_suffix('.txt').name} is empty"
-            raise ValueError(message)
+            raise ValueError(f"the caption {clip.path.with_suffix('.txt').name} is empty")
         return text
 
 
@@ -57,13 +48,7 @@ class RememberingCaptioner:
     captioner: Captioner
 
     def caption(self, clip: InspectedClip) -> str:
-        """The sidecar's text, else a new caption, written beside the clip.
-
-        Raises:
-            ValueError: If the sidecar is no text, or the captioner cannot caption the clip.
-            OSError: If the caption cannot be kept. It is not only this clip's affair, so nothing
-                more is captioned in vain.
-        """
+        """The sidecar's text, else a new caption, written beside the clip."""
         sidecar = clip.path.with_suffix(".txt")
         if sidecar.exists():
             return SidecarCaptioner().caption(clip)
@@ -72,11 +57,10 @@ class RememberingCaptioner:
             with atomic_file(sidecar) as partial:
                 partial.write_text(caption + "\n", encoding="utf-8")
         except MediaError as error:
-            message = (
+            raise OSError(
                 f"Captions cannot be kept beside the clips: {error} Or do not keep them (leave out "
                 "--keep-captions)."
-            )
-            raise OSError(message) from error
+            ) from error
         return caption
 
 
@@ -111,20 +95,14 @@ class TemplateCaptioner:
 
 
 def read_sidecar(path: Path, suffix: str, what: str) -> str:
-    """Text of the file beside a clip that has the same name but for its suffix.
-
-    Raises:
-        ValueError: If it cannot be read.
-    """
+    """Text of the file beside a clip that has the same name but for its suffix."""
     sidecar = path.with_suffix(suffix)
     try:
         return sidecar.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        message = f"the file {sidecar.name} with {what} is missing beside it"
-        raise ValueError(message) from error
+        raise ValueError(f"the file {sidecar.name} with {what} is missing beside it") from error
     except (OSError, UnicodeDecodeError) as error:
-        message = f"the file {sidecar.name} with {what} cannot be read: {error}"
-        raise ValueError(message) from error
+        raise ValueError(f"the file {sidecar.name} with {what} cannot be read: {error}") from error
 
 
 def _words(name: str) -> str:

@@ -79,15 +79,12 @@ def check_table(
 
 
 def existing_folder(root: str | Path) -> Path:
-    """The folder that a table's paths start from.
-
-    Raises:
-        FileNotFoundError: If it is none.
-    """
+    """The folder that a table's paths start from."""
     folder = Path(root)
     if not folder.is_dir():
-        message = f"There is no folder {folder}. Give the folder that the table's paths start from."
-        raise FileNotFoundError(message)
+        raise FileNotFoundError(
+            f"There is no folder {folder}. Give the folder that the table's paths start from."
+        )
     return folder
 
 

@@ -80,17 +80,15 @@ def find_clips(folder: Path, root: Path) -> tuple[FoundClip, ...]:
 
     Returns:
         The clips, ordered by path.
-
-    Raises:
-        FileNotFoundError: If ``folder`` is none, or no clip is in its subfolders.
-        ValueError: If ``folder`` is outside ``root``.
     """
     if not folder.is_dir():
-        message = f"There is no folder {folder}. Give a folder with a subfolder a condition."
-        raise FileNotFoundError(message)
+        raise FileNotFoundError(
+            f"There is no folder {folder}. Give a folder with a subfolder a condition."
+        )
     if not folder.resolve().is_relative_to(root.resolve()):
-        message = f"{folder} is not inside the root {root}: choose a root that contains the clips."
-        raise ValueError(message)
+        raise ValueError(
+            f"{folder} is not inside the root {root}: choose a root that contains the clips."
+        )
     prefix = folder.resolve().relative_to(root.resolve())
     found = []
     for path in sorted(_files(folder, frozenset())):
@@ -98,11 +96,10 @@ def find_clips(folder: Path, root: Path) -> tuple[FoundClip, ...]:
         if len(parts) > 1 and path.suffix.lower() in VIDEO_SUFFIXES:
             found.append(FoundClip(path, prefix.joinpath(*parts).as_posix(), parts[0]))
     if not found:
-        message = (
+        raise FileNotFoundError(
             f"No clip is in a subfolder of {folder}. Put videos into a subfolder named after their "
             f"condition; known suffixes are {', '.join(sorted(VIDEO_SUFFIXES))}."
         )
-        raise FileNotFoundError(message)
     return tuple(found)
 
 

@@ -25,14 +25,9 @@ COLOUR_DISTANCE = 20
 
 
 def check_distance(distance: int) -> None:
-    """Refuse a distance that :func:`find_duplicates` cannot search.
-
-    Raises:
-        ValueError: If it is out of range.
-    """
+    """Refuse a distance that :func:`find_duplicates` cannot search."""
     if not 0 <= distance <= MAX_DISTANCE:
-        message = f"distance={distance} is out of range: use 0 to {MAX_DISTANCE} bits."
-        raise ValueError(message)
+        raise ValueError(f"distance={distance} is out of range: use 0 to {MAX_DISTANCE} bits.")
 
 
 def find_duplicates(
@@ -50,9 +45,6 @@ def find_duplicates(
 
     Returns:
         For each duplicate's position, that of the clip it repeats, which is no duplicate itself.
-
-    Raises:
-        ValueError: If ``distance`` is out of range.
     """
     check_distance(distance)
     kept: dict[tuple[int, int], list[int]] = defaultdict(list)

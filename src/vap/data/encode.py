@@ -57,9 +57,6 @@ def run_job(job: EncodeJob, *, workers: int = 1, progress: Progress = no_progres
         job: What to encode.
         workers: Processes; each loads the encoders, and with accelerators takes the next one.
         progress: Told after each shard.
-
-    Raises:
-        RuntimeError: If a worker died. What else a worker raises is raised here.
     """
     missing = job.missing()
     if workers <= 1 or len(missing) <= 1:
@@ -81,22 +78,16 @@ def encode_shard(job: EncodeJob, index: int, device: torch.device | str | None =
 
     Returns:
         The file.
-
-    Raises:
-        FileNotFoundError: If a clip is not there (any more): that is no fault of the clip's, and
-            the shard is left for later.
-        OSError: If the system does not hand over a clip, or memory is short: the same.
     """
     settings, size = job.settings, job.settings.shard_size
     encoder = _encoder(settings.model, None if device is None else str(device))
     clips, tensors, dropped = [], [], {}
     for video, caption in job.clips[index * size : (index + 1) * size]:
         if not has_file(job.root, video):
-            message = (
+            raise FileNotFoundError(
                 f"{video!r} is not in {job.root}. Give the folder that the table's paths start "
                 "from, or fetch the clip, and run again: what is done stays."
             )
-            raise FileNotFoundError(message)
         try:
             shape, frames = _frames_of(job.root / video, settings)
         except MediaError as error:
@@ -119,9 +110,6 @@ def read_frames(path: Path, settings: EncodeSettings) -> tuple[PixelShape, np.nd
 
     Returns:
         The size that was chosen, and frames ``[T, H, W, 3]`` of that size in 0 … 255.
-
-    Raises:
-        MediaError: If the clip cannot be read.
     """
     info = probe_clip(path, fps=settings.fps)
     shape = choose_size(info.frames, info.height, info.width, settings.sizes)
@@ -137,23 +125,14 @@ def read_frames(path: Path, settings: EncodeSettings) -> tuple[PixelShape, np.nd
 
 
 def _frames_of(path: Path, settings: EncodeSettings) -> tuple[PixelShape, np.ndarray]:
-    """As :func:`read_frames`; a clip is only at fault if its bytes can be read, and not used.
-
-    A disk's fault shows in many ways, also as a clip that is cut off. So after any failure the
-    file is read from end to end, and then the clip once more.
-
-    Raises:
-        MediaError: If the clip is broken.
-        OSError: If the system does not hand over the file.
-    """
+    """As :func:`read_frames`; a clip is only at fault if its bytes can be read, and not used."""
     try:
         return read_frames(path, settings)
     except MediaError:
         try:
             hash_file(path)
         except MediaError as error:
-            message = f"{error} When it can be read, run again: what is done stays."
-            raise OSError(message) from error
+            raise OSError(f"{error} When it can be read, run again: what is done stays.") from error
         return read_frames(path, settings)
 
 
@@ -223,11 +202,7 @@ def _encoder(model: str, device: str | None) -> ClipEncoder:
 
 
 def _in_turn(job: EncodeJob, shards: Sequence[int]) -> Iterator[int]:
-    """Shards that are still missing when their turn comes.
-
-    The order is a process's own, so that of several that share a folder two seldom work on the
-    same shard.
-    """
+    """Shards that are still missing when their turn comes."""
     for shard in random.SystemRandom().sample(shards, len(shards)):
         if not job.has(shard):
             yield shard
@@ -261,11 +236,10 @@ def _run_workers(job: EncodeJob, missing: list[int], workers: int, progress: Pro
         raise errors[0]
     failed = [process.exitcode for process in processes if process.exitcode]
     if failed:
-        message = (
+        raise RuntimeError(
             f"{len(failed)} of {workers} workers died (exit codes {failed}); see their messages "
             "above. What is written is sound: run the same command again to go on."
         )
-        raise RuntimeError(message)
 
 
 def _process_context() -> Any:

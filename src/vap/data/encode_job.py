@@ -44,11 +44,10 @@ class EncodeSettings:
     def __post_init__(self) -> None:
         exact_rate(self.fps)
         if not self.sizes or self.shard_size < 1:
-            message = (
+            raise ValueError(
                 f"sizes={self.sizes}, shard_size={self.shard_size}: give at least one size, and "
                 "at least one clip a shard."
             )
-            raise ValueError(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +92,10 @@ def plan_job(
         settings: How to encode.
         root: Folder that the paths start from.
         output: Folder of the shards; made if missing.
-
-    Raises:
-        ValueError: If there is nothing to encode, a size does not fit the model, or the folder
-            is another job's.
-        FileNotFoundError: If the folder holds shards without a manifest.
     """
     clips = tuple((row.video, row.caption) for row in rows if row.usable)
     if not clips:
-        message = "There is nothing to encode: the table has no usable row."
-        raise ValueError(message)
+        raise ValueError("There is nothing to encode: the table has no usable row.")
     _check_sizes(settings)
     job = EncodeJob(settings, root, clips, output)
     manifest = _manifest(job)
@@ -165,11 +158,7 @@ def _claim(place: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def _check_same(found: Mapping[str, Any], manifest: Mapping[str, Any], job: EncodeJob) -> None:
-    """Refuse a folder whose manifest is not the job's.
-
-    Raises:
-        ValueError: Naming what differs and the remedy.
-    """
+    """Refuse a folder whose manifest is not the job's."""
     from vap.data.encoders import other_encoders
 
     others = set(other_encoders(found, job.settings.model))

@@ -44,9 +44,6 @@ def run_on_ray(job: EncodeJob, *, address: str = "auto", workers: int | None = N
         address: Of the cluster; ``local`` starts one on this machine for the duration.
         workers: Processes over the whole cluster; each takes a GPU where there are some. By
             default one a GPU of the cluster, or one if it has none.
-
-    Raises:
-        MissingExtraError: If Ray is not installed.
     """
     require("ray", extra="ray", purpose=_PURPOSE)  # also where nothing is left to do
     missing = job.missing()

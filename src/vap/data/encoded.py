@@ -98,9 +98,6 @@ def write_shard(path: Path, shard: Shard, dtype: torch.dtype) -> None:
         path: The file.
         shard: What it holds.
         dtype: Precision to store in.
-
-    Raises:
-        ValueError: If a value does not fit that precision.
     """
     tensors = {
         f"{index}.{name}": _stored(name, tensor, dtype)
@@ -111,8 +108,7 @@ def write_shard(path: Path, shard: Shard, dtype: torch.dtype) -> None:
         tensors[f"{_EMPTY}.{TEXT}"] = _stored(TEXT, shard.empty_text, dtype)
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
-            message = f"{path.name}: {name} is not finite in {dtype}. Encode with float32."
-            raise ValueError(message)
+            raise ValueError(f"{path.name}: {name} is not finite in {dtype}. Encode with float32.")
     content = {
         "version": _FORMAT_VERSION,
         JOB: shard.job,
@@ -159,11 +155,7 @@ class EncodedClips:
         return video in self.clips
 
     def read(self, video: str) -> dict[str, Tensor]:
-        """Encodings of a clip in float32, without the axis R of a video prompt.
-
-        Raises:
-            KeyError: If the clip is not in the shards.
-        """
+        """Encodings of a clip in float32, without the axis R of a video prompt."""
         shard, position = self._places[video]
         file, prefix = self._file(shard), f"{position}."
         names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - no dict
@@ -172,26 +164,22 @@ class EncodedClips:
         return tensors
 
     def empty_text(self) -> Tensor:
-        """Encoding of the empty caption ``[L, D]`` in float32.
-
-        Raises:
-            ValueError: If not one clip could be encoded.
-        """
+        """Encoding of the empty caption ``[L, D]`` in float32."""
         if not self.clips:
             reason = next(iter(self.dropped.values()), "there were none")
-            message = f"{self.folder} holds no clip: {len(self.dropped)} were dropped ({reason})."
-            raise ValueError(message)
+            raise ValueError(
+                f"{self.folder} holds no clip: {len(self.dropped)} were dropped ({reason})."
+            )
         stored = self._file(0).get_tensor(f"{_EMPTY}.{TEXT}").float()
         return _padded(stored, next(iter(self.clips.values())).text_tokens)
 
     def _index(self, shard: int) -> None:
         path = self.folder / shard_name(shard)
         if not path.is_file():
-            message = (
+            raise FileNotFoundError(
                 f"{path} is missing: {self.folder} was not encoded to the end. "
                 "Run the same `vap data encode` again; it goes on where it stopped."
             )
-            raise FileNotFoundError(message)
         try:
             content = json.loads((self._file(shard).metadata() or {})[_FORMAT])
             clips = [EncodedClip.from_json(clip) for clip in content["clips"]]
@@ -199,15 +187,15 @@ class EncodedClips:
             job = content.get(JOB)
             _check_names(self.manifest.get("family"), len(clips), self._file(shard).keys())
         except (SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
-            message = f"{path} is damaged or no shard ({error}). Remove it and encode again."
-            raise ValueError(message) from error
+            raise ValueError(
+                f"{path} is damaged or no shard ({error}). Remove it and encode again."
+            ) from error
         # Earlier versions noted no job, in the manifest nor in shards.
         if None not in (job, self.manifest.get(JOB)) and job != self.manifest[JOB]:
-            message = (
+            raise ValueError(
                 f"{path} was not written by the job of {MANIFEST}: clips were encoded with other "
                 "settings, or of another table, into one folder. Remove it and encode again."
             )
-            raise ValueError(message)
         self.dropped |= dropped
         for position, clip in enumerate(clips):
             self.clips[clip.video] = clip
@@ -236,22 +224,19 @@ def _check_names(family: Family | None, clips: int, names: Iterable[str]) -> Non
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What a folder of shards says of itself.
-
-    Raises:
-        FileNotFoundError: If it is no such folder.
-        ValueError: If the manifest is damaged.
-    """
+    """What a folder of shards says of itself."""
     path = folder / MANIFEST
     if not path.is_file():
-        message = f"There is no {MANIFEST} in {folder}. Give a folder that `vap data encode` wrote."
-        raise FileNotFoundError(message)
+        raise FileNotFoundError(
+            f"There is no {MANIFEST} in {folder}. Give a folder that `vap data encode` wrote."
+        )
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         int(manifest["shards"])
     except (ValueError, TypeError, KeyError) as error:
-        message = f"{path} is damaged ({error}). Remove the folder and encode again."
-        raise ValueError(message) from error
+        raise ValueError(
+            f"{path} is damaged ({error}). Remove the folder and encode again."
+        ) from error
     return manifest
 
 

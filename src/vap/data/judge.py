@@ -25,9 +25,6 @@ class Judge(Protocol):
 
         Returns:
             A score from 0 to 100.
-
-        Raises:
-            ValueError: If this clip cannot be scored; it is then dropped for that reason.
         """
         ...
 
@@ -51,18 +48,13 @@ class SidecarJudge:
     """Reads the score of ``clip.mp4`` from ``clip.score`` beside it: a number from 0 to 100."""
 
     def score(self, clip: InspectedClip, condition: Sequence[InspectedClip]) -> float:  # noqa: ARG002  (the protocol's)
-        """The number in the file.
-
-        Raises:
-            ValueError: If the file is missing or holds no number from 0 to 100.
-        """
+        """The number in the file."""
         text = read_sidecar(clip.path, ".score", "its score").strip()
         name = clip.path.with_suffix(".score").name
         try:
             value = float(text)
         except ValueError as error:
-            message = f"the score {text[:40]!r} in {name} is not a number"
-            raise ValueError(message) from error
+            raise ValueError(f"the score {text[:40]!r} in {name} is not a number") from error
         return _checked(value, f"the score in {name}")
 
 
@@ -92,6 +84,5 @@ class AgreementJudge:
 
 def _checked(score: float, what: str) -> float:
     if not 0 <= score <= MAX_SCORE:
-        message = f"{what} is {score}; it must be from 0 to {MAX_SCORE:.0f}"
-        raise ValueError(message)
+        raise ValueError(f"{what} is {score}; it must be from 0 to {MAX_SCORE:.0f}")
     return score

@@ -101,9 +101,6 @@ def write_shard(path: Path, pairs: EncodedPairs, origin: ShardOrigin | None = No
         path: The file.
         pairs: What it holds.
         origin: Which pairs these are; :func:`read_origin` gives it back.
-
-    Raises:
-        MediaError: If the place cannot be written to.
     """
     tensors = {name: getattr(pairs, name).to(torch.float16) for name in _TENSORS}
     metadata = {"captions": json.dumps(pairs.captions), "names": json.dumps(list(pairs.names))}
@@ -113,11 +110,7 @@ def write_shard(path: Path, pairs: EncodedPairs, origin: ShardOrigin | None = No
 
 
 def read_origin(path: Path) -> ShardOrigin | None:
-    """Which pairs a shard holds; None if it does not say, as those of earlier versions.
-
-    Raises:
-        ValueError: If the file is damaged or no shard.
-    """
+    """Which pairs a shard holds; None if it does not say, as those of earlier versions."""
     try:
         with safe_open(path, framework="pt") as shard:
             note = (shard.metadata() or {}).get(_ORIGIN)
@@ -127,13 +120,7 @@ def read_origin(path: Path) -> ShardOrigin | None:
 
 
 def read_shards(*folders: Path) -> EncodedPairs:
-    """Read all shards of some folders into memory, in the order of folders and names.
-
-    Raises:
-        FileNotFoundError: If a folder holds no shard.
-        ValueError: If a file is damaged or no shard, or shards are of different sizes of clip or
-            encoder.
-    """
+    """Read all shards of some folders into memory, in the order of folders and names."""
     paths = [path for folder in folders for path in _some_shards(folder)]
     parts: dict[str, list[Tensor]] = {name: [] for name in _TENSORS}
     captions: list[tuple[tuple[str, str], tuple[str, str]]] = []
@@ -148,18 +135,13 @@ def read_shards(*folders: Path) -> EncodedPairs:
         shapes = {tuple(tensor.shape[1:]) for tensor in tensors}
         if len(shapes) > 1:
             places = ", ".join(repr(str(folder)) for folder in folders)
-            message = f"The shards in {places} disagree on the shape of {name}: {shapes}."
-            raise ValueError(message)
+            raise ValueError(f"The shards in {places} disagree on the shape of {name}: {shapes}.")
     latents, conditions, image_tokens = (torch.cat(parts[name]) for name in _TENSORS)
     return EncodedPairs(latents, conditions, image_tokens, captions, names)
 
 
 def _read_shard(path: Path) -> EncodedPairs:
-    """One shard.
-
-    Raises:
-        ValueError: If the file is damaged or no shard.
-    """
+    """One shard."""
     try:
         with safe_open(path, framework="pt") as shard:
             tensors = [shard.get_tensor(name) for name in _TENSORS]
@@ -170,8 +152,7 @@ def _read_shard(path: Path) -> EncodedPairs:
         ]
         names = list(map(str, json.loads(metadata["names"])))
         if {len(captions), len(names), *map(len, tensors)} != {len(names)}:
-            message = "it does not hold equally many of everything"
-            raise ValueError(message)
+            raise ValueError("it does not hold equally many of everything")
     except (SafetensorError, KeyError, IndexError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
     latents, conditions, image_tokens = tensors
@@ -185,18 +166,13 @@ def _damaged(path: Path, error: Exception) -> ValueError:
 
 
 def only(pairs: EncodedPairs, conditions: Sequence[str]) -> EncodedPairs:
-    """The pairs of some conditions; all of them if none is named.
-
-    Raises:
-        ValueError: If there is no pair of a condition.
-    """
+    """The pairs of some conditions; all of them if none is named."""
     if not conditions:
         return pairs
     missing = sorted(set(conditions) - set(pairs.names))
     if missing:
         known = ", ".join(sorted(set(pairs.names)))
-        message = f"There are no pairs of {', '.join(missing)}. The shards hold: {known}."
-        raise ValueError(message)
+        raise ValueError(f"There are no pairs of {', '.join(missing)}. The shards hold: {known}.")
     kept = [index for index, name in enumerate(pairs.names) if name in conditions]
     return EncodedPairs(
         pairs.latents[kept],
@@ -215,11 +191,10 @@ def shards_of(folder: Path) -> list[Path]:
 def _some_shards(folder: Path) -> list[Path]:
     paths = shards_of(folder)
     if not paths:
-        message = (
+        raise FileNotFoundError(
             f"There is no shard (*.safetensors) in {str(folder)!r}. Run the recipe's latents "
             "stage first, or give the folder that it wrote."
         )
-        raise FileNotFoundError(message)
     return paths
 
 

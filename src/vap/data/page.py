@@ -70,14 +70,9 @@ def write_page(
 
     Returns:
         How many clips are on it.
-
-    Raises:
-        ValueError: If ``per_condition`` is below 1.
-        FileNotFoundError: If none of the clips is in ``root``.
     """
     if per_condition < 1:
-        message = f"per_condition={per_condition}: show at least 1 clip of each condition."
-        raise ValueError(message)
+        raise ValueError(f"per_condition={per_condition}: show at least 1 clip of each condition.")
     path, root = Path(path), Path(root)
     counts: Counter[str] = Counter()
 
@@ -95,11 +90,10 @@ def write_page(
     )
     found = ShownClips(counts["shown"], counts["missing"], counts["unreadable"])
     if found.missing and not found.shown + found.unreadable:
-        message = (
+        raise FileNotFoundError(
             f"None of the clips is in {root}, such as {rows[0].video}. Give the folder that the "
             "table's paths start from, with --root (root= in Python)."
         )
-        raise FileNotFoundError(message)
     with atomic_file(path) as partial:
         partial.write_text(page, encoding="utf-8")
     return found

@@ -41,12 +41,10 @@ class PairingRules:
 
     def __post_init__(self) -> None:
         if self.references < 1:
-            message = f"references={self.references}: a sample needs at least 1 reference."
-            raise ValueError(message)
+            raise ValueError(f"references={self.references}: a sample needs at least 1 reference.")
         for name in ("reference_drop", "caption_drop"):
             if not 0 <= (value := getattr(self, name)) <= 1:
-                message = f"{name}={value} is not a probability: give a number from 0 to 1."
-                raise ValueError(message)
+                raise ValueError(f"{name}={value} is not a probability: give a number from 0 to 1.")
 
 
 @dataclass(frozen=True, slots=True)

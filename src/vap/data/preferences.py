@@ -26,11 +26,10 @@ class PreferenceStage:
 
     def __post_init__(self) -> None:
         if not 0 <= self.loser_to < self.winner_from <= MAX_SCORE:
-            message = (
+            raise ValueError(
                 f"winner_from={self.winner_from}, loser_to={self.loser_to}: "
                 "take 0 ≤ loser_to < winner_from ≤ 100."
             )
-            raise ValueError(message)
 
 
 CLEAR, CLOSER = PreferenceStage(90.0, 10.0), PreferenceStage(80.0, 30.0)
@@ -57,8 +56,7 @@ class PreferenceRules:
 
     def __post_init__(self) -> None:
         if not (self.alpha >= 0 and self.beta > 0):
-            message = f"alpha={self.alpha}, beta={self.beta}: take alpha ≥ 0 and beta > 0."
-            raise ValueError(message)
+            raise ValueError(f"alpha={self.alpha}, beta={self.beta}: take alpha ≥ 0 and beta > 0.")
 
 
 @dataclass(frozen=True, slots=True)

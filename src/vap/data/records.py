@@ -44,16 +44,12 @@ def read_records(path: Path, required: Sequence[str]) -> Records:
     Args:
         path: The table.
         required: Columns that must be there.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        TableError: If the file cannot be parsed or lacks a required column.
-        ValueError: If the name ends otherwise.
     """
     table_suffix(path)
     if not path.is_file():
-        message = f"There is no table at {path}. Give the path of a .csv or .parquet file."
-        raise FileNotFoundError(message)
+        raise FileNotFoundError(
+            f"There is no table at {path}. Give the path of a .csv or .parquet file."
+        )
     records = _read_csv(path, required) if table_suffix(path) == ".csv" else _read_parquet(path)
     _check_columns(path, records.columns, required)
     return records
@@ -63,9 +59,6 @@ def write_records(path: Path, columns: Sequence[str], rows: Iterable[Sequence[ob
     """Write a ``.csv`` or ``.parquet`` table; the file appears whole or not at all.
 
     Parquet keeps values of any type; in CSV, lists and other compounds become JSON text.
-
-    Raises:
-        ValueError: If the name ends otherwise, or a text cannot be written as UTF-8.
     """
     suffix = table_suffix(path)
     with atomic_file(path) as partial:
@@ -76,15 +69,10 @@ def write_records(path: Path, columns: Sequence[str], rows: Iterable[Sequence[ob
 
 
 def table_suffix(path: Path) -> str:
-    """The format of a table by its name: ``".csv"`` or ``".parquet"``.
-
-    Raises:
-        ValueError: If the name ends otherwise.
-    """
+    """The format of a table by its name: ``".csv"`` or ``".parquet"``."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        message = f"{path} is not a table's name: it must end in {' or '.join(SUFFIXES)}."
-        raise ValueError(message)
+        raise ValueError(f"{path} is not a table's name: it must end in {' or '.join(SUFFIXES)}.")
     return suffix
 
 
@@ -98,13 +86,11 @@ def _read_csv(path: Path, required: Sequence[str]) -> Records:
             columns = next(reader, [])
             rows = [row for row in reader if row]
         except csv.Error as error:
-            message = (
+            raise TableError(
                 f"{path} is not CSV after line {reader.line_num}: {error}. Check the quotes there."
-            )
-            raise TableError(message) from error
+            ) from error
         except UnicodeDecodeError as error:
-            message = f"{path} is not UTF-8 text ({error}). Save it as UTF-8."
-            raise TableError(message) from error
+            raise TableError(f"{path} is not UTF-8 text ({error}). Save it as UTF-8.") from error
     return Records(tuple(columns), rows)
 
 
@@ -155,17 +141,15 @@ def _read_parquet(path: Path) -> Records:
         raise
     # Whatever a file makes the library raise, times out of Python's range among it.
     except Exception as error:
-        message = f"{path} is not a readable Parquet file: {error}"
-        raise TableError(message) from error
+        raise TableError(f"{path} is not a readable Parquet file: {error}") from error
     return Records(tuple(table.column_names), list(zip(*columns, strict=True)))
 
 
 def _check_cells(path: Path, cells: int) -> None:
     if cells > _MOST_CELLS:
-        message = (
+        raise TableError(
             f"{path} claims {cells:,} cells, more than the {_MOST_CELLS:,} that are read. Split it."
         )
-        raise TableError(message)
 
 
 def _write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -198,15 +182,15 @@ def _arrow_column(arrow: Any, column: Sequence[object]) -> Any:
 def _check_columns(path: Path, columns: Sequence[str], required: Sequence[str]) -> None:
     if len(set(columns)) != len(columns):
         repeated = sorted(name for name, count in Counter(columns).items() if count > 1)
-        message = f"{path} has the columns {_named(repeated)} more than once. Keep one of each."
-        raise TableError(message)
+        raise TableError(
+            f"{path} has the columns {_named(repeated)} more than once. Keep one of each."
+        )
     missing = [name for name in required if name not in columns]
     if missing:
-        message = (
+        raise TableError(
             f"{path} has the columns {_named(columns)} and lacks {missing}. "
             f"The table needs {list(required)}, separated by ',', ';' or tabs."
         )
-        raise TableError(message)
 
 
 def _named(columns: Sequence[str]) -> str:

@@ -37,11 +37,13 @@ class SelectionRules:
 
     def __post_init__(self) -> None:
         if self.above is not None and not math.isfinite(self.above):
-            message = f"above={self.above} is not a score: give a number, or None for every score."
-            raise ValueError(message)
+            raise ValueError(
+                f"above={self.above} is not a score: give a number, or None for every score."
+            )
         if self.at_most is not None and self.at_most < 1:
-            message = f"at_most={self.at_most} keeps nothing: give 1 or more, or None for all."
-            raise ValueError(message)
+            raise ValueError(
+                f"at_most={self.at_most} keeps nothing: give 1 or more, or None for all."
+            )
 
     def reason_against(self, row: ClipRow) -> str | None:
         """Why the row goes, in a few words; None if it passes every rule but ``at_most``."""
@@ -73,9 +75,6 @@ def check_names(what: str, names: Iterable[str], known: Iterable[str]) -> None:
         what: What they were given as, for the message.
         names: The names.
         known: Those of the rows.
-
-    Raises:
-        ValueError: Naming the first of them and what it may stand for.
     """
     choices = sorted(set(known))
     for name in names:
@@ -83,8 +82,7 @@ def check_names(what: str, names: Iterable[str], known: Iterable[str]) -> None:
             near = difflib.get_close_matches(name, choices, n=1)
             listed = ", ".join(choices[:_LISTED]) + (", …" if len(choices) > _LISTED else "")
             hint = f"did you mean {near[0]!r}?" if near else f"there are: {listed or 'none'}."
-            message = f"{what} {name!r} is in no row of the table; {hint}"
-            raise ValueError(message)
+            raise ValueError(f"{what} {name!r} is in no row of the table; {hint}")
 
 
 def select_rows(rows: Iterable[ClipRow], rules: SelectionRules) -> Selected:

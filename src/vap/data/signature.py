@@ -34,13 +34,9 @@ def sign(frames: npt.NDArray[np.uint8]) -> ClipSignature:
 
     Args:
         frames: uint8 [8, 32, 32, 3], RGB, evenly over the clip.
-
-    Raises:
-        ValueError: If the frames have another shape.
     """
     if frames.shape != (FRAMES, SIDE, SIDE, 3):
-        message = f"frames have the shape {frames.shape}; a signature needs (8, 32, 32, 3)."
-        raise ValueError(message)
+        raise ValueError(f"frames have the shape {frames.shape}; a signature needs (8, 32, 32, 3).")
     colors = frames.astype(np.float32) / np.float32(255)
     return ClipSignature(
         bits=_perceptual_hash(colors.mean(axis=-1)),
@@ -50,16 +46,7 @@ def sign(frames: npt.NDArray[np.uint8]) -> ClipSignature:
 
 
 def _perceptual_hash(grey: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Which of each frame's 8 × 8 lowest frequencies are above their median ("pHash").
-
-    Frequency 0 is left out along both axes, so brightness and gradients of light do not count.
-
-    Args:
-        grey: float32 [T, H, W].
-
-    Returns:
-        uint8 [T * 8], one bit a frequency.
-    """
+    """Which of each frame's 8 × 8 lowest frequencies are above their median ("pHash")."""
     basis = _cosines(SIDE)[1:9]
     spectrum = (basis @ grey @ basis.T).reshape(len(grey), 64)
     return np.packbits(spectrum > np.median(spectrum, axis=1, keepdims=True), axis=1).reshape(-1)
@@ -73,18 +60,7 @@ def _cosines(size: int) -> npt.NDArray[np.float32]:
 
 
 def _change(colors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Change against the first frame and against the frame before, in a 4 × 4 grid and in color.
-
-    Differences leave out what the clip shows and keep what happens to it, so clips of different
-    subjects under one effect come close.
-
-    Args:
-        colors: float32 [T, H, W, 3] in 0..1.
-
-    Returns:
-        float32 [D]: for each later frame, 16 cells against the first frame, 16 against the frame
-        before, and the shift of the mean color (3).
-    """
+    """Change against the first frame and against the frame before, in a 4 × 4 grid and in color."""
     since_first = np.abs(colors[1:] - colors[:1]).mean(axis=-1)
     since_last = np.abs(np.diff(colors, axis=0)).mean(axis=-1)
     shift = colors[1:].mean(axis=(1, 2)) - colors[:1].mean(axis=(1, 2))

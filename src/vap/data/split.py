@@ -34,9 +34,6 @@ def split_rows(
 
     Returns:
         The rows with new splits, in their order.
-
-    Raises:
-        ValueError: If a share is not in 0..1, together they exceed 1, or ``train`` is given.
     """
     _check_shares(shares)
     if by == "condition":
@@ -56,25 +53,20 @@ def split_rows(
 
 def _check_shares(shares: Mapping[str, float]) -> None:
     if TRAIN in shares:
-        message = f"The split {TRAIN!r} takes what the others leave: give only the others' shares."
-        raise ValueError(message)
+        raise ValueError(
+            f"The split {TRAIN!r} takes what the others leave: give only the others' shares."
+        )
     bad = {name: share for name, share in shares.items() if not (name and 0 <= share <= 1)}
     if bad or math.fsum(shares.values()) > 1:
-        message = f"shares={dict(shares)}: give names and shares from 0 to 1, together at most 1."
-        raise ValueError(message)
+        raise ValueError(
+            f"shares={dict(shares)}: give names and shares from 0 to 1, together at most 1."
+        )
 
 
 def _place(
     names: Sequence[str], shares: Mapping[str, float], seed: int, *, up: float = 0.5
 ) -> dict[str, str]:
-    """Cut the names, in the order of their hashes, into runs of the shares' lengths.
-
-    Args:
-        names: What is placed.
-        shares: Of the splits.
-        seed: Of the order.
-        up: Added to lengths before their fractions are cut off; 0.5 rounds to the nearest.
-    """
+    """Cut the names, in the order of their hashes, into runs of the shares' lengths."""
     order = sorted(names, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
     placed = dict.fromkeys(order, TRAIN)
     start, total = 0, 0.0

@@ -179,9 +179,6 @@ def parse_path(cell: object, column: str, known: dict[str, str]) -> str:
         column: Its column, for the message.
         known: Paths already found good; a path is checked and kept in memory once, however many
             rows refer to it.
-
-    Raises:
-        CellError: If it is not such a path.
     """
     if isinstance(cell, str) and (path := known.get(cell)) is not None:
         return path
@@ -191,40 +188,39 @@ def parse_path(cell: object, column: str, known: dict[str, str]) -> str:
         parts = [part for part in parts if part not in {"", "."}] or [""]
         path = "/".join(parts)
     if "\\" in path or "\0" in path or ".." in parts or not parts[0] or ":" in parts[0]:
-        message = (
+        raise CellError(
+            ProblemKind.BAD_PATH,
             f"{column}={_clipped(given)} does not stay inside the dataset: give a path relative to "
-            'its root, with "/" and without "..".'
+            'its root, with "/" and without "..".',
         )
-        raise CellError(ProblemKind.BAD_PATH, message)
     known[given] = path = known.setdefault(path, path)
     return path
 
 
 def parse_text(cell: object, column: str) -> str:
-    """A text, possibly empty.
-
-    Raises:
-        CellError: If it is not a text, or one that cannot be written as UTF-8.
-    """
+    """A text, possibly empty."""
     if cell is None:
         return ""
     if not isinstance(cell, str):
-        message = f"{column}={_clipped(cell)} is a {type(cell).__name__}, not a text."
-        raise CellError(ProblemKind.BAD_TEXT, message)
+        raise CellError(
+            ProblemKind.BAD_TEXT,
+            f"{column}={_clipped(cell)} is a {type(cell).__name__}, not a text.",
+        )
     if not cell.isascii():
         try:
             cell.encode()
         except UnicodeEncodeError as error:
-            message = f"{column}={_clipped(cell)} holds half a character ({error.reason})."
-            raise CellError(ProblemKind.BAD_TEXT, message) from error
+            raise CellError(
+                ProblemKind.BAD_TEXT,
+                f"{column}={_clipped(cell)} holds half a character ({error.reason}).",
+            ) from error
     return cell
 
 
 def _parse_name(cell: object, column: str) -> str:
     text = parse_text(cell, column)
     if not text.strip():
-        message = f"{column} is empty. Fill it in."
-        raise CellError(ProblemKind.MISSING_VALUE, message)
+        raise CellError(ProblemKind.MISSING_VALUE, f"{column} is empty. Fill it in.")
     return text
 
 
@@ -238,11 +234,15 @@ def _parse_references(cell: object, paths: dict[str, str]) -> tuple[str, ...]:
         except (ValueError, RecursionError) as error:
             value = _python_list(cell)
             if value is None:
-                message = f"{REFERENCES}={_clipped(cell)} is not JSON ({error}). {_LIST_ADVICE}"
-                raise CellError(ProblemKind.BAD_JSON, message) from error
+                raise CellError(
+                    ProblemKind.BAD_JSON,
+                    f"{REFERENCES}={_clipped(cell)} is not JSON ({error}). {_LIST_ADVICE}",
+                ) from error
     if not isinstance(value, list):
-        message = f"{REFERENCES}={_clipped(cell)} is not a JSON list of paths. {_LIST_ADVICE}"
-        raise CellError(ProblemKind.BAD_JSON, message)
+        raise CellError(
+            ProblemKind.BAD_JSON,
+            f"{REFERENCES}={_clipped(cell)} is not a JSON list of paths. {_LIST_ADVICE}",
+        )
     return tuple([parse_path(path, REFERENCES, paths) for path in value])
 
 
@@ -260,8 +260,10 @@ def _parse_score(cell: object) -> float:
     # Spreadsheets that separate columns by ";" write 85,5.
     score = _number(cell.replace(",", ".") if isinstance(cell, str) else cell)
     if score is None or not 0 <= score <= MAX_SCORE:
-        message = f"{SCORE}={_clipped(cell)} is not a number from 0 to {MAX_SCORE:.0f}."
-        raise CellError(ProblemKind.BAD_SCORE, message)
+        raise CellError(
+            ProblemKind.BAD_SCORE,
+            f"{SCORE}={_clipped(cell)} is not a number from 0 to {MAX_SCORE:.0f}.",
+        )
     return score
 
 
@@ -271,8 +273,10 @@ def _parse_valid(cell: object) -> float | None:
     valid = _TRUTH.get(cell.strip().lower()) if isinstance(cell, str) else None
     valid = _number(cell) if valid is None else valid
     if valid is None:
-        message = f"{VALID}={_clipped(cell)} is not a number. Rows with a value ≤ 0 are dropped."
-        raise CellError(ProblemKind.BAD_VALID, message)
+        raise CellError(
+            ProblemKind.BAD_VALID,
+            f"{VALID}={_clipped(cell)} is not a number. Rows with a value ≤ 0 are dropped.",
+        )
     return valid
 
 

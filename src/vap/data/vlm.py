@@ -49,18 +49,13 @@ class VlmCaptioner:
             device: ``"auto"`` takes a GPU if there is one.
             prompt: What is asked after the frames.
             frames: Frames shown, 1 or more.
-
-        Raises:
-            OSError: If there is no such model.
-            ValueError: If the model cannot answer questions about images, or ``frames`` < 1.
         """
         # transformers takes seconds to import, which only this captioner should cost.
         import torch
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         if frames < 1:
-            message = f"frames={frames}: the model must see at least 1 frame."
-            raise ValueError(message)
+            raise ValueError(f"frames={frames}: the model must see at least 1 frame.")
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         processor = AutoProcessor.from_pretrained(name)
@@ -70,11 +65,7 @@ class VlmCaptioner:
         return cls(model.to(device).eval(), processor, prompt, frames)
 
     def caption(self, clip: InspectedClip) -> str:
-        """The model's answer, on one line.
-
-        Raises:
-            ValueError: If the model says nothing.
-        """
+        """The model's answer, on one line."""
         inputs = self.processor.apply_chat_template(
             [{"role": "user", "content": self._content(clip)}],
             add_generation_prompt=True,
@@ -87,8 +78,7 @@ class VlmCaptioner:
         text = self.processor.batch_decode(answer[:, asked:], skip_special_tokens=True)[0]
         caption = " ".join(text.split())
         if not caption:
-            message = "the model answered with an empty caption"
-            raise ValueError(message)
+            raise ValueError("the model answered with an empty caption")
         return caption
 
     def _content(self, clip: InspectedClip) -> list[dict[str, Any]]:

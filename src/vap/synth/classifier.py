@@ -133,8 +133,9 @@ def train_recognizer(
             logits = model(soften_half(video, softness))
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=0.05)
         if not math.isfinite(loss.item()):
-            message = f"The loss is {loss.item()} at step {step}; lower the learning rate."
-            raise FloatingPointError(message)
+            raise FloatingPointError(
+                f"The loss is {loss.item()} at step {step}; lower the learning rate."
+            )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -235,8 +236,9 @@ def confusion(
         Counts ``[100, 100]``: rows are the truth, columns the likeliest condition.
     """
     if clips < 1 or clips % len(_LABELS):
-        message = f"clips={clips} does not share out evenly; use a multiple of {len(_LABELS)}."
-        raise ValueError(message)
+        raise ValueError(
+            f"clips={clips} does not share out evenly; use a multiple of {len(_LABELS)}."
+        )
     model.eval()
     counts = torch.zeros(len(_LABELS), len(_LABELS), dtype=torch.int64)
     batches = labelled_batches(seed, len(_LABELS), unseen=unseen)
@@ -257,17 +259,13 @@ def save_recognizer(model: Recognizer, path: str | Path) -> None:
 
 
 def load_recognizer(path: str | Path) -> Recognizer:
-    """Read a classifier that :func:`save_recognizer` wrote.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it tells other conditions apart.
-    """
+    """Read a classifier that :func:`save_recognizer` wrote."""
     with safe_open(path, framework="pt") as file:
         names = (file.metadata() or {}).get("conditions", "").split(",")
     if tuple(names) != _LABELS:
-        message = f"{path} tells other conditions apart than this version has; train it anew."
-        raise ValueError(message)
+        raise ValueError(
+            f"{path} tells other conditions apart than this version has; train it anew."
+        )
     model = Recognizer()
     model.load_state_dict(load_file(path))
     return model.eval()

@@ -82,23 +82,17 @@ class ClipSpec:
             height: In pixels, ≥ 16.
             width: In pixels, ≥ 16.
             frames: How many, ≥ 2.
-
-        Raises:
-            ValueError: If the size is too small, or one side over four times the other.
-            MissingExtraError: If OpenCV or scikit-image is not installed.
         """
         if min(height, width) < SMALLEST_SIDE or frames < FEWEST_FRAMES:
-            message = (
+            raise ValueError(
                 f"A clip of {frames} frames of {height}x{width} cannot show an effect; use at "
                 f"least {FEWEST_FRAMES} frames of {SMALLEST_SIDE}x{SMALLEST_SIDE}."
             )
-            raise ValueError(message)
         if max(height, width) > MOST_EXTREME * min(height, width):
-            message = (
+            raise ValueError(
                 f"A frame of {height}x{width} leaves no room for a scene; use sides of which one "
                 f"is at most {MOST_EXTREME} times the other."
             )
-            raise ValueError(message)
         condition = CONDITIONS[self.condition]
         play = partial(self.variation.frame, condition) if self.variation else condition.frame
         scene = self.composition.render(height, width)

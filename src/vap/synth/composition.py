@@ -91,10 +91,7 @@ class Composition:
         )
 
     def _place_subject(self, height: int, width: int) -> Layer:
-        """Draw the subject's patch and put it on a transparent canvas of the frame's size.
-
-        In a narrow frame the patch is as wide as the frame, and smaller in proportion.
-        """
+        """Draw the subject's patch and put it on a transparent canvas of the frame's size."""
         wide = max(_SMALLEST_PATCH, round(self.size * height * self.aspect))
         shrink = min(1.0, width / wide)
         wide = min(wide, width)

@@ -10,9 +10,5 @@ from vap.extras import require
 
 @cache
 def cv2() -> ModuleType:
-    """The ``cv2`` module.
-
-    Raises:
-        MissingExtraError: If OpenCV is not installed.
-    """
+    """The ``cv2`` module."""
     return require("cv2", extra="train", purpose="render procedural clips")

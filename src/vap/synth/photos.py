@@ -18,16 +18,13 @@ def photo(file: str) -> Image:
 
     Args:
         file: Name of a file in ``skimage/data``.
-
-    Raises:
-        MissingExtraError: If scikit-image is not installed.
-        FileNotFoundError: If its package has no such photograph.
     """
     package = require("skimage", extra="train", purpose="use its photographs in procedural clips")
     path = Path(package.__file__ or "").parent / "data" / file
     if not path.is_file():
-        message = f"{path} does not exist; this scikit-image lacks the photograph. Reinstall it."
-        raise FileNotFoundError(message)
+        raise FileNotFoundError(
+            f"{path} does not exist; this scikit-image lacks the photograph. Reinstall it."
+        )
     lib = cv2()
     pixels = lib.cvtColor(lib.imread(str(path), lib.IMREAD_COLOR), lib.COLOR_BGR2RGB)
     picture: Image = pixels.astype(np.float32) / 255

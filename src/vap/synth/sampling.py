@@ -37,14 +37,9 @@ class SynthPair:
 
 
 def conditions_of(split: Split) -> tuple[str, ...]:
-    """Names of the conditions that a split draws from.
-
-    Raises:
-        ValueError: If there is no such split.
-    """
+    """Names of the conditions that a split draws from."""
     if split not in SPLITS:
-        message = f"split={split!r} does not exist; use one of {', '.join(SPLITS)}."
-        raise ValueError(message)
+        raise ValueError(f"split={split!r} does not exist; use one of {', '.join(SPLITS)}.")
     return tuple(name for name, c in CONDITIONS.items() if c.exposure in _EXPOSURES[split])
 
 
@@ -70,17 +65,13 @@ def pair_spec(
             condition is one of the same that the first is drawn from.
         mixed: Share of the variations that also lie sideways or stand beside another condition in
             a part of the picture or of the time, 0 to 1.
-
-    Raises:
-        ValueError: If the split does not exist or lacks a condition, or a number is out of range.
     """
     shares = (effect_in_caption, varied, mixed)
     if seed < 0 or index < 0 or not all(0 <= share <= 1 for share in shares):
-        message = (
+        raise ValueError(
             f"seed={seed}, index={index}, effect_in_caption={effect_in_caption}, varied={varied}, "
             f"mixed={mixed}: use a seed and an index of at least 0, and shares from 0 to 1."
         )
-        raise ValueError(message)
     allowed = _allowed(split, conditions)
     rng = generator(seed, index, SPLITS.index(split))
     condition = CONDITIONS[allowed[int(rng.integers(len(allowed)))]]
@@ -107,11 +98,10 @@ def _allowed(split: Split, conditions: Sequence[str] | None) -> tuple[str, ...]:
         return allowed
     strangers = sorted(set(conditions) - set(allowed))
     if strangers or not conditions:
-        message = (
+        raise ValueError(
             f"conditions={list(conditions)}: {strangers or 'an empty list'} cannot be drawn in "
             f"split {split!r}. Choose from: {', '.join(allowed)}."
         )
-        raise ValueError(message)
     return tuple(conditions)
 
 
@@ -143,9 +133,6 @@ def sample_pair(
         width: In pixels, ≥ 16.
         frames: Frames of each clip, ≥ 2.
         **choices: What is drawn, see :func:`pair_spec`.
-
-    Raises:
-        ValueError: If an argument is out of range.
     """
     reference, target = pair_spec(seed, index, **choices)
     return SynthPair(reference.render(height, width, frames), target.render(height, width, frames))
@@ -160,10 +147,6 @@ def sample_clip(
     frames: int = 17,
     **choices: Unpack[PairChoices],
 ) -> SynthClip:
-    """The target of :func:`sample_pair`, without rendering its reference.
-
-    Raises:
-        ValueError: If an argument is out of range.
-    """
+    """The target of :func:`sample_pair`, without rendering its reference."""
     _, target = pair_spec(seed, index, **choices)
     return target.render(height, width, frames)

@@ -81,8 +81,7 @@ def write_pairs(
     """
     settings = settings or SynthSettings()
     if count < 1:
-        message = f"count={count} pairs cannot be written; use at least 1."
-        raise ValueError(message)
+        raise ValueError(f"count={count} pairs cannot be written; use at least 1.")
     root = Path(out_dir)
     if not (root / SETTINGS).exists():
         # What is refused leaves nothing in a folder that would be this run's from then on.
@@ -119,10 +118,7 @@ def write_pairs(
 
 
 def _claim(root: Path, settings: SynthSettings) -> None:
-    """Note the settings in the folder, or check that they are the ones it has.
-
-    A folder that holds nothing but settings was refused before its first pair: it is free.
-    """
+    """Note the settings in the folder, or check that they are the ones it has."""
     path = root / SETTINGS
     wanted = asdict(settings)
     # But for hidden ones, which a killed run may have left.
@@ -130,10 +126,9 @@ def _claim(root: Path, settings: SynthSettings) -> None:
     others = any(entry != path and not entry.name.startswith(".") for entry in entries)
     if not path.exists() or not others:
         if others:
-            message = (
+            raise ValueError(
                 f"{root} holds other files than pairs of VAP-Synth; use a new or empty folder."
             )
-            raise ValueError(message)
         with atomic_file(path) as temporary:
             temporary.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
         return
@@ -144,11 +139,10 @@ def _claim(root: Path, settings: SynthSettings) -> None:
     if isinstance(found, dict):
         found = {**asdict(SynthSettings()), **found}  # of a run before a setting existed
     if found != wanted:
-        message = (
+        raise ValueError(
             f"{root} holds pairs with other settings: {found}, not {wanted}. Use these settings "
             "to continue it, or another folder."
         )
-        raise ValueError(message)
 
 
 def _label(spec: ClipSpec, index: int) -> str:

@@ -22,25 +22,21 @@ LENS = Catalogue("camera")
 
 @LENS.effect("as the camera zooms in", factor=Range(1.6, 2.3))
 def zoom_in(scene: Scene, t: float, *, factor: float) -> Image:
-    """Everything grows about the middle of the picture."""
     return whole(scene, moved(middle(scene), scale=1 + (factor - 1) * ease(t)))
 
 
 @LENS.effect("as the camera zooms out", factor=Range(0.4, 0.6))
 def zoom_out(scene: Scene, t: float, *, factor: float) -> Image:
-    """Everything shrinks about the middle of the picture."""
     return whole(scene, moved(middle(scene), scale=1 - (1 - factor) * ease(t)))
 
 
 @LENS.effect("as the camera rolls towards it", factor=Range(1.8, 2.5))
 def dolly_in(scene: Scene, t: float, *, factor: float) -> Image:
-    """The subject grows and comes to the middle; the background grows much less."""
     return _dolly(scene, near=1 + (factor - 1) * ease(t), far=1 + 0.2 * ease(t), centred=ease(t))
 
 
 @LENS.effect("as the camera rolls back from it", factor=Range(0.35, 0.5))
 def dolly_out(scene: Scene, t: float, *, factor: float) -> Image:
-    """The subject grows small quickly; the background shrinks a little."""
     return _dolly(scene, near=1 - (1 - factor) * ease(t), far=1 - 0.18 * ease(t), centred=ease(t))
 
 
@@ -54,7 +50,6 @@ def _dolly(scene: Scene, *, near: float, far: float, centred: float) -> Image:
 
 @LENS.effect("with a vertigo effect", factor=Range(1.8, 2.6), way=Choice(("in", "out")))
 def dolly_zoom(scene: Scene, t: float, *, factor: float, way: str) -> Image:
-    """The subject keeps its size while the background swells or recedes."""
     scale = 1 + (factor - 1) * ease(t)
     matrix = moved(scene.centre, scale=scale if way == "in" else 1 / scale)
     return scene.subject.over(warp_picture(scene.background, matrix))
@@ -64,7 +59,6 @@ def dolly_zoom(scene: Scene, t: float, *, factor: float, way: str) -> Image:
     "as the focus is pulled", sharp=Choice(("subject", "background")), width=Range(0.07, 0.12)
 )
 def rack_focus(scene: Scene, t: float, *, sharp: str, width: float) -> Image:
-    """Either the subject or the background goes far out of focus."""
     sigma = width * scene.height * ease(t)
     if sharp == "subject":
         return scene.subject.over(blur(scene.background, sigma))
@@ -73,7 +67,6 @@ def rack_focus(scene: Scene, t: float, *, sharp: str, width: float) -> Image:
 
 @LENS.effect("with a sudden crash zoom", factor=Range(2.0, 2.8), when=Range(0.2, 0.45))
 def crash_zoom(scene: Scene, t: float, *, factor: float, when: float) -> Image:
-    """Wait, then rush in with radial blur and hold."""
     gone = ramp(t, when, when + 0.25)
     speed = gone - ramp(t - 0.05, when, when + 0.25)
     scale = 1 + (factor - 1) * gone
@@ -88,7 +81,6 @@ def crash_zoom(scene: Scene, t: float, *, factor: float, when: float) -> Image:
 
 @LENS.effect("with a zoom in three jumps", factor=Range(1.28, 1.45))
 def step_zoom(scene: Scene, t: float, *, factor: float) -> Image:
-    """Closer in sudden cuts, still in between."""
     steps = min(int(t * 4), 3)
     share = steps / 3
     x, y = middle(scene)
@@ -98,7 +90,6 @@ def step_zoom(scene: Scene, t: float, *, factor: float) -> Image:
 
 @LENS.effect("through a fisheye lens", strength=Range(0.5, 0.8))
 def fisheye(scene: Scene, t: float, *, strength: float) -> Image:
-    """The middle bulges; the corners bend into the dark."""
     x, y = pixel_grid(scene.height, scene.width)
     centre_x, centre_y = middle(scene)
     across, down = (x - centre_x) / scene.height, (y - centre_y) / scene.height
@@ -113,14 +104,12 @@ def fisheye(scene: Scene, t: float, *, strength: float) -> Image:
 
 @LENS.effect("as the camera spirals in", turns=Range(0.5, 1.0, signed=True), factor=Range(1.7, 2.4))
 def spiral_zoom(scene: Scene, t: float, *, turns: float, factor: float) -> Image:
-    """Turn and zoom together."""
     matrix = moved(middle(scene), scale=1 + (factor - 1) * ease(t), degrees=360 * turns * ease(t))
     return whole(scene, matrix)
 
 
 @LENS.effect("as if it were a miniature model", focus=Range(0.45, 0.65))
 def miniature(scene: Scene, t: float, *, focus: float) -> Image:
-    """Tilt-shift: a sharp band between blurred ones, in loud colours."""
     _, y = pixel_grid(scene.height, scene.width)
     away = np.abs(y / scene.height - focus)
     soft = ramp(away, 0.06, 0.24)[..., None]

@@ -24,21 +24,18 @@ _HEIGHT = Choice(("up", "down"))
 
 @POSITION.effect("as the camera pans", side=_SIDE, reach=Range(0.35, 0.6))
 def pan(scene: Scene, t: float, *, side: str, reach: float) -> Image:
-    """Look sideways: everything leaves at the same speed."""
     shift = -DIRECTIONS[side][0] * reach * scene.height * ease(t)
     return whole(scene, moved(scene.centre, shift=(shift, 0.0)))
 
 
 @POSITION.effect("as the camera tilts", height=_HEIGHT, reach=Range(0.3, 0.5))
 def tilt(scene: Scene, t: float, *, height: str, reach: float) -> Image:
-    """Look up or down."""
     shift = -DIRECTIONS[height][1] * reach * scene.height * ease(t)
     return whole(scene, moved(scene.centre, shift=(0.0, shift)))
 
 
 @POSITION.effect("as the camera glides past on rails", side=_SIDE, reach=Range(0.45, 0.7))
 def truck(scene: Scene, t: float, *, side: str, reach: float) -> Image:
-    """Move sideways: the near subject leaves fast, the far background hardly."""
     shift = -DIRECTIONS[side][0] * reach * scene.height * ease(t)
     layer = warp_layer(scene.subject, moved(scene.centre, shift=(shift, 0.0)))
     return layer.over(parallax(scene, 0.4 * shift, 0.0))
@@ -46,7 +43,6 @@ def truck(scene: Scene, t: float, *, side: str, reach: float) -> Image:
 
 @POSITION.effect("as the camera moves on a crane", height=_HEIGHT, reach=Range(0.35, 0.55))
 def crane(scene: Scene, t: float, *, height: str, reach: float) -> Image:
-    """Move up or down: the subject crosses in front of a slower background, growing smaller."""
     shift = -DIRECTIONS[height][1] * reach * scene.height * ease(t)
     matrix = moved(scene.centre, shift=(0.0, shift), scale=1 - 0.25 * ease(t))
     return warp_layer(scene.subject, matrix).over(parallax(scene, 0.0, 0.4 * shift))
@@ -54,19 +50,16 @@ def crane(scene: Scene, t: float, *, height: str, reach: float) -> Image:
 
 @POSITION.effect("as the camera tips to one side", degrees=Range(20, 35, signed=True))
 def roll(scene: Scene, t: float, *, degrees: float) -> Image:
-    """A slanted horizon that stays."""
     return whole(scene, moved(middle(scene), degrees=degrees * ease(t)))
 
 
 @POSITION.effect("as the camera turns upside down and around", turns=Choice(("1", "-1")))
 def barrel_roll(scene: Scene, t: float, *, turns: str) -> Image:
-    """A whole turn about the line of sight."""
     return whole(scene, moved(middle(scene), degrees=360 * int(turns) * ease(t)))
 
 
 @POSITION.effect("as the camera circles around it", side=_SIDE, reach=Range(0.5, 0.8))
 def arc(scene: Scene, t: float, *, side: str, reach: float) -> Image:
-    """The subject turns in the middle while the background slides by behind it."""
     way = DIRECTIONS[side][0]
     turn = ease(t)
     shift = way * reach * 1.3 * scene.height * turn
@@ -85,7 +78,6 @@ def arc(scene: Scene, t: float, *, side: str, reach: float) -> Image:
 
 @POSITION.effect("as the camera shakes", strength=Range(0.05, 0.09))
 def shake(scene: Scene, t: float, *, strength: float) -> Image:
-    """An earthquake: hard jolts of the whole picture."""
     chance = draws(64, 3)[int(t * 32) % 64]
     reach = 2 * strength * scene.height * ramp(t, 0.0, 0.12)
     matrix = moved(
@@ -99,7 +91,6 @@ def shake(scene: Scene, t: float, *, strength: float) -> Image:
 
 @POSITION.effect("as the camera whips away and back", side=_SIDE, when=Range(0.3, 0.5))
 def whip_pan(scene: Scene, t: float, *, side: str, when: float) -> Image:
-    """A blurred swing to one side and back again."""
     way = -DIRECTIONS[side][0]
     gone = ramp(t, when - 0.3, when) - ramp(t, when + 0.15, when + 0.45)
     before = ramp(t - 0.06, when - 0.3, when) - ramp(t - 0.06, when + 0.15, when + 0.45)

@@ -20,7 +20,6 @@ EVENTS = Catalogue("concept")
 
 @EVENTS.effect("is beamed away in a column of light", colour=Choice(("teal", "yellow", "pink")))
 def teleport(scene: Scene, t: float, *, colour: str) -> Image:
-    """Light falls from above; the subject turns to light and is gone."""
     x, y = pixel_grid(scene.height, scene.width)
     strength = ramp(t, 0.0, 0.3) * (1 - ramp(t, 0.8, 1.0))
     across = np.abs(x - scene.centre[0]) / scene.extent[0]
@@ -34,7 +33,6 @@ def teleport(scene: Scene, t: float, *, colour: str) -> Image:
 
 @EVENTS.effect("vanishes in a puff of smoke", tone=Choice(("white", "grey", "purple", "green")))
 def smoke(scene: Scene, t: float, *, tone: str) -> Image:
-    """Clouds billow up over the subject; when they thin out it is gone."""
     canvas = Canvas(scene.height, scene.width)
     spread = brake(min(t / 0.6, 1))
     for place_x, place_y, size, shadow in draws(26, 4):
@@ -51,7 +49,6 @@ def smoke(scene: Scene, t: float, *, tone: str) -> Image:
 
 @EVENTS.effect("bursts into confetti", pattern=PATTERN, force=Range(0.9, 1.3))
 def confetti(scene: Scene, t: float, *, pattern: str, force: float) -> Image:
-    """With a flash, the subject becomes a shower of paper squares."""
     flash = np.exp(-(((t - 0.15) / 0.08) ** 2)) if t > 0 else 0.0
     subject = scene.subject.paint(np.ones(3, np.float32), flash).fade(1 - ramp(t, 0.12, 0.22))
     canvas = Canvas(scene.height, scene.width)
@@ -77,7 +74,6 @@ def confetti(scene: Scene, t: float, *, pattern: str, force: float) -> Image:
 
 @EVENTS.effect("is covered in snow", depth=Range(0.25, 0.45))
 def snow_over(scene: Scene, t: float, *, depth: float) -> Image:
-    """Flakes fall and pile up on everything that faces upwards."""
     canvas = Canvas(scene.height, scene.width)
     for place, start, speed in draws(48, 3):
         y = (float(start) + t * (1.2 + float(speed))) % 1.2 - 0.1
@@ -98,7 +94,6 @@ def snow_over(scene: Scene, t: float, *, depth: float) -> Image:
     "is overgrown with flowers", pattern=PATTERN, colour=Choice(("pink", "white", "red"))
 )
 def bloom(scene: Scene, t: float, *, pattern: str, colour: str) -> Image:
-    """Blossoms and leaves open all over the subject."""
     canvas = Canvas(scene.height, scene.width)
     for across, down, start, size in draws(44, 4, int(pattern)):
         x = scene.centre[0] + (2 * float(across) - 1) * scene.extent[0]
@@ -122,7 +117,6 @@ def bloom(scene: Scene, t: float, *, pattern: str, colour: str) -> Image:
     "is struck by lightning", pattern=PATTERN, colour=Choice(("blue", "purple", "yellow"))
 )
 def electrify(scene: Scene, t: float, *, pattern: str, colour: str) -> Image:
-    """Bolts flicker around the subject while the world darkens."""
     amount = ramp(t, 0.0, 0.25)
     dark = scene.image * (1 - 0.6 * amount)
     light = shade(rgb(colour), 0.55)
@@ -149,7 +143,6 @@ def electrify(scene: Scene, t: float, *, pattern: str, colour: str) -> Image:
 
 @EVENTS.effect("is carried off in a soap bubble", drift=Range(0.1, 0.35, signed=True))
 def bubble(scene: Scene, t: float, *, drift: float) -> Image:
-    """A shimmering bubble closes around the subject and lifts it up."""
     x, y = pixel_grid(scene.height, scene.width)
     up = accelerate(ramp(t, 0.25, 1.0))
     shift = (

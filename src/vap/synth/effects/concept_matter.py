@@ -29,7 +29,6 @@ def _relief(scene: Scene) -> tuple[Image, Image]:
 
 @MATTER.effect("turns to solid gold", direction=_DIRECTION)
 def turn_to_gold(scene: Scene, t: float, *, direction: str) -> Image:
-    """A golden sheen with a running glint sweeps over the subject."""
     grey = luminance(scene.colour)
     gold = np.array([1.0, 0.76, 0.15], np.float32) * (0.35 + 0.85 * grey) + 0.45 * ramp(
         grey, 0.65, 0.95
@@ -43,7 +42,6 @@ def turn_to_gold(scene: Scene, t: float, *, direction: str) -> Image:
 
 @MATTER.effect("turns to stone", direction=_DIRECTION, pattern=PATTERN)
 def turn_to_stone(scene: Scene, t: float, *, direction: str, pattern: str) -> Image:
-    """Grey, grained and cracked."""
     stone = scene.once(("stone", pattern), lambda: _stone(scene, int(pattern)))
     share = reached(across_subject(scene, direction), t)
     return scene.subject.paint(stone, share).over(scene.background)
@@ -60,7 +58,6 @@ def _stone(scene: Scene, pattern: int) -> Image:
 
 @MATTER.effect("freezes to ice", pattern=PATTERN)
 def freeze(scene: Scene, t: float, *, pattern: str) -> Image:
-    """Ice climbs from the feet, with frost around the outline."""
     ice, frost = scene.once(("ice", pattern), lambda: _ice(scene, int(pattern)))
     share = reached(across_subject(scene, "up"), t)
     return scene.subject.paint(ice, share).over(frost.fade(share).over(scene.background))
@@ -78,7 +75,6 @@ def _ice(scene: Scene, pattern: int) -> tuple[Image, Layer]:
 
 @MATTER.effect("turns to clear glass", bend=Range(0.1, 0.2, signed=True))
 def turn_to_glass(scene: Scene, t: float, *, bend: float) -> Image:
-    """The background shows through, refracted, with bright rims."""
     glass = scene.once(("glass", bend), lambda: _glass(scene, 2 * bend * scene.height))
     return scene.subject.paint(glass, ease(t)).over(scene.background)
 
@@ -96,7 +92,6 @@ def _glass(scene: Scene, reach: float) -> Image:
 
 @MATTER.effect("turns to polished chrome", direction=_DIRECTION)
 def turn_to_chrome(scene: Scene, t: float, *, direction: str) -> Image:
-    """A mirror of a bright sky above a dark horizon."""
     chrome = scene.once("chrome", lambda: _chrome(scene))
     share = reached(across_subject(scene, direction), t)
     return scene.subject.paint(chrome, share).over(scene.background)
@@ -115,7 +110,6 @@ def _chrome(scene: Scene) -> Image:
 
 @MATTER.effect("glows in rainbow colours", direction=_DIRECTION, bands=Range(0.6, 1.4))
 def rainbow(scene: Scene, t: float, *, direction: str, bands: float) -> Image:
-    """Bands of all hues run over the subject."""
     hues = hue_wheel(across_subject(scene, direction)[..., 0] * bands - 1.5 * t)
     lit = hues * (0.4 + 0.75 * luminance(scene.colour))
     return scene.subject.paint(np.clip(lit, 0, 1), ease(min(2 * t, 1))).over(scene.background)
@@ -123,7 +117,6 @@ def rainbow(scene: Scene, t: float, *, direction: str, bands: float) -> Image:
 
 @MATTER.effect("turns into a flickering hologram", colour=Choice(("teal", "blue", "pink", "green")))
 def hologram(scene: Scene, t: float, *, colour: str) -> Image:
-    """Scan lines, transparency and torn rows."""
     x, y = pixel_grid(scene.height, scene.width)
     amount = ease(min(1.5 * t, 1))
     line = 0.04 * scene.height
@@ -138,7 +131,6 @@ def hologram(scene: Scene, t: float, *, colour: str) -> Image:
 
 @MATTER.effect("becomes a black silhouette with a glowing rim", colour=_GLOW)
 def silhouette(scene: Scene, t: float, *, colour: str) -> Image:
-    """Light behind, darkness in front."""
     halo = np.clip(2 * blur(scene.subject.alpha, 0.07 * scene.height), 0, 1) * ease(t)
     behind = mixed(scene.background, np.broadcast_to(shade(rgb(colour), 0.35), (3,)), halo)
     return scene.subject.paint(np.zeros(3, np.float32), 0.95 * ease(t)).over(behind)
@@ -146,7 +138,6 @@ def silhouette(scene: Scene, t: float, *, colour: str) -> Image:
 
 @MATTER.effect("becomes a pale spirit that drifts upwards", rise=Range(0.15, 0.3))
 def spirit(scene: Scene, t: float, *, rise: float) -> Image:
-    """White, see-through and trailing waves."""
     x, y = pixel_grid(scene.height, scene.width)
     wavy = 0.05 * scene.height * ease(t) * np.sin(y / scene.height * 18 - 9 * t)
     lower = np.clip((y - scene.centre[1]) / scene.extent[1] + 0.4, 0, 1.4)
@@ -161,7 +152,6 @@ def spirit(scene: Scene, t: float, *, rise: float) -> Image:
 
 @MATTER.effect("turns into a glowing outline", colour=_GLOW)
 def outline(scene: Scene, t: float, *, colour: str) -> Image:
-    """Only bright contours on black remain of the subject."""
     width = 0.014 * scene.height
     inner = edges(scene.subject.over(np.zeros_like(scene.background)), width)
     line = ramp(inner, 0.12, 0.5)
@@ -173,7 +163,6 @@ def outline(scene: Scene, t: float, *, colour: str) -> Image:
 
 @MATTER.effect("turns into coarse pixels", blocks=Range(4, 6))
 def pixelate(scene: Scene, t: float, *, blocks: float) -> Image:
-    """Ever larger square pixels."""
     side = 1 + (2 * scene.radius / blocks - 1) * ease(t)
     size = (max(2, round(scene.width / side)), max(2, round(scene.height / side)))
     lib = cv2()
@@ -185,7 +174,6 @@ def pixelate(scene: Scene, t: float, *, blocks: float) -> Image:
 
 @MATTER.effect("turns into a patchwork of colours", pattern=PATTERN)
 def patchwork(scene: Scene, t: float, *, pattern: str) -> Image:
-    """Sewn patches in all hues appear one after the other."""
     numbers, border, _ = cells(scene.height, scene.width, 8, int(pattern))
     order = (numbers * 0.618) % 1
     patch = hue_wheel((numbers * 0.382) % 1) * (0.6 + 0.4 * luminance(scene.colour))
@@ -196,7 +184,6 @@ def patchwork(scene: Scene, t: float, *, pattern: str) -> Image:
 
 @MATTER.effect("burns to charcoal", pattern=PATTERN)
 def burn(scene: Scene, t: float, *, pattern: str) -> Image:
-    """Flames climb from the feet and leave the subject black."""
     x, y = pixel_grid(scene.height, scene.width)
     lift = 1.4 * t * scene.height
     noise = remap_picture(smooth_noise(scene.height, scene.width, 7, int(pattern)), x, y + lift)

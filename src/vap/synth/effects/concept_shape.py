@@ -18,7 +18,6 @@ SHAPE = Catalogue("concept")
 
 @SHAPE.effect("inflates like a balloon and floats away", size=Range(1.3, 1.7))
 def inflate_and_float(scene: Scene, t: float, *, size: float) -> Image:
-    """Swell into a ball, then rise out of the picture."""
     x, y = pixel_grid(scene.height, scene.width)
     swell = ease(min(t / 0.45, 1))
     rise = max(0.0, t - 0.35) / 0.65
@@ -35,7 +34,6 @@ def inflate_and_float(scene: Scene, t: float, *, size: float) -> Image:
 
 @SHAPE.effect("melts into a puddle", drips=Range(2, 4))
 def melt(scene: Scene, t: float, *, drips: float) -> Image:
-    """Run down in drips and spread out on the ground."""
     x, y = pixel_grid(scene.height, scene.width)
     foot = scene.feet[1]
     share = ease(t)
@@ -51,7 +49,6 @@ def melt(scene: Scene, t: float, *, drips: float) -> Image:
 
 @SHAPE.effect("dissolves into nothing with glowing rims", pattern=PATTERN)
 def dissolve(scene: Scene, t: float, *, pattern: str) -> Image:
-    """Holes with ember edges eat the subject up."""
     noise = smooth_noise(scene.height, scene.width, 8, int(pattern))[..., None]
     left = ramp(noise - 1.25 * t, -0.2, -0.08)
     rim = (1 - ramp(noise - 1.25 * t, -0.08, 0.1)) * min(8 * t, 1)
@@ -61,7 +58,6 @@ def dissolve(scene: Scene, t: float, *, pattern: str) -> Image:
 
 @SHAPE.effect("shatters into pieces", pattern=PATTERN, force=Range(0.5, 0.9))
 def shatter(scene: Scene, t: float, *, pattern: str, force: float) -> Image:
-    """Shards fly apart, turning, and fall out of the picture."""
     if t == 0:
         return scene.image
     picture = scene.background.copy()
@@ -100,7 +96,6 @@ def _shards(scene: Scene, pattern: int) -> list[tuple[Layer, tuple[int, int]]]:
 
 @SHAPE.effect("multiplies into a row of copies", copies=Choice(("2", "4")), gap=Range(0.9, 1.2))
 def multiply(scene: Scene, t: float, *, copies: str, gap: float) -> Image:
-    """Smaller twins slide out from behind on both sides."""
     picture = scene.background
     for place in range(int(copies) // 2, 0, -1):
         for side in (-1, 1):
@@ -112,21 +107,18 @@ def multiply(scene: Scene, t: float, *, copies: str, gap: float) -> Image:
 
 @SHAPE.effect("shrinks to a tiny size", size=Range(0.15, 0.3))
 def shrink(scene: Scene, t: float, *, size: float) -> Image:
-    """Become a miniature standing on the same spot."""
     matrix = moved(scene.feet, scale=1 - (1 - size) * ease(t))
     return warp_layer(scene.subject, matrix).over(scene.background)
 
 
 @SHAPE.effect("grows into a giant", size=Range(2.0, 2.8))
 def grow(scene: Scene, t: float, *, size: float) -> Image:
-    """Outgrow the picture, feet on the ground."""
     matrix = moved(scene.feet, scale=1 + (size - 1) * ease(t))
     return warp_layer(scene.subject, matrix).over(scene.background)
 
 
 @SHAPE.effect("is squashed flat", height=Range(0.12, 0.25))
 def flatten(scene: Scene, t: float, *, height: float) -> Image:
-    """A slab comes down, presses the subject to a pancake and leaves again."""
     press = ease(min(t / 0.55, 1))
     tall = 1 - (1 - height) * ramp(press, 0.3, 1.0)
     matrix = moved(scene.feet, scale=(1 + 0.9 * (1 - tall), tall))
@@ -146,7 +138,6 @@ def flatten(scene: Scene, t: float, *, height: float) -> Image:
 
 @SHAPE.effect("stretches until it is long and thin", axis=Choice(("up", "sideways")))
 def stretch(scene: Scene, t: float, *, axis: str) -> Image:
-    """Like rubber drawn out, thinner as it gets longer."""
     long, thin = 1 + 1.3 * ease(t), 1 - 0.6 * ease(t)
     if axis == "up":
         matrix = moved(scene.feet, scale=(thin, long))
@@ -157,7 +148,6 @@ def stretch(scene: Scene, t: float, *, axis: str) -> Image:
 
 @SHAPE.effect("is sucked into a swirl", turns=Range(0.8, 1.4, signed=True))
 def swirl_away(scene: Scene, t: float, *, turns: float) -> Image:
-    """Twist ever more around the middle and shrink to nothing."""
     x, y = pixel_grid(scene.height, scene.width)
     size = max(1 - 1.02 * accelerate(t), 1e-2)
     across, down = (x - scene.centre[0]) / size, (y - scene.centre[1]) / size
@@ -171,7 +161,6 @@ def swirl_away(scene: Scene, t: float, *, turns: float) -> Image:
 
 @SHAPE.effect("is cut into slices that slide apart", slices=Range(4, 7))
 def slice_apart(scene: Scene, t: float, *, slices: float) -> Image:
-    """Horizontal bands move to the left and to the right in turn."""
     x, y = pixel_grid(scene.height, scene.width)
     tall = 2 * scene.extent[1] / round(slices)
     band = np.floor((y - scene.centre[1] + scene.extent[1]) / tall)
@@ -181,7 +170,6 @@ def slice_apart(scene: Scene, t: float, *, slices: float) -> Image:
 
 @SHAPE.effect("crumbles to a heap of sand", pattern=PATTERN)
 def crumble(scene: Scene, t: float, *, pattern: str) -> Image:
-    """From the top down, the subject trickles onto a growing heap."""
     grain = smooth_noise(scene.height, scene.width, 26, int(pattern))[..., None]
     order = 0.8 * across_subject(scene, "down") + 0.2 * grain
     sand = np.array([0.85, 0.7, 0.45], np.float32)
@@ -210,7 +198,6 @@ def crumble(scene: Scene, t: float, *, pattern: str) -> Image:
 
 @SHAPE.effect("splits into two halves", axis=Choice(("sideways", "up and down")))
 def split_in_two(scene: Scene, t: float, *, axis: str) -> Image:
-    """The halves part and tip over, with a bright cut."""
     x, y = pixel_grid(scene.height, scene.width)
     across = (x - scene.centre[0]) if axis == "sideways" else (y - scene.centre[1])
     picture = scene.background
@@ -227,7 +214,6 @@ def split_in_two(scene: Scene, t: float, *, axis: str) -> Image:
 
 @SHAPE.effect("sinks into a hole in the ground", turns=Range(0.0, 0.5, signed=True))
 def sink(scene: Scene, t: float, *, turns: float) -> Image:
-    """A dark hole opens at the feet, swallows the subject and closes."""
     x, y = pixel_grid(scene.height, scene.width)
     foot_x, foot_y = scene.feet
     opened = ramp(t, 0.0, 0.2) * (1 - ramp(t, 0.85, 1.0))
@@ -246,7 +232,6 @@ def sink(scene: Scene, t: float, *, turns: float) -> Image:
     "is drawn into a glowing portal", colour=Choice(("orange", "green", "blue", "purple"))
 )
 def portal(scene: Scene, t: float, *, colour: str) -> Image:
-    """A ring of light opens behind the subject, which spins away through it."""
     x, y = pixel_grid(scene.height, scene.width)
     opened = scene.radius * 1.25 * ramp(t, 0.0, 0.35) * (1 - ramp(t, 0.8, 1.0))
     distance = np.hypot(x - scene.centre[0], y - scene.centre[1])

@@ -26,7 +26,6 @@ _EDGE_ON = 0.03  # thinnest view of a card, so that its matrix stays invertible
 
 @IN_PLACE.effect("jumps up and down", hops=Choice(("1", "2", "3")), height=Range(0.2, 0.35))
 def jump(scene: Scene, t: float, *, hops: str, height: float) -> Image:
-    """Hop on the spot, crouching before and stretching in the air."""
     hop = abs(wave(t * int(hops) / 2))
     crouch = 0.18 * max(0.0, 1 - 4 * hop) * ramp(t, 0.0, 0.08) * (1 - ramp(t, 0.95, 1.0))
     matrix = moved(
@@ -39,7 +38,6 @@ def jump(scene: Scene, t: float, *, hops: str, height: float) -> Image:
 
 @IN_PLACE.effect("spins around like a wheel", turns=Range(0.75, 2.0, signed=True))
 def spin(scene: Scene, t: float, *, turns: float) -> Image:
-    """Turn in the plane of the picture."""
     matrix = moved(scene.centre, degrees=360 * turns * ease(t))
     return warp_layer(scene.subject, matrix).over(scene.background)
 
@@ -48,14 +46,12 @@ def spin(scene: Scene, t: float, *, turns: float) -> Image:
     "sways from side to side", degrees=Range(20, 32, signed=True), swings=Range(1, 2.5)
 )
 def sway(scene: Scene, t: float, *, degrees: float, swings: float) -> Image:
-    """Rock about the feet."""
     matrix = moved(scene.feet, degrees=degrees * wave(t * swings))
     return warp_layer(scene.subject, matrix).over(scene.background)
 
 
 @IN_PLACE.effect("wobbles like jelly", waves=Range(1.0, 2.0), speed=Range(2, 4))
 def wobble(scene: Scene, t: float, *, waves: float, speed: float) -> Image:
-    """Waves run up through the body."""
     x, y = pixel_grid(scene.height, scene.width)
     up = np.clip((scene.feet[1] - y) / (2 * scene.extent[1]), 0, 1.2)
     bend = 0.45 * scene.extent[0] * ramp(t, 0, 0.2) * up**0.6
@@ -65,7 +61,6 @@ def wobble(scene: Scene, t: float, *, waves: float, speed: float) -> Image:
 
 @IN_PLACE.effect("swings like a pendulum", degrees=Range(25, 40, signed=True), swings=Range(1, 2))
 def swing(scene: Scene, t: float, *, degrees: float, swings: float) -> Image:
-    """Hang from a point above the picture."""
     pivot = (scene.centre[0], scene.centre[1] - 1.1 * scene.height)
     matrix = moved(pivot, degrees=degrees * wave(t * swings))
     return warp_layer(scene.subject, matrix).over(scene.background)
@@ -73,7 +68,6 @@ def swing(scene: Scene, t: float, *, degrees: float, swings: float) -> Image:
 
 @IN_PLACE.effect("shivers", strength=Range(0.035, 0.06))
 def shiver(scene: Scene, t: float, *, strength: float) -> Image:
-    """Tremble quickly, a little in every direction."""
     number = int(t * 32)
     chance = draws(64, 3)[number % 64]
     reach = 2 * strength * scene.height * ramp(t, 0.0, 0.12)
@@ -90,7 +84,6 @@ def shiver(scene: Scene, t: float, *, strength: float) -> Image:
     "pulses like a beating heart", size=Range(1.25, 1.45), beats=Choice(("2", "3", "4"))
 )
 def pulse(scene: Scene, t: float, *, size: float, beats: str) -> Image:
-    """Swell and shrink in a steady beat."""
     beat = 0.5 - 0.5 * np.cos(2 * np.pi * int(beats) * t)
     matrix = moved(scene.centre, scale=1 + (size - 1) * float(beat))
     return warp_layer(scene.subject, matrix).over(scene.background)
@@ -100,7 +93,6 @@ def pulse(scene: Scene, t: float, *, size: float, beats: str) -> Image:
     "flips around like a turning card", turns=Choice(("1", "2")), axis=Choice(("upright", "level"))
 )
 def flip_card(scene: Scene, t: float, *, turns: str, axis: str) -> Image:
-    """Rotate in depth; its back is its mirror image."""
     width = float(np.cos(2 * np.pi * int(turns) * ease(t)))
     width = math.copysign(max(abs(width), _EDGE_ON), width)
     scale = (width, 1.0) if axis == "upright" else (1.0, width)
@@ -109,7 +101,6 @@ def flip_card(scene: Scene, t: float, *, turns: str, axis: str) -> Image:
 
 @IN_PLACE.effect("turns a somersault", side=_SIDE, height=Range(0.2, 0.35))
 def somersault(scene: Scene, t: float, *, side: str, height: float) -> Image:
-    """Leap up, turn over once in the air and land."""
     air = ramp(t, 0.15, 0.85)
     lift = 4 * air * (1 - air) * height * scene.height
     crouch = 0.25 * wave(min(t / 0.15, 1) / 2) + 0.2 * wave(max(t - 0.85, 0) / 0.3)
@@ -121,7 +112,6 @@ def somersault(scene: Scene, t: float, *, side: str, height: float) -> Image:
 
 @IN_PLACE.effect("falls over", side=_SIDE)
 def fall_over(scene: Scene, t: float, *, side: str) -> Image:
-    """Topple about the feet like a felled tree and rebound a little."""
     down = accelerate(min(t / 0.7, 1))
     rebound = 0.1 * abs(wave(max(t - 0.7, 0.0) / 0.3 / 2))
     angle = sign(side) * 90 * (down - rebound)
@@ -132,7 +122,6 @@ def fall_over(scene: Scene, t: float, *, side: str) -> Image:
 
 @IN_PLACE.effect("bounces like a spring", beats=Choice(("2", "3", "4")), strength=Range(0.3, 0.45))
 def spring(scene: Scene, t: float, *, beats: str, strength: float) -> Image:
-    """Squash and stretch on the ground."""
     amount = strength * wave(t * int(beats))
     matrix = moved(scene.feet, scale=(1 + 0.8 * amount, 1 - amount))
     return warp_layer(scene.subject, matrix).over(scene.background)
@@ -140,7 +129,6 @@ def spring(scene: Scene, t: float, *, beats: str, strength: float) -> Image:
 
 @IN_PLACE.effect("dances, leaning left and right", beats=Range(1.5, 3), lean=Range(0.45, 0.7))
 def dance(scene: Scene, t: float, *, beats: float, lean: float) -> Image:
-    """Shear to both sides in turn, dipping in between."""
     beat = wave(t * beats)
     dip = 0.16 * abs(wave(2 * t * beats))
     matrix = moved(scene.feet, shear=lean * beat, scale=(1.0, 1 - dip))
@@ -149,7 +137,6 @@ def dance(scene: Scene, t: float, *, beats: float, lean: float) -> Image:
 
 @IN_PLACE.effect("flutters like a flag", speed=Range(1.5, 3), side=_SIDE)
 def flag_wave(scene: Scene, t: float, *, speed: float, side: str) -> Image:
-    """Waves run across the body from one held side to the loose one."""
     x, y = pixel_grid(scene.height, scene.width)
     along = (x - scene.centre[0]) / (2 * scene.extent[0]) * sign(side) + 0.5
     loose = np.clip(along, 0, 1.2) * ramp(t, 0.0, 0.2)
@@ -160,7 +147,6 @@ def flag_wave(scene: Scene, t: float, *, speed: float, side: str) -> Image:
 
 @IN_PLACE.effect("hides below the picture and peeks out again", peeks=Choice(("1", "2")))
 def hide_and_peek(scene: Scene, t: float, *, peeks: str) -> Image:
-    """Duck out of sight and come back."""
     down = 0.5 - 0.5 * np.cos(2 * np.pi * int(peeks) * t)
     depth = (scene.height - scene.centre[1] + 1.1 * scene.extent[1]) * float(down)
     matrix = moved(scene.centre, shift=(0.0, depth))
@@ -169,7 +155,6 @@ def hide_and_peek(scene: Scene, t: float, *, peeks: str) -> Image:
 
 @IN_PLACE.effect("sends ripples through everything behind it", length=Range(0.16, 0.28))
 def ripple(scene: Scene, t: float, *, length: float) -> Image:
-    """Rings spread through the background as if it were water."""
     x, y = pixel_grid(scene.height, scene.width)
     away_x, away_y = x - scene.centre[0], y - scene.centre[1]
     far = np.hypot(away_x, away_y) + 1e-3
@@ -183,7 +168,6 @@ def ripple(scene: Scene, t: float, *, length: float) -> Image:
 
 @IN_PLACE.effect("runs on the spot while the world rushes past", side=_SIDE, speed=Range(1.2, 2.2))
 def rush_past(scene: Scene, t: float, *, side: str, speed: float) -> Image:
-    """The background scrolls by, faster and faster, as the subject bobs and leans."""
     way = -sign(side) * speed * scene.height * (0.35 * t + 0.65 * accelerate(t))
     behind = warp_picture(scene.background, moved(scene.centre, shift=(way, 0.0)))
     lean = 0.22 * sign(side) * ramp(t, 0.0, 0.3)

@@ -19,7 +19,6 @@ _SIDE = Choice(("left", "right"))
 
 @TRAVEL.effect("walks across the picture", side=_SIDE, steps=Range(2, 4), reach=Range(0.35, 0.6))
 def walk_across(scene: Scene, t: float, *, side: str, steps: float, reach: float) -> Image:
-    """Waddle sideways: tilt and bob with each step."""
     bob = -0.05 * scene.height * abs(wave(t * steps))
     shift = (sign(side) * reach * scene.height * t, bob)
     matrix = moved(scene.feet, shift=shift, degrees=11 * wave(t * steps))
@@ -30,7 +29,6 @@ def walk_across(scene: Scene, t: float, *, side: str, steps: float, reach: float
     "circles around in the picture", turns=Range(1, 1.6, signed=True), reach=Range(0.2, 0.28)
 )
 def orbit(scene: Scene, t: float, *, turns: float, reach: float) -> Image:
-    """Travel on a ring, small when far behind and large in front."""
     angle = 2 * np.pi * turns * t
     side, depth = np.sin(angle), 0.5 - 0.5 * np.cos(angle)
     shift = (1.7 * reach * scene.height * side, -0.8 * reach * scene.height * depth)
@@ -40,7 +38,6 @@ def orbit(scene: Scene, t: float, *, turns: float, reach: float) -> Image:
 
 @TRAVEL.effect("rolls away along the ground", side=_SIDE, reach=Range(0.5, 0.8))
 def roll_away(scene: Scene, t: float, *, side: str, reach: float) -> Image:
-    """Roll like a wheel."""
     way = sign(side) * reach * scene.height * ease(t)
     matrix = moved(scene.centre, shift=(way, 0.0), degrees=np.rad2deg(way / (0.7 * scene.radius)))
     return warp_layer(scene.subject, matrix).over(scene.background)
@@ -50,7 +47,6 @@ def roll_away(scene: Scene, t: float, *, side: str, reach: float) -> Image:
     "bounces across the picture", side=_SIDE, hops=Choice(("2", "3")), reach=Range(0.45, 0.7)
 )
 def bounce_across(scene: Scene, t: float, *, side: str, hops: str, reach: float) -> Image:
-    """Travel in bows like a rubber ball, squashed at every landing."""
     hop = abs(wave(t * int(hops) / 2))
     squash = 0.25 * max(0.0, 1 - 3 * hop) * ramp(t, 0.0, 0.1)
     matrix = moved(
@@ -63,7 +59,6 @@ def bounce_across(scene: Scene, t: float, *, side: str, hops: str, reach: float)
 
 @TRAVEL.effect("takes off like a rocket", shake=Range(0.01, 0.02))
 def take_off(scene: Scene, t: float, *, shake: float) -> Image:
-    """Tremble on a jet of fire, then shoot up and away."""
     fired = ramp(t, 0.0, 0.15)
     up = accelerate(ramp(t, 0.25, 1.0)) * 1.5 * scene.height
     jitter = shake * scene.height * fired * (1 if int(t * 32) % 2 else -1)
@@ -83,7 +78,6 @@ def take_off(scene: Scene, t: float, *, shake: float) -> Image:
 
 @TRAVEL.effect("flies in a figure of eight", loops=Range(1, 1.4), reach=Range(0.3, 0.42))
 def figure_eight(scene: Scene, t: float, *, loops: float, reach: float) -> Image:
-    """A lying eight, banking into the turns."""
     turn = t * loops
     shift = (reach * scene.height * wave(turn), 0.26 * scene.height * wave(2 * turn))
     degrees = 22 * ramp(t, 0.0, 0.1) * float(np.cos(2 * np.pi * turn))
@@ -96,7 +90,6 @@ def figure_eight(scene: Scene, t: float, *, loops: float, reach: float) -> Image
 
 @TRAVEL.effect("dashes out of the picture", direction=Choice(tuple(DIRECTIONS)))
 def dash_away(scene: Scene, t: float, *, direction: str) -> Image:
-    """Draw back, then shoot off with motion blur and a trail of dust."""
     dx, dy = DIRECTIONS[direction]
     back = -0.1 * ramp(t, 0.0, 0.3)
     off = accelerate(ramp(t, 0.3, 0.8))
@@ -119,7 +112,6 @@ def dash_away(scene: Scene, t: float, *, direction: str) -> Image:
 
 @TRAVEL.effect("runs towards the camera", size=Range(2.2, 3.2), steps=Range(2, 4))
 def run_to_camera(scene: Scene, t: float, *, size: float, steps: float) -> Image:
-    """Come nearer, filling the picture, bobbing with every step."""
     zoom = 1 + (size - 1) * accelerate(t)
     shift = (
         (scene.width / 2 - scene.centre[0]) * t + 0.03 * scene.height * zoom * wave(steps * t),
@@ -131,7 +123,6 @@ def run_to_camera(scene: Scene, t: float, *, size: float, steps: float) -> Image
 
 @TRAVEL.effect("walks away towards the horizon", size=Range(0.15, 0.3), steps=Range(2.5, 4))
 def walk_away(scene: Scene, t: float, *, size: float, steps: float) -> Image:
-    """Become small and rise towards the middle, waddling."""
     far = brake(t)
     zoom = 1 - (1 - size) * far
     level = (0.42 * scene.height - scene.feet[1]) * far

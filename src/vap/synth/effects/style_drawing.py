@@ -26,7 +26,6 @@ def _cells_of(picture: Image, x: Image, y: Image) -> Image:
 
 @still(DRAWING, "turns into a pencil sketch")
 def pencil_sketch(scene: Scene) -> Image:
-    """Grey strokes and hatching on paper."""
     x, y = pixel_grid(scene.height, scene.width)
     grey = luminance(scene.image)[..., 0]
     hatch = 0.5 + 0.5 * np.sin((x + y) / scene.height * 110)
@@ -39,7 +38,6 @@ def pencil_sketch(scene: Scene) -> Image:
 
 @still(DRAWING, "turns into a poster of few flat colours", levels=Choice(("2", "3")))
 def posterise(scene: Scene, *, levels: str) -> Image:
-    """Each channel keeps two or three values."""
     steps = int(levels)
     smooth = saturate(blur(scene.image, 0.012 * scene.height), 1.8)
     flat = np.floor(np.clip(smooth, 0, 0.999) * steps) / (steps - 1)
@@ -48,7 +46,6 @@ def posterise(scene: Scene, *, levels: str) -> Image:
 
 @still(DRAWING, "turns into pop art with printed dots", ink=Choice(("blue", "red")))
 def pop_art(scene: Scene, *, ink: str) -> Image:
-    """Halftone dots on flat paper, another one for the subject."""
     x, y = pixel_grid(scene.height, scene.width)
     pitch = 0.075 * scene.height
     across, down = (x + y) / pitch / 1.414, (x - y) / pitch / 1.414
@@ -65,7 +62,6 @@ def pop_art(scene: Scene, *, ink: str) -> Image:
 
 @still(DRAWING, "turns into a watercolour")
 def watercolour(scene: Scene) -> Image:
-    """Pale washes with dark rims on rough paper, running at the edges."""
     x, y = pixel_grid(scene.height, scene.width)
     run = 0.06 * scene.height
     bend_x = smooth_noise(scene.height, scene.width, 12, 1) - 0.5
@@ -84,7 +80,6 @@ def watercolour(scene: Scene) -> Image:
 
 @still(DRAWING, "turns into a mosaic of tiles", rows=Range(9, 13))
 def mosaic(scene: Scene, *, rows: float) -> Image:
-    """Square stones with bevels and dark grout."""
     x, y = pixel_grid(scene.height, scene.width)
     side = scene.height / round(rows)
     column, row = np.floor(x / side), np.floor(y / side)
@@ -100,7 +95,6 @@ def mosaic(scene: Scene, *, rows: float) -> Image:
 
 @still(DRAWING, "turns into a blueprint")
 def blueprint(scene: Scene) -> Image:
-    """White lines on blue squared paper."""
     x, y = pixel_grid(scene.height, scene.width)
     pitch = scene.height / 8
     grid = np.maximum(np.cos(x / pitch * 2 * np.pi), np.cos(y / pitch * 2 * np.pi))
@@ -111,7 +105,6 @@ def blueprint(scene: Scene) -> Image:
 
 @still(DRAWING, "turns into a comic with ink lines")
 def comic(scene: Scene) -> Image:
-    """Flat loud colours, thick black contours, dotted shadows."""
     x, y = pixel_grid(scene.height, scene.width)
     smooth = cv2().bilateralFilter(scene.image, 5, 0.3, 0.03 * scene.height)
     flat = saturate(np.round(smooth * 4) / 4, 2.0)
@@ -125,7 +118,6 @@ def comic(scene: Scene) -> Image:
 
 @still(DRAWING, "turns into a stained-glass window", pattern=PATTERN)
 def stained_glass(scene: Scene, *, pattern: str) -> Image:
-    """Glowing panes between black lead."""
     numbers, border, centres = cells(scene.height, scene.width, 9, int(pattern))
     middle = centres[numbers.astype(int)]
     panes = saturate(_cells_of(scene.image, middle[..., 0], middle[..., 1]), 1.9)
@@ -137,7 +129,6 @@ def stained_glass(scene: Scene, *, pattern: str) -> Image:
 
 @still(DRAWING, "turns into an oil painting", pattern=PATTERN)
 def oil_paint(scene: Scene, *, pattern: str) -> Image:
-    """Thick strokes that follow a flow, each of one colour, with a relief of paint."""
     height, width = scene.height, scene.width
     source = saturate(blur(scene.image, 0.02 * height), 1.4)
     flow = 2.5 * smooth_noise(height, width, 2, int(pattern))
@@ -158,7 +149,6 @@ def oil_paint(scene: Scene, *, pattern: str) -> Image:
 
 @still(DRAWING, "turns into cross-stitch embroidery")
 def cross_stitch(scene: Scene) -> Image:
-    """Crossed threads on dark cloth."""
     x, y = pixel_grid(scene.height, scene.width)
     side = scene.height / 13
     column, row = np.floor(x / side), np.floor(y / side)
@@ -174,7 +164,6 @@ def cross_stitch(scene: Scene) -> Image:
 
 @still(DRAWING, "is embossed in metal", metal=Choice(("silver", "copper")))
 def emboss(scene: Scene, *, metal: str) -> Image:
-    """A relief of one colour, lit from the upper left."""
     grey = blur(luminance(scene.image), 0.008 * scene.height)[..., 0]
     slope_x, slope_y = slopes(grey)
     light = np.clip(0.5 + (slope_x + slope_y) * 0.028 * scene.height, 0, 1)[..., None]

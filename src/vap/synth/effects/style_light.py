@@ -19,13 +19,11 @@ LIGHT = Catalogue("style")
 
 @still(LIGHT, "turns into a photographic negative")
 def invert(scene: Scene) -> Image:
-    """Light becomes dark, and every colour its opposite."""
     return 1 - scene.image
 
 
 @still(LIGHT, "turns into an old sepia photograph")
 def sepia(scene: Scene) -> Image:
-    """Brown and cream, darker at the corners."""
     toned = gradient(
         luminance(scene.image), [(0.16, 0.08, 0.03), (0.62, 0.44, 0.26), (1, 0.93, 0.78)]
     )
@@ -41,7 +39,6 @@ def _vignette(scene: Scene, strength: float) -> Image:
 
 @still(LIGHT, "falls into night", moon=Range(0.2, 0.8))
 def night(scene: Scene, *, moon: float) -> Image:
-    """Dark blue, with a pool of moonlight and stars above."""
     x, _ = pixel_grid(scene.height, scene.width)
     pool = np.exp(-(((x / scene.width - moon) / 0.25) ** 2))[..., None]
     blue = np.array([0.16, 0.22, 0.5], np.float32) * (0.25 + 1.1 * luminance(scene.image))
@@ -59,7 +56,6 @@ def night(scene: Scene, *, moon: float) -> Image:
 
 @still(LIGHT, "is seen by a thermal camera")
 def thermal(scene: Scene) -> Image:
-    """The subject glows hot before a cold background."""
     warm = 0.45 * luminance(scene.image) + 0.5 * blur(scene.subject.alpha, 0.03 * scene.height)
     heat = blur(np.clip(warm, 0, 1), 0.012 * scene.height)
     stops = [
@@ -75,7 +71,6 @@ def thermal(scene: Scene) -> Image:
 
 @still(LIGHT, "turns into glowing neon lines", colour=Choice(("pink", "teal", "yellow", "two")))
 def neon(scene: Scene, *, colour: str) -> Image:
-    """Contours of light in the dark."""
     x, _ = pixel_grid(scene.height, scene.width)
     line = ramp(edges(scene.image, 0.01 * scene.height), 0.12, 0.6)
     glow = np.clip(line + 1.2 * blur(line, 0.03 * scene.height), 0, 1.3)
@@ -90,7 +85,6 @@ def neon(scene: Scene, *, colour: str) -> Image:
 
 @LIGHT.effect("turns into an old silent film", arrival=ARRIVAL)
 def old_film(scene: Scene, t: float, *, arrival: str) -> Image:
-    """Black and white, with flicker, scratches, dust and an unsteady gate."""
     x, y = pixel_grid(scene.height, scene.width)
     chance = draws(24, 4, int(t * 32))
     weave = (float(chance[0, 0]) - 0.5) * 0.035 * scene.height
@@ -111,7 +105,6 @@ def old_film(scene: Scene, t: float, *, arrival: str) -> Image:
 
 @LIGHT.effect("sinks under water", arrival=Choice(("up", "everywhere")), depth=Range(0.5, 1.0))
 def underwater(scene: Scene, t: float, *, arrival: str, depth: float) -> Image:
-    """Everything wavers in blue light with moving caustics."""
     x, y = pixel_grid(scene.height, scene.width)
     unit = scene.height
     sway = 0.025 * unit * t
@@ -130,7 +123,6 @@ def underwater(scene: Scene, t: float, *, arrival: str, depth: float) -> Image:
 
 @LIGHT.effect("breaks up into a digital glitch", strength=Range(0.06, 0.12))
 def glitch(scene: Scene, t: float, *, strength: float) -> Image:
-    """Colour channels come apart and rows of blocks jump."""
     x, y = pixel_grid(scene.height, scene.width)
     amount = strength * scene.height * ease(min(1.4 * t, 1))
     chance = draws(12, 2, int(t * 12))
@@ -146,7 +138,6 @@ def glitch(scene: Scene, t: float, *, strength: float) -> Image:
 
 @still(LIGHT, "appears on the green screen of an old handheld game")
 def game_boy(scene: Scene) -> Image:
-    """Four greens, ordered dither, coarse dots."""
     x, y = pixel_grid(scene.height, scene.width)
     dot = max(1.0, scene.height / 48)
     column, row = np.floor(x / dot), np.floor(y / dot)
