@@ -138,7 +138,7 @@ def test_captions_without_clips_are_refused(case: Golden) -> None:
     with pytest.raises(ValueError, match="captions of reference_videos, and there are none"):
         case.run(case.alone(reference_prompts=["a zoom"]))
     prompt = encode(case, case.inputs["reference"])
-    with pytest.raises(ValueError, match="video_prompt holds its own: leave reference_prompts out"):
+    with pytest.raises(ValueError, match="video_prompt has its own: leave reference_prompts out"):
         with_prompt(case, prompt, reference_prompts=["a zoom"])
 
 

@@ -58,7 +58,7 @@ def denoiser(latents, *given, return_dict=True, **named):
 
 def task_of(kind, **attributes):
     task = object.__new__(kind)
-    task.recipe = SimpleNamespace(flow=FlowConfig())
+    task.recipe, task.flow = SimpleNamespace(), FlowConfig(prediction="velocity")
     for name, value in attributes.items():
         setattr(task, name, value)
     return task

@@ -6,6 +6,7 @@ and positions and attend jointly, with one set of weights.
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,12 @@ def tie_branches(model: Any, config: ModelConfig) -> None:
 
 
 def _tie(module: nn.Module) -> None:
-    """Replace each ``<name>_mot_ref`` of a module by ``<name>``."""
+    """Replace each ``<name>_mot_ref`` of a module by ``<name>``, with a processor of its own."""
     for table in (module._modules, module._parameters):
         for name in [name for name in table if name.endswith(EXPERT_SUFFIX)]:
-            setattr(module, name, getattr(module, name.removesuffix(EXPERT_SUFFIX)))
+            own = getattr(module, name.removesuffix(EXPERT_SUFFIX))
+            if hasattr(own, "processor"):
+                # Processors keep the keys of one stream's text over the steps.
+                own = copy.copy(own)
+                own.processor = copy.copy(own.processor)
+            setattr(module, name, own)

@@ -83,8 +83,8 @@ def add_noise(clean: Tensor, sigma: Tensor, noise: Tensor) -> NoisyBatch:
 def timestep_of(sigma: Tensor) -> Tensor:
     """The timestep ⌊1000·σ⌋ that a network is given, ``[B]``."""
     # A float32 product such as 1000 × 0.001 may fall just below the whole number it stands for.
-    # Not every accelerator has doubles.
-    wide = (sigma if sigma.device.type in {"cpu", "cuda"} else sigma.cpu()).double()
+    # Metal and Intel's accelerators have no doubles.
+    wide = (sigma.cpu() if sigma.device.type in {"mps", "xpu"} else sigma).double()
     return (wide * _TRAIN_STEPS + 1e-4).floor().long().to(sigma.device)
 
 
