@@ -130,6 +130,7 @@ def test_int8_weights_keep_the_output_close() -> None:
     assert EXACT < relative_error(predict(model, arguments), expected) < 0.05
 
 
+@pytest.mark.slow
 def test_repeated_blocks_compile_without_a_graph_break() -> None:
     arguments, expected = golden_case(1)
     model = golden_model()

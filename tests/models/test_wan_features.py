@@ -200,6 +200,7 @@ def test_gguf_backbone_takes_an_expert_file(tmp_path) -> None:
     assert relative_error(predict(model, arguments), expected) < 0.02
 
 
+@pytest.mark.slow
 def test_repeated_blocks_compile_without_a_graph_break() -> None:
     arguments, expected = golden_case()
     model = golden_model()

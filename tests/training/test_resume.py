@@ -76,6 +76,7 @@ def test_killed_and_continued_it_ends_with_the_same_bits(datasets, unbroken, tmp
         assert line["loss"] == expected["loss"]
 
 
+@pytest.mark.slow
 def test_stopped_between_any_two_renames_it_continues(datasets, unbroken, tmp_path) -> None:
     half = recipe_of(datasets["wan"], tmp_path, "wan", **{**CHANGES, "loop": {**LOOP, "stop": 4}})
     run_recipe(half)

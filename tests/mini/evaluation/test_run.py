@@ -49,6 +49,7 @@ def test_an_evaluation_writes_its_results_and_sheets(whole):
     assert json.loads((whole.folder / "results.json").read_text())["settings"]["seed"] == 3
 
 
+@pytest.mark.slow
 def test_an_interrupted_evaluation_goes_on_where_it_was(evaluation, whole, tmp_path, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
@@ -65,6 +66,7 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(evaluation, whole, tmp_p
     assert without_times(resumed) == without_times(whole.report)
 
 
+@pytest.mark.slow
 def test_systems_and_cases_are_added_to_what_is_there(evaluation, whole, tmp_path):
     folder = tmp_path / "more"
     shutil.copytree(whole.folder, folder)
