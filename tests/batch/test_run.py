@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import weakref
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,24 @@ def test_a_ledger_is_read_once_before_the_work(inputs, tmp_path, made, monkeypat
     before = []
     run_batch(requests, tmp_path, on_start=lambda _: before.extend(reads))
     assert before == ["a.json", "b.json"]
+
+
+def test_requests_are_checked_before_torch_is_imported():
+    code = "import sys, vap.batch.run; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_model_is_loaded_in_the_given_context(inputs, tmp_path):
+    entered = []
+
+    @contextmanager
+    def loading(model):
+        entered.append(model)
+        yield
+        entered.append("done")
+
+    run_batch(requests_of({"seed": 1}, {"seed": 2}, folder=inputs), tmp_path, loading=loading)
+    assert entered == [str(MODEL), "done"]
 
 
 def test_another_format_is_another_video(inputs, tmp_path, made):

@@ -67,27 +67,27 @@ def test_check_looks_for_files_and_reads_benchmarks(sound, tmp_path):
 
 
 def test_filter_split_and_convert_write_tables(sound, tmp_path):
-    run("filter", sound, tmp_path / "good.parquet", "--above", "5", "--at-most", "3")
+    run("filter", sound, "-o", tmp_path / "good.parquet", "--above", "5", "--at-most", "3")
     assert [row.video for row in read_table(tmp_path / "good.parquet").rows] == [
         "7.mp4",
         "8.mp4",
         "9.mp4",
     ]
-    counts = run_json("split", sound, tmp_path / "split.csv", "--share", "test=0.2")
+    counts = run_json("split", sound, "-o", tmp_path / "split.csv", "--share", "test=0.2")
     assert counts["splits"] == {"test": 2, "train": 8}
-    run("convert", sound, tmp_path / "same.parquet")
+    run("convert", sound, "-o", tmp_path / "same.parquet")
     assert read_table(tmp_path / "same.parquet") == read_table(sound)
 
 
 def test_pair_writes_samples_or_preferences(sound, tmp_path):
     out = tmp_path / "pairs.jsonl"
-    result = run_json("pair", sound, out, "--threshold", "5", "--references", "2")
+    result = run_json("pair", sound, "-o", out, "--threshold", "5", "--references", "2")
     lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert result["samples"] == len(lines) == 4
     assert (lines[0]["video"], lines[0]["references"]) == ("6.mp4", ["9.mp4"])
     assert lines[0]["reference_captions"] == ["caption of 9.mp4"]
     write_table(Table((clip("w", score=90.0), clip("r", score=100.0), clip("l", score=5.0))), sound)
-    assert run_json("pair", sound, out, "--preferences")["pairs"] == 2
+    assert run_json("pair", sound, "-o", out, "--preferences")["pairs"] == 2
     pair = json.loads(out.read_text(encoding="utf-8").splitlines()[0])
     assert (pair["winner"], pair["loser"], pair["reference"]) == ("w", "l", "r")
     assert pair["weight"] == pytest.approx(85 * 0.02 / (2 / 3 * 1 / 3) ** 0.5)
@@ -103,24 +103,24 @@ def test_build_and_show_make_a_table_and_a_page(tmp_path):
         made_clip(tmp_path / "clips" / "melt" / f"{name}.mp4", seed=ord(name))
     (tmp_path / "clips" / "melt" / "broken.mp4").write_bytes(b"no video")
     table, page = tmp_path / "table.csv", tmp_path / "page.html"
-    built = run_json("build", tmp_path / "clips", table, "--captions", "template")
+    built = run_json("build", tmp_path / "clips", "-o", table, "--captions", "template")
     assert built["rows"] == 2
     assert [drop["video"] for drop in built["dropped"]] == ["melt/broken.mp4"]
     assert built["root"] == str(tmp_path / "clips")
-    shown = run_json("show", table, page, "--root", built["root"])
+    shown = run_json("show", table, "-o", page, "--root", built["root"])
     assert (shown["shown"], shown["missing"]) == (2, 0)
     assert 'src="clips/melt/a.mp4"' in page.read_text(encoding="utf-8")
 
 
 def test_refused_tables_end_with_2_and_write_nothing(faulty, tmp_path):
     out = tmp_path / "out.csv"
-    refused = run_json("filter", faulty, out, code=2)
+    refused = run_json("filter", faulty, "-o", out, code=2)
     assert len(refused["error"]["problems"]) == 2
     assert not out.exists()
-    run("filter", faulty, out, "--on-error", "skip")
+    run("filter", faulty, "-o", out, "--on-error", "skip")
     assert len(read_table(out).rows) == 2
     made_clip(tmp_path / "clips" / "melt" / "a.mp4")
-    no_caption = run("build", tmp_path / "clips", tmp_path / "new.csv", code=2)
+    no_caption = run("build", tmp_path / "clips", "-o", tmp_path / "new.csv", code=2)
     assert "a.txt with its caption is missing" in no_caption.stderr
     assert not (tmp_path / "new.csv").exists()
 
@@ -130,15 +130,26 @@ def test_refused_tables_end_with_2_and_write_nothing(faulty, tmp_path):
     [
         ("check", "missing.csv"),
         ("check",),
-        ("convert", "{sound}", "out.json"),
-        ("split", "{sound}", "out.csv", "--share", "test"),
-        ("split", "{sound}", "out.csv", "--share", "test=2"),
-        ("pair", "{sound}", "out.jsonl", "--caption-drop", "2"),
-        ("filter", "{sound}", "out.csv", "--on-error", "ignore"),
-        ("split", "{sound}", "out.csv", "--share", "test=.25", "--share", "test=.5"),
-        ("build", ".", "out.csv", "--captions", "model"),
-        ("build", ".", "out.csv", "--captions", "template", "--judge", "constant", "--score", "-1"),
-        ("build", ".", "out.csv", "--duplicates", "100"),
+        ("convert", "{sound}", "-o", "out.json"),
+        ("split", "{sound}", "-o", "out.csv", "--share", "test"),
+        ("split", "{sound}", "-o", "out.csv", "--share", "test=2"),
+        ("pair", "{sound}", "-o", "out.jsonl", "--caption-drop", "2"),
+        ("filter", "{sound}", "-o", "out.csv", "--on-error", "ignore"),
+        ("split", "{sound}", "-o", "out.csv", "--share", "test=.25", "--share", "test=.5"),
+        ("build", ".", "-o", "out.csv", "--captions", "model"),
+        (
+            "build",
+            ".",
+            "-o",
+            "out.csv",
+            "--captions",
+            "template",
+            "--judge",
+            "constant",
+            "--score",
+            "-1",
+        ),
+        ("build", ".", "-o", "out.csv", "--duplicates", "100"),
     ],
 )
 def test_wrong_usage_ends_with_2(sound, arguments, tmp_path, monkeypatch):
@@ -162,7 +173,7 @@ def test_an_interrupted_build_ends_with_130_and_writes_nothing(tmp_path, monkeyp
 
     monkeypatch.setattr("vap.data.clips.read_clip", interrupted)
     made_clip(tmp_path / "clips" / "melt" / "a.mp4")
-    run("build", tmp_path / "clips", tmp_path / "out.csv", code=130)
+    run("build", tmp_path / "clips", "-o", tmp_path / "out.csv", code=130)
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -178,7 +189,7 @@ def test_rows_that_are_left_out_are_counted(faulty, tmp_path, command):
     more = ["--share", "test=0.5"] if command == "split" else []
     for name in "ab":
         (tmp_path / name).touch()
-    found = run_json(command, faulty, out, *more, "--on-error", "skip")
+    found = run_json(command, faulty, "-o", out, *more, "--on-error", "skip")
     assert found["skipped"] == 1
 
 
@@ -186,7 +197,7 @@ def test_rows_that_are_left_out_are_counted(faulty, tmp_path, command):
     "option", ["--threshold", "--references", "--reference-drop", "--caption-drop"]
 )
 def test_options_of_samples_are_refused_beside_preferences(sound, tmp_path, option):
-    refused = run("pair", sound, tmp_path / "out.jsonl", "--preferences", option, "1", code=2)
+    refused = run("pair", sound, "-o", tmp_path / "out.jsonl", "--preferences", option, "1", code=2)
     assert option in refused.output
     assert not (tmp_path / "out.jsonl").exists()
 
@@ -194,27 +205,27 @@ def test_options_of_samples_are_refused_beside_preferences(sound, tmp_path, opti
 def test_build_looks_at_folder_and_place_before_it_loads_a_model(tmp_path):
     nowhere = tmp_path / "nowhere"
     model = ["--captions", "model", "--model", "owner/no-such-model"]
-    assert "nowhere" in run("build", nowhere, tmp_path / "t.csv", *model, code=2).output
+    assert "nowhere" in run("build", nowhere, "-o", tmp_path / "t.csv", *model, code=2).output
     made_clip(tmp_path / "clips" / "melt" / "a.mp4")
     out = tmp_path / "missing" / "t.csv"
-    assert "missing" in run("build", tmp_path / "clips", out, *model, code=2).output
+    assert "missing" in run("build", tmp_path / "clips", "-o", out, *model, code=2).output
 
 
 @pytest.mark.parametrize("command", ["pair", "show"])
 def test_a_table_is_not_written_over_by_another_format(sound, command):
     before = sound.read_bytes()
-    assert "must end in ." in run(command, sound, sound, code=2).stderr
+    assert "must end in ." in run(command, sound, "-o", sound, code=2).stderr
     assert sound.read_bytes() == before
 
 
 def test_a_page_without_its_clips_is_refused_and_says_what_to_give(sound, tmp_path):
     page = tmp_path / "page.html"
-    assert "--root" in run("show", sound, page, code=2).stderr
+    assert "--root" in run("show", sound, "-o", page, code=2).stderr
     assert not page.exists()
     (tmp_path / "9.mp4").touch()
-    shown = run_json("show", sound, page, "--per-condition", "10")
+    shown = run_json("show", sound, "-o", page, "--per-condition", "10")
     assert (shown["shown"], shown["missing"], shown["unreadable"]) == (1, 9, 0)
-    embedded = run_json("show", sound, page, "--per-condition", "10", "--embed")
+    embedded = run_json("show", sound, "-o", page, "--per-condition", "10", "--embed")
     assert (embedded["shown"], embedded["missing"], embedded["unreadable"]) == (0, 9, 1)
 
 
@@ -228,7 +239,7 @@ def test_a_page_without_its_clips_is_refused_and_says_what_to_give(sound, tmp_pa
 )
 def test_build_refuses_options_that_nothing_reads(tmp_path, options, needed):
     made_clip(tmp_path / "clips" / "melt" / "a.mp4")
-    refused = run("build", tmp_path / "clips", tmp_path / "out.csv", *options, code=2)
+    refused = run("build", tmp_path / "clips", "-o", tmp_path / "out.csv", *options, code=2)
     assert f"{options[0]} is read only with {needed}" in refused.stderr
     assert not (tmp_path / "out.csv").exists()
 
@@ -241,7 +252,7 @@ def test_build_takes_its_template_and_score(tmp_path):
         ((), "a, melt", 100),
         (("--template", "so {name}", "--score", "5"), "so a", 5),
     ):
-        run("build", tmp_path / "clips", out, *constant, *more)
+        run("build", tmp_path / "clips", "-o", out, *constant, *more)
         [row] = read_table(out).rows
         assert (row.caption, row.score) == (caption, score)
 
@@ -257,7 +268,7 @@ def test_build_takes_its_template_and_score(tmp_path):
 )
 def test_a_misspelt_name_is_refused_with_the_nearest(sound, tmp_path, command, option, name, said):
     out = tmp_path / ("out.jsonl" if command == "pair" else "out.csv")
-    refused = run(command, sound, out, option, name, code=2)
+    refused = run(command, sound, "-o", out, option, name, code=2)
     assert f"{option} {name!r} is in no row of the table; {said}" in refused.stderr
     assert not out.exists()
 

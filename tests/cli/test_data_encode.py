@@ -12,7 +12,7 @@ RUNNER = CliRunner()
 
 
 def encode(folder, *options, size="5x32x48"):
-    paths = [str(folder / "table.csv"), str(folder / "out")]
+    paths = [str(folder / "table.csv"), "-o", str(folder / "out")]
     model = ["--model", str(GOLDEN / "wan"), "--size", size]
     return RUNNER.invoke(app, ["data", "encode", *paths, *model, "--json", *options])
 

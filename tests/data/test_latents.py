@@ -130,6 +130,16 @@ def test_a_file_that_is_no_sound_shard_is_named_when_it_is_read(change, tmp_path
         read_shards(tmp_path)
 
 
+def test_a_shard_with_surplus_tensors_is_refused(tmp_path):
+    path = tmp_path / "pairs-0.safetensors"
+    write_shard(path, encoded(1))
+    notes = {"captions": json.dumps(encoded(1).captions), "names": '["spin0"]'}
+    save_file({**load_file(path), "weight": torch.zeros(2)}, path, metadata=notes)
+
+    with pytest.raises(ValueError, match=r"pairs-0\.safetensors is damaged or no shard .*weight"):
+        read_shards(tmp_path)
+
+
 @pytest.mark.parametrize("note", ['{"begin": 0}', "[1]", "half"])
 def test_an_origin_of_other_keys_is_named(note, tmp_path):
     path = tmp_path / "pairs-0.safetensors"

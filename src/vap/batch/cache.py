@@ -18,25 +18,15 @@ _KEPT = 16  # of a 14B model's at 480p, 49 frames: 13 MB each
 
 @dataclass
 class PromptCache:
-    """Remembers the last prompts by what went into them; reused, they give the same bits.
-
-    Attributes:
-        kept: Prompts to remember.
-        encoded: How many have been encoded.
-    """
+    """Keeps the last prompts by what they were made of; reused, they give the same bits."""
 
     kept: int = _KEPT
-    encoded: int = 0
+    encoded: int = 0  # how many have been encoded so far
     _prompts: OrderedDict[tuple[Any, ...], VideoPrompt] = field(default_factory=OrderedDict)
     _digests: dict[tuple[Any, ...], str] = field(default_factory=dict)
 
     def encode(self, request: GenerationRequest, pipeline: Any) -> VideoPrompt:
-        """The prompt of a request's references, see :func:`encode_references`.
-
-        Args:
-            request: With every choice filled in.
-            pipeline: Encodes what is not remembered.
-        """
+        """The prompt of a complete request's references, see :func:`encode_references`."""
         key = (
             pipeline.encoder_fingerprint,
             # How it is loaded decides precisions and kernels of the encoders: device, profile …

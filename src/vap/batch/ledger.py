@@ -1,6 +1,6 @@
-"""What has become of each request of a batch: one small file each, written whole.
+"""The state of each request of a batch: one small file each, written whole.
 
-So nothing is lost or done twice when a process is killed, however many write at the same time.
+Nothing is lost or done twice when a process is killed, however many write at the same time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from pydantic.dataclasses import dataclass as validated
 
 from vap.batch.requests import BatchRequest
 from vap.files.atomic import atomic_file
-from vap.generation.record import has_same_inputs
 from vap.media import MediaError, read_run
 
 MANIFEST = "manifest.jsonl"
@@ -27,31 +26,18 @@ Status: TypeAlias = Literal["started", "done", "failed"]
 
 @validated(frozen=True, config=ConfigDict(extra="forbid"))
 class Outcome:
-    """What has become of a request.
-
-    Attributes:
-        name: Of the request.
-        digest: Of the request.
-        inputs: Of the request; none in ledgers of before they were noted.
-        status: ``started``, ``done`` or ``failed``.
-        output: File name of the video, in the folder of the batch.
-        record: File name of its run record.
-        seconds: Time spent, by stage.
-        error: Type and message of what went wrong.
-        run: Which run of the batch this comes from.
-        attempts: How often that run has started it.
-    """
+    """The state of a request; name, digest and inputs are the request's."""
 
     name: str
     digest: str
     status: Status
-    inputs: tuple[str, ...] = ()
-    output: str | None = None
+    inputs: tuple[str, ...] = ()  # none in ledgers of earlier versions
+    output: str | None = None  # file names in the folder of the batch
     record: str | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
-    error: dict[str, str] | None = None
-    run: str = ""
-    attempts: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)  # by stage
+    error: dict[str, str] | None = None  # type and message
+    run: str = ""  # which run of the batch this comes from
+    attempts: int = 0  # how often that run has started it
 
     def to_json(self) -> str:
         """Write as JSON."""
@@ -65,19 +51,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Outcomes of a batch.
-
-    Attributes:
-        output: Folder of the batch.
-    """
+    """The outcomes of a batch, by the folder of the batch."""
 
     output: Path
 
     def of(self, request: BatchRequest) -> Outcome | None:
-        """What has become of a request; None if nothing, or if the request has changed since.
-
-        The same words about files of another folder are another request.
-        """
+        """The outcome of a request; None if there is none, or it is of other text or files."""
         outcome = self._of_its_words(request)
         return outcome if outcome is not None and _is_about(outcome, request) else None
 
@@ -86,11 +65,7 @@ class Ledger:
         return (self._video(outcome) or Path()).suffix == suffix
 
     def adopt(self, request: BatchRequest) -> Outcome | None:
-        """Take over a video that was made from copies of a request's files, as after a move.
-
-        Returns:
-            What has become of the request, as :meth:`of` says from now on.
-        """
+        """Take over a video that was made from copies of a request's files, as after a move."""
         outcome = self._of_its_words(request)
         if outcome is None or _is_about(outcome, request):
             return outcome
@@ -105,7 +80,7 @@ class Ledger:
         return adopted
 
     def write(self, outcome: Outcome) -> None:
-        """Take down what has become of a request, at once and for good."""
+        """Write the outcome of a request."""
         with atomic_file(self._path(outcome.name)) as temporary:
             temporary.write_text(outcome.to_json(), encoding="utf-8")
 
@@ -118,6 +93,8 @@ class Ledger:
         return path
 
     def _was_made_from(self, outcome: Outcome, request: BatchRequest) -> bool:
+        from vap.generation.record import has_same_inputs
+
         try:
             record = read_run(self.output / (outcome.record or ""))
             return has_same_inputs(record, request.request)
@@ -153,14 +130,26 @@ def _is_about(outcome: Outcome, request: BatchRequest) -> bool:
 
 
 def _line(request: BatchRequest, outcome: Outcome | None) -> dict[str, Any]:
-    """What the manifest says of a request."""
+    """The manifest's line of a request."""
     if outcome is None or outcome.status == "started":
         return {"name": request.name, "status": "pending"}
-    return {
-        "name": request.name,
-        "status": outcome.status,
-        "output": outcome.output,
-        "record": outcome.record,
-        "seconds": outcome.seconds,
-        "error": outcome.error,
-    }
+    shown = ("name", "status", "output", "record", "seconds", "error")
+    return {name: getattr(outcome, name) for name in shown}
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Folder and suffix of the videos of a batch, and what tells this run from earlier ones."""
+
+    output: Path
+    suffix: str
+    run: str
+
+    @property
+    def ledger(self) -> Ledger:
+        """The outcomes of the requests."""
+        return Ledger(self.output)
+
+    def place(self, request: BatchRequest) -> Path:
+        """The file of a request's video."""
+        return self.output / f"{request.name}{self.suffix}"

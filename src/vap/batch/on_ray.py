@@ -1,4 +1,4 @@
-"""The same videos by many machines: Ray Data hands out requests, actors hold the model.
+"""Videos on many machines: Ray Data distributes requests, actors keep the model loaded.
 
 Every machine needs the package, the models, the inputs and the folder of the batch under the same
 paths. A machine that is lost costs the videos that it was working on, which others then make.
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vap.batch.ledger import Outcome
+from vap.batch.ledger import Batch, Outcome
 from vap.batch.requests import BatchRequest
-from vap.batch.worker import Batch, Worker
+from vap.batch.worker import Worker
 from vap.parallel.ray_cluster import ray_cluster
 
 if TYPE_CHECKING:
@@ -24,13 +24,7 @@ _MOST_BLOCKS = 5000  # Ray Data keeps books on each; up to here, each request is
 
 
 class RequestActor:
-    """A worker in a process of a cluster.
-
-    Args:
-        batch: What it works for.
-        requests: All that is to be made.
-        threads: For torch; None to leave it at one a core.
-    """
+    """A worker in a process of a cluster; ``threads`` are torch's, None leaves one a core."""
 
     def __init__(self, batch: Batch, requests: Sequence[BatchRequest], threads: int | None) -> None:
         if threads is not None:
@@ -39,7 +33,7 @@ class RequestActor:
         self._requests = requests
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Make the request ``row["place"]``, unless another made it before being lost."""
+        """Make the request ``row["place"]``, unless an actor that was lost has made it."""
         outcome = self._worker.make_unless_done(self._requests[int(row["place"])])
         return {"outcome": outcome.to_json()}
 
@@ -47,17 +41,7 @@ class RequestActor:
 def make_on_ray(
     batch: Batch, requests: Sequence[BatchRequest], workers: Workers, address: str
 ) -> Iterator[Outcome]:
-    """Make videos on a cluster.
-
-    Args:
-        batch: Where they go.
-        requests: What to make.
-        workers: How many, and their cores.
-        address: Of the cluster; ``local`` starts one on this machine for the duration.
-
-    Yields:
-        What became of each, as it is known.
-    """
+    """Make videos on a cluster; the address ``local`` starts one on this machine."""
     with ray_cluster(address, purpose=_PURPOSE) as (ray, data):
         data.DataContext.get_current().enable_progress_bars = False
         gpus = int(ray.cluster_resources().get("GPU", 0))

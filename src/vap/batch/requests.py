@@ -15,7 +15,13 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from vap.files.names import did_you_mean, is_known
-from vap.generation.request import SINGLE_INPUTS, GenerationRequest
+from vap.generation.request import (
+    SINGLE_INPUTS,
+    GenerationRequest,
+    check_inputs_kept,
+    check_place,
+    places_of,
+)
 
 _LISTED = 20  # problems that an error lists
 _NAME = r"^[\w-][\w.-]*$"
@@ -28,41 +34,31 @@ _DIGITS = 8
 
 @dataclass(frozen=True, slots=True)
 class BatchRequest:
-    """A video of a batch.
+    """A video of a batch."""
 
-    Attributes:
-        name: Of its files.
-        request: What to generate, with absolute paths.
-        digest: Of the request as it was written: another digest, another video.
-    """
-
-    name: str
-    request: GenerationRequest
-    digest: str
+    name: str  # of its files
+    request: GenerationRequest  # with absolute paths
+    digest: str  # of the request as it was written: another digest, another video
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The model and the places of all files: of the same words in another folder, others."""
-        return (
-            self.request.model,
-            *(os.path.realpath(path) for _, path in self.request.inputs),
-        )
+        """The model and the real paths of all files, which differ from folder to folder."""
+        return (self.request.model, *(os.path.realpath(path) for _, path in self.request.inputs))
 
 
 def read_requests(
     path: str | Path, defaults: Mapping[str, Any] | None = None
 ) -> list[BatchRequest]:
-    """Read a file of requests; files that they name are not looked at.
+    """Read a file of requests; the files that they name are not opened.
 
     Args:
         path: One JSON object a line with the fields of :class:`GenerationRequest` and, if wanted,
-            a ``name``; without one, it is made from the image's name and the request's digest.
-            Relative paths start at this file's folder. Blank lines are skipped.
-        defaults: Of fields that a line leaves out, such as ``model``.
+            a ``name`` (default: the image's name and the request's digest). Relative paths start
+            at this file's folder. Blank lines are skipped.
+        defaults: Values of fields that a line leaves out, such as ``model``.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: Listing the lines that are no requests, and names that are there twice.
+        ValueError: Lists the lines that are no requests, and names that are there twice.
     """
     file = Path(path)
     if not file.is_file():
@@ -80,14 +76,7 @@ def parse_requests(
     name: str = "requests",
     defaults: Mapping[str, Any] | None = None,
 ) -> list[BatchRequest]:
-    """Requests of a text, see :func:`read_requests`.
-
-    Args:
-        text: JSON Lines.
-        folder: Where relative paths start.
-        name: Of the text, for messages.
-        defaults: See :func:`read_requests`.
-    """
+    """Requests of a text, see :func:`read_requests`; messages call it ``name``."""
     requests: dict[str, BatchRequest] = {}
     lines: dict[str, int] = {}
     problems = []
@@ -197,3 +186,13 @@ def _is_folder_of(model: str, folder: Path) -> bool:
         return not is_known(model) and (folder / model).is_dir()
     except OSError:  # a name that no file can have
         return False
+
+
+def check_files(request: GenerationRequest, place: Path) -> None:
+    """Refuse a request whose files are not there, or whose video cannot be written."""
+    for role, path in request.inputs:
+        if not path.exists():
+            raise FileNotFoundError(f"There is no {role.replace('_', ' ')} at {path}.")
+    for written in places_of(place):
+        check_place(written)
+    check_inputs_kept((path for _, path in request.inputs), places_of(place))

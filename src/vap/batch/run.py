@@ -1,21 +1,25 @@
-"""Run a batch: what is missing, by one process or by the workers of a Ray cluster."""
+"""Run a batch: make what is missing, in this process or by the workers of a Ray cluster.
+
+torch and the models are imported after all requests are checked.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-import torch
-
-from vap.batch.ledger import MANIFEST, Outcome
-from vap.batch.requests import BatchRequest
-from vap.batch.worker import Batch, Worker, check_files
+from vap.batch.ledger import MANIFEST, Batch, Outcome
+from vap.batch.requests import BatchRequest, check_files
 from vap.generation.request import check_folder_place, check_settings
-from vap.generation.run import OnStep, model_key
+
+if TYPE_CHECKING:
+    from vap.batch.worker import Loading
+    from vap.generation.run import OnStep
 
 Format: TypeAlias = Literal["mp4", "webm", "gif"]
 OnOutcome = Callable[[Outcome], None]
@@ -24,20 +28,12 @@ _NAMED = 20  # requests that an error names
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How a batch stands after a run.
-
-    Attributes:
-        requests: Of the whole batch.
-        done: Videos that are there.
-        failed: Requests that failed, in this run or, where not tried again, before.
-        skipped: Videos that were there before this run.
-        manifest: A line for each request.
-    """
+    """Numbers of a batch after a run, and its manifest: a line for each request."""
 
     requests: int
     done: int
-    failed: int
-    skipped: int
+    failed: int  # in this run or, where not tried again, before
+    skipped: int  # videos that were there before this run
     manifest: Path
 
 
@@ -55,14 +51,16 @@ class Workers:
     ray: str | None = None
     cpus: int = 1
 
-    def address(self) -> str | None:
-        """Of the Ray cluster to use; None for this process alone."""
+    def __post_init__(self) -> None:
         for name, number in (("workers", self.count), ("cpus", self.cpus)):
             if number is not None and number < 1:
                 raise ValueError(f"{name}={number}: at least one is needed.")
+
+    def address(self) -> str | None:
+        """Address of the Ray cluster to use; None for this process alone."""
         if self.ray is not None:
             return self.ray
-        several = self.count > 1 if self.count is not None else _gpus() > 1 and _has_ray()
+        several = self.count > 1 if self.count is not None else _has_ray() and _gpus() > 1
         return "local" if several else None
 
 
@@ -76,10 +74,9 @@ def run_batch(
     on_start: Callable[[int], None] | None = None,
     on_outcome: OnOutcome | None = None,
     on_step: OnStep | None = None,
+    loading: Loading = nullcontext,
 ) -> Summary:
-    """Make the videos of a batch that are not there yet.
-
-    Whenever it is ended, by whatever means, the same call goes on with what is missing.
+    """Make the videos of a batch that are not there yet; after an interruption, call it again.
 
     Args:
         requests: From :func:`vap.batch.requests.read_requests`.
@@ -88,30 +85,27 @@ def run_batch(
         workers: Who does the work; by default Ray with a worker a GPU where there are several,
             else this process.
         retry_failed: Whether to try again what failed in an earlier run.
-        on_start: Told how many requests need nothing done.
-        on_outcome: Told what became of each request as it is known.
+        on_start: Told how many requests need no work, once all are checked.
+        on_outcome: Told the outcome of each request.
         on_step: Told how many denoising steps are done, of how many; by this process alone.
+        loading: Entered while this process loads the model of the given name.
 
     Raises:
-        MissingExtraError: If several workers are wanted and Ray is not installed.
-        ValueError: If the workers make no sense, the folder is a file or holds videos of these
-            names that were made from other files, or requests cannot be made, such as for want of
-            a file; they are listed, and nothing is loaded.
-        OSError: If the folder cannot be written to.
+        MissingExtraError: If there are to be several workers and Ray is not installed.
+        ValueError: If the folder has videos of these names that were made from other files, or
+            requests cannot be made; they are listed, and nothing is loaded.
     """
-    address = (workers or Workers()).address()
+    workers = workers or Workers()
     check_folder_place(output)
     output.mkdir(exist_ok=True)
     batch = Batch(output.resolve(), f".{file_format}", secrets.token_hex(4))
     before = _before(batch, requests)
     missing, skipped = _missing(batch, before, retry_failed=retry_failed)
-    # Neighbors share a model, so that each worker seldom changes it.
     _check(batch, missing)
-    missing.sort(key=lambda request: model_key(request.request))
     if on_start is not None:
         on_start(len(requests) - len(missing))
     try:
-        for outcome in _outcomes(batch, missing, workers or Workers(), address, on_step):
+        for outcome in _outcomes(batch, missing, workers, on_step, loading):
             if on_outcome is not None:
                 on_outcome(outcome)
     finally:
@@ -129,7 +123,7 @@ def run_batch(
 def _before(
     batch: Batch, requests: Iterable[BatchRequest]
 ) -> list[tuple[BatchRequest, Outcome | None]]:
-    """What has become of each request so far; each file of the ledger is read once."""
+    """Each request with its outcome so far; each file of the ledger is read once."""
     found: list[tuple[BatchRequest, Outcome | None]] = []
     names: list[str] = []
     for request in requests:
@@ -161,12 +155,12 @@ def _missing(
 
 
 def _check(batch: Batch, missing: Iterable[BatchRequest]) -> None:
-    """Refuse a batch of which a request cannot be made, as far as that is seen at a glance."""
+    """Refuse a batch with requests that cannot be made, as far as a quick look shows."""
     problems = []
     for each in missing:
         try:
             check_settings(each.request)
-            check_files(each.request, batch.output / f"{each.name}{batch.suffix}")
+            check_files(each.request, batch.place(each))
         except (ValueError, OSError) as error:
             problems.append(f"{each.name}: {error}")
     if problems:
@@ -176,26 +170,36 @@ def _check(batch: Batch, missing: Iterable[BatchRequest]) -> None:
 
 def _outcomes(
     batch: Batch,
-    missing: Sequence[BatchRequest],
+    missing: list[BatchRequest],
     workers: Workers,
-    address: str | None,
     on_step: OnStep | None,
+    loading: Loading,
 ) -> Iterator[Outcome]:
     if not missing:
         return
-    if address is None:
-        yield from _one_by_one(batch, missing, on_step)
-        return
-    from vap.batch.on_ray import make_on_ray
+    from vap.generation.run import model_key
 
-    yield from make_on_ray(batch, missing, workers, address)
+    # Neighbors share a model, so that each worker seldom changes it.
+    missing.sort(key=lambda request: model_key(request.request))
+    address = workers.address()
+    if address is None:
+        yield from _one_by_one(batch, missing, on_step, loading)
+    else:
+        from vap.batch.on_ray import make_on_ray
+
+        yield from make_on_ray(batch, missing, workers, address)
 
 
 def _one_by_one(
-    batch: Batch, missing: Sequence[BatchRequest], on_step: OnStep | None
+    batch: Batch,
+    missing: Sequence[BatchRequest],
+    on_step: OnStep | None,
+    loading: Loading = nullcontext,
 ) -> Iterator[Outcome]:
     """Make videos in this process, last those that another run of the batch has begun."""
-    worker = Worker(batch)
+    from vap.batch.worker import Worker
+
+    worker = Worker(batch, loading)
     begun: list[BatchRequest] = []
     for request in missing:
         outcome = batch.ledger.of(request)
@@ -208,6 +212,8 @@ def _one_by_one(
 
 
 def _gpus() -> int:
+    import torch
+
     return torch.accelerator.device_count() if torch.accelerator.is_available() else 0
 
 

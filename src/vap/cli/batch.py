@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -55,7 +58,6 @@ def batch(
 ) -> None:
     """Make the videos of a file of requests; run again to go on after any interruption."""
     with reporting(as_json=as_json):
-        quiet_libraries()
         from vap.batch.requests import read_requests
         from vap.batch.run import Workers, run_batch
 
@@ -74,6 +76,7 @@ def batch(
                 on_start=shown.start,
                 on_outcome=shown.outcome,
                 on_step=shown.step,
+                loading=shown.loading,
             )
         _print(summary, retry_failed=retry_failed, as_json=as_json)
         if summary.failed:
@@ -90,15 +93,33 @@ def _absolute(model: str | None) -> str | None:
 
 
 class _Shown:
-    """A bar of videos and one of the steps of the video at work; failures stay on the screen."""
+    """A bar of videos and one of the steps of the current video; failures stay on the screen."""
 
     def __init__(self, bars: Progress, requests: int) -> None:
         self._bars = bars
+        self._requests = requests
         self._videos = bars.add_task("videos", total=requests)
         self._steps: TaskID | None = None
 
     def start(self, done: int) -> None:
         self._bars.update(self._videos, completed=done)
+        if done < self._requests:
+            # Not before: the libraries take seconds to import.
+            quiet_libraries()
+
+    @contextmanager
+    def loading(self, model: str) -> Iterator[None]:
+        """Make room for the bars of a download while a model is loaded."""
+        from vap.files.names import local_model
+
+        if self._bars.disable or local_model(model) is not None:
+            yield
+            return
+        self._bars.stop()
+        try:
+            yield
+        finally:
+            self._bars.start()
 
     def outcome(self, outcome: Outcome) -> None:
         self._bars.advance(self._videos)
@@ -114,15 +135,7 @@ class _Shown:
 
 def _print(summary: Summary, *, retry_failed: bool, as_json: bool) -> None:
     if as_json:
-        show_json(
-            {
-                "requests": summary.requests,
-                "done": summary.done,
-                "failed": summary.failed,
-                "skipped": summary.skipped,
-                "manifest": str(summary.manifest),
-            }
-        )
+        show_json(asdict(summary))
         return
     before = f" ({summary.skipped} before)" if summary.skipped else ""
     messages.print(f"{summary.done} of {summary.requests} videos are there{before}.")

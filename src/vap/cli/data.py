@@ -80,7 +80,7 @@ def check(
 @app.command("filter")
 def filter_command(
     table: TableFile,
-    out: OutTable,
+    output: OutTable,
     above: Annotated[
         float | None, typer.Option(help="Keep scores above this: 5 for CogVideoX, 10 for Wan.")
     ] = None,
@@ -114,15 +114,15 @@ def filter_command(
         for option, names in (("--condition", condition), ("--without", without)):
             check_names(option, names or (), (row.condition for row in loaded.rows))
         kept, gone = filter_table(loaded, rules)
-        write_table(kept, out)
+        write_table(kept, output)
         result = {"rows": len(kept.rows), "gone": gone, "skipped": _skipped(loaded)}
-        print_counts({**result, "written": str(out)}, as_json)
+        print_counts({**result, "written": str(output)}, as_json)
 
 
 @app.command()
 def split(
     table: TableFile,
-    out: OutTable,
+    output: OutTable,
     share: Annotated[
         list[str], typer.Option(help="Share of a split, such as test=0.1; train takes the rest.")
     ],
@@ -137,16 +137,18 @@ def split(
     with reporting(as_json=as_json):
         loaded = _load(table, None, on_error)
         rows = split_rows(loaded.rows, _shares(share), by=by, seed=seed)
-        write_table(replace(loaded, rows=rows), out)
+        write_table(replace(loaded, rows=rows), output)
         counts = dict(sorted(Counter(row.split for row in rows).items()))
         result = {"rows": len(rows), "splits": counts, "skipped": _skipped(loaded)}
-        print_counts({**result, "written": str(out)}, as_json)
+        print_counts({**result, "written": str(output)}, as_json)
 
 
 @app.command()
 def pair(
     table: TableFile,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The .jsonl file to write.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="The .jsonl file to write.")
+    ],
     preferences: Annotated[
         bool, typer.Option(help="Mine winners and losers for DPO instead.")
     ] = False,
@@ -174,7 +176,7 @@ def pair(
 ) -> None:
     """Write what a trainer would see in one epoch: targets with references, or preference pairs."""
     with reporting(as_json=as_json):
-        _check_suffix(out, ".jsonl")
+        _check_suffix(output, ".jsonl")
         loaded = _load(table, root, on_error)
         check_names("--split", split or (), (row.split for row in loaded.rows))
         rows, splits = loaded.rows, frozenset(split or ("train",))
@@ -188,17 +190,17 @@ def pair(
         if preferences:
             _refuse_pairing_options(given)
             pairs = mine_preferences(rows, PreferenceRules(splits=splits, seed=seed), epoch=epoch)
-            result: dict[str, Any] = {"pairs": write_preferences(pairs, out)}
+            result: dict[str, Any] = {"pairs": write_preferences(pairs, output)}
         else:
             rules = PairingRules(splits=splits, seed=seed, **given)
             pairing = pair_clips(rows, rules)
             drawn = (pairing.draw(index, epoch) for index in range(len(pairing)))
             result = {
-                "samples": write_samples(drawn, out),
+                "samples": write_samples(drawn, output),
                 "borrowed_references": pairing.borrowed,
                 "gone": pairing.gone,
             }
-        print_counts({**result, "skipped": _skipped(loaded), "written": str(out)}, as_json)
+        print_counts({**result, "skipped": _skipped(loaded), "written": str(output)}, as_json)
 
 
 @app.command()
@@ -226,14 +228,14 @@ def summary(table: TableFile, on_error: Faulty = "skip", as_json: AsJson = False
 
 @app.command()
 def convert(
-    table: TableFile, out: OutTable, on_error: Faulty = "refuse", as_json: AsJson = False
+    table: TableFile, output: OutTable, on_error: Faulty = "refuse", as_json: AsJson = False
 ) -> None:
     """Rewrite a table as CSV or Parquet, by the new name; only unreadable rows are faults here."""
     with reporting(as_json=as_json):
         read = read_table(table, on_error=on_error)
-        write_table(read, out)
+        write_table(read, output)
         skipped = len(read.problems)
-        print_counts({"rows": len(read.rows), "skipped": skipped, "written": str(out)}, as_json)
+        print_counts({"rows": len(read.rows), "skipped": skipped, "written": str(output)}, as_json)
 
 
 app.command()(build)
@@ -242,7 +244,9 @@ app.command()(build)
 @app.command()
 def show(
     table: TableFile,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The .html page to write.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="The .html page to write.")
+    ],
     root: Annotated[
         Path | None, typer.Option(help="Folder that the paths start from; TABLE's if none.")
     ] = None,
@@ -258,12 +262,12 @@ def show(
     from vap.data.page import write_page
 
     with reporting(as_json=as_json):
-        _check_suffix(out, ".html")
+        _check_suffix(output, ".html")
         loaded = _load(table, None, on_error)
         with progress_bars() as progress:
             shown = write_page(
                 loaded.rows,
-                out,
+                output,
                 root=table.parent if root is None else root,
                 title=table.stem if title is None else title,
                 per_condition=per_condition,
@@ -271,7 +275,7 @@ def show(
                 progress=progress,
             )
         result = {"rows": len(loaded.rows), "skipped": _skipped(loaded), **asdict(shown)}
-        print_counts({**result, "written": str(out)}, as_json)
+        print_counts({**result, "written": str(output)}, as_json)
 
 
 def _check_suffix(out: Path, suffix: str) -> None:

@@ -26,7 +26,7 @@ _Judge: TypeAlias = Literal["agreement", "sidecar", "constant"]
 
 def build(
     folder: Annotated[Path, typer.Argument(help="Folder with a subfolder a condition.")],
-    out: OutTable,
+    output: OutTable,
     captions: Annotated[
         _Captions, typer.Option(help="Captions: clip.txt beside clip.mp4, a template, or a model.")
     ] = "sidecar",
@@ -65,7 +65,7 @@ def build(
     from vap.data.clips import find_clips
 
     with reporting(as_json=as_json):
-        _check_options(out, captions, template, model, judge, score)
+        _check_options(output, captions, template, model, judge, score)
         kept = None if duplicates < 0 else duplicates
         rules = BuildRules(kept, references, choice, seed=seed, workers=workers)
         start = folder if root is None else root
@@ -75,10 +75,10 @@ def build(
         captioner = _captioner(captions, template, model, keep=keep_captions)
         with progress_bars() as progress:
             made = build_table(folder, captioner, judging, rules, root=root, progress=progress)
-        _write(made, folder, out)
+        _write(made, folder, output)
         dropped = [asdict(drop) for drop in made.dropped]
         result = {"rows": len(made.table.rows), "dropped": dropped, "root": str(start)}
-        print_counts({**result, "written": str(out)}, as_json)
+        print_counts({**result, "written": str(output)}, as_json)
 
 
 def _check_options(

@@ -17,7 +17,10 @@ from vap.shapes import PixelShape
 
 def encode(
     table: Annotated[Path, typer.Argument(metavar="TABLE", help="A .csv or .parquet table.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the shards.")],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="FOLDER", help="Folder of the shards."),
+    ],
     model: Annotated[
         str, typer.Option(help="Pipeline folder, bundled model or Hub id that encodes.")
     ],
@@ -62,7 +65,7 @@ def encode(
             raise TableError(
                 f"No row of {table} can be encoded. The first: {skipped[0]}", tuple(skipped)
             )
-        job = plan_job(loaded.rows, settings, folder, Path(os.path.realpath(out)))
+        job = plan_job(loaded.rows, settings, folder, Path(os.path.realpath(output)))
         with progress_bars() as progress:
             if ray is None:
                 run_job(job, workers=workers or 1, progress=progress)
@@ -76,7 +79,7 @@ def encode(
             "dropped": [{"video": video, "reason": why} for video, why in made.dropped.items()],
             "skipped": len(skipped),
             "shards": job.shards,
-            "written": str(out),
+            "written": str(output),
         }
         print_counts(result, as_json)
         if not made.clips:

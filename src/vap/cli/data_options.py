@@ -13,7 +13,7 @@ TableFile: TypeAlias = Annotated[
     Path, typer.Argument(metavar="TABLE", help="A .csv or .parquet table.")
 ]
 OutTable: TypeAlias = Annotated[
-    Path, typer.Argument(metavar="OUT", help="The .csv or .parquet to write.")
+    Path, typer.Option("-o", "--output", metavar="FILE", help="The .csv or .parquet to write.")
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Root: TypeAlias = Annotated[Path | None, typer.Option(help="Folder that the paths start from.")]

@@ -144,6 +144,8 @@ def _read_shard(path: Path) -> EncodedPairs:
     """One shard."""
     try:
         with safe_open(path, framework="pt") as shard:
+            if surplus := set(shard.keys()).difference(_TENSORS):
+                raise ValueError(f"{', '.join(sorted(surplus))} is not a tensor of a shard")
             tensors = [shard.get_tensor(name) for name in _TENSORS]
             metadata = shard.metadata() or {}
         captions = [
