@@ -11,7 +11,7 @@ from PIL import Image
 import vap
 from tests.media.making import moving
 from tests.pipelines.golden import FOLDER
-from tests.test_prompts import video_prompt
+from tests.pipelines.test_video_prompt import video_prompt
 from vap.acceleration.plan import MemoryPlan
 from vap.devices import check_device
 from vap.generation.record import (
