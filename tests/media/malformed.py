@@ -228,9 +228,14 @@ def repeated(count, times):
     return make
 
 
+CUT = "ends early|breaks|cut off|unrecognized|decoded"
 SHARES = (0.02, 0.2, 0.5, 0.8, 0.999)
 TRUNCATED = [
-    Case(f"cut{int(share * 1000)}{suffix}", cut(share), "ends early|breaks|cut off|unrecognized")
+    Case(
+        f"cut{int(share * 1000)}{suffix}",
+        cut(share),
+        "ends early|breaks|cut off|unrecognized|decoded",
+    )
     for suffix in (".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif", ".png", ".webp")
     for share in SHARES
 ]
@@ -261,7 +266,7 @@ EMPTY = [
     Case("folder.png", folder_of("a.png"), "a folder, not an image", read_image),
     Case("fake", folder_of("1.png", "2.png"), "cannot be decoded|text file"),
     Case("mixed", mixed_folder, r"2\.png: it is 9x8, but the first frame is 8x8"),
-    Case("damaged", damaged_folder, r"1\.png: the file ends early"),
+    Case("damaged", damaged_folder, r"1\.png: it cannot be decoded"),
     Case("audio.m4a", lambda path: audio_only(path, "aac"), "no video stream, only audio"),
     Case("audio.mp4", lambda path: audio_only(path, "aac"), "no video stream, only audio"),
     Case("audio.mkv", lambda path: audio_only(path, "flac"), "no video stream, only audio"),

@@ -1,6 +1,6 @@
 """Video and images in and out: safe reading, frame selection, exact writing, run records.
 
-Names are imported when first used, so that importing this package costs nothing.
+Names are imported when first used: importing this package costs nothing.
 """
 
 from __future__ import annotations
@@ -9,66 +9,45 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vap.files.errors import MachineError, MediaError
-    from vap.media.clip import Clip, ClipInfo, probe_clip, read_clip
-    from vap.media.encoders import Quality
-    from vap.media.images import read_image
-    from vap.media.limits import MediaLimits
-    from vap.media.metadata import read_metadata
-    from vap.media.records import InputFile, RunRecord, read_run, write_run
-    from vap.media.selection import FrameSelection, select_frames
-    from vap.media.sheet import SheetRow, write_sheet
-    from vap.media.write import write_video
+    from vap.files.errors import MachineError as MachineError
+    from vap.files.errors import MediaError as MediaError
+    from vap.media.clip import Clip as Clip
+    from vap.media.clip import ClipInfo as ClipInfo
+    from vap.media.clip import probe_clip as probe_clip
+    from vap.media.clip import read_clip as read_clip
+    from vap.media.encoders import Quality as Quality
+    from vap.media.images import read_image as read_image
+    from vap.media.limits import MediaLimits as MediaLimits
+    from vap.media.metadata import read_metadata as read_metadata
+    from vap.media.records import InputFile as InputFile
+    from vap.media.records import RunRecord as RunRecord
+    from vap.media.records import read_run as read_run
+    from vap.media.records import write_run as write_run
+    from vap.media.selection import FrameSelection as FrameSelection
+    from vap.media.selection import select_frames as select_frames
+    from vap.media.sheet import SheetRow as SheetRow
+    from vap.media.sheet import write_sheet as write_sheet
+    from vap.media.write import write_video as write_video
 
-__all__ = [
-    "Clip",
-    "ClipInfo",
-    "FrameSelection",
-    "InputFile",
-    "MachineError",
-    "MediaError",
-    "MediaLimits",
-    "Quality",
-    "RunRecord",
-    "SheetRow",
-    "probe_clip",
-    "read_clip",
-    "read_image",
-    "read_metadata",
-    "read_run",
-    "select_frames",
-    "write_run",
-    "write_sheet",
-    "write_video",
-]
-
-_HOMES = {
-    "Clip": "vap.media.clip",
-    "ClipInfo": "vap.media.clip",
-    "FrameSelection": "vap.media.selection",
-    "InputFile": "vap.media.records",
-    "MachineError": "vap.files.errors",
-    "MediaError": "vap.files.errors",
-    "MediaLimits": "vap.media.limits",
-    "Quality": "vap.media.encoders",
-    "RunRecord": "vap.media.records",
-    "SheetRow": "vap.media.sheet",
-    "probe_clip": "vap.media.clip",
-    "read_clip": "vap.media.clip",
-    "read_image": "vap.media.images",
-    "read_metadata": "vap.media.metadata",
-    "read_run": "vap.media.records",
-    "select_frames": "vap.media.selection",
-    "write_run": "vap.media.records",
-    "write_sheet": "vap.media.sheet",
-    "write_video": "vap.media.write",
+_PUBLIC = {
+    "vap.files.errors": ("MachineError", "MediaError"),
+    "vap.media.clip": ("Clip", "ClipInfo", "probe_clip", "read_clip"),
+    "vap.media.encoders": ("Quality",),
+    "vap.media.images": ("read_image",),
+    "vap.media.limits": ("MediaLimits",),
+    "vap.media.metadata": ("read_metadata",),
+    "vap.media.records": ("InputFile", "RunRecord", "read_run", "write_run"),
+    "vap.media.selection": ("FrameSelection", "select_frames"),
+    "vap.media.sheet": ("SheetRow", "write_sheet"),
+    "vap.media.write": ("write_video",),
 }
+_HOMES = {name: module for module, names in _PUBLIC.items() for name in names}
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - names are resolved lazily
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 

@@ -1,4 +1,4 @@
-"""Opening files from outside: is it there, is it a file, what is it, is it whole."""
+"""Check files from outside before they are opened: present, regular, recognized, whole."""
 
 from __future__ import annotations
 
@@ -23,11 +23,7 @@ class CheckedFile:
 
 
 def check_file(path: Path, limits: MediaLimits) -> CheckedFile:
-    """Recognize a file and refuse it if it is missing, unreadable, too large or cut off.
-
-    Raises:
-        MediaError: Naming the file, the problem and the remedy.
-    """
+    """Recognize a file; refuse it if it is missing, unreadable, too large or cut off."""
     try:
         _check_regular(path)
         limits.check_bytes(path, path.stat().st_size)
@@ -42,61 +38,42 @@ def check_file(path: Path, limits: MediaLimits) -> CheckedFile:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is a folder of this name.
-
-    Raises:
-        MediaError: If the system does not let us look, or the name is impossible.
-    """
+    """Whether there is a folder of this name; an impossible name is a ``MediaError``."""
     try:
         return path.is_dir()
     except OSError as error:
         raise unreadable(path, error) from error
 
 
-def mislabeled(file: CheckedFile, wanted: str, fix: str) -> MediaError:
-    """Build the error for a file that is something else than what is wanted.
-
-    Args:
-        file: The file.
-        wanted: What was asked for, for example ``"a video"``.
-        fix: What to do about it.
-    """
-    return refusal(file.path, f"its content is {file.kind.title}, not {wanted}", fix)
+def mislabeled(file: CheckedFile, expected: str, fix: str) -> MediaError:
+    """Build the error for a file of another kind than expected (``"a video"``)."""
+    return refusal(file.path, f"its content is {file.kind.title}, not {expected}", fix)
 
 
 def unreadable(path: Path, error: OSError) -> MediaError | MachineError:
-    """Build the error for a file that the operating system does not let us read."""
+    """Build the error for a file that the operating system cannot read."""
     if isinstance(error, PermissionError):
         return refusal(path, "permission denied", "Make it readable for this user, or copy it.")
     return blame(path, error, f"it cannot be read ({error.strerror or error})", _COPY_AGAIN)
 
 
-def _check_regular(path: Path) -> None:
-    """Refuse what is missing, and pipes and devices: their reading would wait or never end."""
-    if not path.exists():
-        raise _missing(path)
-    if not path.is_file():
-        fix = "Give a media file or a folder of frames."
-        raise refusal(path, "it is not a regular file", fix)
-
-
-def _missing(path: Path) -> MediaError:
-    if str(path).startswith(("http:", "https:")):
-        fix = "Web addresses are not read: download the file first."
-    else:
-        fix = "Check the path and the current directory."
-    return refusal(path, "there is no such file", fix)
-
-
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hexadecimal digits.
-
-    Raises:
-        MediaError: If the file cannot be read.
-    """
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     try:
         _check_regular(path)
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise unreadable(path, error) from error
+
+
+def _check_regular(path: Path) -> None:
+    """Refuse missing files, pipes and devices: reading the latter may never end."""
+    if not path.exists():
+        is_web = str(path).startswith(("http:", "https:"))
+        fix = "Web addresses are not read: download the file first."
+        fix = fix if is_web else "Check the path and the current directory."
+        raise refusal(path, "there is no such file", fix)
+    if not path.is_file():
+        fix = "Give a media file or a folder of frames."
+        raise refusal(path, "it is not a regular file", fix)

@@ -1,4 +1,4 @@
-"""How large media may be before it is refused, checked before anything is decoded."""
+"""How large media may be; checked before anything is decoded."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _FREE_PIXELS = 1_000_000_000  # 480 frames of 1080p, in whatever file
 
 @dataclass(frozen=True, slots=True)
 class MediaLimits:
-    """Upper bounds for media from outside; the defaults suit any clip a video model can use.
+    """Upper bounds for media from outside; what exceeds one is a ``MediaError``.
 
     Attributes:
         seconds: Longest clip, in seconds.
         frames: Most frames of a clip.
-        min_frames: Fewest frames of a clip: one frame shows no motion to follow.
-        pixels: Most pixels of one frame or image (8192 × 4320, "8K").
+        min_frames: Fewest frames of a clip: one frame shows no motion.
+        pixels: Most pixels of one frame or image (8192 x 4320, "8K").
         total_pixels: Most pixels returned by one read, after selection and resizing; 3 bytes each.
         file_bytes: Largest file.
-        pixels_per_byte: Most pixels decoded for a byte of the file; the first billion are free. Of
-            a progressive JPEG, those of every scan count.
+        pixels_per_byte: Most pixels decoded for a byte of the file, after the first billion. Of a
+            progressive JPEG, every scan counts.
     """
 
     seconds: float = 600.0
@@ -33,43 +33,29 @@ class MediaLimits:
     pixels_per_byte: int = 5_000
 
     def check_bytes(self, name: object, size: int) -> None:
-        """Refuse an empty or too large file.
-
-        Raises:
-            MediaError: If ``size`` bytes are none or too many.
-        """
+        """Refuse an empty or too large file."""
         if size == 0:
             raise refusal(name, "the file is empty (0 bytes)", "Copy or download it again.")
         if size > self.file_bytes:
             problem = f"the file has {size:,} bytes, more than the {self.file_bytes:,} allowed"
-            raise refusal(
-                name, problem, "Cut or compress it. In Python, raise MediaLimits.file_bytes."
-            )
+            raise refusal(name, problem, _fix("Cut or compress it", "file_bytes"))
 
     def check_size(self, name: object, width: int, height: int) -> None:
-        """Refuse a frame size that is not positive or too large.
-
-        Raises:
-            MediaError: If ``width`` × ``height`` pixels are none or too many.
-        """
+        """Refuse a frame size that is not positive or too large."""
         if width < 1 or height < 1:
             problem = f"it claims frames of {width}x{height} pixels"
             raise refusal(name, problem, "The file is damaged; export it again.")
-        if width * height > self.pixels:
+        if (pixels := width * height) > self.pixels:
             problem = (
-                f"its frames claim {width}x{height} = {width * height:,} pixels, more than the "
+                f"its frames claim {width}x{height} = {pixels:,} pixels, more than the "
                 f"{self.pixels:,} allowed"
             )
-            raise refusal(name, problem, "Scale it down. In Python, raise MediaLimits.pixels.")
+            raise refusal(name, problem, _fix("Scale it down", "pixels"))
 
     def check_length(self, name: object, frames: int, seconds: float) -> None:
-        """Refuse a clip that is too short or too long.
-
-        Raises:
-            MediaError: If the clip has too few or too many frames, or lasts too long.
-        """
+        """Refuse a clip that is too short or too long."""
         if frames == 0:
-            raise refusal(name, "it holds no frames", "Export it again from its original.")
+            raise refusal(name, "it has no frames", "Export it again from its original.")
         if frames < self.min_frames:
             problem = f"it has {frames} frame{'s' * (frames > 1)}, and a clip needs at least "
             fix = (
@@ -79,19 +65,14 @@ class MediaLimits:
             raise refusal(name, problem + str(self.min_frames), fix)
         if frames > self.frames:
             problem = f"it has {frames:,} frames or more, and {self.frames:,} are allowed"
-            raise refusal(name, problem, "Cut it shorter. In Python, raise MediaLimits.frames.")
+            raise refusal(name, problem, _fix("Cut it shorter", "frames"))
         if seconds > self.seconds:
             problem = f"it lasts {seconds:,.1f} s, longer than the {self.seconds:,.1f} s allowed"
-            raise refusal(name, problem, "Cut it shorter. In Python, raise MediaLimits.seconds.")
+            raise refusal(name, problem, _fix("Cut it shorter", "seconds"))
 
     def check_total(self, name: object, frames: int, width: int, height: int) -> None:
-        """Refuse a read whose result would take too much memory.
-
-        Raises:
-            MediaError: If the frames to return hold too many pixels together.
-        """
-        total = frames * width * height
-        if total > self.total_pixels:
+        """Refuse a read whose result takes too much memory."""
+        if (total := frames * width * height) > self.total_pixels:
             problem = (
                 f"{frames} frames of {width}x{height} are {total:,} pixels, more than the "
                 f"{self.total_pixels:,} allowed at once"
@@ -100,15 +81,15 @@ class MediaLimits:
             raise refusal(name, problem, fix + "or raise MediaLimits.total_pixels.")
 
     def check_effort(self, name: object, pixels: int, file_bytes: int) -> None:
-        """Refuse a small file that decodes to very much, as no camera or encoder makes it.
-
-        Raises:
-            MediaError: If ``file_bytes`` bytes are too few for the pixels to decode.
-        """
+        """Refuse a small file that decodes to more pixels than any camera or encoder makes."""
         if pixels > _FREE_PIXELS + self.pixels_per_byte * file_bytes:
             problem = (
                 f"{pixels:,} pixels would be decoded from its {file_bytes:,} bytes, more than "
                 f"{self.pixels_per_byte:,} a byte"
             )
-            fix = "Scale it down, cut it or export it again. In Python, raise "
-            raise refusal(name, problem, fix + "MediaLimits.pixels_per_byte.")
+            fix = _fix("Scale it down, cut it or export it again", "pixels_per_byte")
+            raise refusal(name, problem, fix)
+
+
+def _fix(remedy: str, limit: str) -> str:
+    return f"{remedy}. In Python, raise MediaLimits.{limit}."

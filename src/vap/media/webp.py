@@ -1,4 +1,8 @@
-"""Reading of animated WebP, which FFmpeg does not decode, through Pillow."""
+"""Read animated WebP through Pillow, because FFmpeg 8 does not decode it.
+
+Durations are read from the chunk headers by hand: Pillow tells that of a frame only after decoding
+it, and limits are checked before decoding. Animated PNG stays with FFmpeg for the same reason.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import struct
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -19,30 +24,20 @@ from vap.media.source import Shot, Source
 from vap.media.timing import Timeline
 
 _MILLISECOND = Fraction(1, 1000)
-_SHORTEST = 10  # browsers show frames of less than 11 ms for 100 ms
-_INSTEAD = 100
+_SHORTEST, _INSTEAD = 10, 100  # browsers show frames of less than 11 ms for 100 ms
 _SIDEWAYS = range(5, 9)  # EXIF orientations that exchange height and width
-_CHUNK_HEADER = 8
-_DURATION_AT = 12  # within the content of an ANMF chunk; 24 bits, milliseconds
 
 
 def open_webp(file: CheckedFile, limits: MediaLimits) -> Source:
-    """Look at an animated WebP without decoding it.
-
-    Raises:
-        MediaError: If it is damaged or exceeds a limit.
-    """
+    """Read size and frame times of an animated WebP without decoding it."""
     path = file.path
-    starts = [0]
-    for duration in _durations(path, limits.frames):
-        starts.append(starts[-1] + duration)
-    *starts, end = starts
-    timeline = Timeline(tuple(starts), end, _MILLISECOND)
-    limits.check_length(path, len(starts), float(timeline.seconds))
     with opened(path, limits) as image:
         width, height = image.size
         if image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS:
             width, height = height, width
+    *starts, end = accumulate(_durations(path, limits.frames), initial=0)
+    timeline = Timeline(tuple(starts), end, _MILLISECOND)
+    limits.check_length(path, len(starts), float(timeline.seconds))
     return Source(
         name=path.name,
         kind="webp",
@@ -56,14 +51,14 @@ def open_webp(file: CheckedFile, limits: MediaLimits) -> Source:
 
 
 def _durations(path: Path, most: int) -> list[int]:
-    """Milliseconds of each frame, from the chunk headers; stops after ``most`` + 1 frames."""
+    """Milliseconds of each frame; stops after ``most`` + 1 frames."""
     found: list[int] = []
     with path.open("rb") as file:
         file.seek(12)
-        while len(found) <= most and len(header := file.read(_CHUNK_HEADER)) == _CHUNK_HEADER:
+        while len(found) <= most and len(header := file.read(8)) == 8:  # noqa: PLR2004
             kind, length = struct.unpack("<4sI", header)
             if kind == b"ANMF":
-                duration = int.from_bytes(file.read(16)[_DURATION_AT:15], "little")
+                duration = int.from_bytes(file.read(16)[12:15], "little")
                 found.append(duration if duration > _SHORTEST else _INSTEAD)
                 length -= 16
             file.seek(length + length % 2, 1)
