@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -13,10 +15,16 @@ Coupling: TypeAlias = Literal["joint", "one-way", "addition"]
 """How the streams meet: both in one attention, as in the paper; the target attends to a reference
 that does not see it; or the reference stream is added without attention."""
 
+AttentionKernel: TypeAlias = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
 
 @dataclass(frozen=True, slots=True)
 class Projections:
-    """Query, key and value of one stream, each ``[B, N, heads, d]``, normalized and rotated."""
+    """Query, key and value of one stream, each ``[B, N, heads, d]``, normalized and rotated.
+
+    All in one precision: CUDA's autocast normalizes queries and keys in float32, and leaves values
+    in half precision.
+    """
 
     query: torch.Tensor
     key: torch.Tensor
@@ -37,39 +45,22 @@ class SharedAttention(ABC):
         """Attention of this process's queries to the tokens of all: each ``[B, N, heads, d]``."""
 
 
-def attend(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    *,
-    backend: Any = None,
-    parallel_config: Any = None,
-) -> torch.Tensor:
-    """Full, unmasked attention.
+def attention_kernel(backend: Any, parallel_config: Any = None) -> AttentionKernel:
+    """Full, unmasked attention of ``[B, N, heads, d]`` to keys and values ``[B, M, heads, d]``.
 
     Args:
-        query: ``[B, N, heads, d]``.
-        key: ``[B, M, heads, d]``.
-        value: Likewise.
         backend: Attention backend name, as in diffusers' dispatcher, or a function of query, key
             and value that takes its place wherever one process has all tokens.
         parallel_config: Context-parallel configuration as in diffusers' dispatcher, or a
             :class:`SharedAttention`.
-
-    Returns:
-        ``[B, N, heads, d]``.
     """
-    # CUDA's autocast normalizes queries and keys in float32, and leaves values in half precision.
-    query, key = query.to(value.dtype), key.to(value.dtype)
     if isinstance(parallel_config, SharedAttention):
-        return parallel_config.attend(query, key, value, backend)
+        return partial(parallel_config.attend, backend=backend)
     if callable(backend):
         if parallel_config is None:
-            return backend(query, key, value)
-        backend = None  # what is spread over processes needs one that knows of them
-    return dispatch_attention_fn(
-        query, key, value, backend=backend, parallel_config=parallel_config
-    )
+            return backend
+        backend = None  # tokens spread over processes need a kernel that knows of them
+    return partial(dispatch_attention_fn, backend=backend, parallel_config=parallel_config)
 
 
 def joint_attention(
@@ -88,23 +79,26 @@ def joint_attention(
     fast attention kernels.
 
     Args:
-        streams: The target, N tokens, and the reference, M tokens. The list is emptied: joined
-            tensors take the place of the streams' own one by one, so that, where nobody else
-            holds these, memory need not have room for all of both.
+        streams: The target, N tokens, and the reference, M tokens; or the target alone. The list
+            is emptied: joined tensors replace the streams' own one by one, so that memory need
+            not have room for both.
         strength: How much the target reads the reference, 0 … 1.
-        reference_output: False where nothing reads the reference stream any more; its queries
-            are then left out.
-        backend: As for :func:`attend`.
-        parallel_config: Likewise.
+        reference_output: Whether the reference stream is read again later; otherwise its queries
+            are left out.
+        backend: As for :func:`attention_kernel`.
+        parallel_config: The same.
 
     Returns:
         Target output ``[B, N, heads, d]`` and reference output ``[B, M, heads, d]`` or None.
     """
-    target, reference = streams
+    target, *references = streams
     streams.clear()
-    how: dict[str, Any] = {"backend": backend, "parallel_config": parallel_config}
-    alone = attend(target.query, target.key, target.value, **how) if strength < 1.0 else None
+    attend = attention_kernel(backend, parallel_config)
+    if not references:
+        return attend(target.query, target.key, target.value), None
+    alone = attend(target.query, target.key, target.value) if strength < 1.0 else None
     tokens = target.query.shape[1]
+    reference = references.pop()
     # Diffusers' Ulysses exchanges heads for tokens assuming as many queries as keys.
     all_queries = reference_output or not (
         parallel_config is None or isinstance(parallel_config, SharedAttention)
@@ -114,7 +108,7 @@ def joint_attention(
     del target, reference
     heads_first = getattr(backend, "heads_first", False)
     whole = (_joined(parts, heads_first=heads_first) for parts in (queries, keys, values))
-    output = attend(*whole, **how)
+    output = attend(*whole)
     target_output = output[:, :tokens]
     if alone is not None:
         target_output = torch.lerp(alone, target_output, strength)
@@ -122,10 +116,7 @@ def joint_attention(
 
 
 def _joined(parts: list[torch.Tensor], *, heads_first: bool) -> torch.Tensor:
-    """Parts ``[B, …, heads, d]`` one after the other; the list is emptied, to let go of them.
-
-    With ``heads_first`` they lie in memory head by head, which spares a kernel its own copy.
-    """
+    """Concatenate and empty the list; ``heads_first`` spares a kernel its own copy."""
     if heads_first:
         whole = torch.cat([part.transpose(1, 2) for part in parts], dim=2).transpose(1, 2)
     else:
@@ -137,21 +128,10 @@ def _joined(parts: list[torch.Tensor], *, heads_first: bool) -> torch.Tensor:
 def require_for_each_reference(
     name: str, tokens: torch.Tensor | None, references: torch.Size, what: str
 ) -> torch.Tensor:
-    """See that there is one set of tokens for each reference.
-
-    Args:
-        name: Of the argument.
-        tokens: What was given for it; ``[B, R, …]`` is wanted.
-        references: B and R.
-        what: What each reference needs, with its axes, as in ``"text, [B, R, L, D]"``.
-
-    Raises:
-        ValueError: If tokens are missing or of another B or R.
-    """
+    """Require one set of tokens ``[B, R, …]`` for each of the ``[B, R]`` references."""
     if tokens is None or tokens.shape[:2] != references:
         given = "missing" if tokens is None else f"of shape {list(tokens.shape)}"
-        message = (
+        raise ValueError(
             f"{name} is {given}: each reference needs its {what} with B, R = {list(references)}."
         )
-        raise ValueError(message)
     return tokens

@@ -12,7 +12,7 @@ from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBloc
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from vap.models.attention import Coupling, Projections, attend, joint_attention
+from vap.models.attention import Coupling, Projections, joint_attention
 from vap.models.reference_cache import BlockMemory
 from vap.models.rope import RotaryTable
 
@@ -70,20 +70,15 @@ class CogVideoXJointAttnProcessor:
             ValueError: If a mask is given.
         """
         if attention_mask is not None:
-            message = "attention_mask is not supported: text and video attend to all tokens."
-            raise ValueError(message)
+            raise ValueError(
+                "attention_mask is not supported: text and video attend to all tokens."
+            )
         text_tokens = encoder_hidden_states.shape[1]
-        target = _project(attn, encoder_hidden_states, hidden_states, image_rotary_emb)
-        how: dict[str, Any] = {
-            "backend": self._attention_backend,
-            "parallel_config": self._parallel_config,
-        }
+        streams = [_project(attn, encoder_hidden_states, hidden_states, image_rotary_emb)]
         kept = self.memory
         reference = kept.reference if kept is not None and kept.reads else None
-        if reference is None:
-            if reference_hidden_states is None or reference_encoder_hidden_states is None:
-                attended = attend(target.query, target.key, target.value, **how)
-                return _output(attn, attended, text_tokens)
+        if reference is None and reference_hidden_states is not None:
+            assert reference_encoder_hidden_states is not None
             reference = _project(
                 attn.expert[0],
                 reference_encoder_hidden_states,
@@ -92,13 +87,15 @@ class CogVideoXJointAttnProcessor:
             )
             if kept is not None:
                 kept.keep(reference)
-        streams = [target, reference]
-        del target, reference
+        if reference is not None:
+            streams.append(reference)
+        del reference
         attended, reference_attended = joint_attention(
             streams,
             strength=reference_strength,
             reference_output=reference_output and reference_hidden_states is not None,
-            **how,
+            backend=self._attention_backend,
+            parallel_config=self._parallel_config,
         )
         output = _output(attn, attended, text_tokens)
         if reference_attended is None or reference_encoder_hidden_states is None:
@@ -219,8 +216,8 @@ def _project(
     else:
         projected = attn.to_q(tokens), attn.to_k(tokens), attn.to_v(tokens)
     query, key, value = (part.unflatten(2, (attn.heads, -1)) for part in projected)
-    query = _rotate_video(attn.norm_q(query), rotary, text.shape[1])
-    key = _rotate_video(attn.norm_k(key), rotary, text.shape[1])
+    query = _rotate_video(attn.norm_q(query), rotary, text.shape[1]).type_as(value)
+    key = _rotate_video(attn.norm_k(key), rotary, text.shape[1]).type_as(value)
     return Projections(query, key, value)
 
 

@@ -244,7 +244,7 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
             conditions = memory.conditions
             use = memory.use_references(self._reference_use(step), self._constant_depth)
             if not checkpointing:
-                keeping = memory.within(self.blocks, step)
+                keeping = memory.within(self.blocks, step if self.coupling == "joint" else None)
         size = hidden_states.shape[2:]
         temb, modulation = embed_time(self.condition_embedder, timestep, encoder_hidden_states)
         hidden_states = patch_tokens(self.patch_embedding, hidden_states)

@@ -14,7 +14,7 @@ from diffusers.models.transformers.transformer_wan import (
     _get_qkv_projections,
 )
 
-from vap.models.attention import Coupling, Projections, attend, joint_attention
+from vap.models.attention import Coupling, Projections, attention_kernel, joint_attention
 from vap.models.reference_cache import BlockMemory, ContextMemory
 from vap.models.rope import RotaryTable
 from vap.shapes import TEXT_TOKENS
@@ -32,17 +32,6 @@ class WanJointAttnProcessor(WanAttnProcessor):
     memory: BlockMemory | None = None
 
     def __call__(
-        self, attn: WanAttention, hidden_states: torch.Tensor, *args: Any, **how: Any
-    ) -> Any:
-        """Attend, or take what another pass of this step has attended; see :meth:`attend`."""
-        step = None if self.memory is None else self.memory.step
-        if step is None:
-            return self.attend(attn, hidden_states, *args, **how)
-        if step.attended is None:
-            step.attended = self.attend(attn, hidden_states, *args, **how)
-        return step.attended
-
-    def attend(
         self,
         attn: WanAttention,
         hidden_states: torch.Tensor,
@@ -54,7 +43,7 @@ class WanJointAttnProcessor(WanAttnProcessor):
         reference_strength: float = 1.0,
         reference_output: bool = True,
     ) -> Any:
-        """Attend.
+        """Attend, or return what another pass of this step has attended.
 
         Args:
             attn: The target's attention; its ``expert`` holds the references'.
@@ -74,41 +63,38 @@ class WanJointAttnProcessor(WanAttnProcessor):
         """
         assert encoder_hidden_states is None
         assert attention_mask is None
-        assert rotary_emb is not None
-        target = project(attn, hidden_states, rotary_emb)
-        how: dict[str, Any] = {
-            "backend": self._attention_backend,
-            "parallel_config": self._parallel_config,
-        }
         kept = self.memory
+        step = None if kept is None else kept.step
+        if step is not None and step.attended is not None:
+            return step.attended
+        assert rotary_emb is not None
+        streams = [project(attn, hidden_states, rotary_emb)]
         reference = kept.reference if kept is not None and kept.reads else None
-        if reference is None:
-            if reference_hidden_states is None:
-                return _output(attn, attend(target.query, target.key, target.value, **how))
+        if reference is None and reference_hidden_states is not None:
             assert reference_rotary_emb is not None
             reference = project(attn.expert[0], reference_hidden_states, reference_rotary_emb)
             if kept is not None:
                 kept.keep(reference)
-        batch, reference_shape = len(hidden_states), reference.query.shape
-        streams = [
-            target,
-            Projections(
-                _side_by_side(reference.query, batch),
-                _side_by_side(reference.key, batch),
-                _side_by_side(reference.value, batch),
-            ),
-        ]
-        del target, reference
-        target_output, reference_attended = joint_attention(
+        if reference is not None:
+            streams.append(_side_by_side(reference, len(hidden_states)))
+        del reference
+        attended, reference_attended = joint_attention(
             streams,
             strength=reference_strength,
             reference_output=reference_output and reference_hidden_states is not None,
-            **how,
+            backend=self._attention_backend,
+            parallel_config=self._parallel_config,
         )
-        output = _output(attn, target_output)
-        if reference_attended is None:
-            return output
-        return output, _output(attn.expert[0], reference_attended.reshape(reference_shape))
+        output: Any = _output(attn, attended)
+        if reference_attended is not None:
+            assert reference_hidden_states is not None
+            each = reference_attended.reshape(
+                len(reference_hidden_states), -1, *reference_attended.shape[2:]
+            )
+            output = output, _output(attn.expert[0], each)
+        if step is not None:
+            step.attended = output
+        return output
 
 
 class WanContextAttnProcessor(WanAttnProcessor):
@@ -157,30 +143,30 @@ class WanContextAttnProcessor(WanAttnProcessor):
             if kept.keys is None:
                 kept.keys = context_keys(attn, encoder_hidden_states)
             context = kept.keys
-        query = _heads(attn, attn.norm_q(attn.to_q(hidden_states)))
-        # Context is whole on every process, so this attention is never shared between them.
         text_key, text_value, *image = context
-        attended = self.attend_text(query, text_key, text_value)
-        if image:
-            to_image = attend(query, *image, backend=self._attention_backend)
-            attended = attended + to_image
-        return _output(attn, attended)
-
-    def attend_text(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
-    ) -> torch.Tensor:
-        """Attention of ``[B, N, heads, d]`` to the text's ``[B, L, heads, d]``."""
+        query = _heads(attn, attn.norm_q(attn.to_q(hidden_states))).type_as(text_value)
+        # Context is whole on every process, so this attention is never shared between them.
+        attend = attention_kernel(self._attention_backend)
         padding = TEXT_TOKENS["wan"] - self.text_tokens + 1
         if padding == 1:
-            return attend(query, key, value, backend=self._attention_backend)
-        # Float32 where kernels take it beside half precision; elsewhere it would be misread.
-        precision = torch.float32 if query.device.type == "cpu" else query.dtype
-        shape = query.shape[1], self.text_tokens
-        bias = torch.zeros(shape, dtype=precision, device=query.device)
-        bias[:, -1] = math.log(padding)
-        query, key, value = (tokens.transpose(1, 2) for tokens in (query, key, value))
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        return attended.transpose(1, 2)
+            attended = attend(query, text_key, text_value)
+        else:
+            attended = _attention_with_padding(query, text_key, text_value, padding)
+        if image:
+            attended = attended + attend(query, *image)
+        return _output(attn, attended)
+
+
+def _attention_with_padding(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, padding: int
+) -> torch.Tensor:
+    """Attention to ``[B, L, heads, d]`` whose last token stands for so many of padding."""
+    # Float32 where kernels take it beside half precision; elsewhere it would be misread.
+    precision = torch.float32 if query.device.type == "cpu" else query.dtype
+    bias = torch.zeros(query.shape[1], key.shape[1], dtype=precision, device=query.device)
+    bias[:, -1] = math.log(padding)
+    query, key, value = (tokens.transpose(1, 2) for tokens in (query, key, value))
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=bias).transpose(1, 2)
 
 
 def context_keys(attn: WanAttention, tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -199,10 +185,10 @@ def context_keys(attn: WanAttention, tokens: torch.Tensor) -> tuple[torch.Tensor
         key, value = attn.to_kv(text).chunk(2, dim=-1)
     else:
         key, value = attn.to_k(text), attn.to_v(text)
-    keys = [_heads(attn, attn.norm_k(key)), _heads(attn, value)]
+    keys = [_heads(attn, attn.norm_k(key)).type_as(value), _heads(attn, value)]
     if image is not None:
         key, value = _get_added_kv_projections(attn, image)
-        keys += [_heads(attn, attn.norm_added_k(key)), _heads(attn, value)]
+        keys += [_heads(attn, attn.norm_added_k(key)).type_as(value), _heads(attn, value)]
     return tuple(keys)
 
 
@@ -210,8 +196,8 @@ def project(attn: WanAttention, tokens: torch.Tensor, rotary: RotaryTable) -> Pr
     """Queries, keys and values ``[B, N, heads, d]``, normalized across heads and rotated."""
     query, key, value = _get_qkv_projections(attn, tokens, None)
     # One name each, so that what is no longer needed goes at once.
-    query = _rotate(_heads(attn, attn.norm_q(query)), rotary)
-    key = _rotate(_heads(attn, attn.norm_k(key)), rotary)
+    query = _rotate(_heads(attn, attn.norm_q(query)), rotary).type_as(value)
+    key = _rotate(_heads(attn, attn.norm_k(key)), rotary).type_as(value)
     return Projections(query, key, _heads(attn, value))
 
 
@@ -233,9 +219,13 @@ def _rotate(tokens: torch.Tensor, rotary: RotaryTable) -> torch.Tensor:
     return turned.flatten(0, 1)
 
 
-def _side_by_side(tokens: torch.Tensor, batch: int) -> torch.Tensor:
+def _side_by_side(stream: Projections, batch: int) -> Projections:
     """Lay the references of each sample along the tokens: ``[B·R, N, …]`` → ``[B, R·N, …]``."""
-    return tokens.reshape(batch, -1, *tokens.shape[2:])
+    query, key, value = (
+        tokens.reshape(batch, -1, *tokens.shape[2:])
+        for tokens in (stream.query, stream.key, stream.value)
+    )
+    return Projections(query, key, value)
 
 
 def _output(attn: WanAttention, attended: torch.Tensor) -> torch.Tensor:

@@ -125,17 +125,20 @@ class WanVideoAsPromptBlock(WanTransformerBlock):
         """
         modulation = _modulation(self.scale_shift_table, temb)
         reference = None
+        joint: dict[str, Any] = {}
         if self.has_expert and len(reference_hidden_states):
             reference = _modulation(self.scale_shift_table_mot_ref, reference_temb)
-        attended = self._joint_attention(
-            hidden_states,
-            modulation,
-            rotary_emb,
-            reference_hidden_states,
-            reference,
-            reference_rotary_emb,
-            reference_strength,
-        )
+            joint = {
+                "reference_hidden_states": _modulate(
+                    self.norm1, reference_hidden_states, reference.shift, reference.scale
+                ),
+                "reference_rotary_emb": reference_rotary_emb,
+                "reference_output": not self.is_last_expert,
+            }
+        if self.has_expert:
+            joint["reference_strength"] = reference_strength
+        normalized = _modulate(self.norm1, hidden_states, modulation.shift, modulation.scale)
+        attended = self.attn1(normalized, None, None, rotary_emb, **joint)
         if reference is not None and not self.is_last_expert:
             attended, reference_attended = attended
             reference_hidden_states = self._cross_attention_and_ffn(
@@ -149,29 +152,6 @@ class WanVideoAsPromptBlock(WanTransformerBlock):
             hidden_states, attended, encoder_hidden_states, modulation
         )
         return hidden_states, reference_hidden_states
-
-    def _joint_attention(
-        self,
-        hidden_states: torch.Tensor,
-        modulation: _Modulation,
-        rotary: RotaryTable,
-        reference_hidden_states: torch.Tensor,
-        reference: _Modulation | None,
-        reference_rotary: RotaryTable | None,
-        strength: float,
-    ) -> Any:
-        """Normalize both streams and attend; the target alone where there is no reference."""
-        normalized = _modulate(self.norm1, hidden_states, modulation.shift, modulation.scale)
-        coupled: dict[str, Any] = {"reference_strength": strength} if self.has_expert else {}
-        if reference is not None:
-            coupled |= {
-                "reference_hidden_states": _modulate(
-                    self.norm1, reference_hidden_states, reference.shift, reference.scale
-                ),
-                "reference_rotary_emb": reference_rotary,
-                "reference_output": not self.is_last_expert,
-            }
-        return self.attn1(normalized, None, None, rotary, **coupled)
 
     def _cross_attention_and_ffn(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from vap.models.attention import SharedAttention, attend
+from vap.models.attention import SharedAttention, attention_kernel
 from vap.parallel.blockwise import Part, attend_part
 from vap.parallel.mesh import Group, Groups
 from vap.parallel.tokens import TokenCounts, shares
@@ -44,7 +44,7 @@ class ContextAttention(SharedAttention):
         key = heads_for_tokens(key, keys[self._ring.place], self._ulysses)
         value = heads_for_tokens(value, keys[self._ring.place], self._ulysses)
         if self._ring.size == 1:
-            output = attend(query, key, value, backend=backend)
+            output = attention_kernel(backend)(query, key, value)
         else:
             output = around_the_ring(query, key, value, list(map(sum, keys)), self._ring, backend)
         return tokens_for_heads(output, queries, shares(heads, width), self._ulysses)

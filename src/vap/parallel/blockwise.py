@@ -45,8 +45,8 @@ def attend_part(
         query: ``[B, N, heads, d]``.
         key: ``[B, M, heads, d]``, M at least 1.
         value: Likewise.
-        backend: As for :func:`vap.models.attention.attend`; the names of cuDNN and FlashAttention
-            are followed on CUDA, everything else is left to what the device does best.
+        backend: As for :func:`vap.models.attention.attention_kernel`; on CUDA the names of cuDNN
+            and FlashAttention are followed, elsewhere the device's best kernel runs.
     """
     heads_first = [tensor.transpose(1, 2) for tensor in (query, key, value)]
     device = query.device

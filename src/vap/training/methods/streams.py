@@ -41,7 +41,7 @@ class WanSeparateProcessor(WanJointAttnProcessor):
         self.target_reads = target_reads
         self.coupling = "one-way" if target_reads else "addition"
 
-    def attend(
+    def __call__(
         self,
         attn: Any,
         hidden_states: Tensor,
@@ -62,7 +62,7 @@ class WanSeparateProcessor(WanJointAttnProcessor):
                 "reference_strength": reference_strength,
                 "reference_output": False,
             }
-        target = super().attend(
+        target = super().__call__(
             attn, hidden_states, encoder_hidden_states, attention_mask, rotary_emb, **references
         )
         if reference_hidden_states is None or not reference_output:
@@ -72,7 +72,9 @@ class WanSeparateProcessor(WanJointAttnProcessor):
         cosines, sines = (
             table.repeat(len(hidden_states), 1, 1, 1) for table in reference_rotary_emb
         )
-        return target, super().attend(expert, reference_hidden_states, None, None, (cosines, sines))
+        return target, super().__call__(
+            expert, reference_hidden_states, None, None, (cosines, sines)
+        )
 
 
 class CogVideoXSeparateProcessor(CogVideoXJointAttnProcessor):
