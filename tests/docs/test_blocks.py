@@ -10,6 +10,7 @@ from PIL import Image
 from tests.cli.running import vap
 from tests.docs.blocks import PAGES, ROOT, Block, blocks, blocks_of, named
 from tests.media.making import moving
+from vap.acceleration.plan import ACCELERATOR_PLANS, CPU_PLANS
 from vap.cli.app import app
 from vap.media import write_video
 
@@ -19,7 +20,7 @@ WITH_OPTIONS = [block for block in BASH if block.vap_commands]
 RUNNING = [
     block
     for block in blocks("bash", "python")
-    if block.not_run is None and not block.page.startswith("docs/tutorials/")
+    if block.not_run is None and not block.page.startswith(("docs/tutorials/", "docs/notes/"))
 ]
 SETUP = ("pip", "make")
 
@@ -96,3 +97,35 @@ def test_links_lead_to_files(page):
     local = [link for link in links if "://" not in link]
     assert [link for link in local if not (page.parent / link).exists()] == []
     assert all((page.parent / link).resolve().is_relative_to(ROOT) for link in local)
+
+
+def anchors(page):
+    heads = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_headings(page):
+    links = re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", page.read_text())
+    ends = [(page.parent / link if link else page, anchor) for link, anchor in links]
+    assert [(end.name, anchor) for end, anchor in ends if anchor not in anchors(end)] == []
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_named_paths_exist(page):
+    """Paths in backticks, from the root or from the package."""
+    named = re.findall(r"`([\w.*-]+(?:/[\w.*-]+)+/?|\w+/|\w+\.py)`", (ROOT / page).read_text())
+    homes = (ROOT, ROOT / "src" / "vap")
+    assert len(named) >= 1
+    assert [path for path in named if not any((home / path).exists() for home in homes)] == []
+
+
+def test_every_page_is_in_the_list_of_pages():
+    listed = (ROOT / "docs" / "README.md").read_text()
+    pages = [str(page.relative_to(ROOT / "docs")) for page in PAGES if page.parent != ROOT]
+    assert [page for page in pages if page != "README.md" and f"({page})" not in listed] == []
+
+
+def test_memory_page_names_every_plan():
+    page = (ROOT / "docs" / "memory.md").read_text()
+    assert [plan.name for plan in ACCELERATOR_PLANS + CPU_PLANS if plan.name not in page] == []
