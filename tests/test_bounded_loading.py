@@ -12,18 +12,21 @@ from tests.pipelines.golden import FOLDER
 from vap.pipelines.registry import pipeline_class
 
 _MIB = 1 << 20
-# Peak memory of the process before and after a transformer was loaded.
+# Peak memory of the process before and after a transformer was loaded; ru_maxrss would remember the
+# process that started it.
 _MEASURE = """
-import resource, sys
+import re, sys
 from pathlib import Path
 import torch
 from vap.loading.pipeline import load_transformer
 from vap.pipelines.registry import pipeline_class
 pipeline_class("wan")
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 load_transformer(sys.argv[1])
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 model = load_transformer(sys.argv[2], dtype=getattr(torch, sys.argv[3]))
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+after = peak()
 print((after - before) * 1024, sum(p.nbytes for p in model.parameters()))
 """
 
@@ -55,4 +58,4 @@ def test_loading_holds_the_model_and_one_shard(checkpoint: Path, dtype: str) -> 
     grown, weights = map(int, result.stdout.split())
     assert weights > 80 * _MIB
     assert len(list((checkpoint / "transformer").glob("*-of-*.safetensors"))) > 3
-    assert grown < weights + 45 * _MIB
+    assert weights / 2 < grown < weights + 45 * _MIB
