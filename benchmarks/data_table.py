@@ -16,7 +16,7 @@ from typing import TypeVar
 from vap.data.check import check_table
 from vap.data.pairing import PairingRules, pair_clips
 from vap.data.preferences import PreferenceRules, mine_preferences
-from vap.data.schema import ClipRow
+from vap.data.rows import ClipRow
 from vap.data.table import Table, read_table, write_table
 
 Result = TypeVar("Result")

@@ -3,7 +3,7 @@ import pytest
 from tests.batch.making import requests_of
 from vap.batch.ledger import Outcome
 from vap.batch.on_ray import RequestActor
-from vap.batch.run import Workers, run_batch
+from vap.batch.run_batch import Workers, run_batch
 from vap.batch.worker import Batch
 
 

@@ -13,7 +13,7 @@ from tests.data.rows import clip
 from vap.cli.data import app, build
 from vap.data.benchmark import write_benchmark
 from vap.data.build import BuildRules
-from vap.data.schema import BenchmarkRow
+from vap.data.rows import BenchmarkRow
 from vap.data.table import Table, read_table, write_table
 
 
@@ -171,7 +171,7 @@ def test_an_interrupted_build_ends_with_130_and_writes_nothing(tmp_path, monkeyp
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vap.data.clips.read_clip", interrupted)
+    monkeypatch.setattr("vap.data.clip_files.read_clip", interrupted)
     made_clip(tmp_path / "clips" / "melt" / "a.mp4")
     run("build", tmp_path / "clips", "-o", tmp_path / "out.csv", code=130)
     assert not (tmp_path / "out.csv").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from vap.data.clips import FoundClip, InspectedClip, inspect_clips, no_progress
+from vap.data.clip_files import FoundClip, InspectedClip, inspect_clips, no_progress
 from vap.media import write_video
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vap.data.encode import EncodeJob, EncodeSettings, plan_job
-from vap.data.schema import ClipRow
+from vap.data.encode_job import EncodeJob, EncodeSettings, plan_job
+from vap.data.rows import ClipRow
 from vap.media import write_video
 from vap.shapes import PixelShape
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from vap.data.schema import ClipRow
+from vap.data.rows import ClipRow
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
 NAMES = TEXT.filter(lambda text: text.strip())

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.data.rows import PATHS, TEXT
 from vap.data.benchmark import Benchmark, read_benchmark, write_benchmark
-from vap.data.schema import BenchmarkRow, ProblemKind, TableError
+from vap.data.rows import BenchmarkRow, ProblemKind, TableError
 
 CASES = st.builds(BenchmarkRow, PATHS, PATHS, TEXT, TEXT)
 

@@ -12,7 +12,7 @@ from tests.data.rows import clip
 from vap.data.build import BuildRules, build_table, choose_references
 from vap.data.captions import SidecarCaptioner, TemplateCaptioner
 from vap.data.check import check_table
-from vap.data.clips import find_clips
+from vap.data.clip_files import find_clips
 from vap.data.judge import AgreementJudge, ConstantJudge
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.data.rows import clip
 from vap.data.check import check_table, load_table
-from vap.data.schema import ProblemKind, TableError
+from vap.data.rows import ProblemKind, TableError
 from vap.data.table import Table, write_table
 
 

@@ -20,14 +20,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from tests.data.encoding import GOLDEN, SIZES, job_of, written_rows
-from vap.data.encode import (
-    EncodeSettings,
-    choose_size,
-    encode_shard,
-    plan_job,
-    read_frames,
-    run_job,
-)
+from vap.data.encode import choose_size, encode_shard, read_frames, run_job
+from vap.data.encode_job import EncodeSettings, plan_job
 from vap.data.encoded import MANIFEST, EncodedClips, shard_name
 from vap.loading.pipeline import load_pipeline
 from vap.media import MachineError, MediaError, MediaLimits, read_clip
@@ -106,7 +100,7 @@ def test_killed_ten_times_it_ends_with_the_shards_of_an_unbroken_run(tmp_path) -
     run_job(unbroken)
     # A server that has the modules loaded forks the processes that are killed.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vap.data.encode", "vap.data.encoders"])
+    context.set_forkserver_preload(["vap.data.encode", "vap.data.clip_encoder"])
     for kill in range(KILLS):
         left = len(killed.missing())
         process = context.Process(target=run_job, args=(killed,))
@@ -257,7 +251,7 @@ def test_shards_without_a_manifest_are_nobodys(clips, encoder, tmp_path) -> None
 
 
 def test_a_folder_that_an_earlier_version_began_is_continued(clips, encoder, tmp_path) -> None:
-    from vap.data.encoders import _earlier_digest
+    from vap.data.clip_encoder import _earlier_digest
 
     folder, rows = clips
     job = job_of(rows, folder, tmp_path)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from tests.data.rows import CLIPS, TEXT, clip
-from vap.data import records
+from vap.data import table_files as records
 from vap.data.check import check_table
-from vap.data.schema import CLIP_COLUMNS, ProblemKind, TableError
+from vap.data.rows import CLIP_COLUMNS, ProblemKind, TableError
 from vap.data.table import Table, read_table, write_table
 
 SHARED_FOLDER = settings(

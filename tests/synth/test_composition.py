@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vap.synth.backgrounds.catalogue import BACKGROUNDS, draw_background, place
+from vap.synth.backgrounds import BACKGROUNDS, draw_background, place
 from vap.synth.composition import compose
 from vap.synth.fields import generator
 from vap.synth.palette import COLOURS
 from vap.synth.photos import photo
-from vap.synth.subjects.catalogue import SUBJECTS, draw_subject, has_colour
+from vap.synth.subjects import SUBJECTS, draw_subject, has_colour
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)

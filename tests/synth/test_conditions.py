@@ -7,9 +7,9 @@ import pytest
 
 from vap.synth import CONDITIONS, ClipSpec
 from vap.synth.composition import compose
+from vap.synth.condition import TIMING, Choice, Range
 from vap.synth.exposure import HELD_OUT, UNKNOWN
 from vap.synth.fields import generator
-from vap.synth.schema import TIMING, Choice, Range
 
 NAMES = list(CONDITIONS)
 

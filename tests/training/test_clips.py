@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tests.training.tuning_tiny import GOLDEN, recipe_of
+from vap.data.clip_encoder import encoders_identity
 from vap.data.encoded import MANIFEST, EncodedClips, caption_digest
-from vap.data.encoders import encoders_identity
 from vap.data.table import Table, read_table, write_table
 from vap.training.clips import PairedClips, PreferredClips, read_rows, splits_of
 from vap.training.stages.distill import ConsistencyTask

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vap.data.encoded import MANIFEST, EncodedClip, Shard, shard_name, write_shard
-from vap.data.schema import ClipRow
+from vap.data.rows import ClipRow
 from vap.data.table import Table, write_table
 from vap.shapes import PixelShape
 from vap.training.config import parse_recipe

@@ -24,7 +24,7 @@ from vap.cli.models import note_demonstration
 
 if TYPE_CHECKING:
     from vap.batch.ledger import Outcome
-    from vap.batch.run import Summary
+    from vap.batch.run_batch import Summary
 
 
 def batch(
@@ -59,7 +59,7 @@ def batch(
     """Make the videos of a file of requests; run again to go on after any interruption."""
     with reporting(as_json=as_json):
         from vap.batch.requests import read_requests
-        from vap.batch.run import Workers, run_batch
+        from vap.batch.run_batch import Workers, run_batch
 
         defaults = {"model": _absolute(model), "memory": memory, "profile": profile}
         asked = read_requests(requests, {k: v for k, v in defaults.items() if v is not None})

@@ -27,8 +27,8 @@ from vap.data.check import check_table, load_table
 from vap.data.exports import write_preferences, write_samples
 from vap.data.pairing import PairingRules, pair_clips
 from vap.data.preferences import PreferenceRules, mine_preferences
-from vap.data.schema import KNOWN_SPLITS, OnError
-from vap.data.selection import SelectionRules, check_names, filter_table
+from vap.data.row_selection import SelectionRules, check_names, filter_table
+from vap.data.rows import KNOWN_SPLITS, OnError
 from vap.data.split import SplitBy, split_rows
 from vap.data.summary import summarize
 from vap.data.table import Table, read_table, write_table
@@ -259,7 +259,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Write one HTML page of a dataset: conditions, scores and playing samples."""
-    from vap.data.page import write_page
+    from vap.data.dataset_page import write_page
 
     with reporting(as_json=as_json):
         _check_suffix(output, ".html")

@@ -11,9 +11,9 @@ import typer
 from vap.cli.console import reporting
 from vap.cli.data_console import print_counts, progress_bars
 from vap.cli.data_options import AsJson, OutTable, Seed
-from vap.data.records import table_suffix
-from vap.data.schema import MAX_REFERENCES, MAX_SCORE, ReferenceChoice, TableError
+from vap.data.rows import MAX_REFERENCES, MAX_SCORE, ReferenceChoice, TableError
 from vap.data.table import write_table
+from vap.data.table_files import table_suffix
 
 if TYPE_CHECKING:
     from vap.data.build import Build
@@ -62,7 +62,7 @@ def build(
     """Make a table of the clips in a folder; broken clips and near-duplicates are left out."""
     # Decoding and signatures are imported only where they are used: `vap --help` stays quick.
     from vap.data.build import BuildRules, build_table
-    from vap.data.clips import find_clips
+    from vap.data.clip_files import find_clips
 
     with reporting(as_json=as_json):
         _check_options(output, captions, template, model, judge, score)

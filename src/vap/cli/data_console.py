@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import TaskID
 
 from vap.cli.console import PlainConsole, progress_bar, show_json
-from vap.data.schema import Problem
+from vap.data.rows import Problem
 
 _LISTED = 20  # entries of a list that text shows
 

@@ -11,7 +11,7 @@ import typer
 from vap.cli.console import FAILED, quiet_libraries, reporting
 from vap.cli.data_console import print_counts, progress_bars
 from vap.data.check import load_table
-from vap.data.schema import OnError, TableError
+from vap.data.rows import OnError, TableError
 from vap.shapes import PixelShape
 
 
@@ -53,7 +53,8 @@ def encode(
 ) -> None:
     """Encode every clip of a table; after an interruption, go on with what is missing."""
     with reporting(as_json=as_json):
-        from vap.data.encode import EncodeSettings, plan_job, run_job
+        from vap.data.encode import run_job
+        from vap.data.encode_job import EncodeSettings, plan_job
         from vap.data.encoded import EncodedClips
 
         quiet_libraries()

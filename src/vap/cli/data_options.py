@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from vap.data.schema import OnError
+from vap.data.rows import OnError
 
 TableFile: TypeAlias = Annotated[
     Path, typer.Argument(metavar="TABLE", help="A .csv or .parquet table.")

@@ -15,7 +15,7 @@ from vap.cli.console import reporting
 from vap.cli.data_console import print_counts, print_result, progress_bars
 from vap.cli.data_options import AsJson
 from vap.cli.help import App
-from vap.data.schema import SynthSplit
+from vap.data.rows import SynthSplit
 
 app = App(
     name="synth",

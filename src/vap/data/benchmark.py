@@ -8,8 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from vap.data.check import existing_folder, has_file
-from vap.data.records import read_records, write_records
-from vap.data.schema import (
+from vap.data.rows import (
     BENCHMARK_COLUMNS,
     CAPTION,
     REFERENCE,
@@ -22,6 +21,7 @@ from vap.data.schema import (
     refuse,
 )
 from vap.data.table import parse_path, parse_records, parse_text
+from vap.data.table_files import read_records, write_records
 
 
 @dataclass(frozen=True, slots=True)

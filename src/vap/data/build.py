@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from vap.data.captions import Captioner
-from vap.data.clips import (
+from vap.data.clip_files import (
     DroppedClip,
     FoundClip,
     InspectedClip,
@@ -21,7 +21,7 @@ from vap.data.clips import (
 from vap.data.duplicates import DEFAULT_DISTANCE, check_distance, find_duplicates
 from vap.data.judge import Judge
 from vap.data.pairing import COGVIDEOX_THRESHOLD, seeded
-from vap.data.schema import MAX_REFERENCES, TRAIN, ClipRow, ReferenceChoice
+from vap.data.rows import MAX_REFERENCES, TRAIN, ClipRow, ReferenceChoice
 from vap.data.table import Table
 
 _Value = TypeVar("_Value")

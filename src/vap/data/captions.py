@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Protocol
 
-from vap.data.clips import InspectedClip
+from vap.data.clip_files import InspectedClip
 from vap.files.atomic import atomic_file
 from vap.media import MediaError
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vap.data.schema import KNOWN_SPLITS, ClipRow, OnError, Problem, ProblemKind, refuse
+from vap.data.rows import KNOWN_SPLITS, ClipRow, OnError, Problem, ProblemKind, refuse
 from vap.data.table import Table, read_table
 
 

@@ -17,14 +17,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from vap.data.check import has_file
-from vap.data.clips import Progress, no_progress
-from vap.data.encode_job import EncodeJob, EncodeSettings, StoredAs, plan_job
+from vap.data.clip_files import Progress, no_progress
+from vap.data.encode_job import EncodeJob, EncodeSettings
 from vap.data.encoded import (
     TEXT,
     EncodedClip,
@@ -35,19 +35,10 @@ from vap.data.encoded import (
 )
 from vap.media import MediaError, probe_clip, read_clip, select_frames
 from vap.media.files import hash_file
-from vap.shapes import TEXT_TOKENS, PixelShape
+from vap.shapes import PixelShape
 
-__all__ = [
-    "ClipEncoder",
-    "EncodeJob",
-    "EncodeSettings",
-    "StoredAs",
-    "choose_size",
-    "encode_shard",
-    "plan_job",
-    "read_frames",
-    "run_job",
-]
+if TYPE_CHECKING:
+    from vap.data.clip_encoder import ClipEncoder
 
 
 def run_job(job: EncodeJob, *, workers: int = 1, progress: Progress = no_progress) -> None:
@@ -157,48 +148,12 @@ def choose_size(frames: int, height: int, width: int, sizes: Sequence[PixelShape
     return min(nearest, key=lambda size: (size.frames, size.pixels))
 
 
-class ClipEncoder:
-    """The frozen encoders of a pipeline, without its transformer.
-
-    Args:
-        pipeline: A pipeline of either variant.
-    """
-
-    def __init__(self, pipeline: Any) -> None:
-        self.pipeline = pipeline
-
-    @classmethod
-    def load(cls, model: str, device: str | None) -> ClipEncoder:
-        """Load VAE, text encoder and image encoder."""
-        from vap.data.encoders import load_encoders
-
-        return cls(load_encoders(model, device))
-
-    def encode(
-        self, frames: np.ndarray, caption: str, shape: PixelShape
-    ) -> dict[str, torch.Tensor]:
-        """Encodings of one clip, as a video prompt holds them, without the axis R."""
-        prompt = self.pipeline.encode_video_prompt(
-            frames, caption, height=shape.height, width=shape.width, num_frames=shape.frames
-        )
-        return {name: tensor[0] for name, tensor in prompt.tensors.items()}
-
-    @torch.no_grad()
-    def encode_text(self, caption: str) -> torch.Tensor:
-        """Text tokens ``[L, D]`` of a caption, as the pipeline makes them."""
-        text, _ = self.pipeline.encode_prompt(
-            [caption],
-            do_classifier_free_guidance=False,
-            max_sequence_length=TEXT_TOKENS[self.pipeline.family],
-            device=self.pipeline.device,
-        )
-        return text[0]
-
-
 @lru_cache(maxsize=1)
 def _encoder(model: str, device: str | None) -> ClipEncoder:
     """The encoders of this process, loaded once."""
-    return ClipEncoder.load(model, device)
+    from vap.data.clip_encoder import ClipEncoder, load_encoders
+
+    return ClipEncoder(load_encoders(model, device))
 
 
 def _in_turn(job: EncodeJob, shards: Sequence[int]) -> Iterator[int]:
@@ -247,7 +202,7 @@ def _process_context() -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vap.data.encode", "vap.data.encoders"])
+    context.set_forkserver_preload(["vap.data.encode", "vap.data.clip_encoder"])
     return context
 
 

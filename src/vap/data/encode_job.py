@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vap.data.encoded import JOB, MANIFEST, read_manifest, shard_name
-from vap.data.schema import ClipRow
+from vap.data.rows import ClipRow
 from vap.files.atomic import atomic_file, hidden_folder
 from vap.media.timing import exact_rate
 from vap.shapes import PixelShape
@@ -121,7 +121,7 @@ def _check_sizes(settings: EncodeSettings) -> None:
 
 def _manifest(job: EncodeJob) -> dict[str, Any]:
     """Identity of a job: same manifest, same shards. Where things lie is no part of it."""
-    from vap.data.encoders import encoders_identity
+    from vap.data.clip_encoder import encoders_identity
 
     settings = asdict(job.settings)
     listed = json.dumps(job.clips, ensure_ascii=False).encode()
@@ -159,7 +159,7 @@ def _claim(place: Path, manifest: Mapping[str, Any]) -> None:
 
 def _check_same(found: Mapping[str, Any], manifest: Mapping[str, Any], job: EncodeJob) -> None:
     """Refuse a folder whose manifest is not the job's."""
-    from vap.data.encoders import other_encoders
+    from vap.data.clip_encoder import other_encoders
 
     others = set(other_encoders(found, job.settings.model))
     compared = manifest.keys() - {JOB, "family", "encoders"}

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from vap.data.encode import EncodeJob, encode_shard
+from vap.data.encode import encode_shard
+from vap.data.encode_job import EncodeJob
 from vap.extras import require
 from vap.parallel.ray_cluster import ray_cluster
 

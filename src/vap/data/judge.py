@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 
 from vap.data.captions import read_sidecar
-from vap.data.clips import InspectedClip
-from vap.data.schema import MAX_SCORE
+from vap.data.clip_files import InspectedClip
+from vap.data.rows import MAX_SCORE
 
 
 class Judge(Protocol):

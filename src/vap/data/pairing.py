@@ -13,8 +13,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from vap.data.schema import TRAIN, ClipRow
-from vap.data.selection import SelectionRules, select_rows
+from vap.data.row_selection import SelectionRules, select_rows
+from vap.data.rows import TRAIN, ClipRow
 
 COGVIDEOX_THRESHOLD, WAN_THRESHOLD = 5.0, 10.0
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from vap.data.pairing import seeded
-from vap.data.schema import MAX_SCORE, TRAIN, ClipRow, score_bin
+from vap.data.rows import MAX_SCORE, TRAIN, ClipRow, score_bin
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Literal
 
 from vap.data.pairing import seeded
-from vap.data.schema import TRAIN, ClipRow
+from vap.data.rows import TRAIN, ClipRow
 
 SplitBy = Literal["clip", "condition"]
 

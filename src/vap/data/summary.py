@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vap.data.schema import SCORE_BINS, ClipRow, score_bin
+from vap.data.rows import SCORE_BINS, ClipRow, score_bin
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from vap.data.records import read_records, write_records
-from vap.data.schema import (
+from vap.data.rows import (
     CAPTION,
     CLIP_COLUMNS,
     CONDITION,
@@ -28,6 +27,7 @@ from vap.data.schema import (
     ProblemKind,
     refuse,
 )
+from vap.data.table_files import read_records, write_records
 
 _Row = TypeVar("_Row")
 _QUOTED = 60  # characters of a bad cell that its message quotes

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from vap.data.clips import InspectedClip
+from vap.data.clip_files import InspectedClip
 from vap.media import read_clip, select_frames
 
 DEFAULT_PROMPT = (

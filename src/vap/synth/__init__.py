@@ -5,9 +5,9 @@ scene. A *pair* of clips shares the condition and its parameters and nothing els
 reference shows is exactly what its target must do; the true target can always be rendered.
 """
 
-from vap.synth.clips import ClipSpec, SynthClip
-from vap.synth.registry import CONDITIONS
-from vap.synth.sampling import (
+from vap.synth.clip_spec import ClipSpec, SynthClip
+from vap.synth.condition import Condition
+from vap.synth.pairs import (
     SPLITS,
     Split,
     SynthPair,
@@ -16,7 +16,7 @@ from vap.synth.sampling import (
     sample_clip,
     sample_pair,
 )
-from vap.synth.schema import Condition
+from vap.synth.registry import CONDITIONS
 
 __all__ = [
     "CONDITIONS",

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from vap.devices import has_fast_half
 from vap.files.weights import save_tensors
-from vap.synth.clips import ClipSpec
+from vap.synth.clip_spec import ClipSpec
 from vap.synth.composition import compose
 from vap.synth.fields import generator
 from vap.synth.registry import CONDITIONS

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vap.synth.backgrounds.catalogue import (
+from vap.synth.backgrounds import (
     BACKGROUNDS,
     UNSEEN_BACKGROUNDS,
     draw_background,
@@ -16,7 +16,7 @@ from vap.synth.backgrounds.catalogue import (
 from vap.synth.opencv import cv2
 from vap.synth.palette import COLOURS
 from vap.synth.scene import Layer, Scene
-from vap.synth.subjects.catalogue import (
+from vap.synth.subjects import (
     SUBJECTS,
     UNSEEN_SUBJECTS,
     draw_subject,

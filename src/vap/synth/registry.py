@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from vap.synth.condition import TIMING, Condition, Exposure
 from vap.synth.effects.camera_lens import LENS
 from vap.synth.effects.camera_position import POSITION
 from vap.synth.effects.concept_events import EVENTS
@@ -15,7 +16,6 @@ from vap.synth.effects.motion_travel import TRAVEL
 from vap.synth.effects.style_drawing import DRAWING
 from vap.synth.effects.style_light import LIGHT
 from vap.synth.exposure import HELD_OUT, UNKNOWN
-from vap.synth.schema import TIMING, Condition, Exposure
 
 _CATALOGUES = (MATTER, SHAPE, EVENTS, LIGHT, DRAWING, IN_PLACE, TRAVEL, POSITION, LENS)
 

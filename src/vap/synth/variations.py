@@ -16,10 +16,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from vap.synth.condition import Category, Condition, Value
 from vap.synth.curves import ramp
 from vap.synth.registry import CONDITIONS
 from vap.synth.scene import Image, Layer, Scene
-from vap.synth.schema import Category, Condition, Value
 
 # Those that work on a finished picture, and so over another condition.
 OVER: frozenset[Category] = frozenset({"style", "camera"})
@@ -158,7 +158,7 @@ class Variation:
     def frame(
         self, condition: Condition, scene: Scene, time: float, parameters: Mapping[str, Value]
     ) -> Image:
-        """Render one moment; see :meth:`vap.synth.schema.Condition.frame`."""
+        """Render one moment; see :meth:`vap.synth.condition.Condition.frame`."""
         seen = scene.once("seen through", lambda: self.symmetry.scene(scene))
         passed = 1 - abs(1 - 2 * time) if self.returns else time
         picture = self.symmetry.undone(condition.frame(seen, passed, parameters))

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from vap.data.benchmark import write_benchmark
-from vap.data.schema import MAX_SCORE, TRAIN, BenchmarkRow, ClipRow
+from vap.data.rows import MAX_SCORE, TRAIN, BenchmarkRow, ClipRow
 from vap.data.table import Table, write_table
 from vap.files.atomic import atomic_file
 from vap.media import write_video
-from vap.synth.clips import ClipSpec
-from vap.synth.sampling import Split, pair_spec
+from vap.synth.clip_spec import ClipSpec
+from vap.synth.pairs import Split, pair_spec
 
 VIDEOS, TABLE = "vfx_videos", "vap_data.csv"
 BENCHMARK = "benchmark/benchmark.csv"

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from vap.data.check import load_table
+from vap.data.clip_encoder import other_encoders
 from vap.data.encoded import MANIFEST, TEXT, EncodedClips, caption_digest
-from vap.data.encoders import other_encoders
 from vap.data.pairing import Pairing, PairingRules, pair_clips
 from vap.data.preferences import (
     CLEAR_EPOCHS,
@@ -23,8 +23,8 @@ from vap.data.preferences import (
     mine_preferences,
     stage_of_epoch,
 )
-from vap.data.schema import TRAIN, ClipRow
-from vap.data.selection import SelectionRules, select_rows
+from vap.data.row_selection import SelectionRules, select_rows
+from vap.data.rows import TRAIN, ClipRow
 from vap.training.sampling import BucketSampler
 from vap.training.tuning_config import DataConfig
 

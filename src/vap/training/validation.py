@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from vap.acceleration.student import first_order
 from vap.data.check import load_table
-from vap.data.encode import EncodeSettings, read_frames
+from vap.data.encode import read_frames
+from vap.data.encode_job import EncodeSettings
 from vap.data.encoded import read_manifest
 from vap.data.pairing import PairingRules, Sample, pair_clips
 from vap.evaluation.metrics.gap import changed_error, gap_closed, still

@@ -6,7 +6,7 @@ import pytest
 from tests.mini.conftest import SHAPE
 from vap.mini.evaluation.cases import CASES, SEED, SPLITS, choose_cases, render_case
 from vap.synth import CONDITIONS, conditions_of
-from vap.synth.subjects.catalogue import UNSEEN_SUBJECTS
+from vap.synth.subjects import UNSEEN_SUBJECTS
 
 
 def test_the_default_shows_every_condition_of_a_split_equally_often():

@@ -14,7 +14,7 @@ from vap.media.pixels import resize, to_uint8
 from vap.mini.evaluation.cases import check_conditions
 from vap.shapes import PixelShape
 from vap.synth import CONDITIONS, ClipSpec
-from vap.synth.clips import quantized
+from vap.synth.clip_spec import quantized
 from vap.synth.composition import compose
 from vap.synth.fields import generator
 from vap.synth.photos import photo

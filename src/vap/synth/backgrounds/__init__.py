@@ -1,1 +1,45 @@
-"""Backgrounds: landscapes, textures and photographs, with how near each pixel is."""
+"""All backgrounds by name, and which of them training never sees."""
+
+from __future__ import annotations
+
+from vap.synth.backgrounds.landscapes import LANDSCAPES
+from vap.synth.backgrounds.photographs import PHOTOGRAPHS
+from vap.synth.backgrounds.textures import TEXTURES
+from vap.synth.palette import rgb
+from vap.synth.scene import Image
+
+_DRAWN = {**LANDSCAPES, **TEXTURES}
+BACKGROUNDS: tuple[str, ...] = (*_DRAWN, *PHOTOGRAPHS)
+
+UNSEEN_BACKGROUNDS: frozenset[str] = frozenset(
+    {*("dunes", "starry hill", "hexagons", "fractal"), *("galaxies", "launch pad", "park")}
+)
+
+
+def place(background: str, colour: str) -> str:
+    """Where a subject is, in words: "on a beach under a red sky"."""
+    phrase = _DRAWN[background][0] if background in _DRAWN else PHOTOGRAPHS[background][0]
+    return phrase.format(colour=colour)
+
+
+def draw_background(
+    background: str, height: int, width: int, *, seed: int, colour: str, accent: str
+) -> tuple[Image, Image]:
+    """Draw a background.
+
+    Args:
+        background: A name of :data:`BACKGROUNDS`.
+        height: In pixels.
+        width: In pixels.
+        seed: Which one of its kind.
+        colour: Name of the main colour.
+        accent: Name of the second colour.
+
+    Returns:
+        The picture ``[H, W, 3]`` and how near each pixel is ``[H, W]``: 0 at infinity, 1 beside
+        the subject.
+    """
+    colours = rgb(colour), rgb(accent)
+    if background in _DRAWN:
+        return _DRAWN[background][1](height, width, seed, *colours)
+    return PHOTOGRAPHS[background][1].draw(height, width, seed, *colours)

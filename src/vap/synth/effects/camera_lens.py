@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from vap.synth.condition import Catalogue, Choice, Range
 from vap.synth.curves import brake, ease, ramp
 from vap.synth.effects.views import middle, whole
 from vap.synth.filters import blur, blur_layer, mixed, saturate
 from vap.synth.scene import Image, Scene
-from vap.synth.schema import Catalogue, Choice, Range
 from vap.synth.warp import (
     moved,
     pixel_grid,

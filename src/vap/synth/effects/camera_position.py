@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from vap.synth.condition import Catalogue, Choice, Range
 from vap.synth.curves import DIRECTIONS, ease, ramp
 from vap.synth.effects.views import middle, parallax, whole
 from vap.synth.fields import draws
 from vap.synth.filters import smear
 from vap.synth.scene import Image, Layer, Scene
-from vap.synth.schema import Catalogue, Choice, Range
 from vap.synth.warp import (
     moved,
     pixel_grid,

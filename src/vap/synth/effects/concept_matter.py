@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from vap.synth.condition import PATTERN, Catalogue, Choice, Range
 from vap.synth.curves import DIRECTIONS, ease, ramp, wave
 from vap.synth.effects.fronts import across_subject, reached
 from vap.synth.fields import cells, draws, smooth_noise
@@ -11,7 +12,6 @@ from vap.synth.filters import blur, edges, grow_mask, hue_wheel, luminance, mixe
 from vap.synth.opencv import cv2
 from vap.synth.palette import rgb, shade
 from vap.synth.scene import Image, Layer, Scene
-from vap.synth.schema import PATTERN, Catalogue, Choice, Range
 from vap.synth.warp import moved, pixel_grid, remap_layer, remap_picture, warp_layer
 
 MATTER = Catalogue("concept")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from vap.synth.canvas import Canvas
+from vap.synth.condition import PATTERN, Catalogue, Choice, Range
 from vap.synth.curves import accelerate, brake, ease, ramp, wave
 from vap.synth.effects.fronts import across_subject
 from vap.synth.fields import cells, draws, smooth_noise
 from vap.synth.palette import rgb, shade
 from vap.synth.scene import Image, Layer, Scene
-from vap.synth.schema import PATTERN, Catalogue, Choice, Range
 from vap.synth.warp import moved, paste, pixel_grid, remap_layer, warp_layer
 
 SHAPE = Catalogue("concept")

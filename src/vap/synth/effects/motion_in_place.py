@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
+from vap.synth.condition import Catalogue, Choice, Range
 from vap.synth.curves import accelerate, ease, ramp, sign, wave
 from vap.synth.fields import draws
 from vap.synth.scene import Image, Scene
-from vap.synth.schema import Catalogue, Choice, Range
 from vap.synth.warp import (
     moved,
     pixel_grid,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from vap.synth.canvas import Canvas
+from vap.synth.condition import Catalogue, Choice, Range
 from vap.synth.curves import DIRECTIONS, accelerate, brake, ease, ramp, sign, wave
 from vap.synth.fields import draws
 from vap.synth.filters import blur_layer, smear
 from vap.synth.palette import rgb, shade
 from vap.synth.scene import Image, Layer, Scene
-from vap.synth.schema import Catalogue, Choice, Range
 from vap.synth.warp import moved, warp_layer
 
 TRAVEL = Catalogue("motion")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vap.synth.canvas import Canvas
+from vap.synth.condition import PATTERN, Catalogue, Choice, Range
 from vap.synth.curves import ramp
 from vap.synth.effects.styling import gradient, still
 from vap.synth.fields import cells, draws, smooth_noise
@@ -12,7 +13,6 @@ from vap.synth.filters import blur, edges, luminance, mixed, saturate, slopes
 from vap.synth.opencv import cv2
 from vap.synth.palette import rgb
 from vap.synth.scene import Image, Scene
-from vap.synth.schema import PATTERN, Catalogue, Choice, Range
 from vap.synth.warp import pixel_grid, remap_picture
 
 DRAWING = Catalogue("style")

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from vap.synth.condition import Catalogue, Choice, Parameter, Render, Value
 from vap.synth.curves import ease
 from vap.synth.effects.fronts import across_frame, reached
 from vap.synth.filters import mixed
 from vap.synth.scene import Image, Scene
-from vap.synth.schema import Catalogue, Choice, Parameter, Render, Value
 
 ARRIVAL = Choice(("left", "right", "up", "down", "circle", "everywhere"))
 

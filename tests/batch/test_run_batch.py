@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.batch.making import MODEL, lines_of, requests_of
-from vap.batch import run, worker
+from vap.batch import run_batch as run
+from vap.batch import worker
 from vap.batch.ledger import Ledger, Outcome
-from vap.batch.run import Workers, run_batch
+from vap.batch.run_batch import Workers, run_batch
 from vap.extras import MissingExtraError
 from vap.generation.run import generate, load_for
 from vap.media import MediaError, read_run
@@ -121,7 +122,7 @@ def test_a_ledger_is_read_once_before_the_work(inputs, tmp_path, made, monkeypat
 
 
 def test_requests_are_checked_before_torch_is_imported():
-    code = "import sys, vap.batch.run; sys.exit('torch' in sys.modules)"
+    code = "import sys, vap.batch.run_batch; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vap.synth.composition import Composition
+from vap.synth.condition import Category, Value
 from vap.synth.registry import CONDITIONS
-from vap.synth.schema import Category, Value
 from vap.synth.variations import Variation
 
 SMALLEST_SIDE = 16

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vap.synth import CONDITIONS, SPLITS, conditions_of, pair_spec, sample_clip, sample_pair
-from vap.synth.backgrounds.catalogue import UNSEEN_BACKGROUNDS
+from vap.synth.backgrounds import UNSEEN_BACKGROUNDS
 from vap.synth.exposure import HELD_OUT, UNKNOWN
-from vap.synth.subjects.catalogue import SUBJECTS, UNSEEN_SUBJECTS
+from vap.synth.subjects import SUBJECTS, UNSEEN_SUBJECTS
 
 TINY = {"height": 24, "width": 32, "frames": 3}
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 
 from tests.data.clips_on_disk import made_clip
 from tests.data.rows import CLIPS, clip
-from vap.data.page import ShownClips, render_page, write_page
+from vap.data.dataset_page import ShownClips, render_page, write_page
 
 
 def rendered(*rows, per_condition=2):

@@ -17,8 +17,8 @@ from typing import Literal
 from urllib.parse import quote
 
 from vap.data.check import has_file
-from vap.data.clips import Progress, no_progress
-from vap.data.schema import ClipRow
+from vap.data.clip_files import Progress, no_progress
+from vap.data.rows import ClipRow
 from vap.data.summary import ConditionSummary, Summary, summarize
 from vap.files.atomic import atomic_file
 from vap.media import MediaError, probe_clip, read_clip, select_frames, write_video

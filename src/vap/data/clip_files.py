@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from vap.data.schema import VIDEO
+from vap.data.rows import VIDEO
 from vap.data.signature import FRAMES, SIDE, ClipSignature, sign
 from vap.data.table import CellError, parse_path
 from vap.media import ClipInfo, MediaError, read_clip, select_frames

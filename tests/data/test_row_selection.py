@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.data.rows import clip
-from vap.data.selection import SelectionRules, check_names, filter_table, select_rows
+from vap.data.row_selection import SelectionRules, check_names, filter_table, select_rows
 from vap.data.table import Table
 
 ROWS = (

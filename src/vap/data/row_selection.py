@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from vap.data.schema import ClipRow
+from vap.data.rows import ClipRow
 from vap.data.table import Table
 
 _LISTED = 20  # names that a refusal lists

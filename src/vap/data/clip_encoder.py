@@ -8,12 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from vap.files.folders import family_of, read_json
 from vap.files.hub import resolve_folder
 from vap.files.reading import reading
 from vap.files.weights import plain_configuration, sampled_digest
 from vap.loading.pipeline import load_pipeline
 from vap.pipelines.registry import pipeline_class
+from vap.shapes import TEXT_TOKENS, PixelShape
 
 _ENCODERS = ("vae", "text_encoder", "image_encoder", "tokenizer", "image_processor")
 
@@ -28,6 +32,33 @@ def load_encoders(model: str, device: str | None = None) -> Any:
     kind = pipeline_class(family_of(resolve_folder(model)))
     stand_in = _stand_in(kind.transformer_class, resolve_folder(model))
     return load_pipeline(model, device=device, transformer=stand_in)
+
+
+class ClipEncoder:
+    """The frozen encoders of a pipeline of either variant, without its transformer."""
+
+    def __init__(self, pipeline: Any) -> None:
+        self.pipeline = pipeline
+
+    def encode(
+        self, frames: np.ndarray, caption: str, shape: PixelShape
+    ) -> dict[str, torch.Tensor]:
+        """Encode one clip into the tensors of a video prompt, without the axis R."""
+        prompt = self.pipeline.encode_video_prompt(
+            frames, caption, height=shape.height, width=shape.width, num_frames=shape.frames
+        )
+        return {name: tensor[0] for name, tensor in prompt.tensors.items()}
+
+    @torch.no_grad()
+    def encode_text(self, caption: str) -> torch.Tensor:
+        """Text tokens ``[L, D]`` of a caption, as the pipeline makes them."""
+        text, _ = self.pipeline.encode_prompt(
+            [caption],
+            do_classifier_free_guidance=False,
+            max_sequence_length=TEXT_TOKENS[self.pipeline.family],
+            device=self.pipeline.device,
+        )
+        return text[0]
 
 
 def encoders_identity(model: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from tests.data.encoding import GOLDEN
-from vap.data.encoders import _earlier_digest, encoders_identity, other_encoders
+from vap.data.clip_encoder import _earlier_digest, encoders_identity, other_encoders
 
 
 @pytest.fixture(params=["wan", "cogvideox"])

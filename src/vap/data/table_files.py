@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vap.data.schema import TableError
+from vap.data.rows import TableError
 from vap.extras import require
 from vap.files.atomic import atomic_file
 

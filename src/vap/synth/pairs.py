@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypedDict, Unpack, get_args
 
-from vap.data.schema import SynthSplit
-from vap.synth.clips import ClipSpec, SynthClip
+from vap.data.rows import SynthSplit
+from vap.synth.clip_spec import ClipSpec, SynthClip
 from vap.synth.composition import compose
+from vap.synth.condition import Exposure
 from vap.synth.fields import generator
 from vap.synth.registry import CONDITIONS
-from vap.synth.schema import Exposure
 from vap.synth.variations import draw_variation
 
 Split: TypeAlias = SynthSplit
