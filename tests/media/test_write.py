@@ -170,7 +170,7 @@ def test_folder_with_other_files_is_left_alone(tmp_path):
         ([], "no frames"),
         ([Image.new("RGB", (4, 4)), Image.new("RGB", (5, 4))], "5x4.*first frame is 4x4"),
         (["a.png"], "str, not a PIL image"),
-        ({"frames": 1}, "dict is no kind of frames"),
+        ({"frames": 1}, "dict cannot be read"),
     ],
 )
 def test_what_is_no_clip_is_refused(tmp_path, frames, match):

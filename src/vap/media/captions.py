@@ -1,4 +1,4 @@
-"""Text in pictures: Latin, Greek, Cyrillic, Chinese, Japanese and Korean, with fonts of our own.
+"""Text in pictures, in Latin, Greek, Cyrillic, Chinese, Japanese and Korean, with shipped fonts.
 
 What the fonts lack, such as emoji, is shown by its name in brackets.
 """
@@ -23,15 +23,7 @@ _LONGEST = 1000  # characters; more never fit a picture
 def draw_text(
     picture: Image.Image, place: tuple[int, int], text: str, color: tuple[int, int, int], size: int
 ) -> None:
-    """Draw one line of text.
-
-    Args:
-        picture: Where to draw.
-        place: Left and top of the line, in pixels.
-        text: What to draw, as :func:`fit_text` gives it.
-        color: RGB.
-        size: Height of the letters' em square in pixels.
-    """
+    """Draw one line of :func:`fit_text` at (left, top); ``size`` is its em square in pixels."""
     pen, (left, top) = ImageDraw.Draw(picture), place
     x = float(left)
     for piece, font in _pieces(text, size):
@@ -45,14 +37,7 @@ def text_width(text: str, size: int) -> float:
 
 
 def fit_text(text: str, size: int, width: float, lines: int = 1) -> list[str]:
-    """Break text into lines that fit; an ellipsis ends the last one if text is left over.
-
-    Args:
-        text: Any text; line breaks count as spaces.
-        size: As for :func:`draw_text`.
-        width: Most pixels of a line.
-        lines: Most lines.
-    """
+    """Break text into at most ``lines`` lines of ``width`` pixels, the last cut by an ellipsis."""
     fitted: list[str] = []
     left = readable(" ".join(text[:_LONGEST].split()))
     while left and len(fitted) < lines:
@@ -91,7 +76,7 @@ def _name(letter: str) -> str:
 
 
 def _fitting(text: str, size: int, width: float) -> int:
-    """How many characters of a text fit."""
+    """Number of characters that fit."""
     x = 0.0
     for end, letter in enumerate(text):
         x += _advance(letter, size)

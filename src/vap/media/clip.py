@@ -1,4 +1,4 @@
-"""Reading of clips: any source in, RGB frames at a constant rate out."""
+"""Read clips: any source in, RGB frames at a constant rate out."""
 
 from __future__ import annotations
 
@@ -91,12 +91,11 @@ def read_clip(
 ) -> Clip:
     """Read a clip as RGB frames at a constant rate.
 
-    Frames come out upright (rotation and mirroring of the container applied), with square pixels
-    and on white where they were transparent. A clip of variable frame rate is resampled: frame k
-    is what is on the screen at (k + ½) / fps. Frames are resized while decoding and those not
-    asked for are not kept, so memory holds little more than the result. Colors come out as sRGB:
-    high dynamic range (HLG, PQ) is tone-mapped and wide gamuts (Display P3, BT.2020) are converted.
-    Interlaced video is deinterlaced.
+    Frames are upright (rotation and mirroring of the container applied), with square pixels, on
+    white where they were transparent. A clip of variable frame rate is resampled: frame k is what
+    is on the screen at (k + ½) / fps. Frames are resized while decoding, so memory contains little
+    more than the result. Colors are sRGB: high dynamic range (HLG, PQ) is tone-mapped and wide
+    gamuts (Display P3, BT.2020) are converted. Interlaced video is deinterlaced.
 
     Args:
         source: Path of a video (MP4, MOV, WebM, MKV, AVI), of an animated GIF, PNG or WebP, or of
@@ -116,7 +115,7 @@ def read_clip(
         The clip.
 
     Raises:
-        MediaError: Naming the source, the problem and the remedy.
+        MediaError: If the source is missing, damaged, no clip, or exceeds a limit.
         ValueError: If an argument is out of its range.
     """
     limits = limits or MediaLimits()
@@ -125,7 +124,9 @@ def read_clip(
     info = _info(opened, rate)
     limits.check_length(opened.name, info.frames, info.seconds)
     indices = _choose(opened.name, info.frames, frame_indices, max_frames)
-    height, width = _checked_size(size) or (info.height, info.width)
+    if size is not None and min(size) < 1:
+        raise ValueError(f"size={size} must be a height and a width of at least 1 pixel.")
+    height, width = size or (info.height, info.width)
     limits.check_size(opened.name, width, height)
     if opened.file_bytes is not None:
         (last,) = opened.timeline.targets([max(indices)], rate)
@@ -144,15 +145,7 @@ def read_clip(
 def probe_clip(
     source: ClipSource, *, limits: MediaLimits | None = None, fps: float | None = None
 ) -> ClipInfo:
-    """Say what ``read_clip`` would read, without decoding it.
-
-    Args:
-        source: As for ``read_clip``.
-        limits: Bounds on what is accepted.
-        fps: As for ``read_clip``.
-
-    Returns:
-        Kind, size, rate and number of frames.
+    """Tell kind, size, rate and number of frames of what ``read_clip`` reads, without decoding.
 
     Raises:
         MediaError: If the source cannot be a clip.
@@ -191,25 +184,17 @@ def _info(source: Source, rate: Fraction) -> ClipInfo:
 
 
 def _choose(
-    name: str, available: int, wanted: FrameIndices | None, max_frames: int | None
+    name: str, available: int, selection: FrameIndices | None, max_frames: int | None
 ) -> list[int]:
     if max_frames is not None and max_frames < 1:
-        message = f"max_frames={max_frames} must be at least 1."
-        raise ValueError(message)
-    chosen = wanted(available) if callable(wanted) else wanted
+        raise ValueError(f"max_frames={max_frames} must be at least 1.")
+    chosen = selection(available) if callable(selection) else selection
     indices = list(range(available) if chosen is None else chosen)[:max_frames]
     outside = next((index for index in indices if not 0 <= index < available), None)
     if outside is not None or not indices:
         what = "no frames were asked for" if outside is None else f"it has no frame {outside}"
         raise refusal(name, what, f"Its frames are 0 to {available - 1}.")
     return indices
-
-
-def _checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:
-    if size is not None and min(size) < 1:
-        message = f"size={size} must be a height and a width of at least 1 pixel."
-        raise ValueError(message)
-    return size
 
 
 def _collect(
@@ -222,7 +207,7 @@ def _collect(
 ) -> RGB:
     """Decode the chosen frames into one array [T, H, W, 3]."""
     frames = np.empty((len(indices), *size, 3), np.uint8)
-    # Decoding runs forward in time, whatever the order in which the frames are wanted.
+    # Decoding runs forward in time, whatever the order of the indices.
     order = sorted(range(len(indices)), key=indices.__getitem__)
     targets = source.timeline.targets((indices[place] for place in order), rate)
     filled, last = -1, None

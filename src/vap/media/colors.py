@@ -44,32 +44,19 @@ def are_plain(transfer: int, primaries: int) -> bool:
 
 
 def to_srgb(values: NDArray[np.uint16], transfer: int, primaries: int) -> NDArray[np.uint8]:
-    """Convert RGB of a video to sRGB; light above SDR white is rolled off, hues are kept.
+    """Convert RGB [..., 3] of a video (white is 65280, as of FFmpeg's scaler) to sRGB.
 
-    Args:
-        values: [..., 3], as FFmpeg's scaler makes 16 bits: white is 65280.
-        transfer: H.273 number of the transfer; those of SDR video are shown as sRGB.
-        primaries: H.273 number of the primaries.
-
-    Returns:
-        [..., 3] in 0..255.
+    Light above SDR white is rolled off, hues are kept. SDR transfers are shown as sRGB.
     """
-    chromaticities = _PRIMARIES.get(primaries)
     light = _light(transfer)[values]
-    return _encode(light, chromaticities, tone_map=transfer in (_PQ, _HLG))
+    return _encode(light, _PRIMARIES.get(primaries), tone_map=transfer in (_PQ, _HLG))
 
 
 def managed(image: Image.Image, notes: Mapping[Any, Any], name: str) -> Image.Image:
     """Convert an image to sRGB by its ICC profile, HEIC's numbers or PNG's ``gAMA`` and ``cHRM``.
 
-    Args:
-        image: Mode ``RGB``, ``L`` or ``CMYK``.
-        notes: What Pillow read beside the pixels (``Image.info``). A profile that is damaged or of
-            other channels is passed over with a warning.
-        name: What to call the image in the warning.
-
-    Returns:
-        An image in mode ``RGB``.
+    ``notes`` is Pillow's ``Image.info``. A profile that is damaged or of other channels is ignored
+    with a warning that names ``name``.
     """
     try:
         if notes.get("icc_profile"):
@@ -120,8 +107,8 @@ def _transform(profile: bytes, mode: str) -> Any:
 def _light(transfer: int) -> NDArray[np.float32]:
     """Displayed light of 16-bit values, as a table; SDR white is 1.
 
-    HLG's system gamma of 1.2 is taken of each channel, not of the luminance as BT.2100 does: so
-    do SDR cameras and displays together, whose look this keeps.
+    HLG's system gamma of 1.2 applies to each channel, not to the luminance as in BT.2100: this
+    keeps the look of SDR cameras and displays.
     """
     value = np.minimum(np.arange(_LEVELS) / _WHITE, 1)
     match transfer:

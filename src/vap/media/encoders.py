@@ -27,21 +27,13 @@ _X264_STABLE = {"x86_64": "asm=sse4.2", "AMD64": "asm=sse4.2"}
 
 @dataclass(frozen=True, slots=True)
 class _Format:
-    """How one container is written.
-
-    Attributes:
-        codec: FFmpeg encoder.
-        crf: Constant rate factor of each quality.
-        options: Encoder options. The number of threads is fixed: it changes the bytes.
-        muxer: Container options.
-        even: Whether height and width must be even.
-    """
+    """How one container is written."""
 
     codec: str
     crf: Mapping[Quality, int]
-    options: Mapping[str, str]
+    options: Mapping[str, str]  # the number of threads is fixed: it changes the bytes
     muxer: Mapping[str, str]
-    even: bool
+    even: bool  # whether height and width must be
 
 
 FORMATS: Mapping[str, _Format] = {
@@ -70,14 +62,9 @@ FORMATS: Mapping[str, _Format] = {
 def encode(
     path: Path, frames: Frames, rate: Fraction, comment: str | None, quality: Quality
 ) -> None:
-    """Write frames as a video.
+    """Write frames as a video in the container of ``FORMATS`` that the suffix names.
 
-    Args:
-        path: The file, whose suffix is one of ``FORMATS``.
-        frames: What to write. For MP4, an odd height or width grows by repeating its last line.
-        rate: Frames per second.
-        comment: Text for the container's comment.
-        quality: Trade of fidelity against size.
+    For MP4, an odd height or width grows by repeating its last line.
     """
     form = FORMATS[path.suffix.lower()]
     # bitexact: no creation time, no library versions, no random identifiers.

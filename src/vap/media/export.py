@@ -1,4 +1,4 @@
-"""The public way to write a video, in diffusers' order of arguments."""
+"""Write a video with diffusers' order of arguments."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write_video(
     Args:
         frames: Images, an array or a tensor: [T, H, W, 3] or [T, 3, H, W], uint8 or floating
             point in 0..1.
-        path: Where to write; its suffix decides. An existing file is replaced.
+        path: Where to write; its suffix decides the format. An existing file is replaced.
         fps: Frames per second.
         quality: ``"high"`` is visually lossless, ``"small"`` is for messages.
 
@@ -35,7 +35,7 @@ def write_video(
         The path written.
 
     Raises:
-        MediaError: If the frames cannot be written as such, or the place not be written to.
+        MediaError: If the frames or the path cannot be written.
         ValueError: If ``fps`` or ``quality`` is not valid.
     """
     return _write(path, frames, fps, quality=quality)

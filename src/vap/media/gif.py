@@ -1,4 +1,7 @@
-"""Encoding of GIF: one palette made from all frames, delays that keep the true speed."""
+"""Encode GIF: one palette made from all frames, delays that keep the true speed.
+
+FFmpeg encodes; only the comment is inserted by hand, because FFmpeg's GIF writer has none.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 
 from vap.media import structure
 from vap.media.stills import Frames
@@ -24,18 +26,10 @@ _MOST_DELAY = 0xFFFF
 def encode_gif(
     path: Path, frames: Frames, rate: Fraction, comment: str | None, *, name: str
 ) -> None:
-    """Write frames as an endlessly looping GIF.
+    """Write frames as an endlessly looping GIF; ``name`` is the file's in the warning.
 
-    Delays are whole hundredths of a second, alternating so that the sum keeps the rate. Above 50
-    frames per second browsers would slow the file down to 10, so it is written at 50, with a
-    warning: every frame is kept and plays a little slower.
-
-    Args:
-        path: The file.
-        frames: What to write.
-        rate: Frames per second.
-        comment: Text for the GIF's comment.
-        name: What to call the file in the warning; ``path`` may be a temporary one.
+    Delays are whole hundredths of a second, alternating so that the sum keeps the rate. A rate
+    above 50 is written as 50, with a warning: browsers slow faster files down to 10.
     """
     if rate > _FASTEST:
         logger.warning("GIF plays at most %s fps, not %.4g: %s", _FASTEST, float(rate), name)
@@ -57,19 +51,19 @@ def encode_gif(
 
 
 def _palette(frames: Frames) -> Any:
-    """The 256 colors that serve all frames best, as a frame of 16x16 pixels."""
+    """The 256 colors that fit all frames best, as a frame of 16x16 pixels."""
     graph = av.filter.Graph()
     source = _buffer(graph, frames.width, frames.height, "rgb24")
     maker = graph.add("palettegen", "reserve_transparent=0:stats_mode=full")
     graph.link_nodes(source, maker, graph.add("buffersink")).configure()
     for pixels in frames:
-        source.push(_video_frame(pixels))
+        source.push(av.VideoFrame.from_ndarray(pixels, format="rgb24"))
     source.push(None)
     return graph.vpull()
 
 
 def _dithered(frames: Frames, palette: Any) -> Iterator[Any]:
-    """Map frames to the palette; what does not change is not dithered anew, so it stands still."""
+    """Map frames to the palette; still regions keep their dithering, so they do not flicker."""
     graph = av.filter.Graph()
     source = _buffer(graph, frames.width, frames.height, "rgb24")
     colors = _buffer(graph, palette.width, palette.height, palette.format.name)
@@ -81,27 +75,19 @@ def _dithered(frames: Frames, palette: Any) -> Iterator[Any]:
     colors.push(palette)
     colors.push(None)
     for index, pixels in enumerate(frames):
-        frame = _video_frame(pixels)
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
         frame.pts, frame.time_base = index, _TICK
         source.push(frame)
         yield graph.vpull()
 
 
 def _buffer(graph: Any, width: int, height: int, pixel_format: str) -> Any:
-    return graph.add_buffer(
-        width=width, height=height, format=av.VideoFormat(pixel_format), time_base=_TICK
-    )
-
-
-def _video_frame(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Any:
-    return av.VideoFrame.from_ndarray(pixels, format="rgb24")
+    form = av.VideoFormat(pixel_format)
+    return graph.add_buffer(width=width, height=height, format=form, time_base=_TICK)
 
 
 def _insert_comment(path: Path, text: bytes) -> None:
-    """Insert a comment block before the first frame, which FFmpeg's GIF writer cannot.
-
-    A block after the last frame would do too, but FFmpeg reads it back as one more frame.
-    """
+    """Insert a comment before the first frame; FFmpeg reads one after the last as a frame."""
     blocks = (text[start : start + 255] for start in range(0, len(text), 255))
     chain = b"".join(bytes([len(block)]) + block for block in blocks)
     whole = path.read_bytes()

@@ -21,24 +21,22 @@ from vap.media.sniff import HEAD_BYTES, HEIC, identify
 
 ImageSource = str | Path | Image.Image | NDArray[Any]
 
-# Only what is named is ever tried: Pillow's list includes formats that run other programs.
+# Only these are tried: Pillow's list includes formats that run other programs.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 _START_OF_SCAN = b"\xff\xda"  # of a JPEG: one, or about ten where it is progressive
 # What Pillow's decoders raise on damaged files, by its own documentation and by trial.
 _DECODER_ERRORS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    ZeroDivisionError,
-    MemoryError,
-    struct.error,
-    RuntimeError,  # AVIF
     AssertionError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    ArithmeticError,
+    RuntimeError,  # AVIF
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
 )
 
 
@@ -57,7 +55,7 @@ def read_image(source: ImageSource, *, limits: MediaLimits | None = None) -> Ima
         A new image in mode ``RGB``.
 
     Raises:
-        MediaError: Naming the file, the problem and the remedy.
+        MediaError: If it is missing, damaged, no image, or exceeds a limit.
     """
     limits = limits or MediaLimits()
     if isinstance(source, Image.Image):
@@ -71,23 +69,15 @@ def read_image(source: ImageSource, *, limits: MediaLimits | None = None) -> Ima
     if is_folder(path):
         raise refusal(path, "it is a folder, not an image", "Name one of the files in it.")
     file = check_file(path, limits)
-    if file.kind.role == "video":
-        fix = "Give an image, such as a frame of the video saved as PNG."
-        raise mislabeled(file, "an image", fix)
-    if file.kind.role == "other":
-        raise mislabeled(file, "an image", "Give a PNG, JPEG or WebP image.")
+    if file.kind.role in ("video", "other"):
+        raise mislabeled(file, "an image", "Give a PNG, JPEG or WebP, such as a frame of a video.")
     with opened(path, limits) as image:
         return image_to_rgb(image)
 
 
 @contextmanager
 def opened(path: Path, limits: MediaLimits) -> Iterator[Image.Image]:
-    """Open an image whose size is within the limits; nothing is decoded yet.
-
-    Raises:
-        MediaError: If the file cannot be opened, claims too many pixels, or fails to decode
-            inside the ``with`` block.
-    """
+    """Open an image within the limits; what fails to decode in the block is a ``MediaError``."""
     with decoding(path), Image.open(path, formats=_formats(path)) as image:
         limits.check_size(path, *image.size)
         if image.format in ("JPEG", "MPO"):

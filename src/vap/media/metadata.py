@@ -14,32 +14,26 @@ from vap.media.limits import MediaLimits
 from vap.media.video import open_container
 
 COMMENT = "comment"
-FIRST_FRAME = "frame_00000.png"  # of a folder of frames; it carries the folder's metadata
+FIRST_FRAME = "frame_00000.png"  # of a folder of frames; contains the folder's metadata
 
 
 def dump_metadata(metadata: Mapping[str, Any] | None) -> str | None:
-    """Write metadata as ASCII JSON with sorted keys: the same bytes for the same content.
-
-    Raises:
-        ValueError: If it is not made of JSON's types, or holds NaN or infinity.
-    """
+    """Write metadata as ASCII JSON with sorted keys: the same bytes for the same content."""
     if metadata is None:
         return None
     try:
         return json.dumps(metadata, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
-        message = f"Metadata must be JSON (text, numbers, lists, objects with text keys): {error}."
-        raise ValueError(message) from error
+        raise ValueError(
+            f"Metadata must be JSON (text, numbers, lists, objects with text keys): {error}."
+        ) from error
 
 
 def read_metadata(path: str | Path) -> dict[str, Any] | None:
-    """Read the metadata that ``write_video`` put into a file.
-
-    Args:
-        path: A video, GIF or PNG, or a folder of frames.
+    """Read the metadata that ``write_video`` put into a video, GIF, PNG or folder of frames.
 
     Returns:
-        The JSON object in its comment; None if there is no comment or it is something else.
+        The JSON object in its comment; None if there is none.
 
     Raises:
         MediaError: If the file is missing or cannot be opened.
@@ -62,5 +56,5 @@ def _comment(path: Path) -> str | bytes | None:
     if file.kind.role != "video":
         return None
     with open_container(file, limits) as container:
-        # Matroska shouts its keys.
+        # Matroska writes its keys in capitals.
         return {key.lower(): value for key, value in container.metadata.items()}.get(COMMENT)

@@ -24,17 +24,9 @@ _SLACK = 1e-3  # float rounding beyond 0..1 that is clipped in silence
 
 
 def image_to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any image to upright 8-bit sRGB; transparency is laid on white.
+    """Convert an image of any mode to upright 8-bit sRGB; transparency is laid on white.
 
-    Args:
-        image: Any mode: palettes, gray, alpha, CMYK, with or without ICC profile; 16-bit integers
-            keep their 8 high bits and float images are 0..1.
-
-    Returns:
-        A new image in mode ``RGB``, turned as its EXIF orientation says.
-
-    Raises:
-        MediaError: If integers of 32 bits are not 16-bit values, or floats not in 0..1.
+    Of 16-bit integers, the 8 high bits are kept; float images are 0..1.
     """
     name, notes = getattr(image, "filename", "") or "image", image.info
     image = ImageOps.exif_transpose(image)
@@ -58,14 +50,7 @@ def image_to_rgb(image: Image.Image) -> Image.Image:
 
 
 def on_white(rgba: NDArray[np.uint8]) -> RGB:
-    """Lay transparent pixels on white.
-
-    Args:
-        rgba: [..., 4] with straight alpha.
-
-    Returns:
-        RGB [..., 3].
-    """
+    """Lay pixels [..., 4] of straight alpha on white: [..., 3]."""
     if rgba[..., 3].min(initial=255) == 255:  # noqa: PLR2004
         return rgba[..., :3]
     alpha = rgba[..., 3:].astype(np.uint16)
@@ -76,16 +61,9 @@ def on_white(rgba: NDArray[np.uint8]) -> RGB:
 def resize(
     frame: RGB, size: tuple[int, int], fit: Fit = "cover", resample: Resample = "lanczos"
 ) -> RGB:
-    """Resize one frame with an antialiasing filter.
+    """Resize one frame [H, W, 3] to (height, width) with an antialiasing filter.
 
-    Args:
-        frame: [H, W, 3].
-        size: Height and width to make.
-        fit: ``"cover"`` keeps the proportions and crops the center; ``"stretch"`` crops nothing.
-        resample: The filter.
-
-    Returns:
-        [size[0], size[1], 3]
+    ``"cover"`` keeps the proportions and crops the center; ``"stretch"`` crops nothing.
     """
     height, width = size
     rows, columns = frame.shape[:2]
@@ -101,18 +79,10 @@ def resize(
 
 
 def to_channels_last(name: str, frames: NDArray[Any] | torch.Tensor) -> NDArray[Any]:
-    """View an array or tensor of frames as [T, H, W, 3].
+    """View frames [T, H, W, 3] or [T, 3, H, W], uint8 or floating point, as [T, H, W, 3].
 
-    Args:
-        name: What to call it in errors.
-        frames: [T, H, W, 3] or [T, 3, H, W]. Where both fit, an array is channels-last and a
-            tensor channels-first, as is usual for each.
-
-    Returns:
-        uint8 0..255 or floating point, as given; nothing is copied but bfloat16 and GPU tensors.
-
-    Raises:
-        MediaError: If the shape or the type is none of these.
+    Where both shapes fit, an array is channels-last and a tensor channels-first. Only bfloat16 and
+    GPU tensors are copied. ``name`` is for errors.
     """
     channels_first = not isinstance(frames, np.ndarray)
     array = frames if isinstance(frames, np.ndarray) else _to_array(frames)
@@ -129,18 +99,7 @@ def to_channels_last(name: str, frames: NDArray[Any] | torch.Tensor) -> NDArray[
 
 
 def to_uint8(name: str, frame: NDArray[Any]) -> RGB:
-    """Convert one frame, or any number of them, to uint8.
-
-    Args:
-        name: What to call it in errors.
-        frame: [..., H, W, 3]; uint8, or floating point in 0..1.
-
-    Returns:
-        The same in 0..255, rounded to the nearest.
-
-    Raises:
-        MediaError: If a floating point value is not finite or outside 0..1.
-    """
+    """Convert [..., H, W, 3] of uint8, or floating point in 0..1, to uint8 (nearest)."""
     if frame.dtype == np.uint8:
         return np.ascontiguousarray(frame)
     low, high = float(frame.min()), float(frame.max())
@@ -152,11 +111,7 @@ def to_uint8(name: str, frame: NDArray[Any]) -> RGB:
 
 
 def _check_sixteen_bits(name: str, values: NDArray[np.int32]) -> None:
-    """Refuse grey of 32 bits, as which some decoders give 16, that is not of 16 bits.
-
-    Raises:
-        MediaError: If values are negative, more than 16 bits, or 8 bits only, which would be black.
-    """
+    """Refuse 32-bit gray whose values are not of 16 bits; some decoders give 16 bits as 32."""
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 0xFFFF or 0 < high <= 0xFF:  # noqa: PLR2004  (of 16 bits and of 8)
         problem = f"its values are integers of 32 bits that run from {low} to {high}"

@@ -1,4 +1,4 @@
-"""Run records: all that is needed to make a video again, as JSON beside it."""
+"""Run records: what is needed to make a video again, as JSON beside it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LOCAL = ("created", "model_path")  # differ between runs or machines that make 
 
 
 def installed_versions() -> dict[str, str]:
-    """Versions of the software that decides how a video comes out, by distribution."""
+    """Versions of the distributions that a video's pixels depend on."""
     found = {}
     for name in ("video-as-prompt", "torch", "diffusers", "transformers"):
         try:
@@ -39,19 +39,15 @@ def installed_versions() -> dict[str, str]:
     return found
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 @validated(frozen=True, config=_STRICT)
 class InputFile:
-    """An image or video that went into a run.
+    """An image or video that a run used.
 
     Attributes:
         role: What it was used as: ``"reference"``, ``"image"``, ...
         name: File name without folders.
         sha256: Digest of its bytes, as in ``Clip.sha256``.
-        path: Where it was, if it was a file.
+        path: Its path, if it was a file.
     """
 
     role: str
@@ -66,16 +62,16 @@ class RunRecord:
 
     Attributes:
         model: Name of the model, as given by the user.
-        prompt: What the video is to show.
+        prompt: Its prompt.
         seed: Seed of its noise.
         fps: Frames per second it was written at.
         model_path: Folder the model was loaded from, if local.
         model_id: Hub id of the model, if it has one.
         reference_prompts: Captions of the reference videos, in their order.
-        negative_prompt: What the video is to avoid.
+        negative_prompt: Its negative prompt.
         arguments: All other arguments of the call, by name.
         versions: Versions of the software, by distribution.
-        inputs: The files that went in.
+        inputs: The files used.
         weights: Digest of the model's configurations and weights, see
             :func:`vap.files.weights.weights_hash`; None in records of before it was taken.
         created: When, as an ISO 8601 time in UTC.
@@ -93,7 +89,7 @@ class RunRecord:
     versions: dict[str, str] = field(default_factory=installed_versions)
     inputs: tuple[InputFile, ...] = ()
     weights: str | None = None
-    created: str = field(default_factory=_now)
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     def to_json(self) -> str:
         """Write as indented JSON that ``from_json`` reads back as an equal record."""
@@ -102,15 +98,7 @@ class RunRecord:
 
     @classmethod
     def from_json(cls, text: str, name: object = "run record") -> RunRecord:
-        """Read what ``to_json`` wrote.
-
-        Args:
-            text: The JSON.
-            name: What to call it in errors, such as the file it is from.
-
-        Raises:
-            MediaError: If it is not JSON, of another format, or a key or value is not valid.
-        """
+        """Read what ``to_json`` wrote; ``name`` is that of its file, for errors."""
         content = _parse(text, name)
         found = content.pop(_FORMAT_KEY, None)
         if found != FORMAT:
@@ -131,11 +119,7 @@ class RunRecord:
             raise refusal(name, f"{where}: {first['msg']}", fix) from error
 
     def embedded(self) -> dict[str, Any]:
-        """The record for inside the video: without times and folders, which would change its bytes.
-
-        Returns:
-            A JSON object for ``write_video(..., metadata=...)``.
-        """
+        """The record as ``metadata`` of ``write_video``: without times and folders."""
         content: dict[str, Any] = json.loads(self.to_json())
         for key in _LOCAL:
             del content[key]
@@ -145,22 +129,15 @@ class RunRecord:
 
 
 def record_path(video: Path) -> Path:
-    """Where the record of a video (or folder of frames) lies: ``out.mp4.json``."""
+    """Path of a video's (or folder's) record: ``out.mp4.json``."""
     return video.with_name(video.name + _BESIDE)
 
 
 def write_run(path: str | Path, record: RunRecord) -> Path:
-    """Write a record beside a video: ``out.mp4.json`` for ``out.mp4``.
-
-    Args:
-        path: The video (or folder of frames).
-        record: How it was made.
-
-    Returns:
-        The path of the JSON.
+    """Write the record of a video or folder of frames beside it, and return its path.
 
     Raises:
-        MediaError: If the place cannot be written to.
+        MediaError: If the path cannot be written to.
     """
     with writing_run(path, record) as target:
         return target
@@ -168,11 +145,7 @@ def write_run(path: str | Path, record: RunRecord) -> Path:
 
 @contextmanager
 def writing_run(path: str | Path, record: RunRecord) -> Iterator[Path]:
-    """Write a record as :func:`write_run`; it appears once the block is through.
-
-    Yields:
-        The path of the JSON.
-    """
+    """Write a record as :func:`write_run`; it appears when the block ends without an error."""
     target = record_path(Path(path))
     with atomic_file(target) as temporary:
         temporary.write_text(record.to_json(), encoding="utf-8")
@@ -180,10 +153,7 @@ def writing_run(path: str | Path, record: RunRecord) -> Iterator[Path]:
 
 
 def read_run(path: str | Path) -> RunRecord:
-    """Read the record of a video.
-
-    Args:
-        path: The video, or the JSON itself.
+    """Read the record of a video, given the video or the JSON itself.
 
     Raises:
         MediaError: If there is no record or it is not valid.
@@ -210,7 +180,7 @@ def _parse(text: str, name: object) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise refusal(name, f"it is not valid JSON ({error})", "Give a run record.") from error
     if not isinstance(content, dict):
-        problem = f"it holds a JSON {type(content).__name__}, not an object"
+        problem = f"it is a JSON {type(content).__name__}, not an object"
         raise refusal(name, problem, "Give a run record.")
     return content
 

@@ -22,13 +22,13 @@ def select_frames(
 
     ``"evenly"`` spreads over the whole clip, ``np.linspace(0, n - 1, F)`` truncated to integers;
     more frames than there are repeats some. ``"first"`` takes the beginning and ``"random"`` a
-    contiguous window whose start is uniform; both hold the last frame when the clip is too short.
+    contiguous window whose start is uniform; both repeat the last frame when the clip is too short.
 
     Args:
         count_available: Frames in the clip, n >= 1.
         count_wanted: Frames to choose, F >= 1.
         mode: How to choose.
-        generator: Randomness of ``"random"``; torch's global generator if None.
+        generator: For ``"random"``; torch's global generator if None.
 
     Returns:
         F indices in 0..n-1, never decreasing.
@@ -37,27 +37,23 @@ def select_frames(
         ValueError: If a count is below 1 or the mode is unknown.
     """
     if count_available < 1 or count_wanted < 1:
-        message = (
-            f"Cannot select {count_wanted} frames of {count_available}: both counts must be at "
-            "least 1."
+        raise ValueError(
+            f"Cannot select {count_wanted} frames of {count_available}: both must be at least 1."
         )
-        raise ValueError(message)
     last = count_available - 1
+    start = 0
     match mode:
         case "evenly":
             return [int(index) for index in np.linspace(0, last, count_wanted).astype(int)]
-        case "first":
-            start = 0
         case "random":
-            start = _uniform(max(0, count_available - count_wanted) + 1, generator)
+            import torch
+
+            starts = max(0, count_available - count_wanted) + 1
+            start = int(torch.randint(starts, (1,), generator=generator))
+        case "first":
+            pass
         case _:
-            message = f"Unknown frame selection {mode!r}. Use one of {get_args(FrameSelection)}."
-            raise ValueError(message)
+            raise ValueError(
+                f"Unknown frame selection {mode!r}. Use one of {get_args(FrameSelection)}."
+            )
     return [min(start + step, last) for step in range(count_wanted)]
-
-
-def _uniform(bound: int, generator: torch.Generator | None) -> int:
-    """Draw an integer from 0 to ``bound - 1``."""
-    import torch
-
-    return int(torch.randint(bound, (1,), generator=generator))

@@ -12,7 +12,6 @@ from PIL import Image, ImageDraw
 from vap.files.atomic import atomic_file
 from vap.files.errors import refusal
 from vap.media.captions import draw_text, fit_text, readable, text_width
-from vap.media.pixels import RGB
 from vap.media.selection import select_frames
 from vap.media.stills import FrameStack, as_frames
 
@@ -44,45 +43,38 @@ class SheetRow:
 
 @dataclass(frozen=True, slots=True)
 class _Strip:
-    """A row ready to be pasted: equally large thumbnails under a title."""
+    """Equally large thumbnails under a title."""
 
     row: SheetRow
     thumbnails: tuple[Image.Image, ...]
 
     @property
     def width(self) -> int:
-        """Pixels from the first thumbnail to the last."""
         return sum(image.width + _GAP for image in self.thumbnails) - _GAP
 
     @property
     def height(self) -> int:
-        """Pixels from the title to the bottom."""
         return _TEXT + _TITLE_GAP + self.thumbnails[0].height
 
 
 def write_sheet(path: str | Path, rows: Sequence[SheetRow], columns: int = 8) -> Path:
-    """Draw rows of frames, spread evenly over each clip, as one PNG.
-
-    Args:
-        path: The PNG to write; it appears whole or not at all.
-        rows: From top to bottom.
-        columns: Most frames of a row.
+    """Draw rows of at most ``columns`` frames, spread evenly over each clip, as one PNG.
 
     Returns:
         The path written.
 
     Raises:
-        MediaError: If a row has no frames, or the place cannot be written to.
+        MediaError: If a row has no frames, or the path cannot be written to.
         ValueError: If there are no rows or columns.
     """
     if not rows or columns < 1:
-        message = f"A sheet needs rows and columns: {len(rows)} and {columns} were given."
-        raise ValueError(message)
+        raise ValueError(f"A sheet needs rows and columns: {len(rows)} and {columns} were given.")
     target = Path(path)
     if target.suffix.lower() != ".png":
         raise refusal(target, "contact sheets are PNG", "Use a name that ends with .png.")
     strips = [_strip(row, columns) for row in rows]
-    width = max(_text_width(strips), *(strip.width for strip in strips)) + 2 * _MARGIN
+    titles = [round(text_width(readable(row.title), _TEXT)) for row in rows]
+    width = max(*titles, *(strip.width for strip in strips)) + 2 * _MARGIN
     height = sum(strip.height + _ROW_GAP for strip in strips) - _ROW_GAP + 2 * _MARGIN
     sheet = Image.new("RGB", (width, height), _PAPER)
     top = _MARGIN
@@ -102,11 +94,9 @@ def _strip(row: SheetRow, columns: int) -> _Strip:
     scale = min(cell / frames.width, _TALLEST / frames.height, _ENLARGE)
     size = (max(1, round(frames.width * scale)), max(1, round(frames.height * scale)))
     chosen = select_frames(frames.count, min(columns, frames.count))
-    return _Strip(row, tuple(_thumbnail(frames.load(index), size) for index in chosen))
-
-
-def _thumbnail(pixels: RGB, size: tuple[int, int]) -> Image.Image:
-    return Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS)
+    images = (Image.fromarray(frames.load(index)) for index in chosen)
+    lanczos = Image.Resampling.LANCZOS
+    return _Strip(row, tuple(image.resize(size, lanczos) for image in images))
 
 
 def _draw(sheet: Image.Image, strip: _Strip, top: int) -> None:
@@ -123,13 +113,9 @@ def _draw(sheet: Image.Image, strip: _Strip, top: int) -> None:
 
 
 def _rounded(size: tuple[int, int]) -> Image.Image:
-    """A mask with softly rounded corners, drawn large and reduced to smooth its edge."""
+    """A mask with rounded corners, drawn large and reduced to smooth its edge."""
     width, height = size
     large = Image.new("L", (width * _SMOOTH, height * _SMOOTH), 0)
     box = (0, 0, large.width - 1, large.height - 1)
     ImageDraw.Draw(large).rounded_rectangle(box, _RADIUS * _SMOOTH, fill=255)
     return large.resize(size, Image.Resampling.BOX)
-
-
-def _text_width(strips: Sequence[_Strip]) -> int:
-    return max(round(text_width(readable(strip.row.title), _TEXT)) for strip in strips)

@@ -1,4 +1,8 @@
-"""What a file really is, from its first bytes: names and extensions lie."""
+"""Recognize a file by its first bytes, whatever its name.
+
+By hand, because FFmpeg's own probing also opens playlists and scripts that name other files; the
+kind decides the one demuxer or decoder that is tried.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +14,11 @@ HEAD_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
-    """A recognized kind of file.
+    """A recognized kind of file."""
 
-    Attributes:
-        title: What it is, as the end of "its content is ...".
-        role: Whether it can be read as a clip (``"video"``, or ``"animation"`` that may also be a
-            still), as an image, or not at all.
-        demuxer: FFmpeg demuxer that reads it, if one does.
-    """
-
-    title: str
-    role: Literal["video", "animation", "image", "other"]
-    demuxer: str | None = None
+    title: str  # the end of "its content is ..."
+    role: Literal["video", "animation", "image", "other"]  # an animation may also be a still
+    demuxer: str | None = None  # of FFmpeg
 
 
 MP4 = FileKind("an MP4 or QuickTime video", "video", "mov")
@@ -71,14 +68,7 @@ _MARKUP = (b"<!doctype html", b"<html", b"<?xml", b"<svg")
 
 
 def identify(head: bytes) -> FileKind:
-    """Recognize a file by its first bytes.
-
-    Args:
-        head: The first ``HEAD_BYTES`` bytes, or all of a smaller file.
-
-    Returns:
-        The kind; ``UNKNOWN`` if nothing fits.
-    """
+    """Recognize a file by its first ``HEAD_BYTES`` bytes (all of a smaller file)."""
     for magic, kind in _MAGIC:
         if head.startswith(magic):
             return kind
@@ -134,6 +124,5 @@ def _text(head: bytes) -> FileKind | None:
         decoded = text.decode("utf-8")
     except UnicodeDecodeError:
         return None
-    return (
-        TEXT if decoded and all(char.isprintable() or char.isspace() for char in decoded) else None
-    )
+    is_text = decoded and all(char.isprintable() or char.isspace() for char in decoded)
+    return TEXT if is_text else None

@@ -32,57 +32,31 @@ FrameStack = Sequence[Image.Image] | NDArray[Any]
 DEFAULT_FPS = 16.0
 RATE_KEY = "fps"  # PNG text that write_video leaves in the first frame of a folder
 _RATE = re.compile(r"\d{1,9}([./]\d{1,9})?", re.ASCII)  # more digits take Fraction for ever
-STILL_SUFFIXES = {
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".webp",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".avif",
-    ".heic",
-    ".heif",
-}
+STILL_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
+STILL_SUFFIXES |= {".heic", ".heif"}
 
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """Equally large frames, converted one at a time.
+    """Equally large frames, converted one at a time."""
 
-    Attributes:
-        name: What to call them in errors.
-        count: How many there are, T.
-        height: Height in pixels, H.
-        width: Width in pixels, W.
-        load: Gives frame t as uint8 [H, W, 3].
-    """
-
-    name: str
+    name: str  # for errors
     count: int
     height: int
     width: int
-    load: Callable[[int], RGB]
+    load: Callable[[int], RGB]  # frame t as uint8 [H, W, 3]
 
     def __iter__(self) -> Iterator[RGB]:
         return (self.load(index) for index in range(self.count))
 
 
 def as_frames(frames: FrameStack | torch.Tensor) -> Frames:
-    """See images, an array or a tensor as frames.
-
-    Args:
-        frames: A list of images of one size; or [T, H, W, 3] or [T, 3, H, W], uint8 or floating
-            point in 0..1.
-
-    Raises:
-        MediaError: If these are no frames, or not of one size.
-    """
+    """Wrap a list of images, or an array or tensor [T, H, W, 3] or [T, 3, H, W], as frames."""
     if isinstance(frames, Sequence):
         return _of_images(frames)
     if not isinstance(frames, np.ndarray) and not hasattr(frames, "detach"):
         fix = "Give a list of PIL images, a NumPy array or a torch tensor."
-        raise refusal("frames", f"{type(frames).__name__} is no kind of frames", fix)
+        raise refusal("frames", f"{type(frames).__name__} cannot be read as frames", fix)
     name = "array" if isinstance(frames, np.ndarray) else "tensor"
     array = to_channels_last(name, frames)
     count, height, width, _ = array.shape
@@ -92,11 +66,7 @@ def as_frames(frames: FrameStack | torch.Tensor) -> Frames:
 def open_frames(
     frames: FrameStack | torch.Tensor, fps: float | None, limits: MediaLimits
 ) -> Source:
-    """See frames in memory as a clip.
-
-    Raises:
-        MediaError: If these are no frames, not of one size, or exceed a limit.
-    """
+    """Open frames in memory as a clip."""
     stack = as_frames(frames)
     timeline = Timeline.regular(stack.count, exact_rate(DEFAULT_FPS if fps is None else fps))
     limits.check_length(stack.name, stack.count, float(timeline.seconds))
@@ -105,16 +75,10 @@ def open_frames(
 
 
 def open_folder(path: Path, fps: float | None, limits: MediaLimits) -> Source:
-    """See a folder of images, in natural order (2 before 10), as a clip.
+    """Open a folder of images, in natural order (2 before 10), as a clip.
 
-    Args:
-        path: The folder; hidden files, and those that are no images by their suffix, are passed
-            over.
-        fps: Rate of the frames; by default the one that ``write_video`` noted, else 16.
-        limits: Bounds on what is accepted.
-
-    Raises:
-        MediaError: If there are no images, they differ in size, or exceed a limit.
+    Hidden files and other suffixes are skipped. ``fps`` is by default the rate that
+    ``write_video`` noted in the first frame, else 16.
     """
     try:
         files = sorted(filter(_is_still, path.iterdir()), key=_natural)
@@ -143,7 +107,7 @@ def open_folder(path: Path, fps: float | None, limits: MediaLimits) -> Source:
 def _of_images(images: Sequence[Image.Image]) -> Frames:
     name = "list of images"
     if not images:
-        raise refusal(name, "it holds no frames", "Give at least one image.")
+        raise refusal(name, "it has no frames", "Give at least one image.")
     for index, image in enumerate(images):
         if not isinstance(image, Image.Image):
             problem = f"item {index} is {type(image).__name__}, not a PIL image"
@@ -158,7 +122,6 @@ def _of_images(images: Sequence[Image.Image]) -> Frames:
 
 
 def _checked(name: object, frame: RGB, width: int, height: int) -> RGB:
-    """Pass a frame on if it has the size of the first."""
     if frame.shape[:2] == (height, width):
         return frame
     problem = f"it is {frame.shape[1]}x{frame.shape[0]}, but the first frame is {width}x{height}"
@@ -166,12 +129,12 @@ def _checked(name: object, frame: RGB, width: int, height: int) -> RGB:
 
 
 def _is_still(path: Path) -> bool:
-    """Whether an entry of a folder is a frame; some systems keep notes in ``._frame.png``."""
+    """Whether an entry of a folder is a frame; macOS writes notes to ``._frame.png``."""
     return path.suffix.lower() in STILL_SUFFIXES and not path.name.startswith(".")
 
 
 def _natural(path: Path) -> tuple[list[str | int], str]:
-    """Sort key in which numbers count as numbers; ties ("1", "01") fall back to the text."""
+    """Sort key that compares numbers as numbers, and ties ("1", "01") as text."""
     parts = re.split(r"(\d+)", path.name)
     return [int(part) if index % 2 else part.lower() for index, part in enumerate(parts)], path.name
 

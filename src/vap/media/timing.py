@@ -18,24 +18,15 @@ _NTSC_ROUNDING = 0.006  # 29.97 and 23.98 are what people write for 30000/1001 a
 
 
 def exact_rate(fps: float | Fraction) -> Fraction:
-    """Turn a frame rate as people write it into the exact rate that is meant.
+    """Turn frames per second as people write them, 0.01 to 1000, into the exact rate.
 
-    Args:
-        fps: Frames per second, from 0.01 to 1000; 23.976, 29.97 and their like mean the
-            NTSC rates 24000/1001, 30000/1001, ...
-
-    Returns:
-        The exact rate.
-
-    Raises:
-        ValueError: If ``fps`` is not a number in the allowed range.
+    23.976, 29.97 and their like mean the NTSC rates 24000/1001, 30000/1001, ...
     """
     if not MIN_FPS <= fps <= MAX_FPS:  # also catches NaN
-        message = (
+        raise ValueError(
             f"fps={str(fps)[:40]} is not a frame rate that can be written. Use a number from "
             f"{float(MIN_FPS)} to {MAX_FPS}, such as 16."
         )
-        raise ValueError(message)
     if isinstance(fps, Fraction):
         return fps
     for base in _NTSC_BASES:
@@ -46,26 +37,18 @@ def exact_rate(fps: float | Fraction) -> Fraction:
 
 def _common_rates(near: Fraction) -> list[Fraction]:
     """Whole and NTSC rates, the nearest first."""
-    whole = Fraction(max(1, round(near)))
-    rates = [whole, *(base * _NTSC for base in _NTSC_BASES)]
+    rates = [Fraction(max(1, round(near))), *(base * _NTSC for base in _NTSC_BASES)]
     return sorted(rates, key=lambda rate: abs(rate - near))
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """When the frames of a source are shown.
+    """When the frames of a source are shown."""
 
-    Attributes:
-        starts: Presentation times in ticks, ascending.
-        end: Time in ticks at which the last frame ends.
-        tick: Length of a tick in seconds.
-        nominal: Rate that the container states, if any.
-    """
-
-    starts: tuple[int, ...]
-    end: int
-    tick: Fraction
-    nominal: Fraction | None = None
+    starts: tuple[int, ...]  # in ticks, ascending
+    end: int  # of the last frame, in ticks
+    tick: Fraction  # in seconds
+    nominal: Fraction | None = None  # rate that the container states
 
     @classmethod
     def regular(cls, count: int, rate: Fraction) -> Timeline:
@@ -81,10 +64,8 @@ class Timeline:
     def constant_rate(self) -> Fraction | None:
         """The rate that explains every time stamp, or None if the timing is variable.
 
-        Rates above ``MAX_FPS`` are none: such stamps are damaged, or count something else.
-
-        Containers round times to ticks (1 ms in WebM, 10 ms in GIF), so the frames at a constant
-        rate may each be less than a tick off, and the average rate may be near the true one only.
+        Containers round times to ticks (1 ms in WebM, 10 ms in GIF): the frames at a constant rate
+        may each be less than a tick off. Rates above ``MAX_FPS`` come from damaged stamps.
         """
         count = len(self.starts)
         if count < 2 or self.seconds <= 0:  # noqa: PLR2004  (a rate needs two frames)
@@ -102,7 +83,8 @@ class Timeline:
         """The constant rate; for variable timing, the common rate nearest the median frame's."""
         if self.constant_rate is not None:
             return self.constant_rate
-        gaps = [after - before for before, after in zip(self.starts, self._stops, strict=True)]
+        stops = (*self.starts[1:], self.end)
+        gaps = [after - before for before, after in zip(self.starts, stops, strict=True)]
         step = median_low([gap for gap in gaps if gap > 0] or [1]) * self.tick
         rate = min(1 / step, Fraction(MAX_FPS))
         common = _common_rates(rate)[0]
@@ -115,23 +97,19 @@ class Timeline:
         return max(1, round(self.seconds * rate))
 
     def targets(self, indices: Iterable[int], rate: Fraction) -> list[Fraction]:
-        """Times in ticks at which frames of a constant rate are sampled.
+        """Times in ticks at which to sample the frames of a constant rate.
 
-        Frame k shows what is on the screen in the middle of its slot, at (k + ½) / rate, so
-        rounded time stamps do not move it to a neighbor.
+        Frame k shows what is on the screen at (k + ½) / rate, in the middle of its slot, where
+        rounded time stamps do not matter.
         """
         first = self.starts[0] if self.starts else 0
         slot = 1 / (rate * self.tick)
         return [first + (index + Fraction(1, 2)) * slot for index in indices]
 
-    @property
-    def _stops(self) -> tuple[int, ...]:
-        return (*self.starts[1:], self.end)
-
     def _explains(self, rate: Fraction) -> bool:
         slot = 1 / (rate * self.tick)
         first = self.starts[0]
-        # The end is a sum of two rounded numbers; only a last frame that is held counts against.
+        # The end is a sum of two rounded numbers; only a last frame shown longer counts against.
         return abs(self.end - first - len(self.starts) * slot) < max(slot / 2, Fraction(2)) and all(
             abs(start - first - index * slot) < 1 for index, start in enumerate(self.starts)
         )

@@ -1,4 +1,4 @@
-"""Reading of video containers, GIF and animated PNG through FFmpeg."""
+"""Read video containers, GIF and animated PNG through FFmpeg."""
 
 from __future__ import annotations
 
@@ -34,18 +34,11 @@ _REPAIR = "Export or download it again, or repair it: ffmpeg -i INPUT -c:v libx2
 # FFmpeg's own decoders of these leave transparency out; the libraries, where built in, do not.
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 # What PyAV raises: FFmpeg's errors, and Python's for what has no code there.
-_DECODER_ERRORS = (
-    av.FFmpegError,
-    ValueError,
-    NotImplementedError,
-    OverflowError,
-    MemoryError,
-    OSError,
-)
+_DECODER_ERRORS = (av.FFmpegError, ArithmeticError, MemoryError, OSError, RuntimeError, ValueError)
 _BT709, _BT601 = 1, 6
 _MATRICES = {_BT709, 4, 5, _BT601, 7, 9}  # that FFmpeg's scaler has, numbered as in ITU-T H.273
-_UNTOLD = {0, 2, 3}  # not YUV's, unspecified, reserved
-_HD_WIDTH, _SD_HEIGHT = 1280, 576  # players take BT.709 from here on where no matrix is told
+_UNSPECIFIED = {0, 2, 3}  # not YUV's, unspecified, reserved
+_HD_WIDTH, _SD_HEIGHT = 1280, 576  # above, players take BT.709 where no matrix is given
 _MOST_PACKETS = 2  # of a frame: fields, or one that is not shown
 _TAIL = 3  # packets at the end of which one must be decoded; some codecs have invisible ones
 _UNSAFE_SIDE_DATA = {"apng", "png"}
@@ -54,7 +47,7 @@ _UNIT = 1 << 16  # fixed-point one of a display matrix
 
 @dataclass(frozen=True, slots=True)
 class _Geometry:
-    """How stored pixels become displayed ones: colors, size in pixels, an orthogonal turn."""
+    """How stored pixels are displayed: size in pixels, an orthogonal turn, colors."""
 
     width: int
     height: int
@@ -69,15 +62,7 @@ class _Geometry:
 
 
 def open_video(file: CheckedFile, limits: MediaLimits) -> Source:
-    """Look at a video without decoding it: its frames' times, its size.
-
-    Args:
-        file: A whole file that FFmpeg reads.
-        limits: Refused before decoding when exceeded.
-
-    Raises:
-        MediaError: If it has no video, is damaged or exceeds a limit.
-    """
+    """Read size and frame times of a video; of its frames, only the first is decoded."""
     path = file.path
     with open_container(file, limits) as container:
         stream = _video_stream(path, container)
@@ -113,15 +98,12 @@ def open_video(file: CheckedFile, limits: MediaLimits) -> Source:
 
 @contextmanager
 def open_container(file: CheckedFile, limits: MediaLimits) -> Iterator[Any]:
-    """Open a file with the demuxer of its recognized kind; nothing else is ever tried."""
-    # max_pixels makes FFmpeg itself refuse before it allocates a frame that is too large.
-    options = {"max_pixels": str(limits.pixels)}
-    place = str(file.path.absolute())
+    """Open a file with the demuxer of its recognized kind, and no other."""
+    options = {"max_pixels": str(limits.pixels)}  # FFmpeg refuses before it allocates a frame
+    name, form = str(file.path.absolute()), file.kind.demuxer
     with (
         _decoding(file),
-        av.open(
-            place, format=file.kind.demuxer, options=options, metadata_errors="replace"
-        ) as container,
+        av.open(name, format=form, options=options, metadata_errors="replace") as container,
     ):
         yield container
 
@@ -148,7 +130,7 @@ def _video_stream(path: Path, container: Any) -> Any:
             stream.thread_type = "AUTO"
             return stream
     others = " and ".join(sorted({stream.type for stream in container.streams} - {"video"}))
-    problem = f"it has no video stream, only {others}" if others else "it holds no streams"
+    problem = f"it has no video stream, only {others}" if others else "it has no streams"
     raise refusal(path, problem, "Give a file with pictures, or export it with its video track.")
 
 
@@ -170,13 +152,13 @@ def _packet_times(
             break
     starts = tuple(sorted(ends))
     if container.format.name == "gif" and stream.frames:
-        # Its demuxer hands out a comment after the last frame as one more frame.
+        # Its demuxer reads a comment after the last frame as one more frame.
         starts = starts[: stream.frames]
     if not starts:
-        raise refusal(path, "it holds no frames", _REPAIR)
+        raise refusal(path, "it has no frames", _REPAIR)
     end = ends[starts[-1]]
     if end - starts[-1] <= 1 and len(starts) > 1:
-        # Recorders leave the last duration out or write one tick: take that of the frame before.
+        # Recorders omit the last duration or write one tick: take that of the frame before.
         end = starts[-1] + starts[-1] - starts[-2]
     return starts, end
 
@@ -193,10 +175,7 @@ def _decode(path: Path, stream: Any, limits: MediaLimits) -> Iterator[Any]:
 
 
 def _progressive(frames: Iterator[Any], tick: Fraction) -> Iterator[Any]:
-    """Frames as they are until one is interlaced; from there on through FFmpeg's deinterlacer.
-
-    It makes a whole frame of each one and leaves those alone that are progressive.
-    """
+    """Deinterlace from the first interlaced frame on; progressive frames stay as they are."""
     for frame in frames:
         if frame.interlaced_frame:
             yield from _deinterlaced(frame, frames, tick)
@@ -213,7 +192,7 @@ def _deinterlaced(first: Any, rest: Iterator[Any], tick: Fraction) -> Iterator[A
     graph.link_nodes(source, *filters).configure()
     for frame in chain([first], rest):
         if (frame.width, frame.height) != (first.width, first.height):
-            yield frame  # refused by who asked
+            yield frame  # refused by the caller
         graph.vpush(frame)
         yield from _pulled(graph, tick)
     graph.vpush(None)
@@ -221,7 +200,7 @@ def _deinterlaced(first: Any, rest: Iterator[Any], tick: Fraction) -> Iterator[A
 
 
 def _pulled(graph: Any, tick: Fraction) -> Iterator[Any]:
-    """What a filter graph has ready, its times in ticks again."""
+    """Frames that a filter graph has ready, with their times in ticks."""
     while True:
         try:
             frame = graph.vpull()
@@ -233,33 +212,33 @@ def _pulled(graph: Any, tick: Fraction) -> Iterator[Any]:
 
 
 def _alpha_decoder(stream: Any) -> Any:
-    """What decodes a stream with its transparency, if it has any and the default one would not."""
+    """A decoder for the transparency of a stream, where the default one ignores it."""
     notes = {key.lower(): value for key, value in stream.metadata.items()}
     library = _WITH_ALPHA.get(stream.codec_context.codec.canonical_name)
     if library is None or notes.get("alpha_mode") != "1":
         return None
     try:
         return av.CodecContext.create(library, "r")
-    except av.codec.codec.UnknownCodecError:  # a build of FFmpeg without it: on black, as before
+    except av.codec.codec.UnknownCodecError:  # FFmpeg built without it: on black
         return None
 
 
 def _geometry(frame: Any, codec: str, aspect: Fraction, notes: Mapping[Any, Any]) -> _Geometry:
-    """Displayed size and turn; non-square pixels are widened or heightened, never squeezed."""
+    """Displayed size and turn; non-square pixels are enlarged, never squeezed."""
     width = round(frame.width * max(aspect, Fraction(1)))
     height = round(frame.height / min(aspect, Fraction(1)))
     return _Geometry(width, height, _turn(frame, codec), notes)
 
 
 def _turn(frame: Any, codec: str) -> tuple[int, int, int, int]:
-    """Upper left of the display matrix, in whole numbers; what is no turn or mirroring is none."""
+    """Upper left of the display matrix in whole numbers; no turn if it is not orthogonal."""
     cells = _display_matrix(frame, codec)
     a, b, c, d = (round(float(np.sign(cell))) if abs(cell) > 0.5 else 0 for cell in cells)  # noqa: PLR2004
     return (a, b, c, d) if abs(a * d - b * c) == 1 else (1, 0, 0, 1)
 
 
 def _display_matrix(frame: Any, codec: str) -> Sequence[float]:
-    # PyAV 18 frees what PNG's decoder says of a profile twice, and does not know all side data.
+    # PyAV 18 frees the profile of a PNG frame twice, and does not know all side data.
     if codec not in _UNSAFE_SIDE_DATA:
         with suppress(ValueError):
             matrices = (data for data in frame.side_data if data.type.name == "DISPLAYMATRIX")
@@ -274,7 +253,7 @@ def _display_matrix(frame: Any, codec: str) -> Sequence[float]:
 
 
 def _notes(file: CheckedFile, limits: MediaLimits) -> Mapping[Any, Any]:
-    """What an animated PNG says beside its pixels; FFmpeg tells only part of it."""
+    """Color notes of an animated PNG, of which FFmpeg gives only a part."""
     if file.kind != ANIMATED_PNG:
         return {}
     with opened(file.path, limits) as image:
@@ -315,7 +294,7 @@ def _to_rgb(file: CheckedFile, frame: Any, geometry: _Geometry) -> RGB:
 
 
 def _colors(file: CheckedFile, frame: Any, notes: Mapping[Any, Any]) -> RGB:
-    """A frame as sRGB, by what it says of its matrix, range, transfer, primaries and profile."""
+    """A frame as sRGB, by its matrix, range, transfer, primaries and profile."""
     if not frame.format.is_rgb:
         frame.colorspace = _matrix(file, frame)
     transfer, primaries = frame.color_trc, frame.color_primaries
@@ -334,10 +313,10 @@ def _colors(file: CheckedFile, frame: Any, notes: Mapping[Any, Any]) -> RGB:
 
 
 def _matrix(file: CheckedFile, frame: Any) -> int:
-    """The H.273 number of a frame's matrix; one that is not told follows from its size."""
+    """The H.273 number of a frame's matrix; by default it follows from the size."""
     if frame.colorspace in _MATRICES:
         return int(frame.colorspace)
-    if frame.colorspace not in _UNTOLD:
+    if frame.colorspace not in _UNSPECIFIED:
         problem = f"its colors are coded by matrix {frame.colorspace} of ITU-T H.273"
         fix = "Convert it: ffmpeg -i INPUT -c:v libx264 -pix_fmt yuv420p fixed.mp4"
         raise refusal(file.path, problem, fix)

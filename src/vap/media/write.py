@@ -60,15 +60,14 @@ def write_video(
         The path written.
 
     Raises:
-        MediaError: If the frames cannot be written as such, or the place not be written to.
+        MediaError: If the frames or the path cannot be written.
         ValueError: If ``fps``, ``metadata`` or ``quality`` is not valid.
     """
     rate, comment, stack = exact_rate(fps), dump_metadata(metadata), as_frames(frames)
     if quality not in get_args(Quality):
-        message = f"Unknown quality {quality!r}. Use one of {get_args(Quality)}."
-        raise ValueError(message)
+        raise ValueError(f"Unknown quality {quality!r}. Use one of {get_args(Quality)}.")
     if stack.count == 0:
-        raise refusal(stack.name, "it holds no frames", "Give at least one frame.")
+        raise refusal(stack.name, "it has no frames", "Give at least one frame.")
     target = Path(path)
     suffix = target.suffix.lower()
     if target.is_dir() or str(path).endswith(("/", os.sep)) or not suffix:
@@ -90,16 +89,11 @@ def write_video(
 
 
 def check_frames_folder(path: str | Path) -> None:
-    """Refuse a folder that :func:`write_video` would not write frames to.
-
-    Raises:
-        MediaError: If it is a file, is held in its place, or holds something else than frames.
-    """
+    """Refuse a folder that :func:`write_video` cannot write frames to, as it has other files."""
     check_replaceable(Path(path), _is_frame)
 
 
 def _is_frame(path: Path) -> bool:
-    """Whether an entry of a folder is called as frames are written."""
     return _FRAME_PATTERN.fullmatch(path.name) is not None
 
 
