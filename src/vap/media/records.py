@@ -15,9 +15,10 @@ from typing import Any
 
 from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
+from pydantic_core import ErrorDetails
 
 from vap.files.atomic import atomic_file
-from vap.files.errors import refusal
+from vap.files.errors import MediaError, refusal
 from vap.media.files import unreadable
 
 FORMAT = 1
@@ -104,19 +105,11 @@ class RunRecord:
         if found != FORMAT:
             fix = f"This version reads format {FORMAT}: update vap, or make the video again."
             raise refusal(name, f"its record format is {found!r}", fix)
-        _check_keys(content, cls, name)
-        inputs = content.get("inputs")
-        for item in inputs if isinstance(inputs, list) else []:
-            if isinstance(item, dict):
-                _check_keys(item, InputFile, name)
         try:
             # As JSON, where a tuple is a list; otherwise strict, so that "7" is no number.
             return TypeAdapter(cls).validate_json(json.dumps(content), strict=True)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            fix = "Correct the file, or make the video again."
-            raise refusal(name, f"{where}: {first['msg']}", fix) from error
+            raise _first_fault(error.errors(), name) from error
 
     def embedded(self) -> dict[str, Any]:
         """The record as ``metadata`` of ``write_video``: without times and folders."""
@@ -185,9 +178,15 @@ def _parse(text: str, name: object) -> dict[str, Any]:
     return content
 
 
-def _check_keys(content: dict[str, Any], kind: type, name: object) -> None:
-    names = [each.name for each in dataclasses.fields(kind)]
-    unknown = next((key for key in content if key not in names), None)
-    if unknown is not None:
-        nearest = difflib.get_close_matches(unknown, names, n=1, cutoff=0.0)[0]
-        raise refusal(name, f"unknown key {unknown!r}", f"Did you mean {nearest!r}?")
+def _first_fault(faults: list[ErrorDetails], name: object) -> MediaError:
+    """The error for an unknown key, which may explain a missing one, or else the first fault."""
+    unknown = (each for each in faults if each["type"] == "unexpected_keyword_argument")
+    fault = next(unknown, faults[0])
+    path = [str(part) for part in fault["loc"]]
+    if fault["type"] == "unexpected_keyword_argument":
+        owner = RunRecord if len(path) == 1 else InputFile
+        names = [each.name for each in dataclasses.fields(owner)]
+        nearest = difflib.get_close_matches(path[-1], names, n=1, cutoff=0.0)[0]
+        return refusal(name, f"unknown key {path[-1]!r}", f"Did you mean {nearest!r}?")
+    fix = "Correct the file, or make the video again."
+    return refusal(name, f"{'.'.join(path)}: {fault['msg']}", fix)

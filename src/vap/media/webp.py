@@ -1,7 +1,8 @@
 """Read animated WebP through Pillow, because FFmpeg 8 does not decode it.
 
 Durations are read from the chunk headers by hand: Pillow tells that of a frame only after decoding
-it, and limits are checked before decoding. Animated PNG stays with FFmpeg for the same reason.
+it, and limits are checked before decoding. Animated PNG stays with FFmpeg for the same reason:
+Pillow gives the same pixels, but takes 0.6 s instead of 0.1 s for the times of 30 frames of 720p.
 """
 
 from __future__ import annotations
