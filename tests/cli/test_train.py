@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 from tests.cli.running import refusal
 from tests.training.tuning_tiny import GOLDEN, recipe_tree, write_dataset
 from vap.cli.app import app
+from vap.files.errors import MachineError
 
 RUNNER = CliRunner()
 
@@ -69,6 +70,11 @@ def test_numbers_that_ran_away_are_no_fault_of_the_program(stage) -> None:
     said = "The loss is nan at step 3 in process 0 on a.mp4; no weight was changed."
     stage(fails(FloatingPointError(said)))
     assert refusal("train", "wan-14b/expert", code=1) == f"error: {said}"
+
+
+def test_a_machine_that_ran_short_is_no_fault_of_the_input(stage) -> None:
+    stage(fails(MachineError("a.mp4: the machine ran short of memory.")))
+    assert "a.mp4" in refusal("train", "wan-14b/expert", code=1)
 
 
 def test_memory_is_saved_by_what_recipes_have(stage) -> None:

@@ -134,6 +134,15 @@ def test_a_hub_id_is_downloaded_without_anything_that_unpickles(monkeypatch) -> 
     assert not any(end in str(asked["allow_patterns"]) for end in ("bin", "pt", "ckpt", "py"))
 
 
+def test_a_failed_download_is_told_in_whole_sentences(monkeypatch) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise LocalEntryNotFoundError("Please try again..")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    with pytest.raises(FileNotFoundError, match=r"someone/a-model.*again\. Check"):
+        hub.resolve_folder("someone/a-model")
+
+
 def test_a_download_larger_than_the_disk_is_refused(monkeypatch) -> None:
     def download(_: str, *, dry_run: bool = False, **__: object) -> list[object]:
         assert dry_run, "it was downloaded"

@@ -48,6 +48,14 @@ def test_output_equals_the_released_models(model) -> None:
     assert relative_error(predict(model, arguments), expected) < 1e-5
 
 
+def test_too_few_positions_are_refused_by_name() -> None:
+    arguments, _ = golden_case()
+    model = golden_model()
+    model.register_to_config(rope_max_seq_len=2)
+    with pytest.raises(ValueError, match="rope_max_seq_len=2"):
+        predict(model, arguments)
+
+
 def test_reference_timestep_is_one_by_default(model) -> None:
     arguments, expected = golden_case()
     assert relative_error(predict(model, arguments, reference_timestep=None), expected) < 1e-5

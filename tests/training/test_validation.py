@@ -100,6 +100,16 @@ def test_a_model_that_is_spread_is_refused_before_it_trains(clips, tmp_path) -> 
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
+def test_a_manifest_without_sizes_is_named(clips, tmp_path) -> None:
+    folder = tmp_path / "encoded"
+    shutil.copytree(clips[1]["wan"], folder)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    del manifest["sizes"]
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match=rf"{MANIFEST}.*'sizes'"):
+        run_recipe(recipe(clips, tmp_path / "run", "wan", encoded=str(folder)))
+
+
 @pytest.fixture
 def generated(monkeypatch):
     """Arguments and frames of what validation generates."""

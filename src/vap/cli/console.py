@@ -35,6 +35,7 @@ from rich.progress import (
 from rich.text import Text
 
 from vap import quiet
+from vap.files.errors import MachineError
 from vap.files.reading import is_out_of_memory
 from vap.parallel.launch import launched, leave
 
@@ -186,15 +187,15 @@ def reporting(
     except KeyboardInterrupt as error:
         _report("interrupted", "Interrupted; nothing was left half-written.", as_json=as_json)
         raise typer.Exit(INTERRUPTED) from error
+    except (FloatingPointError, MachineError) as error:
+        # Non-finite values, or a machine that ran short: neither bad input nor a bug.
+        _report(type(error).__name__, words(str(error)), as_json=as_json)
+        raise typer.Exit(FAILED) from error
     except _USER_ERRORS as error:
         # A table's, row by row.
         problems = getattr(error, "problems", ())
         _report(type(error).__name__, words(str(error)), as_json=as_json, problems=problems)
         raise typer.Exit(UNUSABLE) from error
-    except FloatingPointError as error:
-        # Numbers that ran away, where they did: neither bad input nor a bug.
-        _report(type(error).__name__, words(str(error)), as_json=as_json)
-        raise typer.Exit(FAILED) from error
     except Exception as error:
         # The last place where an error can be put in words.
         if is_out_of_memory(error):

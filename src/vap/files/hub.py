@@ -42,7 +42,7 @@ def _download(hub_id: str) -> Path:
         return Path(snapshot_download(hub_id, allow_patterns=wanted))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         message = (
-            f"{hub_id!r} could not be downloaded from the Hub: {error}."
+            f"{hub_id!r} could not be downloaded from the Hub: {str(error).rstrip('. ')}."
             f"{did_you_mean(hub_id, RELEASED.values())} Check the name and the connection, or give "
             "the path of a downloaded folder."
         )

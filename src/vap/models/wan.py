@@ -310,7 +310,18 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
             )
         text, tokens = self._as_read(text)
         context = embed_context(self.condition_embedder, text, image, self.config.pos_embed_seq_len)
+        self._check_positions(latents)
         return Conditions(context, self.rope(latents), tokens, reference)
+
+    def _check_positions(self, latents: torch.Tensor) -> None:
+        most = self.config.rope_max_seq_len
+        needed = max(n // p for n, p in zip(latents.shape[2:], self.config.patch_size, strict=True))
+        if needed > most:
+            raise ValueError(
+                f"A video of this size needs {needed} positions along one axis, and the "
+                f"transformer's config has rope_max_seq_len={most}. Correct it there (the "
+                "released models have 1024), or generate a smaller or shorter video."
+            )
 
     def _as_read(self, text: torch.Tensor) -> tuple[torch.Tensor, int]:
         """Texts as they are read, and what cross-attention is told of their length."""

@@ -13,7 +13,7 @@ from vap.acceleration.student import first_order
 from vap.data.check import load_table
 from vap.data.encode import read_frames
 from vap.data.encode_job import EncodeSettings
-from vap.data.encoded import read_manifest
+from vap.data.encoded import MANIFEST, read_manifest
 from vap.data.pairing import PairingRules, Sample, pair_clips
 from vap.evaluation.metrics.gap import changed_error, gap_closed, still
 from vap.evaluation.metrics.psnr import psnr
@@ -42,8 +42,14 @@ class Validation:
         self._recipe, self._reads_references = recipe, reads_references
         self._pipeline: Any = None
         manifest = read_manifest(recipe.data.encoded)
-        sizes = tuple(PixelShape(**size) for size in manifest["sizes"])
-        self._settings = EncodeSettings(recipe.model.start, sizes, manifest["fps"])
+        try:
+            sizes = tuple(PixelShape(**size) for size in manifest["sizes"])
+            self._settings = EncodeSettings(recipe.model.start, sizes, manifest["fps"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"{recipe.data.encoded / MANIFEST} does not name the sizes and rate of its clips "
+                f"({error}). Encode again, or set validation.every to 0."
+            ) from error
         # Now, as a mistake would else show after hours of training.
         self._samples = _samples(recipe)
         if is_first():
