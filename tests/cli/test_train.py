@@ -38,7 +38,7 @@ def test_a_plan_is_given_to_machines_as_json() -> None:
 
 
 def test_a_dry_run_of_another_stage_is_refused() -> None:
-    refused = run("vap-mini-4b-expert", "--dry-run")
+    refused = run("vap-mini/4b-expert", "--dry-run")
     assert refused.exit_code == 2
     assert "sft, dpo and distill" in refused.output
 

@@ -6,8 +6,8 @@ import torch
 from tests.devices.fake import CUDA, fake_cuda, retype
 from tests.devices.making import FAMILIES, scheduler, transformer
 from vap.training.sections import FlowConfig
-from vap.training.variants.cogvideox import CogVideoXVariant
-from vap.training.variants.wan import WanVariant
+from vap.training.variants.cogvideox_variant import CogVideoXVariant
+from vap.training.variants.wan_variant import WanVariant
 
 
 class Generator:

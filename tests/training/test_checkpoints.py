@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vap.training.checkpoints import Part, RunState, load_checkpoint, save_checkpoint
-from vap.training.config import OptimizerConfig
 from vap.training.optimizers import WeightAverage, build_optimizers, trainable_parameters
+from vap.training.sections import OptimizerConfig
 
 RECIPE = {"loop.seed": 0, "optimizer.schedule": "cosine", "loop.steps": 6}
 CONFIG = OptimizerConfig(name="muon", learning_rate=1e-2, muon_learning_rate=1e-2, warmup=0)

@@ -16,8 +16,8 @@ from vap.training.objectives.consistency import PhasePoints
 from vap.training.sections import FlowConfig
 from vap.training.stages import run_recipe
 from vap.training.stages.distill import ConsistencyTask, PathTask
-from vap.training.variants.cogvideox import CogVideoXVariant
-from vap.training.variants.wan import WanVariant
+from vap.training.variants.cogvideox_variant import CogVideoXVariant
+from vap.training.variants.wan_variant import WanVariant
 
 
 def distill(datasets, output, variant, **changes):

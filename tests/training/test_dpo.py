@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from vap.training.objectives.dpo import DenoisingLosses, preference_loss, win_margin
+from vap.training.objectives.preference import DenoisingLosses, preference_loss, win_margin
 
 MODEL = DenoisingLosses(torch.tensor([0.10, 0.30]), torch.tensor([0.12, 0.28]))
 REFERENCE = DenoisingLosses(torch.tensor([0.11, 0.29]), torch.tensor([0.115, 0.30]))

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vap.training.config import FlowConfig
 from vap.training.objectives.flow_matching import (
     REFERENCE_TIMESTEP,
     add_noise,
@@ -13,6 +12,7 @@ from vap.training.objectives.flow_matching import (
     training_sigmas,
     with_condition,
 )
+from vap.training.sections import FlowConfig
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from vap.training.config import OptimizerConfig
 from vap.training.muon import Muon, orthogonalize
 from vap.training.optimizers import (
     WeightAverage,
@@ -12,6 +11,7 @@ from vap.training.optimizers import (
     schedule_factor,
     trainable_parameters,
 )
+from vap.training.sections import OptimizerConfig
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (4, 12), (12, 4)])

@@ -12,7 +12,7 @@ from accelerate.utils import InitProcessGroupKwargs
 
 from tests.ranks import gloo_rank
 from vap.training import trainer
-from vap.training.config import parse_recipe
+from vap.training.recipe import parse_recipe
 
 
 class Begun(Exception):  # noqa: N818 - ends the run on purpose

@@ -12,7 +12,7 @@ from vap.data.encoded import MANIFEST, EncodedClip, Shard, shard_name, write_sha
 from vap.data.rows import ClipRow
 from vap.data.table import Table, write_table
 from vap.shapes import PixelShape
-from vap.training.config import parse_recipe
+from vap.training.recipe import parse_recipe
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 VARIANTS = ("wan", "cogvideox")

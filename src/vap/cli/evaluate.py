@@ -70,7 +70,7 @@ def mini(
     with reporting(as_json=as_json):
         quiet_libraries()
         from vap.mini.evaluation.cases import CASES, SEED
-        from vap.mini.evaluation.run import Evaluation, evaluate
+        from vap.mini.evaluation.evaluate_mini import Evaluation, evaluate
         from vap.mini.evaluation.systems import Generation
 
         evaluation = Evaluation(
@@ -120,7 +120,7 @@ def story(
     """Make a page of moving pictures: on what a result depends."""
     with reporting():
         quiet_libraries()
-        from vap.mini.story.run import Story, tell
+        from vap.mini.story.tell import Story, tell
 
         chosen = {"conditions": tuple(condition)} if condition else {}
         told = Story(model=model, images=tuple(image or ()), seed=seed, steps=steps, **chosen)

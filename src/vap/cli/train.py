@@ -15,7 +15,7 @@ from vap.cli.console import quiet_libraries, reporting, results, show_json
 from vap.parallel.launch import is_first
 
 if TYPE_CHECKING:
-    from vap.training.config import Recipe
+    from vap.training.sections import Recipe
 
 _MEMORY_ADVICE = (
     "Lower loop.batch_size, set model.gradient_checkpointing to true or model.weights to bfloat16, "
@@ -56,7 +56,7 @@ def train(
 ) -> None:
     """Run one stage of a training recipe; an interrupted run continues where it stopped."""
     with reporting(as_json=as_json and is_first(), memory_advice=_MEMORY_ADVICE):
-        from vap.training.config import load_recipe
+        from vap.training.recipe import load_recipe
         from vap.training.stages import run_recipe
 
         quiet_libraries()
@@ -80,7 +80,7 @@ def train(
 
 def _show_plan(recipe: Recipe, *, as_json: bool) -> None:
     from vap.training.checks import problems_of
-    from vap.training.plan import plan_run
+    from vap.training.run_plan import plan_run
     from vap.training.tuning_config import TuningStage
 
     if not isinstance(recipe, TuningStage):

@@ -25,9 +25,9 @@ from torch.optim import Optimizer
 
 from vap.files.atomic import atomic_file
 from vap.files.weights import sampled_digest, save_tensors, shape_difference
-from vap.training.identity import Identity, check_continues
 from vap.training.optimizers import NamedParameters, WeightAverage
 from vap.training.parallel import held
+from vap.training.recipe_identity import Identity, check_continues
 
 _LOGGER = logging.getLogger(__name__)
 _STATE = "state.json"

@@ -10,12 +10,12 @@ from vap.loading.pipeline import load_scheduler
 from vap.shapes import Family
 from vap.training.architectures import KNOWN, weightless
 from vap.training.checkpoints import read_identity
-from vap.training.clips import PairedClips, PreferredClips
-from vap.training.identity import check_continues, identity_of
 from vap.training.methods import strategy_for
 from vap.training.predictions import check_shift, flow_for
 from vap.training.processes import check_residual, check_validation, cut_of
+from vap.training.recipe_identity import check_continues, identity_of
 from vap.training.tracking import check_trackers
+from vap.training.training_clips import PairedClips, PreferredClips
 from vap.training.tuning_config import DistillStage, DPOStage, TuningStage
 from vap.training.validation import Validation
 

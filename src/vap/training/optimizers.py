@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from vap.training.config import OptimizerConfig
 from vap.training.muon import Muon
 from vap.training.rounding import RoundedAdamW
+from vap.training.sections import OptimizerConfig
 
 # Weights of layers inside a transformer's blocks or an autoencoder's two halves.
 _MATRIX = re.compile(r"(^|\.)((transformer_)?blocks|encoder|decoder)\..*\.weight$")

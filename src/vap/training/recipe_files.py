@@ -9,7 +9,9 @@ from typing import Any
 
 import yaml
 
-PACKAGED = Path(__file__).parent / "configs"
+_PACKAGED = Path(__file__).parent / "recipes"
+_MINI = "vap-mini"
+_PACKAGED_MINI = Path(__file__).parents[1] / "mini" / "recipes"
 _BASE = "base"
 _DEEPEST = 8
 # A recipe is a few thousand characters long; what aliases and merge keys repeat counts each time.
@@ -30,9 +32,8 @@ def brief(value: object) -> str:
 
 def packaged_recipes() -> list[str]:
     """Names of the recipes that ship with the package."""
-    return sorted(
-        str(path.relative_to(PACKAGED).with_suffix("")) for path in PACKAGED.rglob("*.yaml")
-    )
+    full = [str(path.relative_to(_PACKAGED).with_suffix("")) for path in _PACKAGED.rglob("*.yaml")]
+    return sorted(full + [f"{_MINI}/{path.stem}" for path in _PACKAGED_MINI.glob("*.yaml")])
 
 
 def find_recipe(name: Path) -> Path:
@@ -43,10 +44,9 @@ def find_recipe(name: Path) -> Path:
     """
     if name.is_file():
         return name
-    # A folder such as "." has no name that a suffix could be put to.
-    packaged = PACKAGED / name.with_suffix(".yaml") if name.name else PACKAGED
-    if not name.is_absolute() and packaged.is_file():
-        return packaged
+    if str(name.with_suffix("") if name.name else name) in packaged_recipes():
+        folder = _PACKAGED_MINI if name.parts[0] == _MINI else _PACKAGED / name.parent
+        return folder / f"{name.stem}.yaml"
     message = (
         f"There is no recipe {str(name)!r}. Give the path of a YAML file, or one of: "
         f"{', '.join(packaged_recipes())}."

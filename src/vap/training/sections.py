@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -17,6 +18,18 @@ class Section(BaseModel):
     """A part of a recipe: immutable; unknown keys and numbers that are not finite are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Recipe(Section):
+    """A recipe of one stage.
+
+    Attributes:
+        stage: Name of the stage.
+        output: Folder of what the stage writes.
+    """
+
+    stage: str
+    output: Path
 
 
 class OptimizerConfig(Section):

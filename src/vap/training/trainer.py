@@ -24,7 +24,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from vap.acceleration.compile import compile_each
 from vap.devices import note_slow_half
 from vap.training.checkpoints import Part, RunState, load_checkpoint, save_checkpoint
-from vap.training.identity import Identity, identity_of
 from vap.training.optimizers import (
     WeightAverage,
     build_optimizers,
@@ -43,6 +42,7 @@ from vap.training.parallel import (
 )
 from vap.training.processes import check_validation
 from vap.training.progress import RunProgress
+from vap.training.recipe_identity import Identity, identity_of
 from vap.training.sections import LoopConfig, OptimizerConfig, Section
 from vap.training.shared_folder import check_shared
 from vap.training.tracking import Metrics

@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from vap.models.rope import ReferencePositions
-from vap.training.sections import FlowConfig, LoopConfig, OptimizerConfig, Section, Seed
+from vap.training.sections import FlowConfig, LoopConfig, OptimizerConfig, Recipe, Section, Seed
 
 Method = Literal[
     "expert",
@@ -164,15 +164,13 @@ class HardwareConfig(Section):
     frames: int = Field(49, gt=0)
 
 
-class TuningStage(Section):
+class TuningStage(Recipe):
     """What supervised tuning and preference tuning share.
 
     Attributes:
-        output: Folder of checkpoints, metrics and the result.
         flow: Objective of the Wan variant; CogVideoX has no choices.
     """
 
-    output: Path
     model: ModelConfig
     data: DataConfig
     loop: LoopConfig

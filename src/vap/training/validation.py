@@ -22,7 +22,7 @@ from vap.media import SheetRow, write_sheet, write_video
 from vap.parallel.launch import is_first
 from vap.pipelines.work import Reuse
 from vap.shapes import PixelShape
-from vap.training.clips import splits_of
+from vap.training.training_clips import splits_of
 from vap.training.tuning_config import DistillStage, TuningStage
 
 

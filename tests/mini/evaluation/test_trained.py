@@ -6,7 +6,6 @@ from safetensors.torch import save_file
 from tests.cli.running import COGVIDEOX
 from tests.mini.evaluation.denoised import latents
 from vap.loading.pipeline import load_transformer
-from vap.mini.evaluation.identity import weights_hashes
 from vap.mini.evaluation.references import OneReferenceEach
 from vap.mini.evaluation.systems import TITLES, Generated, Generation
 from vap.mini.evaluation.trained import (
@@ -17,6 +16,7 @@ from vap.mini.evaluation.trained import (
     covers,
     load_model,
 )
+from vap.mini.evaluation.weight_hashes import weights_hashes
 from vap.training.methods import strategy_of
 from vap.training.tuning_config import ModelConfig
 

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from tests.mini.conftest import SHAPE
-from vap.mini.story.inputs import pictures_of, references_of
 from vap.mini.story.panels import (
     guidances,
     one_image,
@@ -11,6 +10,7 @@ from vap.mini.story.panels import (
     strengths,
     two_references,
 )
+from vap.mini.story.shown import pictures_of, references_of
 
 
 class Stub:

@@ -16,8 +16,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from vap.files.atomic import atomic_file
-from vap.mini.evaluation.identity import settings_hash
 from vap.mini.evaluation.scores import Score
+from vap.mini.evaluation.weight_hashes import settings_hash
 
 _SCORE = TypeAdapter(Score)
 _SETTINGS = "settings"

@@ -16,7 +16,7 @@ from vap.loading.pipeline import load_pipeline
 from vap.media.pixels import to_uint8
 from vap.mini.evaluation.references import OneReferenceEach
 from vap.mini.evaluation.trained import check_model
-from vap.mini.story.inputs import Picture, Reference
+from vap.mini.story.shown import Picture, Reference
 
 _COLUMNS = 5
 _STRENGTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)

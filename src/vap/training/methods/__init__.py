@@ -53,7 +53,7 @@ def strategy_for(recipe: TuningStage) -> Strategy:
 
 def strategy_of(method: Method) -> Strategy:
     """The strategy of a method."""
-    from vap.training.methods.expert import ExpertStrategy
+    from vap.training.methods.expert_method import ExpertStrategy
     from vap.training.methods.lora import LoraStrategy
     from vap.training.methods.single_branch import SingleBranchStrategy
     from vap.training.methods.streams import OneWayStrategy, ResidualStrategy

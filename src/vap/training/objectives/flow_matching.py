@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vap.training.config import FlowConfig
+from vap.training.sections import FlowConfig
 
 _TRAIN_STEPS = 1000
 # The timestep of the smallest training sigma, floor(1000·(1/1000)): constant, as at inference.

@@ -1,7 +1,4 @@
-"""The stages of a model: each says what trains and on what; the trainer does the rest.
-
-Each module has the name of its stage and a function ``run(recipe)`` that returns the output folder.
-"""
+"""The stages of a training: each says what trains and on what; the trainer does the rest."""
 
 from __future__ import annotations
 
@@ -11,8 +8,8 @@ from pathlib import Path
 
 from vap.files.weights import disk_errors
 from vap.parallel.launch import is_first
-from vap.training.config import Recipe
-from vap.training.sections import LoopConfig
+from vap.training.recipe import STAGES
+from vap.training.sections import LoopConfig, Recipe
 from vap.training.shared_folder import alone_in
 
 
@@ -20,7 +17,7 @@ def run_recipe(recipe: Recipe) -> Path:
     """Run one stage to its end.
 
     Args:
-        recipe: A checked recipe; relative paths are taken from the working directory.
+        recipe: A checked recipe; relative paths start from the working directory.
 
     Returns:
         The output folder.
@@ -31,8 +28,7 @@ def run_recipe(recipe: Recipe) -> Path:
         OSError: If the disk is full.
     """
     writes = isinstance(getattr(recipe, "loop", None), LoopConfig) and is_first()
-    # Imported by name, so that a stage costs the imports of its own networks only.
-    stage = importlib.import_module(f"{__name__}.{recipe.stage}")
+    stage = importlib.import_module(STAGES[recipe.stage].runs)
     with disk_errors(recipe.output), alone_in(recipe.output) if writes else nullcontext():
         output: Path = stage.run(recipe)
     return output

@@ -22,7 +22,6 @@ from vap.loading.pipeline import load_scheduler
 from vap.models.reference_cache import GenerationMemory, StepMemory
 from vap.pipelines.denoise import Guidance, SchedulerStep
 from vap.pipelines.work import Reuse
-from vap.training.clips import PairBatch, PairedClips
 from vap.training.methods.lora import without_updates
 from vap.training.objectives.consistency import (
     PhasePoints,
@@ -30,6 +29,7 @@ from vap.training.objectives.consistency import (
     draw_points,
 )
 from vap.training.trainer import train
+from vap.training.training_clips import PairBatch, PairedClips
 from vap.training.tuning import TuningTask
 from vap.training.tuning_config import DistillStage
 from vap.training.variants import Stream

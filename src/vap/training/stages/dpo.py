@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vap.training.clips import PreferenceBatch, PreferredClips
 from vap.training.methods.lora import without_updates
-from vap.training.objectives.dpo import DenoisingLosses, preference_loss, win_margin
+from vap.training.objectives.preference import DenoisingLosses, preference_loss, win_margin
 from vap.training.trainer import train
+from vap.training.training_clips import PreferenceBatch, PreferredClips
 from vap.training.tuning import TuningTask
 from vap.training.tuning_config import DPOStage
 from vap.training.variants import Stream

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vap.training.clips import PairBatch, PairedClips
 from vap.training.trainer import train
+from vap.training.training_clips import PairBatch, PairedClips
 from vap.training.tuning import TuningTask
 from vap.training.tuning_config import SFTStage
 

@@ -114,9 +114,9 @@ def variant_of(transformer: Any, folder: Path, flow: FlowConfig) -> Variant:
     from vap.models.wan import WanVideoAsPromptTransformer3DModel
 
     if isinstance(transformer, WanVideoAsPromptTransformer3DModel):
-        from vap.training.variants.wan import WanVariant
+        from vap.training.variants.wan_variant import WanVariant
 
         return WanVariant.of(folder, flow)
-    from vap.training.variants.cogvideox import CogVideoXVariant
+    from vap.training.variants.cogvideox_variant import CogVideoXVariant
 
     return CogVideoXVariant.of(transformer, folder)

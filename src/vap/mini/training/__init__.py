@@ -1,0 +1,1 @@
+"""Training that only the bundled model needs."""

@@ -1,0 +1,299 @@
+"""Recipes of the stages that make the bundled model."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from vap.files.defaults import GenerationDefaults
+from vap.models.rope import ReferencePositions
+from vap.synth import Split
+from vap.training.sections import (
+    FlowConfig,
+    LoopConfig,
+    OptimizerConfig,
+    Prediction,
+    Recipe,
+    Section,
+    Seed,
+)
+from vap.training.tuning_config import Method, ModelConfig
+
+
+class RenderConfig(Section):
+    """Which procedural clips are rendered.
+
+    Attributes:
+        conditions: Names of the conditions of ``vap.synth``; empty for all that train.
+        height: Pixels, a multiple of 16: the VAE's 8 times the transformer's patch of 2.
+        width: Pixels, likewise.
+        frames: Frames of a clip, 1 + 4k.
+        split: Which conditions and scenes are drawn, see ``vap.synth``.
+        varied: Share of the pairs that show a variation of their condition. A caption cannot tell
+            all of it, so such pairs are for experts.
+        mixed: Share of these that also lie sideways or stand beside another condition.
+    """
+
+    conditions: tuple[str, ...] = ()
+    height: int = Field(64, gt=0, multiple_of=16)
+    width: int = Field(96, gt=0, multiple_of=16)
+    frames: int = Field(17, gt=0)
+    split: Split = "train"
+    varied: float = Field(0.0, ge=0, le=1)
+    mixed: float = Field(0.0, ge=0, le=1)
+
+    @field_validator("frames")
+    @classmethod
+    def _whole_latent_frames(cls, frames: int) -> int:
+        below = 1 + 4 * ((frames - 1) // 4)
+        if frames != below:
+            message = f"the VAE takes 1 + 4k frames; set it to {below} or {below + 4}"
+            raise ValueError(message)
+        return frames
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What ``sample_pair`` and ``sample_clip`` of ``vap.synth`` are told."""
+        return {**self.model_dump(), "conditions": self.conditions or None}
+
+
+class AutoencoderConfig(Section):
+    """Size of the ``AutoencoderKLWan``: 8× smaller in space (2× by patches), 4× in time."""
+
+    base_dim: int = Field(16, gt=0)
+    decoder_base_dim: int = Field(24, gt=0)
+    z_dim: int = Field(16, gt=0)
+    dim_mult: tuple[int, int, int] = (1, 2, 2)
+    num_res_blocks: int = Field(1, gt=0)
+
+
+class EncoderConfig(Section):
+    """Sizes of the text encoder (UMT5) and the image encoder (CLIP vision)."""
+
+    text_dim: int = Field(64, gt=0)
+    text_layers: int = Field(2, gt=0)
+    text_heads: int = Field(4, gt=0)
+    image_dim: int = Field(64, gt=0)
+    image_layers: int = Field(2, gt=1)
+    image_heads: int = Field(4, gt=0)
+    image_size: int = Field(64, gt=0)
+    image_patch: int = Field(16, gt=0)
+    seed: Seed = 0
+
+
+class TransformerConfig(Section):
+    """Size of the backbone, in the words of ``WanTransformer3DModel``."""
+
+    num_layers: int = Field(6, gt=0)
+    num_attention_heads: int = Field(4, gt=0)
+    attention_head_dim: int = Field(40, gt=0)
+    ffn_dim: int = Field(480, gt=0)
+    freq_dim: int = Field(64, gt=0)
+    patch_size: tuple[int, int, int] = (1, 2, 2)
+
+
+def _check_fresh(model: Section, start: Path | None) -> None:
+    """Refuse sizes of a fresh network where one is given that has its own."""
+    if start is not None and model.model_fields_set:
+        given = ", ".join(sorted(model.model_fields_set))
+        message = (
+            f"model ({given}) says how large a fresh network is, and start gives one that has its "
+            "size already. Leave out model, or start."
+        )
+        raise ValueError(message)
+
+
+class VAEStage(Recipe):
+    """Train the video autoencoder on rendered clips.
+
+    Attributes:
+        gradient_weight: Weight of the L1 distance between spatial and temporal differences.
+        kl_weight: Weight of the divergence from a standard normal, mean over latent elements.
+        statistics_clips: Clips from which the latents' mean and scale are measured at the end.
+        model: Size of a fresh VAE; one to continue from has its own.
+        start: VAE folder to continue from; a fresh one when absent.
+        freeze_encoder: Train the decoder alone: latents and their statistics stay as they are, so
+            this may run beside the stages that use them.
+    """
+
+    stage: Literal["vae"]
+    loop: LoopConfig
+    optimizer: OptimizerConfig = OptimizerConfig()
+    render: RenderConfig = RenderConfig()
+    model: AutoencoderConfig = AutoencoderConfig()
+    gradient_weight: float = Field(0.5, ge=0)
+    kl_weight: float = Field(1e-3, ge=0)
+    statistics_clips: int = Field(64, gt=0)
+    start: Path | None = None
+    freeze_encoder: bool = False
+
+    @model_validator(mode="after")
+    def _is_of_one_size(self) -> Self:
+        _check_fresh(self.model, self.start)
+        return self
+
+
+class LatentsStage(Recipe):
+    """Render pairs and encode each once into shards.
+
+    Attributes:
+        vae: Folder of the trained VAE.
+        pairs: Pairs to encode.
+        first: Index of the first pair, so that several runs can share the work.
+        shard_size: Pairs a file.
+        seed: Seed of the rendered pairs.
+        threads: CPU threads of PyTorch; 0 leaves PyTorch's choice.
+        precision: Arithmetic of the encoders: in bf16 latents are off by a hundredth of their
+            deviation, and take two thirds of the time on a CPU that has it.
+    """
+
+    stage: Literal["latents"]
+    vae: Path
+    pairs: int = Field(gt=0)
+    first: int = Field(0, ge=0)
+    shard_size: int = Field(256, gt=0)
+    seed: Seed = 0
+    threads: int = Field(0, ge=0)
+    precision: Literal["no", "bf16"] = "no"
+    render: RenderConfig = RenderConfig()
+    encoders: EncoderConfig = EncoderConfig()
+
+
+class BackboneStage(Recipe):
+    """Train the stock image-to-video backbone (and its text encoder) from captions.
+
+    Attributes:
+        latents: Folders of shards written by ``latents`` stages.
+        model: Size of a fresh backbone; one to continue from has its own.
+        encoders: Sizes of fresh encoders; the image encoder's are those of the shards.
+        effect_in_caption: Share of captions that name the effect.
+        caption_dropout: Share of captions replaced by the empty one, for guidance.
+        text_tokens: Longest caption in tokens while training (inference always takes 512).
+        start: Output folder of an earlier ``backbone`` stage, or a pipeline, to continue from.
+        deepen_after: Blocks of ``start`` behind which a new one is put, at first without effect.
+    """
+
+    stage: Literal["backbone"]
+    latents: tuple[Path, ...] = Field(min_length=1)
+    loop: LoopConfig
+    optimizer: OptimizerConfig = OptimizerConfig()
+    flow: FlowConfig = FlowConfig()
+    model: TransformerConfig = TransformerConfig()
+    encoders: EncoderConfig = EncoderConfig()
+    effect_in_caption: float = Field(0.5, ge=0, le=1)
+    caption_dropout: float = Field(0.1, ge=0, le=1)
+    text_tokens: int = Field(40, gt=0)
+    start: Path | None = None
+    deepen_after: tuple[int, ...] = ()
+
+    @model_validator(mode="after")
+    def _deepen_something(self) -> Self:
+        if self.deepen_after and self.start is None:
+            message = "deepen_after puts blocks into a trained backbone: say which one with start."
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _is_of_one_size(self) -> Self:
+        _check_fresh(self.model, self.start)
+        return self
+
+
+class ExpertStage(Recipe):
+    """Train the expert, or what it is compared with, on pairs; captions never name the effect.
+
+    Attributes:
+        latents: Folders of shards written by ``latents`` stages.
+        backbone: Output folder of the ``backbone`` stage.
+        conditions: Conditions that are trained on; empty for all of the shards.
+        method: ``expert`` or an alternative, see :class:`vap.training.tuning_config.ModelConfig`.
+        expert_blocks: Depths that get an expert; empty for all, or for those of ``start``, whose
+            blocks otherwise move there in their order, as a backbone that was deepened needs; where
+            there are more depths than blocks, these stay and copies of the backbone's join them.
+        reference_positions: Placement of references; see ``vap.models.rope``.
+        lora_rank: Rank of the LoRA methods.
+        text_tokens: Longest caption in tokens while training (inference always takes 512).
+        start: Output folder of an earlier ``expert`` stage to continue from.
+    """
+
+    stage: Literal["expert"]
+    latents: tuple[Path, ...] = Field(min_length=1)
+    backbone: Path
+    conditions: tuple[str, ...] = ()
+    loop: LoopConfig
+    optimizer: OptimizerConfig = OptimizerConfig()
+    flow: FlowConfig = FlowConfig()
+    method: Method = "expert"
+    expert_blocks: tuple[int, ...] = ()
+    reference_positions: ReferencePositions = "before"
+    lora_rank: int = Field(16, gt=0)
+    caption_dropout: float = Field(0.1, ge=0, le=1)
+    text_tokens: int = Field(40, gt=0)
+    start: Path | None = None
+
+    def tuned(self, blocks: int) -> ModelConfig:
+        """The method in the words of the tuning stages, for a backbone of so many blocks."""
+        return ModelConfig(
+            start=str(self.backbone),
+            method=self.method,
+            expert=self.start / "expert.safetensors" if self.start else None,
+            expert_blocks=self.expert_blocks or (() if self.start else tuple(range(blocks))),
+            reference_positions=self.reference_positions,
+            lora_rank=self.lora_rank,
+        )
+
+
+class ExportStage(Recipe):
+    """Gather the parts into one pipeline folder, weights in half precision.
+
+    Attributes:
+        vae: Folder of the trained VAE.
+        backbone: Output folder of the ``backbone`` stage.
+        expert: Output folder of the ``expert`` stage.
+        student: Output folder of a ``distill`` stage on the same backbone, for the profiles.
+        flow_shift: Shift of the scheduler's sigmas.
+        prediction: What the backbone predicts, its ``flow.prediction``; by default as its folder
+            says, or ``sample`` where an earlier version wrote it, which does not.
+        generation_defaults: The model's native settings, as ``vap.files.defaults`` names them.
+    """
+
+    stage: Literal["export"]
+    vae: Path
+    backbone: Path
+    expert: Path
+    student: Path | None = None
+    flow_shift: float = Field(1.0, gt=0)
+    prediction: Prediction | None = None
+    generation_defaults: dict[str, int | float | bool | str] = Field(default_factory=dict)
+
+    @field_validator("generation_defaults")
+    @classmethod
+    def _are_read_by_pipelines(
+        cls, given: dict[str, int | float | bool | str]
+    ) -> dict[str, int | float | bool | str]:
+        known = [field.name for field in fields(GenerationDefaults)]
+        if unknown := sorted(set(given) - set(known)):
+            message = f"pipelines read no {', '.join(unknown)}; allowed: {', '.join(known)}"
+            raise ValueError(message)
+        return given
+
+
+class DemoStage(Recipe):
+    """Write the reference, image and captions of a demonstration.
+
+    Attributes:
+        seed: Seed of the rendered pair.
+        index: Index of the rendered pair.
+        fps: Frames a second of the reference.
+        generation_seed: Seed of the demonstration's noise.
+    """
+
+    stage: Literal["demo"]
+    seed: Seed = 0
+    index: int = Field(0, ge=0)
+    fps: int = Field(8, gt=0)
+    generation_seed: Seed = 0
+    render: RenderConfig = RenderConfig(split="seen")

@@ -1,0 +1,143 @@
+"""Stage ``expert``: the reference stream learns to tell the frozen backbone what happens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import T5Tokenizer, UMT5EncoderModel
+
+from vap.data.latents import ClipBatch, draw, only, read_shards, take
+from vap.mini.training.compact_text import use_compact_text
+from vap.mini.training.earlier import output_of
+from vap.mini.training.mini_recipe import ExpertStage
+from vap.mini.training.small_encoders import encode_text
+from vap.mini.training.stages.backbone_stage import caption_batch
+from vap.models.wan import WanVideoAsPromptTransformer3DModel
+from vap.training.methods import strategy_of
+from vap.training.objectives.flow_matching import (
+    REFERENCE_TIMESTEP,
+    add_noise,
+    draw_sigmas,
+    flow_loss,
+    with_condition,
+)
+from vap.training.predictions import flow_for
+from vap.training.trainer import train
+
+
+@dataclass(frozen=True)
+class PairSample:
+    """Both sides of some pairs, with captions as ids and mask ``[2·B, L]``, targets first."""
+
+    target: ClipBatch
+    reference: ClipBatch
+    ids: Tensor
+    mask: Tensor
+
+    def to(self, device: torch.device) -> Self:
+        """The same pairs on a device."""
+        return replace(
+            self,
+            target=self.target.to(device),
+            reference=self.reference.to(device),
+            ids=self.ids.to(device),
+            mask=self.mask.to(device),
+        )
+
+
+def run(recipe: ExpertStage) -> Path:
+    """Train to the last step; see :func:`vap.training.trainer.train`."""
+    return train(ExpertTask(recipe), recipe, recipe.loop, recipe.optimizer)
+
+
+class ExpertTask:
+    """Flow matching of targets whose effect only their reference shows.
+
+    Attributes:
+        model: The transformer; only what the recipe's method trains requires gradients.
+    """
+
+    model: nn.Module
+
+    def __init__(self, recipe: ExpertStage) -> None:
+        self.recipe = recipe
+        self.pairs = only(read_shards(*recipe.latents), recipe.conditions)
+        backbone = output_of("backbone", recipe.backbone)
+        self.flow = flow_for(recipe.flow, backbone)
+        if recipe.start:
+            output_of("expert", recipe.start)
+        self.tokenizer = T5Tokenizer.from_pretrained(backbone / "tokenizer")
+        self.text_encoder = UMT5EncoderModel.from_pretrained(
+            backbone / "text_encoder", dtype=torch.float32
+        )
+        self.text_encoder.requires_grad_(False).eval()
+        self.strategy = strategy_of(recipe.method)
+        torch.manual_seed(recipe.loop.seed)
+        self.transformer = WanVideoAsPromptTransformer3DModel.from_pretrained(
+            backbone / "transformer"
+        )
+        tuned = recipe.tuned(self.transformer.config.num_layers)
+        self.strategy.prepare(self.transformer, tuned)
+        use_compact_text(self.transformer, recipe.text_tokens)
+        self.model = self.transformer
+
+    def batch(self, step: int) -> PairSample:
+        """Pairs of a step; both captions describe the scene alone."""
+        recipe = self.recipe
+        indices, sides = draw(self.pairs, recipe.loop.batch_size, recipe.loop.seed, step)
+        target = take(self.pairs, indices, sides)
+        reference = take(self.pairs, indices, [1 - side for side in sides])
+        rng = np.random.default_rng([recipe.loop.seed, step, 1])
+        kept = rng.random(len(indices)) >= recipe.caption_dropout
+        # Dropped together: guidance replaces both captions at inference.
+        captions = [
+            scene if keep else ""
+            for side in (target, reference)
+            for keep, (scene, _) in zip(kept, side.captions, strict=True)
+        ]
+        return PairSample(
+            target, reference, *caption_batch(self.tokenizer, captions, recipe.text_tokens)
+        )
+
+    def loss(
+        self, model: nn.Module, batch: PairSample, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Flow-matching loss of the targets, references clean."""
+        batch = batch.to(generator.device)
+        # No part of the model, so that nobody else places it; nothing moves after the first step.
+        self.text_encoder.to(generator.device)
+        clean, flow = batch.target.latents, self.flow
+        sigma = draw_sigmas(len(clean), flow, generator)
+        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+        noisy = add_noise(clean, sigma, noise)
+        with torch.no_grad():
+            text, reference_text = encode_text(self.text_encoder, batch.ids, batch.mask).chunk(2)
+        prediction = model(
+            with_condition(noisy.noisy, batch.target.conditions),
+            noisy.timestep,
+            text,
+            batch.target.image_tokens,
+            return_dict=False,
+            **self._reference(batch.reference, reference_text, noisy.timestep),
+        )[0]
+        return {"loss": flow_loss(prediction.float(), clean, noisy, flow).mean()}
+
+    def _reference(self, clips: ClipBatch, text: Tensor, timestep: Tensor) -> dict[str, Any]:
+        """What the reference stream is given; nothing for methods without one."""
+        if not self.strategy.reads_references:
+            return {}
+        return {
+            "reference_hidden_states": with_condition(clips.latents, clips.conditions).unsqueeze(1),
+            "reference_encoder_hidden_states": text.unsqueeze(1),
+            "reference_encoder_hidden_states_image": clips.image_tokens.unsqueeze(1),
+            "reference_timestep": torch.full_like(timestep, REFERENCE_TIMESTEP),
+        }
+
+    def save(self, output: Path) -> None:
+        """Write what the method trained: for the expert, ``output/expert.safetensors``."""
+        self.strategy.save(self.transformer, output)

@@ -1,0 +1,201 @@
+"""Stage ``latents``: render pairs, encode each once, write shards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLWan
+from safetensors import safe_open
+from torch import Tensor
+
+from vap.acceleration.onednn import use_onednn
+from vap.acceleration.whole_clips import use_whole_clips
+from vap.data.latents import EncodedPairs, ShardOrigin, read_origin, shards_of, write_shard
+from vap.devices import note_slow_half
+from vap.files.weights import plain_configuration
+from vap.mini.training.earlier import output_of
+from vap.mini.training.mini_recipe import LatentsStage, RenderConfig
+from vap.mini.training.small_encoders import (
+    build_image_encoder,
+    build_image_processor,
+    encode_images,
+    image_encoder_note,
+)
+from vap.mini.training.stages.vae_stage import to_video
+from vap.synth import SynthPair, sample_pair
+
+_LOGGER = logging.getLogger(__name__)
+_PAIRS_AT_ONCE = 8
+# As many as go through the VAE whole at the size of a mini model, see ``whole_clips.LARGEST``.
+_CLIPS_AT_ONCE = 2
+
+
+class PairEncoder:
+    """The frozen encoders of the pipeline, applied to rendered pairs."""
+
+    def __init__(self, recipe: LatentsStage) -> None:
+        dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
+        if dtype == torch.bfloat16:
+            note_slow_half(torch.device("cpu"))
+        folder = output_of("vae", recipe.vae)
+        self.vae = AutoencoderKLWan.from_pretrained(folder, torch_dtype=dtype).eval()
+        use_onednn(self.vae)
+        use_whole_clips(self.vae)
+        self.image_encoder = build_image_encoder(recipe.encoders)
+        self.image_processor = build_image_processor(recipe.encoders)
+        self.mean = torch.tensor(self.vae.config.latents_mean).view(-1, 1, 1, 1)
+        self.std = torch.tensor(self.vae.config.latents_std).view(-1, 1, 1, 1)
+
+    @torch.no_grad()
+    def encode(self, pairs: list[SynthPair]) -> EncodedPairs:
+        """Encode some pairs."""
+        clips = [clip for pair in pairs for clip in (pair.reference, pair.target)]
+        videos = torch.stack([to_video(clip.frames) for clip in clips])
+        # The pipeline's condition: the first frame, then zeros.
+        images = torch.zeros_like(videos)
+        images[:, :, 0] = videos[:, :, 0]
+        tokens = encode_images(
+            self.image_encoder,
+            self.image_processor,
+            [torch.from_numpy(clip.frames[0]) for clip in clips],
+        )
+        texts = [(clip.scene_caption, clip.caption) for clip in clips]
+        return EncodedPairs(
+            latents=self._latents(videos).unflatten(0, (-1, 2)),
+            conditions=self._latents(images).unflatten(0, (-1, 2)),
+            image_tokens=tokens.unflatten(0, (-1, 2)),
+            captions=list(zip(texts[::2], texts[1::2], strict=True)),
+            names=[pair.target.condition for pair in pairs],
+        )
+
+    def _latents(self, videos: Tensor) -> Tensor:
+        """Normalized posterior modes ``[B, C, F, H, W]``."""
+        parts = videos.to(self.vae.dtype).split(_CLIPS_AT_ONCE)
+        modes = torch.cat([self.vae.encode(part).latent_dist.mode() for part in parts])
+        return (modes.float() - self.mean) / self.std
+
+
+def render_pairs(render: RenderConfig, seed: int, indices: range) -> list[SynthPair]:
+    """Rendered pairs whose captions tell the effect (the scene's caption does not)."""
+    return [sample_pair(seed, i, effect_in_caption=1.0, **render.arguments) for i in indices]
+
+
+def run(recipe: LatentsStage) -> Path:
+    """Write the shards of a recipe; those of it that are there already are kept.
+
+    A shard that holds fewer pairs than the recipe wants of it is written anew.
+
+    Returns:
+        The folder of shards.
+
+    Raises:
+        FileNotFoundError: If there is no VAE.
+        ValueError: If the output folder holds shards of another recipe, of an earlier version, or
+            some that share pairs with those to be written; nothing is changed then.
+    """
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    content = _content_hash(recipe, output_of("vae", recipe.vae))
+    recipe.output.mkdir(parents=True, exist_ok=True)
+    missing = _missing_shards(recipe, content)
+    encoder = PairEncoder(recipe)
+    for wanted in missing:
+        indices = range(wanted.first, wanted.stop)
+        parts = [
+            encoder.encode(
+                render_pairs(recipe.render, recipe.seed, indices[at : at + _PAIRS_AT_ONCE])
+            )
+            for at in range(0, len(indices), _PAIRS_AT_ONCE)
+        ]
+        write_shard(_place(recipe, wanted.first), _concatenate(parts), wanted)
+        _LOGGER.info("encoded pairs %d to %d", wanted.first, wanted.stop)
+    return recipe.output
+
+
+def _place(recipe: LatentsStage, first: int) -> Path:
+    return recipe.output / f"pairs-{first:08d}.safetensors"
+
+
+def _content_hash(recipe: LatentsStage, vae: Path) -> str:
+    """Identity of what decides an encoded pair besides its index."""
+    tree = recipe.model_dump(
+        mode="json", exclude={"output", "pairs", "first", "threads", "vae", "stage"}
+    )
+    digest = hashlib.sha256(json.dumps(tree, sort_keys=True).encode())
+    digest.update(plain_configuration(vae / "config.json"))
+    for path in sorted(vae.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as weights:
+            # Not the decoder's: it may be trained further without any change to latents.
+            for name in sorted(name for name in weights.keys() if not _decodes(name)):  # noqa: SIM118 - not a dict
+                digest.update(name.encode())
+                values = weights.get_tensor(name).flatten().view(torch.uint8)
+                digest.update(values.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _decodes(name: str) -> bool:
+    return name.startswith(("decoder.", "post_quant_conv."))
+
+
+def _missing_shards(recipe: LatentsStage, content: str) -> list[ShardOrigin]:
+    """The shards that are still to be written, after a look at every one that is there.
+
+    Raises:
+        ValueError: If one of these does not belong to the recipe.
+    """
+    there = {path: _origin(path, content) for path in shards_of(recipe.output)}
+    end = recipe.first + recipe.pairs
+    missing = []
+    for start in range(recipe.first, end, recipe.shard_size):
+        stop = min(start + recipe.shard_size, end)
+        wanted = ShardOrigin(start, stop, content, image_encoder_note(recipe.encoders))
+        held = there.pop(_place(recipe, start), None)
+        if held is None or held.stop < wanted.stop:
+            missing.append(wanted)
+    for path, held in there.items():
+        for wanted in missing:
+            if held.first < wanted.stop and wanted.first < held.stop:
+                message = (
+                    f"{path} holds pairs {held.first} to {held.stop - 1}, which the shard from "
+                    f"{wanted.first} on would hold, too. Start another run's pairs behind those "
+                    "of the first (first), or choose another output folder."
+                )
+                raise ValueError(message)
+    return missing
+
+
+def _origin(path: Path, content: str) -> ShardOrigin:
+    """Which pairs an existing shard holds, of the recipe whose content this is.
+
+    Raises:
+        ValueError: If it does not say, or belongs to another recipe.
+    """
+    advice = "Choose another output folder, or remove the shards of this one."
+    origin = read_origin(path)
+    if origin is None:
+        message = (
+            f"{path} does not say which recipe it is of: an earlier version wrote it, or another "
+            f"command. Stages can train on it, but nothing can be added beside it. {advice}"
+        )
+        raise ValueError(message)
+    if origin.content != content:
+        message = (
+            f"{path} was written by another recipe: seed, shard_size, precision, render, encoders "
+            f"or the VAE's encoder differ. {advice}"
+        )
+        raise ValueError(message)
+    return origin
+
+
+def _concatenate(parts: list[EncodedPairs]) -> EncodedPairs:
+    return EncodedPairs(
+        latents=torch.cat([part.latents for part in parts]),
+        conditions=torch.cat([part.conditions for part in parts]),
+        image_tokens=torch.cat([part.image_tokens for part in parts]),
+        captions=[caption for part in parts for caption in part.captions],
+        names=[name for part in parts for name in part.names],
+    )
