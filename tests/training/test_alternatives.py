@@ -27,7 +27,7 @@ def trained(variant, method, datasets, output, **model):
         loop={"steps": 2, "batch_size": 1},
     )
     task = SFTTask(recipe)
-    train(task, recipe, recipe.loop, recipe.optimizer, recipe.run)
+    train(task, recipe, recipe.run)
     return task
 
 

@@ -21,7 +21,7 @@ def test_fifty_steps_move_the_expert_and_no_bit_of_the_backbone(
     before = {name: tensor.clone() for name, tensor in task.transformer.state_dict().items()}
     from vap.training.trainer import train
 
-    train(task, recipe, recipe.loop, recipe.optimizer, recipe.run)
+    train(task, recipe, recipe.run)
     after = task.transformer.state_dict()
     backbone = [name for name in before if not is_expert_name(name)]
     assert all(torch.equal(before[name], after[name]) for name in backbone)
@@ -176,7 +176,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_step_and_names_the_clip(
     monkeypatch.setattr(task, "batch", lambda step: bad if step == 1 else good(step))
     clip = bad.names[0]
     with pytest.raises(FloatingPointError, match=rf"nan at step 1 in process 0 on {clip}"):
-        train(task, recipe, recipe.loop, recipe.optimizer, recipe.run)
+        train(task, recipe, recipe.run)
     assert all(torch.isfinite(p).all() for p in task.transformer.parameters())
 
 
@@ -191,5 +191,5 @@ def test_gradients_that_are_not_finite_stop_before_the_step_and_are_named(
     before = parameter.detach().clone()
     parameter.register_hook(lambda gradient: gradient * float("inf"))
     with pytest.raises(FloatingPointError, match=f"not finite at step 0: {name}"):
-        train(task, recipe, recipe.loop, recipe.optimizer, recipe.run)
+        train(task, recipe, recipe.run)
     assert torch.equal(parameter, before)

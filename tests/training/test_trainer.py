@@ -32,7 +32,7 @@ def test_processes_wait_for_hours_where_one_of_them_generates(every, tmp_path, m
 
     monkeypatch.setattr(trainer, "Accelerator", accelerator)
     with pytest.raises(Begun):
-        trainer.train(SimpleNamespace(validate_every=every), recipe, recipe.loop, recipe.optimizer)
+        trainer.train(SimpleNamespace(validate_every=every), recipe)
 
     waits = [each for each in told["kwargs_handlers"] if isinstance(each, InitProcessGroupKwargs)]
     assert bool(waits) == bool(every)

@@ -36,11 +36,7 @@ KNOWN: dict[str, tuple[Family, dict[str, Any]]] = {
 
 
 def weightless(model: str) -> tuple[Family, Any]:
-    """The family and the transformer of a model, without memory for its weights.
-
-    Args:
-        model: A known Hub id, or a model that is on this machine.
-    """
+    """The family and the transformer of a model, without memory for its weights."""
     if model in KNOWN:
         family, config = KNOWN[model]
     else:

@@ -18,18 +18,14 @@ class BucketSampler:
         buckets: For each sample, what it must have in common with the others of its batch.
         batch_size: Samples of a batch.
         seed: Seed of the order.
-
-    Raises:
-        ValueError: If there is no sample.
     """
 
     def __init__(self, buckets: Sequence[Hashable], batch_size: int, seed: int) -> None:
         if not buckets:
-            message = (
+            raise ValueError(
                 "There is no sample to train on: no clip is both encoded and alive with a "
                 "reference. Look at `vap data summary` and at the recipe's data section."
             )
-            raise ValueError(message)
         members: dict[Hashable, list[int]] = defaultdict(list)
         for index, bucket in enumerate(buckets):
             members[bucket].append(index)

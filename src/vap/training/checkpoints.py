@@ -116,15 +116,7 @@ class _DamagedError(ValueError):
 def save_checkpoint(
     folder: Path, state: RunState, step: int, recipe: Identity, part: Part = _ALONE
 ) -> None:
-    """Write a checkpoint beside the previous one, then put it in its place.
-
-    Args:
-        folder: Checkpoint folder; an interrupted write leaves the previous one usable.
-        state: What to save.
-        step: Steps taken so far.
-        recipe: Identity of the recipe, checked on return.
-        part: This process's share; every process must call.
-    """
+    """Write a checkpoint beside the previous one, then put it in its place."""
     partial, previous = folder.with_suffix(".partial"), folder.with_suffix(".previous")
     if part.rank == 0:
         _restore(folder, previous)
@@ -154,22 +146,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: Path, state: RunState, recipe: Identity, part: Part = _ALONE) -> int:
-    """Continue a run: fill weights, average and optimizers in place.
-
-    Args:
-        folder: Checkpoint folder. Where it is damaged and the one before it is still there, that.
-        state: What to fill.
-        recipe: Identity of the recipe that continues.
-        part: This process's share; every process must call.
-
-    Returns:
-        Steps taken when the checkpoint was written; 0 if there is none.
-
-    Raises:
-        ValueError: If the checkpoint is damaged, belongs to another recipe, to other weights, or to
-            another number of processes or way to share videos and weights among them, or if not
-            all processes find the same one.
-    """
+    """Continue a run: fill weights, average and optimizers in place."""
     previous = folder.with_suffix(".previous")
     if part.rank == 0:
         _restore(folder, previous)
@@ -184,11 +161,7 @@ def load_checkpoint(folder: Path, state: RunState, recipe: Identity, part: Part 
 
 
 def read_identity(folder: Path) -> Identity | None:
-    """The recipe that wrote a checkpoint; None if there is none.
-
-    Raises:
-        ValueError: If it is damaged.
-    """
+    """The recipe that wrote a checkpoint; None if there is none."""
     return _read_state(folder).recipe if os.path.lexists(folder) else None
 
 
@@ -247,36 +220,32 @@ def _check_all_begin_at(step: int, folder: Path, part: Part) -> None:
     steps = part.gather(step)
     if len(set(steps)) > 1:
         found = ", ".join(f"{each} in process {rank}" for rank, each in enumerate(steps))
-        message = (
+        raise ValueError(
             f"The processes of this run do not find the same checkpoint {folder}: they would "
             f"continue at step {found}. Set output to a folder that all machines share."
         )
-        raise ValueError(message)
 
 
 def _check_processes(folder: Path, written: _Written, part: Part) -> None:
     """Refuse processes that do something else than those that wrote a checkpoint."""
     processes = written.processes
     if processes != part.processes:
-        message = (
+        raise ValueError(
             f"The checkpoint {folder} was written by {processes} processes, and there are "
             f"{part.processes}, which see other data. Continue with {processes}."
         )
-        raise ValueError(message)
     if (batches := written.data_processes) != part.data_processes:
-        message = (
+        raise ValueError(
             f"The checkpoint {folder} was written by processes with {batches} different batches at "
             f"once, and here are {part.data_processes}, which see other data. Continue with "
             f"run.context={processes // batches}."
         )
-        raise ValueError(message)
     if (shards := written.shards) != part.shards:
-        message = (
+        raise ValueError(
             f"The checkpoint {folder} was written with weights cut into {shards}, and here they "
             f"are cut into {part.shards}. Continue with the run.sharding and run.shard that it "
             "was written with."
         )
-        raise ValueError(message)
 
 
 def _restore(folder: Path, previous: Path) -> None:

@@ -21,12 +21,7 @@ from vap.training.validation import Validation
 
 
 def problems_of(recipe: TuningStage) -> list[Exception]:
-    """Everything about a recipe that would be refused, or is not on this machine yet.
-
-    Returns:
-        A ``FileNotFoundError`` for each thing that is missing here, and other errors for what is
-        wrong. Models that are known by name are not looked for, as they would be downloaded.
-    """
+    """Everything about a recipe that would be refused, or is not on this machine yet."""
     found: dict[str, Exception] = {}
     for check in _checks(recipe):
         try:

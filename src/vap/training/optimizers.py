@@ -32,18 +32,9 @@ def build_optimizers(
 
     Muon orthogonalizes the update of a matrix, so it takes the weights inside blocks, encoders and
     decoders; embeddings, tables, scales and vectors stay with AdamW.
-
-    Args:
-        parameters: What trains.
-        config: Rates and names.
-        seed: Of what is drawn where bfloat16 weights are rounded, see :mod:`vap.training.rounding`.
-
-    Raises:
-        ValueError: If nothing trains, or Muon is asked for and there is nothing that it can move.
     """
     if not parameters:
-        message = "Nothing trains: no parameter requires a gradient."
-        raise ValueError(message)
+        raise ValueError("Nothing trains: no parameter requires a gradient.")
     muon = _matrices(parameters) if config.name == "muon" else []
     taken = {id(value) for value in muon}
     rest = [value for _, value in parameters if id(value) not in taken]
@@ -70,38 +61,23 @@ def build_optimizers(
 
 
 def _matrices(parameters: NamedParameters) -> list[nn.Parameter]:
-    """What Muon takes.
-
-    Raises:
-        ValueError: If there is nothing, or it is in bfloat16.
-    """
+    """What Muon takes."""
     chosen = [value for name, value in parameters if value.ndim > 1 and _MATRIX.search(name)]
     if not chosen:
-        message = (
+        raise ValueError(
             "optimizer.name is muon, and no matrix inside a block, an encoder or a decoder trains "
             f"(what does: {parameters[0][0]!r} and {len(parameters) - 1} more). Use adamw."
         )
-        raise ValueError(message)
     if any(value.dtype == torch.bfloat16 for value in chosen):
-        message = (
+        raise ValueError(
             "optimizer.name is muon and the weights are bfloat16, which round most of its updates "
             "away. Set model.weights to float32, or optimizer.name to adamw."
         )
-        raise ValueError(message)
     return chosen
 
 
 def schedule_factor(step: int, steps: int, config: OptimizerConfig) -> float:
-    """Share of the peak learning rate at a step.
-
-    Args:
-        step: Step about to be taken, from 0.
-        steps: Steps of the whole stage.
-        config: Warm-up length and the schedule after it.
-
-    Returns:
-        A factor in (0, 1].
-    """
+    """Share of the peak learning rate at a step."""
     if step < config.warmup:
         return (step + 1) / config.warmup
     if config.schedule == "constant":

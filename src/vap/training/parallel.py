@@ -54,11 +54,7 @@ class Layout:
 
 
 def layout_of(run: RunConfig, accelerator: Accelerator) -> Layout:
-    """Place this process.
-
-    Raises:
-        ValueError: If the number of processes does not fit the recipe.
-    """
+    """Place this process."""
     processes = accelerator.num_processes
     cut = cut_of(run, processes)
     if processes == 1:
@@ -85,16 +81,7 @@ def gather(value: int) -> list[int]:
 
 
 def spread(model: nn.Module, layout: Layout, accelerator: Accelerator) -> nn.Module:
-    """Give each process its part of a model.
-
-    Args:
-        model: Whole, on the CPU, its gradients chosen.
-        layout: Of the processes.
-        accelerator: Wraps a model that is not sharded, and knows the device.
-
-    Returns:
-        What is called in place of the model.
-    """
+    """Give each process its part of a model."""
     if layout.context > 1:
         share_videos(model, layout)
     if layout.sharded:

@@ -23,14 +23,7 @@ def flow_scheduler(prediction: Prediction, shift: float = 1.0) -> UniPCMultistep
 
 
 def recorded_prediction(folder: Path) -> Prediction | None:
-    """What the network of a folder predicts, as its scheduler says.
-
-    Returns:
-        None if the folder has no scheduler, as backbones of earlier versions.
-
-    Raises:
-        ValueError: If the scheduler takes predictions for something else.
-    """
+    """What the network of a folder predicts, as its scheduler says."""
     place = folder / "scheduler" / "scheduler_config.json"
     if not place.is_file():
         return None
@@ -38,35 +31,23 @@ def recorded_prediction(folder: Path) -> Prediction | None:
     for prediction, name in _READ.items():
         if name == read:
             return prediction
-    message = f"{place} reads {read!r}, which no flow is: {', '.join(_READ.values())}. Correct it."
-    raise ValueError(message)
+    raise ValueError(
+        f"{place} reads {read!r}, which no flow is: {', '.join(_READ.values())}. Correct it."
+    )
 
 
 def check_prediction(flow: FlowConfig, scheduler: Mapping[str, Any]) -> None:
-    """Refuse to train a network to predict something else than is read.
-
-    Args:
-        flow: Objective of a recipe.
-        scheduler: Configuration of the scheduler of the model that is trained.
-
-    Raises:
-        ValueError: If they differ.
-    """
+    """Refuse to train a network to predict something else than is read."""
     read = _read_by(scheduler)
     if read != _READ[flow.prediction or "velocity"]:
-        message = (
+        raise ValueError(
             f"flow.prediction={flow.prediction!r}, but the model's scheduler reads "
             f"{read!r}. Leave it out, or set it to what the model predicts: {', '.join(_READ)}."
         )
-        raise ValueError(message)
 
 
 def flow_for(flow: FlowConfig, folder: Path) -> FlowConfig:
-    """The objective for the model of a folder, whose scheduler says what it predicts.
-
-    Raises:
-        ValueError: If the recipe says something else.
-    """
+    """The objective for the model of a folder, whose scheduler says what it predicts."""
     if flow.prediction is None:
         return flow.model_copy(update={"prediction": recorded_prediction(folder)})
     place = folder / "scheduler" / "scheduler_config.json"
@@ -76,18 +57,13 @@ def flow_for(flow: FlowConfig, folder: Path) -> FlowConfig:
 
 
 def check_shift(flow: FlowConfig, scheduler: Mapping[str, Any]) -> None:
-    """Refuse noise levels that are spaced otherwise than the sampler's.
-
-    Raises:
-        ValueError: If the shifts differ.
-    """
+    """Refuse noise levels that are spaced otherwise than the sampler's."""
     shift = float(scheduler.get("flow_shift", scheduler.get("shift", 1.0)))
     if shift != flow.shift:
-        message = (
+        raise ValueError(
             f"flow.shift={flow.shift:g}, but the model's scheduler spaces its steps by "
             f"{shift:g}. Set flow.shift to {shift:g}."
         )
-        raise ValueError(message)
 
 
 def _read_by(scheduler: Mapping[str, Any]) -> str:

@@ -37,34 +37,20 @@ def packaged_recipes() -> list[str]:
 
 
 def find_recipe(name: Path) -> Path:
-    """A recipe file by its path, or by the name of one that ships with the package.
-
-    Raises:
-        FileNotFoundError: If there is none.
-    """
+    """A recipe file by its path, or by the name of one that ships with the package."""
     if name.is_file():
         return name
     if str(name.with_suffix("") if name.name else name) in packaged_recipes():
         folder = _PACKAGED_MINI if name.parts[0] == _MINI else _PACKAGED / name.parent
         return folder / f"{name.stem}.yaml"
-    message = (
+    raise FileNotFoundError(
         f"There is no recipe {str(name)!r}. Give the path of a YAML file, or one of: "
         f"{', '.join(packaged_recipes())}."
     )
-    raise FileNotFoundError(message)
 
 
 def read_tree(path: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Keys and values of a recipe file, its base's below its own, then the overrides.
-
-    Args:
-        path: YAML file. Its key ``base`` names another file, relative to it.
-        overrides: ``"loop.steps=100"``-like changes, values in YAML.
-
-    Raises:
-        FileNotFoundError: If the file or a base is missing.
-        RecipeError: If a file is not a mapping, or an override is not of that form.
-    """
+    """Keys and values of a recipe file, its base's below its own, then the overrides."""
     tree = _read(path, _DEEPEST)
     for override in overrides:
         _apply(tree, override)
@@ -73,34 +59,26 @@ def read_tree(path: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
 
 def _read(path: Path, deeper: int) -> dict[str, Any]:
     if not path.is_file():
-        message = f"There is no recipe {str(path)!r}. Give the path of a YAML file."
-        raise FileNotFoundError(message)
+        raise FileNotFoundError(f"There is no recipe {str(path)!r}. Give the path of a YAML file.")
     try:
         with path.open(encoding="utf-8") as file:
             tree = _parsed(file.read(_LARGEST + 1))
     except ValueError as error:
-        message = f"{path} is not a recipe in YAML: {error}"
-        raise RecipeError(message) from error
+        raise RecipeError(f"{path} is not a recipe in YAML: {error}") from error
     if not isinstance(tree, dict):
-        message = f"{path} holds {type(tree).__name__}, not a mapping of recipe keys."
-        raise RecipeError(message)
+        raise RecipeError(f"{path} holds {type(tree).__name__}, not a mapping of recipe keys.")
     base = tree.pop(_BASE, None)
     if base is None:
         return tree
     if not isinstance(base, str) or not deeper:
-        message = (
+        raise RecipeError(
             f"{path}: base={brief(base)} must name a recipe file that does not lead back here."
         )
-        raise RecipeError(message)
     return _merged(_read(path.parent / base, deeper - 1), tree)
 
 
 def _parsed(text: str) -> Any:
-    """What a YAML text says.
-
-    Raises:
-        ValueError: If it is not YAML, too large, nested too deeply, or gives a key twice.
-    """
+    """What a YAML text says."""
     try:
         loader = yaml.SafeLoader(text[: _LARGEST + 1])
         node = loader.get_single_node()
@@ -153,8 +131,7 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 def _apply(tree: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals or not key:
-        message = f"The override {brief(override)} is not of the form key.subkey=value."
-        raise RecipeError(message)
+        raise RecipeError(f"The override {brief(override)} is not of the form key.subkey=value.")
     *parents, last = key.split(".")
     node = tree
     for parent in parents:
@@ -166,5 +143,6 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     try:
         node[last] = _parsed(value)
     except ValueError as error:
-        message = f"The override {brief(override)} has no readable value: {error}"
-        raise RecipeError(message) from error
+        raise RecipeError(
+            f"The override {brief(override)} has no readable value: {error}"
+        ) from error

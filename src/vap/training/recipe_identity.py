@@ -33,9 +33,6 @@ def check_continues(output: Path, before: Identity, now: Identity) -> None:
     """Refuse a recipe that would not continue what an output folder holds.
 
     More or fewer steps of a constant schedule change nothing about those that were taken.
-
-    Raises:
-        ValueError: Naming keys, their values before and now, and how to train on.
     """
     differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
     if now.get("optimizer.schedule") == "constant" and "loop.steps" in differing:

@@ -22,15 +22,7 @@ _DROPPED_BITS = 16
 
 
 def round_by_chance(values: Tensor, generator: torch.Generator) -> Tensor:
-    """Round float32 to bfloat16, up or down, such that the mean is the value.
-
-    Args:
-        values: Float32. What bfloat16 can hold exactly is kept, and so is what is not finite.
-        generator: Draws, on the device of the values.
-
-    Returns:
-        The same shape in bfloat16.
-    """
+    """Round float32 to bfloat16, up or down, such that the mean is the value."""
     drawn = torch.randint(
         1 << _DROPPED_BITS,
         values.shape,

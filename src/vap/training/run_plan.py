@@ -100,12 +100,7 @@ class RunPlan:
 
 
 def plan_run(recipe: TuningStage) -> RunPlan:
-    """Predict a run on the hardware that its recipe names.
-
-    Raises:
-        ValueError: If the run would be refused: the number of accelerators does not fit how it is
-            spread over them, or the method or validation does not.
-    """
+    """Predict a run on the hardware that its recipe names."""
     hardware, run = recipe.hardware, recipe.run
     cut = cut_of(run, hardware.gpus)
     check_validation(recipe.validation.every, spread=cut.spread)

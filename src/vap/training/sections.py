@@ -93,12 +93,18 @@ class LoopConfig(Section):
     @model_validator(mode="after")
     def _ends_within_its_schedule(self) -> Self:
         if self.stop > self.steps:
-            message = (
+            raise ValueError(
                 f"stop is {self.stop}, and the schedule ends at step {self.steps} (steps). Set "
                 f"stop to at most {self.steps}, or to 0, or steps to more."
             )
-            raise ValueError(message)
         return self
+
+
+class TrainingRecipe(Recipe):
+    """A recipe of a stage that trains."""
+
+    loop: LoopConfig
+    optimizer: OptimizerConfig = OptimizerConfig()
 
 
 class FlowConfig(Section):

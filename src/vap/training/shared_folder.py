@@ -17,11 +17,7 @@ _LOGGER = logging.getLogger(__name__)
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Keep other runs out of an output folder; the system lets go of it when the process ends.
-
-    Raises:
-        ValueError: If another run is at work there.
-    """
+    """Keep other runs out of an output folder; the system lets go of it when the process ends."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / _LOCK, blocking=False)
     try:
@@ -44,14 +40,6 @@ def check_shared(folder: Path, rank: int, gather: Callable[[int], list[int]]) ->
 
     The first process leaves a file of a name that no other can know of (nor remember as missing,
     as clients of network file systems do), and all look for it.
-
-    Args:
-        folder: Exists in every process.
-        rank: This process.
-        gather: The numbers of all processes, in their order.
-
-    Raises:
-        ValueError: In every process, if one does not see what the first one wrote.
     """
     names = gather(secrets.randbits(_BITS))
     if len(names) == 1:
@@ -65,8 +53,7 @@ def check_shared(folder: Path, rank: int, gather: Callable[[int], list[int]]) ->
         probe.unlink()
     if not all(seen):
         blind = ", ".join(str(number) for number, saw in enumerate(seen) if not saw)
-        message = (
+        raise ValueError(
             f"Processes {blind} do not see what process 0 writes into the output folder {folder}: "
             "it is another one on their machine. Set output to a folder that all machines share."
         )
-        raise ValueError(message)

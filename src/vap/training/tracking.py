@@ -26,9 +26,6 @@ class Metrics:
         run: Names of the trackers and of the project.
         first: Step that the run continues at.
         rank: The process; only the first one writes.
-
-    Raises:
-        MissingExtraError: If a tracker is not installed.
     """
 
     def __init__(self, output: Path, run: RunConfig, first: int, rank: int) -> None:
@@ -80,25 +77,18 @@ def _step(line: str) -> float:
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """See that trackers are known to accelerate and installed.
-
-    Raises:
-        MissingExtraError: If one is not installed.
-        ValueError: If one is unknown.
-    """
+    """See that trackers are known to accelerate and installed."""
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
     for name in names:
         if name not in LOGGER_TYPE_TO_CLASS:
             known = ", ".join(sorted(LOGGER_TYPE_TO_CLASS))
-            message = f"The tracker {name!r} is unknown. Use one of: {known}."
-            raise ValueError(message)
+            raise ValueError(f"The tracker {name!r} is unknown. Use one of: {known}.")
         if name not in {str(available) for available in get_available_trackers()}:
-            message = (
+            raise MissingExtraError(
                 f"The tracker {name!r} is not installed. tensorboard comes with pip install "
                 f"'video-as-prompt[train]'; install others by their own name."
             )
-            raise MissingExtraError(message)
 
 
 def _open_trackers(output: Path, run: RunConfig) -> list[Any]:

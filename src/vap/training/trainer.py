@@ -42,8 +42,8 @@ from vap.training.parallel import (
 )
 from vap.training.processes import check_validation
 from vap.training.progress import RunProgress
-from vap.training.recipe_identity import Identity, identity_of
-from vap.training.sections import LoopConfig, OptimizerConfig, Section
+from vap.training.recipe_identity import identity_of
+from vap.training.sections import TrainingRecipe
 from vap.training.shared_folder import check_shared
 from vap.training.tracking import Metrics
 from vap.training.tuning_config import RunConfig
@@ -83,19 +83,14 @@ class ValidatingTask(Protocol):
 
 def train(
     task: Task,
-    recipe: Section,
-    loop: LoopConfig,
-    optimizer: OptimizerConfig,
+    recipe: TrainingRecipe,
     run: RunConfig = RunConfig(),  # noqa: B008 - immutable
 ) -> Path:
     """Train a task to its last step, continuing from its checkpoint if there is one.
 
     Args:
         task: What is trained.
-        recipe: The whole recipe; its ``output`` folder receives checkpoints, ``metrics.jsonl``
-            and the trained parts.
-        loop: Steps, batch size, seed, logging.
-        optimizer: Optimizer, schedule and averaging.
+        recipe: Its ``output`` folder receives checkpoints, ``metrics.jsonl`` and trained parts.
         run: Processes, accumulation and trackers.
 
     Returns:
@@ -106,9 +101,9 @@ def train(
         ValueError: If the checkpoint in the output folder belongs to another recipe, the number of
             processes does not fit, or they do not all see the same output folder.
     """
+    loop, output = recipe.loop, recipe.output
     if loop.threads:
         torch.set_num_threads(loop.threads)
-    output = Path(str(recipe.model_dump()["output"]))
     output.mkdir(parents=True, exist_ok=True)
     accelerator = Accelerator(
         # Without being told, Accelerate takes processes on CPUs for as many runs on their own.
@@ -126,8 +121,7 @@ def train(
     if loop.compile:
         compile_repeated_blocks(task.model)
     model = spread(task.model, layout, accelerator)
-    identity = identity_of(recipe)
-    training = _Run(task, model, accelerator, loop, optimizer, run, layout, output, identity)
+    training = _Run(task, model, accelerator, recipe, run, layout)
     training.resume()
     training.run()
     if training.state.average is not None:
@@ -154,18 +148,14 @@ def compile_repeated_blocks(model: nn.Module) -> None:
 
     A model names the classes of its repeated blocks (``_repeated_blocks``, as in diffusers); they
     share one compiled graph, and weights keep their names.
-
-    Raises:
-        ValueError: If the model has no such blocks.
     """
     repeated = {name for part in model.modules() for name in getattr(part, "_repeated_blocks", [])}
     blocks = [part for part in model.modules() if type(part).__name__ in repeated]
     if not blocks:
-        message = (
+        raise ValueError(
             f"loop.compile is on, and {type(model).__name__} has no repeated blocks. "
             "Set loop.compile to false."
         )
-        raise ValueError(message)
     compile_each(blocks)
 
 
@@ -177,19 +167,16 @@ class _Run:
         task: Task,
         model: nn.Module,
         accelerator: Accelerator,
-        loop: LoopConfig,
-        optimizer: OptimizerConfig,
+        recipe: TrainingRecipe,
         run: RunConfig,
         layout: Layout,
-        output: Path,
-        identity: Identity,
     ) -> None:
         self.task, self.model, self.accelerator = task, model, accelerator
-        self.loop, self.config, self.settings = loop, optimizer, run
-        self.layout, self.output = layout, output
+        self.loop, self.config, self.settings = recipe.loop, recipe.optimizer, run
+        self.layout, self.output = layout, recipe.output
         parameters = trainable_parameters(accelerator.unwrap_model(model))
-        average = WeightAverage(parameters, optimizer.ema) if optimizer.ema else None
-        optimizers = build_optimizers(parameters, optimizer, loop.seed)
+        average = WeightAverage(parameters, self.config.ema) if self.config.ema else None
+        optimizers = build_optimizers(parameters, self.config, self.loop.seed)
         self.state = RunState(parameters, optimizers, average)
         self.part = Part(
             accelerator.process_index,
@@ -200,8 +187,8 @@ class _Run:
             accelerator.wait_for_everyone,
             gather,
         )
-        self.identity = identity
-        self.first, self.last = 0, loop.stop or loop.steps
+        self.identity = identity_of(recipe)
+        self.first, self.last = 0, self.loop.stop or self.loop.steps
 
     def resume(self) -> None:
         folder = self.output / "checkpoint"
@@ -302,8 +289,7 @@ class _Run:
             fault = f"The loss is {losses['loss'].item()} at step {step} in {of}"
         found = [each for each in gather_object([fault]) if each]
         more = f"; likewise in {len(found) - 1} other processes" if len(found) > 1 else ""
-        message = f"{found[0]}{more}; no weight was changed."
-        raise FloatingPointError(message)
+        raise FloatingPointError(f"{found[0]}{more}; no weight was changed.")
 
     def gradient_fault(self, step: int) -> str:
         """Which gradient is not finite."""

@@ -73,16 +73,7 @@ class PreferenceBatch:
 
 
 def open_encoded(config: DataConfig, model: str | None = None) -> EncodedClips:
-    """The encodings of a recipe, after a look at whose they are.
-
-    Args:
-        config: Where they lie.
-        model: Pipeline folder, bundled model or Hub id that trains on them; None for no look.
-
-    Raises:
-        FileNotFoundError: If they are not all there.
-        ValueError: If one is damaged, or they were encoded by another model's encoders.
-    """
+    """The encodings of a recipe, after a look at whose they are."""
     encoded = EncodedClips(config.encoded)
     noted = encoded.manifest
     others = [] if model is None else other_encoders(noted, model)
@@ -108,15 +99,6 @@ def read_rows(
     """Rows of the table that are encoded and can be trained on, at the chosen scale.
 
     Subsets of one seed are nested, so that a curve over the scale of the data adds clips only.
-
-    Args:
-        config: Table, splits, conditions and scale.
-        encoded: Clips that there are.
-        seed: Seed of the subset.
-        above: Rows with a score above this are kept; None keeps every score.
-
-    Raises:
-        ValueError: If no row is of a split or a condition that is asked for, with the nearest.
     """
     table = load_table(config.table, splits=None, on_error="skip")
     _check_names("data.conditions", config.conditions, {row.condition for row in table.rows})
@@ -134,11 +116,7 @@ def read_rows(
 
 
 def splits_of(config: DataConfig, known: Collection[str]) -> frozenset[str]:
-    """Splits to train on: the recipe's, else the table's train split, else its only one.
-
-    Raises:
-        ValueError: If the table has no such split, or several and none is chosen.
-    """
+    """Splits to train on: the recipe's, else the table's train split, else its only one."""
     if config.splits or not known or TRAIN in known:
         _check_names("data.splits", config.splits, known)
         return frozenset(config.splits or (TRAIN,))
@@ -178,8 +156,7 @@ def _check_names(key: str, chosen: Sequence[str], known: Collection[str]) -> Non
             nearest = difflib.get_close_matches(name, known, n=1)
             some = ", ".join(map(repr, sorted(known)[:_SHOWN]))
             hint = f"did you mean {nearest[0]!r}?" if nearest else f"it has, for example, {some}."
-            message = f"{key} names {name!r}, which no row of the table has; {hint}"
-            raise ValueError(message)
+            raise ValueError(f"{key} names {name!r}, which no row of the table has; {hint}")
 
 
 class PairedClips:
@@ -277,9 +254,6 @@ class PreferredClips:
         batch_size: Pairs of a batch.
         seed: Seed of draws and order.
         model: As for :class:`PairedClips`.
-
-    Raises:
-        ValueError: If there is no pair to train on.
     """
 
     def __init__(
@@ -322,13 +296,12 @@ class PreferredClips:
             if pairs := self._mine(number):
                 buckets = [self._shape(pair.winner) for pair in pairs]
                 return number, pairs, BucketSampler(buckets, self._batch_size, self._seed + number)
-        message = (
+        raise ValueError(
             f"There is no pair to train on in {self._table}: of one condition and size, it takes "
             f"a winner scored {CLOSER.winner_from:g} or more, a loser scored {CLOSER.loser_to:g} "
             f"or less and another clip scored above {self._rules.reference_above:g} as reference. "
             "Look at `vap data summary` and at the recipe's data section."
         )
-        raise ValueError(message)
 
     def _mine(self, epoch: int) -> list[PreferencePair]:
         mined = mine_preferences(self._rows, self._rules, epoch=epoch, stage=stage_of_epoch(epoch))

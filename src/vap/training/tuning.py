@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
@@ -16,26 +16,32 @@ from vap.training.methods import Strategy, strategy_for
 from vap.training.methods.expert_method import restore_precision
 from vap.training.processes import check_residual
 from vap.training.tracking import check_trackers
+from vap.training.training_clips import PairedClips, PreferredClips
 from vap.training.tuning_config import TuningStage
 from vap.training.validation import Validation
 from vap.training.variants import variant_of
 
+Clips = TypeVar("Clips", PairedClips, PreferredClips)
 _FROZEN_IN = {"no": torch.float32, "bf16": torch.bfloat16}
 
 
-class TuningTask:
+class TuningTask(Generic[Clips]):
     """A transformer that a recipe's stage prepares, validates and saves.
 
     Attributes:
+        clips: What it trains on.
         model: The transformer; what its strategy trains requires gradients.
         validate_every: Steps between validations; 0 for none.
     """
 
     model: nn.Module
 
-    def __init__(self, recipe: TuningStage) -> None:
+    def __init__(self, recipe: TuningStage, clips: type[Clips]) -> None:
+        # First, so that what is missing shows before a model is loaded.
+        data, loop = recipe.data, recipe.loop
+        self.clips: Clips = clips(data, loop.batch_size, loop.seed, recipe.model.start)
+        self.batch: Any = self.clips.batch
         self.strategy = strategy_for(recipe)
-        # First: what is missing shows before a model is loaded.
         if is_first():
             check_trackers(recipe.run.trackers)
         self.validate_every = recipe.validation.every
@@ -56,12 +62,7 @@ class TuningTask:
 
 
 def build_model(recipe: TuningStage, strategy: Strategy) -> Any:
-    """Load the transformer and prepare it for a method.
-
-    Args:
-        recipe: Model, precision and seed.
-        strategy: What trains.
-    """
+    """Load the transformer and prepare it for a method."""
     torch.manual_seed(recipe.loop.seed)
     model = load_transformer(recipe.model.start, dtype=_FROZEN_IN[recipe.loop.precision])
     strategy.prepare(model, recipe.model)

@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from vap.models.rope import ReferencePositions
-from vap.training.sections import FlowConfig, LoopConfig, OptimizerConfig, Recipe, Section, Seed
+from vap.training.sections import FlowConfig, Section, Seed, TrainingRecipe
 
 Method = Literal[
     "expert",
@@ -106,17 +106,15 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _shards_are_shared(self) -> Self:
         if self.shard > 1 and self.sharding != "hsdp":
-            message = (
+            raise ValueError(
                 f"shard is {self.shard}, which sharding={self.sharding!r} does not read. Set "
                 "sharding to hsdp, or shard to 1."
             )
-            raise ValueError(message)
         if self.sharding == "hsdp" and self.shard * self.context == 1:
-            message = (
+            raise ValueError(
                 "sharding is hsdp and shard is 1: each process would hold all of the model. Set "
                 "shard to the processes that share a copy, or sharding to none or fsdp."
             )
-            raise ValueError(message)
         return self
 
 
@@ -164,7 +162,7 @@ class HardwareConfig(Section):
     frames: int = Field(49, gt=0)
 
 
-class TuningStage(Recipe):
+class TuningStage(TrainingRecipe):
     """What supervised tuning and preference tuning share.
 
     Attributes:
@@ -173,8 +171,6 @@ class TuningStage(Recipe):
 
     model: ModelConfig
     data: DataConfig
-    loop: LoopConfig
-    optimizer: OptimizerConfig = OptimizerConfig()
     flow: FlowConfig = FlowConfig()
     run: RunConfig = RunConfig()
     validation: ValidationConfig = ValidationConfig()
@@ -183,11 +179,10 @@ class TuningStage(Recipe):
     @model_validator(mode="after")
     def _computes_in_the_precision_of_its_weights(self) -> Self:
         if self.model.weights == "bfloat16" and self.loop.precision != "bf16":
-            message = (
+            raise ValueError(
                 "model.weights is bfloat16, which float32 arithmetic (loop.precision: no) does not "
                 "take. Set loop.precision to bf16, or model.weights to float32."
             )
-            raise ValueError(message)
         return self
 
 
@@ -200,11 +195,10 @@ class SFTStage(TuningStage):
 def _check_own_lora(recipe: DPOStage | DistillStage) -> None:
     """Refuse a method where the stage trains a LoRA of its own."""
     if recipe.model.method != "expert":
-        message = (
+        raise ValueError(
             f"model.method is {recipe.model.method!r}, but {recipe.stage} always trains a LoRA of "
             "its own. Leave out model.method, or set stage to sft."
         )
-        raise ValueError(message)
 
 
 class DPOStage(TuningStage):
@@ -261,16 +255,14 @@ class DistillStage(TuningStage):
     @model_validator(mode="after")
     def _keeps_references_where_there_are_steps_to_keep_them_for(self) -> Self:
         if self.references_every > 1 and self.objective != "path":
-            message = (
+            raise ValueError(
                 f"references_every is {self.references_every}, but objective={self.objective!r} "
                 "trains single steps. Set objective to path, or references_every to 1."
             )
-            raise ValueError(message)
         if self.references_every > 1 and self.model.gradient_checkpointing:
-            message = (
+            raise ValueError(
                 f"references_every is {self.references_every}, but gradient checkpointing computes "
                 "blocks anew and keeps nothing. Set model.gradient_checkpointing to false, or "
                 "references_every to 1."
             )
-            raise ValueError(message)
         return self

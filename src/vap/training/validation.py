@@ -32,10 +32,6 @@ class Validation:
     Args:
         recipe: Table, model and what to generate.
         reads_references: Whether the transformer is given references.
-
-    Raises:
-        FileNotFoundError: If a clip is not there; other processes than the first need none.
-        ValueError: If the split has no row that can be generated.
     """
 
     def __init__(self, recipe: TuningStage, *, reads_references: bool) -> None:
@@ -63,17 +59,7 @@ class Validation:
         return cls(recipe, reads_references=reads_references)
 
     def __call__(self, transformer: Any, step: int, output: Path) -> dict[str, float]:
-        """Write ``output/validation/step-…/`` and return means over its videos.
-
-        Args:
-            transformer: That trains; always the same one.
-            step: Of the training.
-            output: Folder of the run.
-
-        Returns:
-            ``validation_psnr`` in dB against the true target, and ``validation_gap``: 0 for the
-            first frame repeated, 1 for the truth.
-        """
+        """Write ``output/validation/step-…/`` and return means over its videos."""
         folder = output / "validation" / f"step-{step:06d}"
         folder.mkdir(parents=True, exist_ok=True)
         scores: dict[str, list[float]] = {"validation_psnr": [], "validation_gap": []}
@@ -98,12 +84,11 @@ class Validation:
         for sample in self._samples:
             for row in (sample.target, *sample.references):
                 if not (root / row.video).is_file():
-                    message = (
+                    raise FileNotFoundError(
                         f"{row.video!r}, which validation shows, is not in {root.absolute()}. Give "
                         "the folder that the table's paths start from with validation.root, or "
                         "set validation.every to 0."
                     )
-                    raise FileNotFoundError(message)
 
     def _frames(self, video: str) -> NDArray[np.uint8]:
         return read_frames(self._recipe.validation.root / video, self._settings)[1]
@@ -146,11 +131,10 @@ def _samples(recipe: TuningStage) -> tuple[Sample, ...]:
     pairing = pair_clips(rows, PairingRules(data.threshold, splits, seed=config.seed))
     shown = [i for i, row in enumerate(pairing.targets) if row.split == config.split]
     if not shown:
-        message = (
+        raise ValueError(
             f"No row of split {config.split!r} can be generated for validation. Choose another "
             "with validation.split, or set validation.every to 0."
         )
-        raise ValueError(message)
     return tuple(pairing.draw(index) for index in shown[: config.cases])
 
 

@@ -414,7 +414,7 @@ def test_a_loss_that_is_not_finite_stops_before_any_weight_moves(tmp_path, monke
     )
 
     with pytest.raises(FloatingPointError, match="step 0"):
-        trainer.train(task, recipe, recipe.loop, recipe.optimizer)
+        trainer.train(task, recipe)
 
     assert all(torch.equal(a, b) for a, b in zip(before, task.model.parameters(), strict=True))
 

@@ -34,13 +34,11 @@ def changed_error(video: Video, truth: Video) -> float:
     Args:
         video: ``[T, H, W, 3]`` in 0 to 1.
         truth: Likewise.
-
-    Raises:
-        ValueError: If the two differ in shape.
     """
     if video.shape != truth.shape:
-        message = f"The video is {video.shape}, the truth {truth.shape}; they must have one shape."
-        raise ValueError(message)
+        raise ValueError(
+            f"The video is {video.shape}, the truth {truth.shape}; they must have one shape."
+        )
     changed = changed_pixels(truth)
     if not changed.any():
         return 0.0
@@ -54,15 +52,6 @@ def still(truth: Video) -> Video:
 
 
 def gap_closed(error: float, static_error: float, best_error: float) -> float | None:
-    """Share of the way from a still to the best that the autoencoder can show.
-
-    Args:
-        error: Of the generated video, by :func:`changed_error`, or the mean over some videos.
-        static_error: Of the first frame repeated.
-        best_error: Of the autoencoder's reconstruction of the truth; 0 for the truth itself.
-
-    Returns:
-        1 at best, 0 for a still, negative for worse; None if the best is no better than a still.
-    """
+    """Share of the way from a still to the best that the autoencoder can show."""
     room = static_error - best_error
     return (static_error - error) / room if room > 0 else None

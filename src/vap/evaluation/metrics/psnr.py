@@ -12,17 +12,8 @@ EXACT = 60.0
 
 
 def psnr(picture: NDArray[np.floating[Any]], truth: NDArray[np.floating[Any]]) -> float:
-    """Peak signal-to-noise ratio in dB, at most :data:`EXACT`.
-
-    Args:
-        picture: Values in 0 to 1, of any shape.
-        truth: Likewise, of the same shape.
-
-    Raises:
-        ValueError: If the two differ in shape.
-    """
+    """Peak signal-to-noise ratio in dB, at most :data:`EXACT`."""
     if picture.shape != truth.shape:
-        message = f"The shapes {picture.shape} and {truth.shape} differ."
-        raise ValueError(message)
+        raise ValueError(f"The shapes {picture.shape} and {truth.shape} differ.")
     error = float(np.square(picture.astype(np.float64) - truth.astype(np.float64)).mean())
     return min(EXACT, -10 * float(np.log10(error))) if error > 0 else EXACT

@@ -63,37 +63,21 @@ class Case:
 
 
 def check_conditions(names: Sequence[str]) -> None:
-    """Refuse names of which there is no condition.
-
-    Raises:
-        ValueError: Naming them, and where to find the others.
-    """
+    """Refuse names of which there is no condition."""
     strangers = sorted(set(names) - set(CONDITIONS))
     if strangers:
-        message = f"No such conditions: {', '.join(strangers)}. See `vap data synth --list`."
-        raise ValueError(message)
+        raise ValueError(
+            f"No such conditions: {', '.join(strangers)}. See `vap data synth --list`."
+        )
 
 
 def choose_cases(count: int, *, seed: int, conditions: Sequence[str] = ()) -> tuple[CaseSpec, ...]:
-    """Share cases out evenly over the splits, and in each over its conditions.
-
-    Args:
-        count: Cases in all; fewer are the first of more.
-        seed: Of the order in which conditions come.
-        conditions: Take only these; all by default.
-
-    Returns:
-        The cases, the splits in turn.
-
-    Raises:
-        ValueError: If a condition does not exist, or there is not one case for each split.
-    """
+    """Share cases out evenly over the splits, and in each over its conditions."""
     check_conditions(conditions)
     orders = {split: _order(split, seed, conditions) for split in SPLITS}
     splits = [split for split, order in orders.items() if order]
     if count < len(splits):
-        message = f"cases={count} leaves splits empty; use at least {len(splits)}."
-        raise ValueError(message)
+        raise ValueError(f"cases={count} leaves splits empty; use at least {len(splits)}.")
     specs = []
     for number in range(count):
         index, split = number // len(splits), splits[number % len(splits)]
@@ -102,13 +86,7 @@ def choose_cases(count: int, *, seed: int, conditions: Sequence[str] = ()) -> tu
 
 
 def render_case(spec: CaseSpec, shape: PixelShape, seed: int) -> Case:
-    """Render a case; equal arguments give equal pixels.
-
-    Args:
-        spec: Which one.
-        shape: Size of both clips.
-        seed: Of the pairs.
-    """
+    """Render a case; equal arguments give equal pixels."""
     pair = sample_pair(
         seed,
         spec.index,

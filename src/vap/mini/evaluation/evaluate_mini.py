@@ -68,15 +68,12 @@ class Evaluation:
         return Weights(self.model, self.systems_from)
 
     def system_names(self) -> list[str]:
-        """The systems that are wanted, in their order, always with the two bounds.
-
-        Raises:
-            ValueError: If there is no such system.
-        """
+        """The systems that are wanted, in their order, always with the two bounds."""
         unknown = sorted(set(self.systems) - set(TITLES))
         if unknown:
-            message = f"No such systems: {', '.join(unknown)}. Choose from: {', '.join(TITLES)}."
-            raise ValueError(message)
+            raise ValueError(
+                f"No such systems: {', '.join(unknown)}. Choose from: {', '.join(TITLES)}."
+            )
         wanted = {*self.systems, *BOUNDS} if self.systems else set(TITLES)
         return [name for name in TITLES if name in wanted]
 
@@ -109,8 +106,7 @@ def evaluate(
         MediaError: If the folder cannot be made or written to.
     """
     if workers < 1:
-        message = f"workers={workers}; at least one process has to do the work."
-        raise ValueError(message)
+        raise ValueError(f"workers={workers}; at least one process has to do the work.")
     check_makeable(output)
     folder = check_model(evaluation.model)
     specs = choose_cases(evaluation.cases, seed=evaluation.seed, conditions=evaluation.conditions)

@@ -31,10 +31,6 @@ class Journal:
         settings: Plain values that decide all scores, besides the weights, which a line names.
         resume: Keep what the file holds; else begin anew with the first scores, so that a run
             which does not come to any leaves the earlier one's.
-
-    Raises:
-        ValueError: If what is to be kept belongs to other settings, or is damaged.
-        FileNotFoundError: If there is nothing to resume.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any], *, resume: bool) -> None:
@@ -72,16 +68,16 @@ class Journal:
 def _read(path: Path, settings: Mapping[str, Any], own: str) -> list[Score]:
     """The scores of these settings, each once."""
     if not path.is_file():
-        message = f"There is nothing to resume: {path} does not exist. Begin without --resume."
-        raise FileNotFoundError(message)
+        raise FileNotFoundError(
+            f"There is nothing to resume: {path} does not exist. Begin without --resume."
+        )
     first, *lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     found = _object(first).get(_SETTINGS)
     if found != json.loads(json.dumps(dict(settings))):
-        message = (
+        raise ValueError(
             f"{path} was begun with other settings: {found}. Repeat those, or begin anew without "
             "--resume."
         )
-        raise ValueError(message)
     scores: dict[tuple[str, str, str, int], Score] = {}
     # What follows the last line break was cut off by a crash.
     for line in lines[:-1]:
@@ -96,8 +92,9 @@ def _score(line: str, path: Path) -> Score:
     try:
         return _SCORE.validate_json(line)
     except ValidationError as error:
-        message = f"{path} is damaged at {line[:80]!r}. Begin anew without --resume."
-        raise ValueError(message) from error
+        raise ValueError(
+            f"{path} is damaged at {line[:80]!r}. Begin anew without --resume."
+        ) from error
 
 
 def _object(line: str) -> dict[str, Any]:

@@ -29,14 +29,11 @@ class OneReferenceEach(WanVideoAsPromptPipeline):
         return made
 
     def _place_reference(self, prompt: VideoPrompt, batch: Batch) -> WanReference:
-        """Spread the references over the batch: ``[B, 1, …]``.
-
-        Raises:
-            ValueError: If there are not as many references as videos.
-        """
+        """Spread the references over the batch: ``[B, 1, …]``."""
         if len(prompt) != batch.size:
-            message = f"There are {len(prompt)} references for {batch.size} videos. Give as many."
-            raise ValueError(message)
+            raise ValueError(
+                f"There are {len(prompt)} references for {batch.size} videos. Give as many."
+            )
         # One sample with all of them, as the pipeline places it, turned to all with one each.
         placed = super()._place_reference(prompt, Batch(samples=1, videos=1))
         image = None if placed.image is None else placed.image.transpose(0, 1)

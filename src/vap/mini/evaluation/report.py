@@ -110,14 +110,7 @@ def write_json(path: Path, value: Any) -> None:
 def report(
     names: Sequence[str], scores: Sequence[Score], settings: Mapping[str, Any], notes: Sequence[str]
 ) -> Report:
-    """Put all scores together.
-
-    Args:
-        names: Systems in their order, the two bounds among them.
-        scores: Of all of them.
-        settings: What decides the scores.
-        notes: What a reader has to know.
-    """
+    """Put all scores together."""
     rows, conditions = [], []
     for split in SPLITS:
         of_split = [score for score in scores if score.split == split]

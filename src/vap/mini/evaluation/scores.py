@@ -98,9 +98,6 @@ class Scorer:
             videos: What it made, ``[T, H, W, 3]`` in 0 to 1.
             seconds: Time that all of them took.
             weights: Hash of the system's weights.
-
-        Raises:
-            ValueError: If a video has values that are no numbers.
         """
         for case, video in zip(cases, videos, strict=True):
             _check_finite(system, case, video)
@@ -125,22 +122,15 @@ class Scorer:
 
 def _check_finite(system: str, case: Case, video: Video) -> None:
     if not np.isfinite(video).all():
-        message = (
+        raise ValueError(
             f"What {system} made of {case.spec.name} ({case.spec.condition}) has values that are "
             "no numbers (NaN or infinity), so it has no score. Its weights, or the guidance that "
             "was asked for, are not usable."
         )
-        raise ValueError(message)
 
 
 def summarize(scores: Sequence[Score], static: Sequence[Score], best: Sequence[Score]) -> Summary:
-    """Put the scores of some cases together.
-
-    Args:
-        scores: Of one system, at least one.
-        static: Of the first frame repeated, for at least the same cases.
-        best: Of the autoencoder's reconstruction, likewise.
-    """
+    """Put the scores of some cases together."""
     errors = np.stack([_errors_of(scores, bound) for bound in (scores, static, best)])
     return Summary(
         pairs=len(scores),

@@ -52,15 +52,7 @@ class Strips:
                 self._write(case.spec, system, to_uint8(system, video))
 
     def write_sheets(self, folder: Path, systems: Sequence[str]) -> list[Path]:
-        """Write two sheets a split: many cases in brief, and two with every system.
-
-        Args:
-            folder: Where to.
-            systems: What to show; strips of others may be left from other runs.
-
-        Returns:
-            The paths written; nothing for a split of which no strip is there.
-        """
+        """Write two sheets a split: many cases in brief, and two with every system."""
         written = []
         for split in dict.fromkeys(spec.split for spec in self._shown):
             specs = [spec for spec in self._shown if spec.split == split]

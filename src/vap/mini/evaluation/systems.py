@@ -86,14 +86,9 @@ class Autoencoded:
 
 
 def check_steps(steps: int | None) -> None:
-    """Refuse to generate in no steps.
-
-    Raises:
-        ValueError: If there is not one.
-    """
+    """Refuse to generate in no steps."""
     if steps is not None and steps < 1:
-        message = f"steps={steps}; at least one denoising step is needed."
-        raise ValueError(message)
+        raise ValueError(f"steps={steps}; at least one denoising step is needed.")
 
 
 @dataclass(frozen=True)
@@ -104,9 +99,6 @@ class Generation:
         steps: Denoising steps.
         guidance_scale: Classifier-free guidance; 1 turns it off.
         reference_guidance_scale: Guidance by the reference; 1 turns it off.
-
-    Raises:
-        ValueError: If there are no steps.
     """
 
     steps: int | None = None

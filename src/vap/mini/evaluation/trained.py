@@ -55,17 +55,12 @@ class Weights:
         return self.trained / system
 
     def check(self) -> None:
-        """Refuse a folder of systems that is not there.
-
-        Raises:
-            FileNotFoundError: If :attr:`trained` is given and no folder.
-        """
+        """Refuse a folder of systems that is not there."""
         if self.trained is not None and not self.trained.is_dir():
-            message = (
+            raise FileNotFoundError(
                 f"There is no folder {self.trained} to take systems from. Give one that holds a "
                 f"folder for each of them: {', '.join(TRAINED)}."
             )
-            raise FileNotFoundError(message)
 
 
 class ConditionLora:
@@ -98,28 +93,14 @@ class ConditionLora:
 def available(
     names: Sequence[str], weights: Weights, *, asked: Sequence[str] = ()
 ) -> tuple[list[str], list[str]]:
-    """Which systems there are weights for.
-
-    Args:
-        names: Which are wanted.
-        weights: Where weights are.
-        asked: Those of them that may not be left out, as they were asked for by name.
-
-    Returns:
-        Their names, and notes on those that are left out and on folders that are not read.
-
-    Raises:
-        FileNotFoundError: If the folder of trained systems does not exist, or there are no weights
-            for what was asked for.
-    """
+    """Which systems there are weights for."""
     weights.check()
     missing = [name for name in names if name in TRAINED and weights.folder(name) is None]
     if refused := [name for name in missing if name in asked]:
-        message = (
+        raise FileNotFoundError(
             f"There are no weights for {', '.join(refused)}. Give --systems-from a folder that "
             f"holds {', '.join(f'{name}/' for name in refused)}, as training writes it."
         )
-        raise FileNotFoundError(message)
     notes = [f"Left out, having no weights here: {', '.join(missing)}."] if missing else []
     if unread := _unread(names, weights):
         notes.append(f"Not read, as these have no weights of their own: {', '.join(unread)}.")
@@ -135,18 +116,7 @@ def covers(name: str, spec: CaseSpec, weights: Weights) -> bool:
 def build_systems(
     names: Sequence[str], model: OneReferenceEach, weights: Weights, settings: Generation
 ) -> dict[str, System]:
-    """Load systems.
-
-    Args:
-        names: Which, of :func:`available`.
-        model: The model under test.
-        weights: Where those of the others are.
-        settings: How to generate.
-
-    Raises:
-        FileNotFoundError: If a system's folder does not hold weights.
-        ValueError: If weights do not fit the model.
-    """
+    """Load systems."""
     fixed: dict[str, System] = {
         "static": Static(),
         "backbone": Generated(model, settings),
@@ -162,28 +132,17 @@ def build_systems(
 
 
 def load_model(name_or_path: str | Path) -> OneReferenceEach:
-    """The model under test, each video of a batch with a reference of its own.
-
-    Raises:
-        FileNotFoundError: If there is no such model.
-        ValueError: If it is not of the Wan variant.
-    """
+    """The model under test, each video of a batch with a reference of its own."""
     check_model(name_or_path)
     return OneReferenceEach.of(load_pipeline(name_or_path, device="cpu"))
 
 
 def check_model(name_or_path: str | Path) -> Path:
-    """The folder of a model, seen to be of the variant that is evaluated; nothing is loaded.
-
-    Raises:
-        FileNotFoundError: If there is no such model.
-        ValueError: If it is not of the Wan variant.
-    """
+    """The folder of a model, seen to be of the variant that is evaluated; nothing is loaded."""
     folder = resolve_folder(name_or_path)
     family = family_of(folder)
     if family != "wan":
-        message = f"{name_or_path} is a {family} model; this evaluation takes Wan ones."
-        raise ValueError(message)
+        raise ValueError(f"{name_or_path} is a {family} model; this evaluation takes Wan ones.")
     return folder
 
 
@@ -227,8 +186,7 @@ def _with_weights(transformer: Any, folder: Path) -> Any:
         tie_branches(transformer, ModelConfig(start=""))
         transformer.load_lora_adapter(folder / LORA_FILE, prefix="transformer")
         return transformer
-    message = (
+    raise FileNotFoundError(
         f"{folder} holds no weights: there should be transformer/, {_EXPERT}, {_ALTERNATIVE} or "
         f"{LORA_FILE}, as training writes them."
     )
-    raise FileNotFoundError(message)

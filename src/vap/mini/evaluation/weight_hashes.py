@@ -27,12 +27,7 @@ def settings_hash(settings: Mapping[str, Any]) -> str:
 
 
 def weights_hashes(weights: Weights, systems: Sequence[str]) -> dict[str, str]:
-    """A hash for each system: of the model's weights, and of its own where it has any.
-
-    Args:
-        weights: Where they are.
-        systems: Which systems.
-    """
+    """A hash for each system: of the model's weights, and of its own where it has any."""
     # As the records of single runs begin it, see :mod:`vap.files.weights`.
     model = weights_hash(resolve_folder(weights.model))[:_DIGITS]
     own = {name: weights.folder(name) for name in systems}

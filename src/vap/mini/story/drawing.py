@@ -27,13 +27,7 @@ LEGEND = "Orange: reference. Blue: image. Black: result."
 
 
 def write_animation(path: Path, panel: Panel, fps: float) -> None:
-    """Write a panel as an animated WebP that loops.
-
-    Args:
-        path: The ``.webp``.
-        panel: What to draw.
-        fps: Frames a second.
-    """
+    """Write a panel as an animated WebP that loops."""
     count = max(len(cell.frames) for row in panel.rows for cell in row if cell)
     pages = [draw_panel(panel, number / max(count - 1, 1)) for number in range(count)]
     durations = [round(1000 / fps)] * (count - 1) + [_HELD]
@@ -57,12 +51,7 @@ def write_still(path: Path, panel: Panel) -> None:
 
 
 def draw_panel(panel: Panel, time: float) -> Image.Image:
-    """Draw a panel at one moment.
-
-    Args:
-        panel: What to draw.
-        time: Share of the clips that has passed, 0 to 1.
-    """
+    """Draw a panel at one moment."""
     texts = [any(cell and cell.label for cell in row) for row in panel.rows]
     heights = [_TALL + (_LINES * (_TEXT + 2) + 2 if text else 0) for text in texts]
     columns = max(len(row) for row in panel.rows)

@@ -65,10 +65,6 @@ class Studio:
         model: Name or folder of a Wan model.
         seed: Of the noise, the same for every video, so that only what is asked about differs.
         steps: Denoising steps; None for the model's own.
-
-    Raises:
-        FileNotFoundError: If there is no such model.
-        ValueError: If it is not of the Wan variant.
     """
 
     def __init__(self, model: str | Path, *, seed: int = 0, steps: int | None = None) -> None:

@@ -77,31 +77,15 @@ class Picture:
 
 
 def references_of(conditions: Sequence[str], shape: PixelShape, seed: int) -> list[Reference]:
-    """A clip of each condition, on subjects that training never shows.
-
-    Raises:
-        ValueError: If a condition does not exist.
-    """
+    """A clip of each condition, on subjects that training never shows."""
     check_conditions(conditions)
     return [_reference(name, shape, seed) for name in conditions]
 
 
 def pictures_of(files: Sequence[Path], count: int, shape: PixelShape, seed: int) -> list[Picture]:
-    """Photographs of the user, then public ones, then drawn scenes of unseen subjects.
-
-    Args:
-        files: The user's photographs; cropped to the proportions of the video.
-        count: Pictures in all.
-        shape: Size of the videos.
-        seed: Of the drawn scenes.
-
-    Raises:
-        ValueError: If there are more photographs than pictures.
-        MediaError: If a file is no image.
-    """
+    """Photographs of the user, then public ones, then drawn scenes of unseen subjects."""
     if len(files) > count:
-        message = f"A story has {count} pictures; {len(files)} photographs are too many."
-        raise ValueError(message)
+        raise ValueError(f"A story has {count} pictures; {len(files)} photographs are too many.")
     size = (shape.height, shape.width)
     own = [Picture(resize(np.asarray(read_image(file)), size, "cover"), "") for file in files]
     public = [

@@ -19,14 +19,7 @@ img { max-width: 100%; height: auto; border-radius: 6px; }
 
 
 def write_page(path: Path, title: str, panels: Sequence[Panel], origin: str) -> None:
-    """Write the page; it appears whole or not at all.
-
-    Args:
-        path: The ``.html`` file; each panel's animation lies beside it as ``<name>.webp``.
-        title: Heading of the page.
-        panels: From top to bottom.
-        origin: How the clips were made, in a sentence.
-    """
+    """Write the page; it appears whole or not at all."""
     with atomic_file(path) as temporary:
         temporary.write_text(render_page(title, panels, origin), encoding="utf-8")
 

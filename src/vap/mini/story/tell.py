@@ -106,20 +106,16 @@ def tell(story: Story, output: Path, progress: Progress | None = None) -> list[P
 
 
 def check_story(story: Story, output: Path) -> None:
-    """Refuse what cannot be told, before a model is loaded.
-
-    Raises:
-        As :func:`tell`.
-    """
+    """Refuse what cannot be told, before a model is loaded."""
     if len(story.conditions) < _FEWEST:
-        message = f"A story needs at least {_FEWEST} conditions; {story.conditions} were given."
-        raise ValueError(message)
+        raise ValueError(
+            f"A story needs at least {_FEWEST} conditions; {story.conditions} were given."
+        )
     check_conditions(story.conditions)
     check_steps(story.steps)
     check_makeable(output)
     if len(story.images) > _IMAGES:
-        message = f"A story shows {_IMAGES} images; {len(story.images)} are too many."
-        raise ValueError(message)
+        raise ValueError(f"A story shows {_IMAGES} images; {len(story.images)} are too many.")
     for image in story.images:
         read_image(image)
 

@@ -13,12 +13,7 @@ from vap.models.wan_attention import WanContextAttnProcessor
 
 
 def use_compact_text(transformer: nn.Module, text_tokens: int) -> None:
-    """Let every cross-attention of a Wan transformer expect so many tokens of text.
-
-    Args:
-        transformer: Stock, or ours.
-        text_tokens: Text tokens given, the last of them padding in every caption.
-    """
+    """Let every cross-attention of a Wan transformer expect so many tokens of text."""
     for module in transformer.modules():
         if isinstance(module, WanAttention) and module.is_cross_attention:
             processor = WanContextAttnProcessor()

@@ -15,22 +15,13 @@ from torch import nn
 
 
 def deepened(transformer: WanTransformer3DModel, after: Sequence[int]) -> WanTransformer3DModel:
-    """Put a closed copy behind some blocks.
-
-    Args:
-        transformer: A stock backbone; its blocks become part of the result.
-        after: Blocks to be copied, as distinct indices of the given backbone.
-
-    Raises:
-        ValueError: If an index is repeated or out of range.
-    """
+    """Put a closed copy behind some blocks."""
     count = len(transformer.blocks)
     if sorted(set(after)) != sorted(after) or not set(after) <= set(range(count)):
-        message = (
+        raise ValueError(
             f"deepen_after={list(after)} is not usable with {count} blocks: give distinct indices "
             f"from 0 to {count - 1}."
         )
-        raise ValueError(message)
     blocks: list[WanTransformerBlock] = []
     for index, block in enumerate(transformer.blocks):
         blocks.append(block)

@@ -13,12 +13,11 @@ from vap.models.rope import ReferencePositions
 from vap.synth import Split
 from vap.training.sections import (
     FlowConfig,
-    LoopConfig,
-    OptimizerConfig,
     Prediction,
     Recipe,
     Section,
     Seed,
+    TrainingRecipe,
 )
 from vap.training.tuning_config import Method, ModelConfig
 
@@ -50,8 +49,7 @@ class RenderConfig(Section):
     def _whole_latent_frames(cls, frames: int) -> int:
         below = 1 + 4 * ((frames - 1) // 4)
         if frames != below:
-            message = f"the VAE takes 1 + 4k frames; set it to {below} or {below + 4}"
-            raise ValueError(message)
+            raise ValueError(f"the VAE takes 1 + 4k frames; set it to {below} or {below + 4}")
         return frames
 
     @property
@@ -99,14 +97,13 @@ def _check_fresh(model: Section, start: Path | None) -> None:
     """Refuse sizes of a fresh network where one is given that has its own."""
     if start is not None and model.model_fields_set:
         given = ", ".join(sorted(model.model_fields_set))
-        message = (
+        raise ValueError(
             f"model ({given}) says how large a fresh network is, and start gives one that has its "
             "size already. Leave out model, or start."
         )
-        raise ValueError(message)
 
 
-class VAEStage(Recipe):
+class VAEStage(TrainingRecipe):
     """Train the video autoencoder on rendered clips.
 
     Attributes:
@@ -120,8 +117,6 @@ class VAEStage(Recipe):
     """
 
     stage: Literal["vae"]
-    loop: LoopConfig
-    optimizer: OptimizerConfig = OptimizerConfig()
     render: RenderConfig = RenderConfig()
     model: AutoencoderConfig = AutoencoderConfig()
     gradient_weight: float = Field(0.5, ge=0)
@@ -162,7 +157,7 @@ class LatentsStage(Recipe):
     encoders: EncoderConfig = EncoderConfig()
 
 
-class BackboneStage(Recipe):
+class BackboneStage(TrainingRecipe):
     """Train the stock image-to-video backbone (and its text encoder) from captions.
 
     Attributes:
@@ -178,8 +173,6 @@ class BackboneStage(Recipe):
 
     stage: Literal["backbone"]
     latents: tuple[Path, ...] = Field(min_length=1)
-    loop: LoopConfig
-    optimizer: OptimizerConfig = OptimizerConfig()
     flow: FlowConfig = FlowConfig()
     model: TransformerConfig = TransformerConfig()
     encoders: EncoderConfig = EncoderConfig()
@@ -192,8 +185,9 @@ class BackboneStage(Recipe):
     @model_validator(mode="after")
     def _deepen_something(self) -> Self:
         if self.deepen_after and self.start is None:
-            message = "deepen_after puts blocks into a trained backbone: say which one with start."
-            raise ValueError(message)
+            raise ValueError(
+                "deepen_after puts blocks into a trained backbone: say which one with start."
+            )
         return self
 
     @model_validator(mode="after")
@@ -202,7 +196,7 @@ class BackboneStage(Recipe):
         return self
 
 
-class ExpertStage(Recipe):
+class ExpertStage(TrainingRecipe):
     """Train the expert, or what it is compared with, on pairs; captions never name the effect.
 
     Attributes:
@@ -223,8 +217,6 @@ class ExpertStage(Recipe):
     latents: tuple[Path, ...] = Field(min_length=1)
     backbone: Path
     conditions: tuple[str, ...] = ()
-    loop: LoopConfig
-    optimizer: OptimizerConfig = OptimizerConfig()
     flow: FlowConfig = FlowConfig()
     method: Method = "expert"
     expert_blocks: tuple[int, ...] = ()
@@ -276,8 +268,7 @@ class ExportStage(Recipe):
     ) -> dict[str, int | float | bool | str]:
         known = [field.name for field in fields(GenerationDefaults)]
         if unknown := sorted(set(given) - set(known)):
-            message = f"pipelines read no {', '.join(unknown)}; allowed: {', '.join(known)}"
-            raise ValueError(message)
+            raise ValueError(f"pipelines read no {', '.join(unknown)}; allowed: {', '.join(known)}")
         return given
 
 

@@ -11,9 +11,6 @@ def difference_distance(a: Tensor, b: Tensor) -> Tensor:
     Args:
         a: Video ``[B, C, T, H, W]``.
         b: Video of the same shape.
-
-    Returns:
-        Mean over the three axes; a scalar.
     """
     error = a - b
     return sum((error.diff(dim=axis).abs().mean() for axis in (2, 3, 4)), error.new_zeros(())) / 3
@@ -35,9 +32,6 @@ def reconstruction_losses(
         divergence: KL divergence of each clip's posterior, summed over its elements, ``[B]``.
         gradient_weight: Weight of :func:`difference_distance`.
         kl_weight: Weight of the divergence per pixel value, which keeps it independent of size.
-
-    Returns:
-        ``loss`` and its parts, with the peak signal-to-noise ratio (dB) for reading.
     """
     l1 = (decoded - video).abs().mean()
     edges = difference_distance(decoded, video)

@@ -40,11 +40,7 @@ def synth_captions(count: int = _VOCABULARY_PAIRS) -> list[str]:
 
 
 def build_tokenizer(captions: Iterable[str]) -> T5Tokenizer:
-    """A T5 tokenizer whose pieces are the captions' words, with single characters for the rest.
-
-    Args:
-        captions: Texts whose words become pieces.
-    """
+    """A T5 tokenizer whose pieces are the captions' words, with single characters for the rest."""
     spaced = (text.replace(";", " ;").replace(",", " ,") for text in captions)
     words = Counter(word for text in spaced for word in text.split())
     total = sum(words.values())
@@ -117,16 +113,11 @@ def encode_images(
 
 
 def token_ids(tokenizer: T5Tokenizer, captions: list[str], length: int) -> tuple[Tensor, Tensor]:
-    """Ids ``[B, length]`` and mask ``[B, length]`` of captions.
-
-    Raises:
-        ValueError: If a caption is longer than ``length`` tokens.
-    """
+    """Ids ``[B, length]`` and mask ``[B, length]`` of captions."""
     encoded = tokenizer(captions, add_special_tokens=True)
     longest = max(len(ids) for ids in encoded.input_ids)
     if longest > length:
-        message = f"A caption has {longest} tokens; text_tokens={length} is too few."
-        raise ValueError(message)
+        raise ValueError(f"A caption has {longest} tokens; text_tokens={length} is too few.")
     # Not by a second call: what it is told to pad to would be saved with the tokenizer.
     padded = tokenizer.pad(encoded, padding="max_length", max_length=length, return_tensors="pt")
     return padded.input_ids, padded.attention_mask

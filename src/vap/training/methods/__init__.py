@@ -29,11 +29,7 @@ class Strategy(Protocol):
 
 
 def strategy_for(recipe: TuningStage) -> Strategy:
-    """What trains in a stage: the recipe's method, or the LoRA that is the stage's own.
-
-    Raises:
-        ValueError: If the recipe continues a LoRA with a method that trains none.
-    """
+    """What trains in a stage: the recipe's method, or the LoRA that is the stage's own."""
     from vap.acceleration.student import STEPS_NOTE
     from vap.training.methods.lora import LoraStrategy
 
@@ -43,11 +39,10 @@ def strategy_for(recipe: TuningStage) -> Strategy:
         return LoraStrategy("backbone", notes={STEPS_NOTE: str(recipe.steps)})
     strategy = strategy_of(recipe.model.method)
     if recipe.model.lora is not None and not isinstance(strategy, LoraStrategy):
-        message = (
+        raise ValueError(
             f"model.lora is given, and the method {recipe.model.method!r} trains no LoRA. Leave "
             "it out, or use expert-lora, single-branch-lora or backbone-lora."
         )
-        raise ValueError(message)
     return strategy
 
 

@@ -51,37 +51,27 @@ def ensure_expert(model: Any, config: ModelConfig) -> None:
 
 
 def keep_expert(model: Any, config: ModelConfig) -> None:
-    """Load the recipe's expert or keep the model's own, for methods that do not write it.
-
-    Raises:
-        ValueError: If there is none, or the recipe wants it at other depths.
-    """
+    """Load the recipe's expert or keep the model's own, for methods that do not write it."""
     if config.expert is not None:
         model.load_expert(config.expert)
     if not model.expert_depths:
-        message = (
+        raise ValueError(
             "A LoRA is trained beside an expert that it does not write, and this model has none. "
             "Give a trained one with model.expert (start, in the stage expert), or a model.start "
             "that has one."
         )
-        raise ValueError(message)
     if config.expert_blocks and sorted(config.expert_blocks) != sorted(model.expert_depths):
-        message = (
+        raise ValueError(
             f"expert_blocks is {list(config.expert_blocks)}, and the expert has its blocks at "
             f"{list(model.expert_depths)}: a LoRA does not write the expert, so it stays where it "
             "is. Leave out expert_blocks (in a recipe with a base, set it to [])."
         )
-        raise ValueError(message)
 
 
 def restore_precision(model: Any, path: Path) -> None:
     """Give an expert that trains on the values of its file.
 
     It was loaded in the precision of the backbone, which is that of what is frozen.
-
-    Args:
-        model: With the expert of the file, at the depths of the file or moved to others.
-        path: Expert file.
     """
     before, after = read_expert_info(path).depths, model.expert_depths
     moved = len(before) == len(after)

@@ -52,12 +52,7 @@ class LoraStrategy:
         self.notes = notes or {}
 
     def prepare(self, model: Any, config: ModelConfig) -> None:
-        """Add the updates; nothing else trains.
-
-        Raises:
-            ValueError: If there is no trained expert where the method reads references by one, or
-                the LoRA to continue from does not fit.
-        """
+        """Add the updates; nothing else trains."""
         if self.single_branch:
             tie_branches(model, config)
         elif self.reads_references:
@@ -104,12 +99,7 @@ def without_updates(model: nn.Module) -> Iterator[None]:
 
 
 def _continue_from(path: Path, model: nn.Module, updates: Mapping[str, Tensor]) -> None:
-    """Give new updates the values of those that were trained before.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it does not hold just these updates.
-    """
+    """Give new updates the values of those that were trained before."""
     file = lora_path(path)
     lora = in_layer_names(load_file(file), model, str(path), stored_alpha(file))
     stored = {f"transformer.{name}": tensor for name, tensor in lora.updates.items()}
@@ -120,11 +110,10 @@ def _continue_from(path: Path, model: nn.Module, updates: Mapping[str, Tensor]) 
     )
     if difference is not None:
         name, found, wanted = difference
-        message = (
+        raise ValueError(
             f"{path} does not fit this method, rank and model: {name} is {found} there and "
             f"{wanted} here."
         )
-        raise ValueError(message)
     with torch.no_grad():
         for name, update in updates.items():
             update.copy_(stored[name])

@@ -194,24 +194,14 @@ def couple_by_addition(model: Any) -> None:
 
 
 def load_alternative(model: Any, path: Path) -> Method:
-    """Give a model what :class:`OneWayStrategy` or :class:`ResidualStrategy` wrote.
-
-    Args:
-        model: The backbone that it was trained on, with or without an expert.
-        path: ``alternative.safetensors``.
-
-    Returns:
-        The method.
-
-    Raises:
-        ValueError: If the file is none of theirs, or of another model.
-    """
+    """Give a model what :class:`OneWayStrategy` or :class:`ResidualStrategy` wrote."""
     with reading(path):
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get(_FORMAT, "null"))
         if header is None:
-            message = f"{path} is no alternative written by training. Load experts by load_expert."
-            raise ValueError(message)
+            raise ValueError(
+                f"{path} is no alternative written by training. Load experts by load_expert."
+            )
         method: Method = header["method"]
         model.remove_expert()
         model.add_expert(header["depths"])

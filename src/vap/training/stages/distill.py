@@ -38,24 +38,16 @@ from vap.training.variants import Stream
 def run(recipe: DistillStage) -> Path:
     """Train, and write the LoRA into the recipe's output folder."""
     task = _TASKS[recipe.objective](recipe)
-    return train(task, recipe, recipe.loop, recipe.optimizer, recipe.run)
+    return train(task, recipe, recipe.run)
 
 
-class DistillTask(TuningTask, ABC):
+class DistillTask(TuningTask[PairedClips], ABC):
     """A student that takes few steps; the model without its updates is the guided teacher."""
 
     def __init__(self, recipe: DistillStage) -> None:
-        # First: data that is not there is missed before a model is loaded.
-        self.clips = PairedClips(
-            recipe.data, recipe.loop.batch_size, recipe.loop.seed, recipe.model.start
-        )
-        super().__init__(recipe)
+        super().__init__(recipe, PairedClips)
         self.substeps = recipe.substeps
         self.guidance = Guidance(recipe.guidance, reference=recipe.reference_guidance)
-
-    def batch(self, step: int) -> PairBatch:
-        """Targets and references of a batch."""
-        return self.clips.batch(step)
 
     def loss(
         self, model: nn.Module, batch: PairBatch, generator: torch.Generator

@@ -18,23 +18,15 @@ from vap.training.variants import Stream
 
 def run(recipe: DPOStage) -> Path:
     """Train, and write the LoRA into the recipe's output folder."""
-    return train(DPOTask(recipe), recipe, recipe.loop, recipe.optimizer, recipe.run)
+    return train(DPOTask(recipe), recipe, recipe.run)
 
 
-class DPOTask(TuningTask):
+class DPOTask(TuningTask[PreferredClips]):
     """Preference loss; the model without its updates is the reference model."""
 
     def __init__(self, recipe: DPOStage) -> None:
-        # First: data that is not there is missed before a model is loaded.
-        self.clips = PreferredClips(
-            recipe.data, recipe.loop.batch_size, recipe.loop.seed, recipe.model.start
-        )
-        super().__init__(recipe)
+        super().__init__(recipe, PreferredClips)
         self.beta = recipe.beta
-
-    def batch(self, step: int) -> PreferenceBatch:
-        """Winners, losers and references of a batch."""
-        return self.clips.batch(step)
 
     def loss(
         self, model: nn.Module, batch: PreferenceBatch, generator: torch.Generator

@@ -15,22 +15,14 @@ from vap.training.tuning_config import SFTStage
 
 def run(recipe: SFTStage) -> Path:
     """Train, and write the result into the recipe's output folder."""
-    return train(SFTTask(recipe), recipe, recipe.loop, recipe.optimizer, recipe.run)
+    return train(SFTTask(recipe), recipe, recipe.run)
 
 
-class SFTTask(TuningTask):
+class SFTTask(TuningTask[PairedClips]):
     """The variant's objective on targets, references clean."""
 
     def __init__(self, recipe: SFTStage) -> None:
-        # First: data that is not there is missed before a model is loaded.
-        self.clips = PairedClips(
-            recipe.data, recipe.loop.batch_size, recipe.loop.seed, recipe.model.start
-        )
-        super().__init__(recipe)
-
-    def batch(self, step: int) -> PairBatch:
-        """Targets and references of a batch."""
-        return self.clips.batch(step)
+        super().__init__(recipe, PairedClips)
 
     def loss(
         self, model: nn.Module, batch: PairBatch, generator: torch.Generator

@@ -15,18 +15,19 @@ from vap.files.components import load_component
 from vap.files.folders import read_json
 from vap.models.reference_cache import GenerationMemory, StepMemory
 from vap.training.objectives.v_prediction import (
+    DiffusedBatch,
     ddim_step,
     diffuse,
     draw_timesteps,
     v_prediction_loss,
 )
-from vap.training.variants import Stream
+from vap.training.variants import Stream, Variant
 
 # The offset that 1.5 image-to-video checkpoints were trained with.
 _OFS = 2.0
 
 
-class CogVideoXVariant:
+class CogVideoXVariant(Variant):
     """v-prediction.
 
     Args:
@@ -86,20 +87,13 @@ class CogVideoXVariant:
         """Uniform timesteps ``[B]``."""
         return draw_timesteps(count, len(self._alphas_bar), generator)
 
-    def loss(
-        self,
-        model: nn.Module,
-        target: Stream,
-        reference: Stream | None,
-        level: Tensor,
-        generator: torch.Generator,
-    ) -> Tensor:
+    def add_noise(self, clean: Tensor, level: Tensor, noise: Tensor) -> DiffusedBatch:
+        """x_t."""
+        return diffuse(clean, level, self._alphas_bar, noise)
+
+    def error(self, prediction: Tensor, clean: Tensor, noised: DiffusedBatch) -> Tensor:
         """Weighted mean squared error of the clean latents ``[B]``."""
-        clean = target.latents
-        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
-        noised = diffuse(clean, level, self._alphas_bar, noise)
-        velocity = self.predict(model, noised.noisy, target, reference, level)
-        return v_prediction_loss(velocity, clean, noised)
+        return v_prediction_loss(prediction, clean, noised)
 
     def schedule(self, steps: int) -> Tensor:
         """Timesteps from the last one down ("trailing"), then -1, which is clean."""
@@ -114,12 +108,6 @@ class CogVideoXVariant:
         scheduler.set_timesteps(steps)
         timesteps: Tensor = scheduler.timesteps
         return torch.cat([timesteps, timesteps.new_full((1,), -1)])
-
-    def noised(self, target: Stream, level: Tensor, generator: torch.Generator) -> Tensor:
-        """x_t of each target."""
-        clean = target.latents
-        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
-        return diffuse(clean, level, self._alphas_bar, noise).noisy
 
     def predict(
         self,

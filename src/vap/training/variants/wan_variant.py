@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vap.models.reference_cache import GenerationMemory, StepMemory
 from vap.pipelines.schedules import set_flow_timesteps
 from vap.training.objectives.flow_matching import (
+    NoisyBatch,
     add_noise,
     draw_sigmas,
     flow_loss,
@@ -21,10 +22,10 @@ from vap.training.objectives.flow_matching import (
 )
 from vap.training.predictions import check_prediction, check_shift, flow_for
 from vap.training.sections import FlowConfig
-from vap.training.variants import Stream
+from vap.training.variants import Stream, Variant
 
 
-class WanVariant:
+class WanVariant(Variant):
     """Flow matching.
 
     Attributes:
@@ -36,11 +37,7 @@ class WanVariant:
 
     @classmethod
     def of(cls, folder: Path, flow: FlowConfig) -> Self:
-        """For the model of a pipeline folder.
-
-        Raises:
-            ValueError: If its scheduler reads predictions otherwise than ``flow`` says.
-        """
+        """For the model of a pipeline folder."""
         return cls(flow_for(flow, folder))
 
     def stream(self, encodings: Mapping[str, Tensor], generator: torch.Generator) -> Stream:
@@ -52,19 +49,12 @@ class WanVariant:
         """Logit-normal sigmas ``[B]``."""
         return draw_sigmas(count, self.flow, generator)
 
-    def loss(
-        self,
-        model: nn.Module,
-        target: Stream,
-        reference: Stream | None,
-        level: Tensor,
-        generator: torch.Generator,
-    ) -> Tensor:
+    def add_noise(self, clean: Tensor, level: Tensor, noise: Tensor) -> NoisyBatch:
+        """x_σ."""
+        return add_noise(clean, level, noise)
+
+    def error(self, prediction: Tensor, clean: Tensor, noised: NoisyBatch) -> Tensor:
         """Mean squared error of the velocity ``[B]``."""
-        clean = target.latents
-        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
-        noised = add_noise(clean, level, noise)
-        prediction = self.predict(model, noised.noisy, target, reference, level)
         return flow_loss(prediction, clean, noised, self.flow)
 
     def schedule(self, steps: int) -> Tensor:
@@ -72,29 +62,15 @@ class WanVariant:
         return sampling_sigmas(steps, self.flow.shift)
 
     def check_sampler(self, scheduler: Any) -> None:
-        """Compare the shift of the sigmas.
-
-        Raises:
-            ValueError: If it is another one.
-        """
+        """Compare the shift of the sigmas."""
         check_shift(self.flow, scheduler.config)
 
     def set_sampler(self, scheduler: Any, steps: int) -> Tensor:
-        """Sigmas that the pipeline gives it, then 0.
-
-        Raises:
-            ValueError: If it reads predictions otherwise than the recipe's ``flow`` says.
-        """
+        """Sigmas that the pipeline gives it, then 0."""
         check_prediction(self.flow, scheduler.config)
         set_flow_timesteps(scheduler, steps, strength=1.0, device=torch.device("cpu"))
         sigmas: Tensor = scheduler.sigmas
         return sigmas.float()
-
-    def noised(self, target: Stream, level: Tensor, generator: torch.Generator) -> Tensor:
-        """x_σ of each target."""
-        clean = target.latents
-        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
-        return add_noise(clean, level, noise).noisy
 
     def predict(
         self,

@@ -109,18 +109,14 @@ def _look_at_own_place(attention: WanAttention, head_dim: int) -> None:
 def caption_batch(
     tokenizer: T5Tokenizer, captions: list[str], text_tokens: int
 ) -> tuple[Tensor, Tensor]:
-    """Ids and mask ``[B, text_tokens]``, the last column padding in every row.
-
-    Raises:
-        ValueError: If a caption does not fit.
-    """
+    """Ids and mask ``[B, text_tokens]``, the last column padding in every row."""
     ids, mask = token_ids(tokenizer, captions, text_tokens - 1)
     return F.pad(ids, (0, 1), value=tokenizer.pad_token_id), F.pad(mask, (0, 1))
 
 
 def run(recipe: BackboneStage) -> Path:
     """Train to the last step; see :func:`vap.training.trainer.train`."""
-    return train(BackboneTask(recipe), recipe, recipe.loop, recipe.optimizer)
+    return train(BackboneTask(recipe), recipe)
 
 
 class BackboneTask:
@@ -209,22 +205,17 @@ class BackboneTask:
 
 
 def _check_image_encoder(recipe: BackboneStage) -> None:
-    """Refuse to write another image encoder than the one that made the shards' tokens.
-
-    Raises:
-        ValueError: Naming the shard and both encoders.
-    """
+    """Refuse to write another image encoder than the one that made the shards' tokens."""
     wanted = image_encoder_note(recipe.encoders)
     for path in (path for folder in recipe.latents for path in shards_of(folder)):
         origin = read_origin(path)
         # Shards of earlier versions do not say.
         if origin is not None and origin.image_encoder not in ("", wanted):
-            message = (
+            raise ValueError(
                 f"The image tokens in {path} were made by {origin.image_encoder}, and this "
                 f"recipe's encoders are {wanted}: the backbone would be written beside an image "
                 "encoder that it has not seen. Give both stages the same encoders."
             )
-            raise ValueError(message)
 
 
 def _tokenizer(folder: Path) -> T5Tokenizer:
@@ -232,9 +223,6 @@ def _tokenizer(folder: Path) -> T5Tokenizer:
 
     Every process of a run may come here first. What they build is the same, and each file takes
     its place whole, so none disturbs another that reads already.
-
-    Raises:
-        MediaError: If the folder cannot be written to.
     """
     if not all(_is_json(folder / name) for name in _TOKENIZER_FILES):
         with TemporaryDirectory() as made:

@@ -16,11 +16,7 @@ _IMAGE = "image.png"
 
 
 def run(recipe: DemoStage) -> Path:
-    """Render one unseen pair and write all of it but the target's video.
-
-    Returns:
-        The folder, with ``demo.json`` naming its files, captions and the seed.
-    """
+    """Render one unseen pair and write all of it but the target's video."""
     pair = sample_pair(recipe.seed, recipe.index, effect_in_caption=0.0, **recipe.render.arguments)
     recipe.output.mkdir(parents=True, exist_ok=True)
     write_video(recipe.output / _REFERENCE, pair.reference.frames, fps=recipe.fps)

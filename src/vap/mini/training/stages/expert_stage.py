@@ -52,7 +52,7 @@ class PairSample:
 
 def run(recipe: ExpertStage) -> Path:
     """Train to the last step; see :func:`vap.training.trainer.train`."""
-    return train(ExpertTask(recipe), recipe, recipe.loop, recipe.optimizer)
+    return train(ExpertTask(recipe), recipe)
 
 
 class ExpertTask:

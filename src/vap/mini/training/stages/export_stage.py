@@ -34,15 +34,7 @@ _COMPONENTS = {
 
 
 def run(recipe: ExportStage) -> Path:
-    """Gather the parts that the earlier stages wrote.
-
-    Returns:
-        The pipeline folder.
-
-    Raises:
-        FileNotFoundError: If an earlier stage's output is not where the recipe says.
-        ValueError: If the backbone predicts something else than the recipe says.
-    """
+    """Gather the parts that the earlier stages wrote."""
     output = recipe.output
     vae, backbone = output_of("vae", recipe.vae), output_of("backbone", recipe.backbone)
     expert = output_of("expert", recipe.expert)
@@ -74,18 +66,13 @@ def run(recipe: ExportStage) -> Path:
 
 
 def _prediction(recipe: ExportStage, backbone: Path) -> Prediction:
-    """What the backbone predicts: as its folder says, else as the recipe does.
-
-    Raises:
-        ValueError: If they contradict each other.
-    """
+    """What the backbone predicts: as its folder says, else as the recipe does."""
     recorded = recorded_prediction(backbone)
     if recorded is not None and recipe.prediction not in (None, recorded):
-        message = (
+        raise ValueError(
             f"prediction={recipe.prediction!r}, but the backbone in {backbone} was trained to "
             f"predict {recorded!r}. Leave prediction out."
         )
-        raise ValueError(message)
     return recorded or recipe.prediction or "sample"
 
 

@@ -88,14 +88,6 @@ def run(recipe: LatentsStage) -> Path:
     """Write the shards of a recipe; those of it that are there already are kept.
 
     A shard that holds fewer pairs than the recipe wants of it is written anew.
-
-    Returns:
-        The folder of shards.
-
-    Raises:
-        FileNotFoundError: If there is no VAE.
-        ValueError: If the output folder holds shards of another recipe, of an earlier version, or
-            some that share pairs with those to be written; nothing is changed then.
     """
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
@@ -142,11 +134,7 @@ def _decodes(name: str) -> bool:
 
 
 def _missing_shards(recipe: LatentsStage, content: str) -> list[ShardOrigin]:
-    """The shards that are still to be written, after a look at every one that is there.
-
-    Raises:
-        ValueError: If one of these does not belong to the recipe.
-    """
+    """The shards that are still to be written, after a look at every one that is there."""
     there = {path: _origin(path, content) for path in shards_of(recipe.output)}
     end = recipe.first + recipe.pairs
     missing = []
@@ -159,35 +147,28 @@ def _missing_shards(recipe: LatentsStage, content: str) -> list[ShardOrigin]:
     for path, held in there.items():
         for wanted in missing:
             if held.first < wanted.stop and wanted.first < held.stop:
-                message = (
+                raise ValueError(
                     f"{path} holds pairs {held.first} to {held.stop - 1}, which the shard from "
                     f"{wanted.first} on would hold, too. Start another run's pairs behind those "
                     "of the first (first), or choose another output folder."
                 )
-                raise ValueError(message)
     return missing
 
 
 def _origin(path: Path, content: str) -> ShardOrigin:
-    """Which pairs an existing shard holds, of the recipe whose content this is.
-
-    Raises:
-        ValueError: If it does not say, or belongs to another recipe.
-    """
+    """Which pairs an existing shard holds, of the recipe whose content this is."""
     advice = "Choose another output folder, or remove the shards of this one."
     origin = read_origin(path)
     if origin is None:
-        message = (
+        raise ValueError(
             f"{path} does not say which recipe it is of: an earlier version wrote it, or another "
             f"command. Stages can train on it, but nothing can be added beside it. {advice}"
         )
-        raise ValueError(message)
     if origin.content != content:
-        message = (
+        raise ValueError(
             f"{path} was written by another recipe: seed, shard_size, precision, render, encoders "
             f"or the VAE's encoder differ. {advice}"
         )
-        raise ValueError(message)
     return origin
 
 

@@ -71,7 +71,7 @@ def _initialize(vae: AutoencoderKLWan) -> None:
 
 def run(recipe: VAEStage) -> Path:
     """Train to the last step; see :func:`vap.training.trainer.train`."""
-    return train(VAETask(recipe), recipe, recipe.loop, recipe.optimizer)
+    return train(VAETask(recipe), recipe)
 
 
 class VAETask:
