@@ -1,6 +1,7 @@
 """What the documentation shows works: options exist, links lead somewhere, blocks run."""
 
 import re
+import tomllib
 
 import click
 import pytest
@@ -118,6 +119,15 @@ def test_named_paths_exist(page):
     homes = (ROOT, ROOT / "src" / "vap")
     assert len(named) >= 1
     assert [path for path in named if not any((home / path).exists() for home in homes)] == []
+
+
+def test_architecture_has_the_layers_of_the_contract():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
+    tree = (ROOT / "docs" / "architecture.md").read_text().split("## The tree")[1].split("## ")[0]
+    rows = re.findall(r"^\| (`[^|]+) \|", tree, re.MULTILINE)
+    named = [{*re.findall(r"`(\w+)", row)} for row in rows]
+    assert named == [{*re.findall(r"vap\.(\w+)", layer)} for layer in reversed(layers)]
 
 
 def test_every_page_is_in_the_list_of_pages():
