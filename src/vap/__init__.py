@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vap.loading.pipeline import load_pipeline as load_pipeline
-    from vap.media.export import write_video as write_video
+    from vap.media.write import write_video as write_video
     from vap.models.cogvideox import (
         CogVideoXVideoAsPromptTransformer3DModel as CogVideoXVideoAsPromptTransformer3DModel,
     )
@@ -25,7 +25,7 @@ __version__ = "0.2.0"
 # Importing torch and diffusers takes seconds; `vap --help` and tools should not wait for them.
 _HOMES = {
     "load_pipeline": "vap.loading.pipeline",
-    "write_video": "vap.media.export",
+    "write_video": "vap.media.write",
     "VideoPrompt": "vap.pipelines.video_prompt",
     "WanVideoAsPromptPipeline": "vap.pipelines.wan",
     "CogVideoXVideoAsPromptPipeline": "vap.pipelines.cogvideox",

@@ -13,7 +13,7 @@ def inputs(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("inputs")
     frames = moving(9)
     Image.fromarray(frames[0]).save(folder / "image.png")
-    clip = write_video(folder / "clip.mp4", frames, 16)
+    clip = write_video(frames, folder / "clip.mp4", 16)
     (folder / "copy.mp4").write_bytes(clip.read_bytes())
-    write_video(folder / "other.mp4", frames[::-1], 16)
+    write_video(frames[::-1], folder / "other.mp4", 16)
     return folder

@@ -15,10 +15,10 @@ def media(tmp_path_factory) -> SimpleNamespace:
     folder = tmp_path_factory.mktemp("media")
     frames = moving(12)
     places = {
-        "clip": write_video(folder / "clip.mp4", frames, 16),
-        "second": write_video(folder / "second.mp4", frames[::-1, :, ::-1], 16),
-        "gif": write_video(folder / "clip.gif", frames, 16),
-        "frames": write_video(folder / "frames", frames, 16),
+        "clip": write_video(frames, folder / "clip.mp4", 16),
+        "second": write_video(frames[::-1, :, ::-1], folder / "second.mp4", 16),
+        "gif": write_video(frames, folder / "clip.gif", 16),
+        "frames": write_video(frames, folder / "frames", 16),
         "image": folder / "image.png",
     }
     Image.fromarray(frames[0, ::-1]).save(places["image"])

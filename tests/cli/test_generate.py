@@ -142,8 +142,8 @@ def test_last_image_is_recorded(media, short_wan, here):
 
 
 def test_frames_selected_first_are_those_of_a_shorter_clip(media, short, here):
-    write_video("start", moving(12)[:9], 16)
-    write_video("whole", moving(12), 16)
+    write_video(moving(12)[:9], "start", 16)
+    write_video(moving(12), "whole", 16)
     for name in ("start", "whole"):
         vap(*short, "--reference", name, "--selection", "first", "-o", f"{name}.mp4")
     assert np.array_equal(pixels("start.mp4"), pixels("whole.mp4"))

@@ -15,7 +15,7 @@ def made_clip(path, *, seed=0, speed=2, size=64, quality="high"):
     picture = np.asarray(Image.fromarray(noise).resize((size, size), Image.Resampling.BICUBIC))
     frames = np.stack([np.roll(picture, speed * t, axis=1) for t in range(9)])
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_video(path, frames, 16, quality=quality)
+    write_video(frames, path, 16, quality=quality)
     return path
 
 

@@ -25,7 +25,7 @@ def written_rows(
         noise = np.random.default_rng(index).integers(0, 255, (9, 12, 3), np.uint8)
         picture = np.asarray(Image.fromarray(noise).resize(size[::-1], Image.Resampling.BICUBIC))
         frames = np.stack([np.roll(picture, 3 * step, axis=1) for step in range(length)])
-        write_video(folder / f"{index}.mp4", frames, 16)
+        write_video(frames, folder / f"{index}.mp4", 16)
         condition = f"condition {index % 2}"
         rows.append(ClipRow(f"{index}.mp4", (), f"a clip {index}", condition, "train", 50.0))
     return rows

@@ -31,8 +31,8 @@ def at_desk(tmp_path, monkeypatch):
     """A folder with the files that the pages speak of."""
     monkeypatch.chdir(tmp_path)
     frames = moving(24)
-    write_video("clip.mp4", frames, 16)
-    write_video("second.mp4", frames[:, :, ::-1], 16)
+    write_video(frames, "clip.mp4", 16)
+    write_video(frames[:, :, ::-1], "second.mp4", 16)
     Image.fromarray(frames[0, ::-1]).save("photo.jpg")
 
 

@@ -22,7 +22,7 @@ def reader(tmp_path, monkeypatch):
     (tmp_path / "clips" / "melts").mkdir(parents=True)
     for number in range(2):
         frames = moving(17)[:, :: 1 - 2 * number]
-        write_video(f"clips/melts/{number}.mp4", frames, 16)
+        write_video(frames, f"clips/melts/{number}.mp4", 16)
     Image.fromarray(moving(1)[0]).save("photo.jpg")
     return tmp_path
 

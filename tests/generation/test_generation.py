@@ -56,7 +56,7 @@ def request_(tmp_path_factory):
     Image.fromarray(frames[0, ::-1]).save(folder / "image.png")
     return GenerationRequest(
         image=folder / "image.png",
-        references=(write_video(folder / "frames", frames, 16),),
+        references=(write_video(frames, folder / "frames", 16),),
         reference_prompts=("it turns blue",),
         prompt="a ball",
         model=str(MODEL),
@@ -154,7 +154,7 @@ def test_json_of_before_a_key_was_there_counts(generation, tmp_path):
     video = tmp_path / "out.mp4"
     inside = generation.record.embedded()
     del inside["weights"]
-    write_video(video, moving(2), 16, metadata=inside)
+    write_video(moving(2), video, 16, metadata=inside)
     older = dataclasses.replace(generation.record, weights=None)
     (tmp_path / "out.mp4.json").write_text(older.to_json())
     assert recorded_run(video) == older
@@ -162,7 +162,7 @@ def test_json_of_before_a_key_was_there_counts(generation, tmp_path):
 
 def test_what_is_inside_a_video_and_no_record_is_refused_with_advice(generation, tmp_path):
     video, beside = save(generation, tmp_path / "out.mp4")
-    write_video(video, moving(2), 16, metadata={"made by": "somebody else"})
+    write_video(moving(2), video, 16, metadata={"made by": "somebody else"})
     with pytest.raises(MediaError, match=r"Delete .*out\.mp4\.json if it is another video's"):
         recorded_run(video)
     assert recorded_run(beside) == generation.record

@@ -26,12 +26,12 @@ BAD = os.fsdecode(b"caf\xe9")  # as file names of old systems come
 
 @pytest.fixture
 def clip(tmp_path) -> Path:
-    return write_video(tmp_path / "clip.mp4", moving(2), 16)
+    return write_video(moving(2), tmp_path / "clip.mp4", 16)
 
 
 @pytest.fixture
 def frames(tmp_path) -> Path:
-    return write_video(tmp_path / "frames", moving(2), 16)
+    return write_video(moving(2), tmp_path / "frames", 16)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_folder_of_frames_and_what_is_in_it_are_inputs_too(frames, tmp_path):
 def test_only_what_the_writer_takes_for_frames_is_replaced(frames):
     check_output(frames)
     (frames / "frame_old.png").write_text("mine")
-    for writing in (check_output, lambda place: write_video(place, moving(2), 16)):
+    for writing in (check_output, lambda place: write_video(moving(2), place, 16)):
         with pytest.raises(MediaError, match="something else than frames"):
             writing(frames)
 
@@ -92,7 +92,7 @@ def test_the_current_folder_and_mounts_are_not_replaced(frames, monkeypatch):
     with pytest.raises(MediaError, match=r"cannot be replaced\. Name a new folder in it"):
         check_output("/proc")
     monkeypatch.chdir(frames)
-    for writing in (check_output, lambda place: write_video(place, moving(2), 16)):
+    for writing in (check_output, lambda place: write_video(moving(2), place, 16)):
         with pytest.raises(MediaError, match="the current folder"):
             writing(".")
     assert len(read_clip(frames).frames) == 2
@@ -105,7 +105,7 @@ def test_the_longest_name_that_passes_is_written_and_one_more_is_refused(suffix,
     check_output(place)
     for path in places_of(place):
         check_place(path)
-    write_video(place, moving(2), 16)
+    write_video(moving(2), place, 16)
     with pytest.raises(MediaError, match=r"256 bytes are too long a name.*shorten it by 1"):
         check_output(place.with_name("e" + place.name))
     with pytest.raises(MediaError, match="too long a name"):

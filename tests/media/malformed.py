@@ -45,7 +45,7 @@ def whole(path):
         case ".avi" | ".mkv" | ".mov":
             encode(path, noise())
         case _:
-            write_video(path, noise(), 16)
+            write_video(noise(), path, 16)
     return path.read_bytes()
 
 
@@ -140,7 +140,7 @@ def damaged_folder(path):
 
 
 def many_frames(path):
-    write_video(path, flat(*[0] * 9, size=(16, 16)), 16)
+    write_video(flat(*[0] * 9, size=(16, 16)), path, 16)
     data = path.read_bytes()
     head = 13 + 768 + 19
     path.write_bytes(data[:head] + data[head:-1] * 4000 + b";")
@@ -270,8 +270,8 @@ EMPTY = [
     Case("audio.m4a", lambda path: audio_only(path, "aac"), "no video stream, only audio"),
     Case("audio.mp4", lambda path: audio_only(path, "aac"), "no video stream, only audio"),
     Case("audio.mkv", lambda path: audio_only(path, "flac"), "no video stream, only audio"),
-    Case("single.mp4", lambda path: write_video(path, moving(1), 16), "1 frame,.*still shows no"),
-    Case("single.gif", lambda path: write_video(path, moving(1), 16), "1 frame,.*still shows no"),
+    Case("single.mp4", lambda path: write_video(moving(1), path, 16), "1 frame,.*still shows no"),
+    Case("single.gif", lambda path: write_video(moving(1), path, 16), "1 frame,.*still shows no"),
 ]
 DAMAGED = [
     Case("random.mp4", holding(random_after(b"\x01\x02")), "unrecognized data"),

@@ -24,7 +24,7 @@ def short_of_memory(monkeypatch):
 def test_a_decoder_that_runs_short_is_the_machines_fault(
     tmp_path, monkeypatch, short_of_memory, code
 ):
-    path = write_video(tmp_path / "a.mp4", moving(3), 16)
+    path = write_video(moving(3), tmp_path / "a.mp4", 16)
 
     def short(*args, **kwargs):
         raise av.error.classes[code](code, os.strerror(code))
@@ -50,7 +50,7 @@ def test_an_image_that_memory_is_short_for_is_the_machines_fault(
 
 @pytest.mark.parametrize("error", [ValueError, NotImplementedError, OverflowError])
 def test_what_pyav_cannot_do_with_a_file_is_the_files_fault(tmp_path, monkeypatch, error):
-    path = write_video(tmp_path / "a.mp4", moving(3), 16)
+    path = write_video(moving(3), tmp_path / "a.mp4", 16)
 
     def odd(*args, **kwargs):
         raise error("YUV conversion")
@@ -98,11 +98,11 @@ def test_links_in_a_circle_are_refused(tmp_path):
             read(tmp_path / name)
     for name in ("a", "a.mp4"):
         with pytest.raises(MediaError, match=name):
-            write_video(tmp_path / name, moving(2), 16)
+            write_video(moving(2), tmp_path / name, 16)
 
 
 def test_a_file_that_asks_for_more_than_there_is_is_at_fault_itself(tmp_path, monkeypatch):
-    path = write_video(tmp_path / "a.mp4", moving(3), 16)
+    path = write_video(moving(3), tmp_path / "a.mp4", 16)
 
     def absurd(*args, **kwargs):
         raise av.error.classes[errno.ENOMEM](errno.ENOMEM, "Cannot allocate memory")

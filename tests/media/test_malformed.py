@@ -81,7 +81,7 @@ def test_damaged_and_absurd_media_take_little_memory(tmp_path):
 def sound(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sound")
     files = [
-        write_video(folder / name, moving(3, 32, 32), 16) for name in ("a.mp4", "a.webm", "a.gif")
+        write_video(moving(3, 32, 32), folder / name, 16) for name in ("a.mp4", "a.webm", "a.gif")
     ]
     return [path.read_bytes() for path in files]
 
@@ -114,7 +114,7 @@ def test_any_bytes_are_read_or_refused_in_words(tmp_path, sound, data):
 
 
 def test_unreadable_file_is_refused(tmp_path, monkeypatch):
-    path = write_video(tmp_path / "a.mp4", moving(2), 16)
+    path = write_video(moving(2), tmp_path / "a.mp4", 16)
 
     def denied(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
@@ -147,7 +147,7 @@ def test_cover_picture_of_a_song_is_no_video(tmp_path):
     ],
 )
 def test_each_limit_names_itself(tmp_path, limits, match):
-    path = write_video(tmp_path / "a.mp4", moving(8), 16)
+    path = write_video(moving(8), tmp_path / "a.mp4", 16)
     with pytest.raises(MediaError, match=match):
         read_clip(path, limits=limits)
 

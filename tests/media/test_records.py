@@ -79,7 +79,7 @@ def test_record_knows_versions_and_time_by_itself():
 def test_what_is_embedded_does_not_depend_on_when_and_where(tmp_path):
     later = dataclasses.replace(RECORD, created="2030-01-01T00:00:00+00:00", model_path="/other")
     files = [
-        write_video(tmp_path / "a.mp4", moving(2), 16, metadata=record.embedded()).read_bytes()
+        write_video(moving(2), tmp_path / "a.mp4", 16, metadata=record.embedded()).read_bytes()
         for record in (RECORD, later)
     ]
     assert files[0] == files[1]

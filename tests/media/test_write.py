@@ -28,7 +28,7 @@ METADATA = {"prompt": 'a "quoted" café, 雪', "seed": 7, "nested": [1, None, {"
 @pytest.mark.parametrize("fps", [8, 16, 23.976])
 def test_frames_rate_and_colors_survive(tmp_path, name, fps):
     frames = moving(13)
-    clip = read_clip(write_video(tmp_path / name, frames, fps))
+    clip = read_clip(write_video(frames, tmp_path / name, fps))
     assert clip.frames.shape == frames.shape
     # GIF counts in 1/100 s: over 13 frames it cannot tell 23.976 from 24.
     assert clip.fps == pytest.approx(fps, abs=0.03 if name == "a.gif" else 1e-4)
@@ -40,32 +40,32 @@ def test_frames_rate_and_colors_survive(tmp_path, name, fps):
 
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_metadata_survives(tmp_path, name):
-    path = write_video(tmp_path / name, moving(2), 16, metadata=METADATA)
+    path = write_video(moving(2), tmp_path / name, 16, metadata=METADATA)
     assert read_metadata(path) == METADATA
     assert len(read_clip(path).frames) == 2
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_file_without_metadata_has_none(tmp_path, name):
-    assert read_metadata(write_video(tmp_path / name, moving(2), 16)) is None
+    assert read_metadata(write_video(moving(2), tmp_path / name, 16)) is None
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_the_slowest_rate_can_be_written_and_read(tmp_path, name):
-    assert probe_clip(write_video(tmp_path / name, moving(2), float(MIN_FPS))).frames == 2
+    assert probe_clip(write_video(moving(2), tmp_path / name, float(MIN_FPS))).frames == 2
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.webm", "a.gif"])
 def test_same_frames_make_the_same_bytes(tmp_path, name):
     noise = np.random.default_rng(0).integers(0, 255, (9, 96, 64, 3), dtype=np.uint8)
-    written = {write_video(tmp_path / name, noise, 16, metadata=METADATA).read_bytes()}
+    written = {write_video(noise, tmp_path / name, 16, metadata=METADATA).read_bytes()}
     for _ in range(4):
-        written.add(write_video(tmp_path / name, noise, 16, metadata=METADATA).read_bytes())
+        written.add(write_video(noise, tmp_path / name, 16, metadata=METADATA).read_bytes())
     assert len(written) == 1
 
 
 def test_png_frames_are_exact_and_know_their_rate(tmp_path):
-    path = write_video(f"{tmp_path}/frames.v1/", moving(3), 23.976)
+    path = write_video(moving(3), f"{tmp_path}/frames.v1/", 23.976)
     assert sorted(item.name for item in path.iterdir()) == [
         f"frame_0000{index}.png" for index in range(3)
     ]
@@ -75,7 +75,7 @@ def test_png_frames_are_exact_and_know_their_rate(tmp_path):
 
 
 def test_mp4_plays_in_browsers(tmp_path):
-    path = write_video(tmp_path / "a.mp4", moving(3), 23.976)
+    path = write_video(moving(3), tmp_path / "a.mp4", 23.976)
     data = path.read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
     with av.open(str(path)) as container:
@@ -90,7 +90,7 @@ def test_mp4_plays_in_browsers(tmp_path):
 )
 def test_odd_sizes_lose_nothing(tmp_path, name, expected):
     frames = moving(3, 33, 47)
-    clip = read_clip(write_video(tmp_path / name, frames, 16))
+    clip = read_clip(write_video(frames, tmp_path / name, 16))
     assert clip.frames.shape[1:3] == expected
     assert np.abs(clip.frames[:, :33, :47].astype(int) - frames).mean() < 6
 
@@ -101,12 +101,12 @@ def test_odd_sizes_lose_nothing(tmp_path, name, expected):
     ids=["floats", "images"],
 )
 def test_all_kinds_of_frames_write_the_same(tmp_path, convert):
-    a = write_video(tmp_path / "a.gif", moving(3), 16).read_bytes()
-    assert write_video(tmp_path / "b.gif", convert(moving(3)), 16).read_bytes() == a
+    a = write_video(moving(3), tmp_path / "a.gif", 16).read_bytes()
+    assert write_video(convert(moving(3)), tmp_path / "b.gif", 16).read_bytes() == a
 
 
 def test_fast_gif_is_slowed_to_what_browsers_play(tmp_path, caplog):
-    clip = read_clip(write_video(tmp_path / "a.gif", moving(5), 60))
+    clip = read_clip(write_video(moving(5), tmp_path / "a.gif", 60))
     assert (clip.fps, len(clip.frames)) == (50, 5)
     assert "50 fps" in caplog.text
     assert caplog.messages[-1].endswith(": a.gif")
@@ -115,7 +115,7 @@ def test_fast_gif_is_slowed_to_what_browsers_play(tmp_path, caplog):
 def test_lower_quality_makes_smaller_files(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3), dtype=np.uint8)
     sizes = [
-        write_video(tmp_path / "a.mp4", noise, 16, quality=quality).stat().st_size
+        write_video(noise, tmp_path / "a.mp4", 16, quality=quality).stat().st_size
         for quality in ("high", "balanced", "small")
     ]
     assert sizes[0] > sizes[1] > sizes[2]
@@ -136,25 +136,25 @@ class Interrupting:
 @pytest.mark.parametrize("name", CONTAINERS)
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("boom")])
 def test_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, name, error):
-    path = write_video(tmp_path / name, moving(2), 16)
+    path = write_video(moving(2), tmp_path / name, 16)
     before = read_clip(path).sha256
     broken = stills.Frames("broken", 4, 48, 64, Interrupting(error))
     monkeypatch.setattr(write, "as_frames", lambda _: broken)
     with pytest.raises(type(error)):
-        write_video(path, [], 16)
+        write_video([], path, 16)
     assert [item.name for item in tmp_path.iterdir()] == [name]
     assert read_clip(path).sha256 == before
 
 
 def test_folder_of_frames_is_replaced_as_a_whole(tmp_path):
-    write_video(tmp_path / "a", moving(5), 16)
-    assert len(read_clip(write_video(tmp_path / "a", moving(2), 16)).frames) == 2
+    write_video(moving(5), tmp_path / "a", 16)
+    assert len(read_clip(write_video(moving(2), tmp_path / "a", 16)).frames) == 2
 
 
 def test_folder_with_other_files_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(MediaError, match=r"thesis\.tex.*new or empty folder"):
-        write_video(tmp_path, moving(2), 16)
+        write_video(moving(2), tmp_path, 16)
     assert [item.name for item in tmp_path.iterdir()] == ["thesis.tex"]
 
 
@@ -175,19 +175,19 @@ def test_folder_with_other_files_is_left_alone(tmp_path):
 )
 def test_what_is_no_clip_is_refused(tmp_path, frames, match):
     with pytest.raises(MediaError, match=match):
-        write_video(tmp_path / "a.mp4", frames, 16)
+        write_video(frames, tmp_path / "a.mp4", 16)
     assert not list(tmp_path.iterdir())
 
 
 def test_unknown_container_is_refused_with_the_known_ones(tmp_path):
     with pytest.raises(MediaError, match=r"'\.wmv'.*\.mp4, \.webm, \.gif"):
-        write_video(tmp_path / "a.wmv", moving(2), 16)
+        write_video(moving(2), tmp_path / "a.wmv", 16)
 
 
 @pytest.mark.parametrize("metadata", [{"x": float("nan")}, {"x": object()}])
 def test_metadata_that_is_no_json_is_refused(tmp_path, metadata):
     with pytest.raises(ValueError, match="JSON"):
-        write_video(tmp_path / "a.mp4", moving(2), 16, metadata=metadata)
+        write_video(moving(2), tmp_path / "a.mp4", 16, metadata=metadata)
 
 
 def test_foreign_comments_are_no_metadata(tmp_path):

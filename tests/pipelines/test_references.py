@@ -92,7 +92,7 @@ def test_joined_video_prompts_are_their_references_in_order(case: Golden) -> Non
 
 
 def test_a_video_prompt_knows_where_it_comes_from(case: Golden, tmp_path: Path) -> None:
-    file = write_video(tmp_path / "clip.mp4", case.inputs["reference"], fps=8)
+    file = write_video(case.inputs["reference"], tmp_path / "clip.mp4", fps=8)
     prompt = encode(case, file, "a zoom", frame_selection="first")
     (source,) = prompt.references
     assert (source.name, source.caption, source.fps) == ("clip.mp4", "a zoom", 8.0)
@@ -187,7 +187,7 @@ def test_every_kind_of_clip_gives_the_same_bits(case: Golden, tmp_path: Path) ->
 
 
 def test_a_video_file_is_read_as_its_frames(case: Golden, tmp_path: Path) -> None:
-    file = write_video(tmp_path / "clip.mp4", case.inputs["reference"], fps=16)
+    file = write_video(case.inputs["reference"], tmp_path / "clip.mp4", fps=16)
     decoded = vap.media.read_clip(file).frames
     by_path, by_frames = encode(case, file).tensors, encode(case, decoded).tensors
     assert all(torch.equal(by_path[name], by_frames[name]) for name in by_frames)

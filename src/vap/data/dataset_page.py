@@ -166,7 +166,7 @@ def _embedded(clip: Path) -> str | None:
     except MediaError:
         return None
     with tempfile.TemporaryDirectory() as folder:
-        video = write_video(Path(folder) / "preview.mp4", small.frames, small.fps, quality="small")
+        video = write_video(small.frames, Path(folder) / "preview.mp4", small.fps, quality="small")
         return f"data:video/mp4;base64,{base64.b64encode(video.read_bytes()).decode()}"
 
 

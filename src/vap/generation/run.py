@@ -202,7 +202,7 @@ def save(generation: Generation, output: str | Path, sheet: str | Path | None = 
     assert request.fps is not None
     # First the record, so that no video stays without it when the disk is full.
     with writing_run(output, record) as beside:
-        video = write_video(output, generation.frames, request.fps, metadata=record.embedded())
+        video = write_video(generation.frames, output, request.fps, metadata=record.embedded())
     written = [video, beside]
     if sheet is not None:
         written.append(write_sheet(sheet, sheet_rows(generation), _SHEET_COLUMNS))

@@ -31,9 +31,9 @@ _SUFFIXES = (*FORMATS, ".gif")
 
 
 def write_video(
-    path: str | Path,
     frames: FrameStack | torch.Tensor,
-    fps: float | Fraction,
+    path: str | Path,
+    fps: float | Fraction = 16.0,
     *,
     metadata: Mapping[str, Any] | None = None,
     quality: Quality = "high",
@@ -43,14 +43,14 @@ def write_video(
     The suffix decides: ``.mp4`` is H.264 (4:2:0, BT.709, index first) for every browser and phone,
     where an odd height or width grows by one repeated line; ``.webm`` is VP9; ``.gif`` loops and
     plays at most 50 frames per second. An existing folder, a name that ends with a slash or has no
-    suffix becomes a folder of ``frame_00000.png``, ..., lossless. The number of frames is kept
+    suffix becomes a folder of lossless ``frame_00000.png``, ... The number of frames is kept
     exactly, and so is the rate (to GIF's 1/100 s). The same frames and metadata make the same
     bytes.
 
     Args:
+        frames: Images, an array or a tensor, such as a pipeline's ``frames``: [T, H, W, 3] or
+            [T, 3, H, W], uint8 or floating point in 0..1.
         path: Where to write; missing folders are made, an existing file is replaced.
-        frames: Images, an array or a tensor: [T, H, W, 3] or [T, 3, H, W], uint8 or floating
-            point in 0..1.
         fps: Frames per second; 23.976 and its like mean the exact NTSC rates.
         metadata: A JSON object to embed (comment of the container, text of the first PNG).
         quality: ``"high"`` is visually lossless, ``"small"`` is for messages. Ignored by GIF and

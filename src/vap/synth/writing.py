@@ -167,7 +167,7 @@ def _write_clip(spec: ClipSpec, path: Path, settings: SynthSettings) -> None:
         "caption": clip.caption,
         "composition": asdict(clip.composition),
     }
-    write_video(path, clip.frames, settings.fps, metadata=facts)
+    write_video(clip.frames, path, settings.fps, metadata=facts)
 
 
 def _row(spec: ClipSpec, label: str, path: str, partner: str, split: Split) -> ClipRow:

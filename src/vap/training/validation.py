@@ -68,7 +68,7 @@ class Validation:
             truth = self._frames(sample.target.video)
             references = [self._frames(row.video) for row in sample.references]
             video = self._generate(transformer, sample, truth, references)
-            write_video(folder / f"{number:02d}.mp4", video, self._settings.fps)
+            write_video(video, folder / f"{number:02d}.mp4", self._settings.fps)
             rows = [*(SheetRow("reference", clip) for clip in references), SheetRow("truth", truth)]
             sheet = [*rows, SheetRow(f"step {step}", video, sample.target.condition)]
             write_sheet(folder / f"{number:02d}.png", sheet, columns=6)

@@ -19,7 +19,7 @@ def run(recipe: DemoStage) -> Path:
     """Render one unseen pair and write all of it but the target's video."""
     pair = sample_pair(recipe.seed, recipe.index, effect_in_caption=0.0, **recipe.render.arguments)
     recipe.output.mkdir(parents=True, exist_ok=True)
-    write_video(recipe.output / _REFERENCE, pair.reference.frames, fps=recipe.fps)
+    write_video(pair.reference.frames, recipe.output / _REFERENCE, fps=recipe.fps)
     Image.fromarray(pair.target.frames[0]).save(recipe.output / _IMAGE, optimize=True)
     content = {
         "reference": _REFERENCE,
