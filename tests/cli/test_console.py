@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from tests.cli.running import refusal
-from vap.cli.console import PlainConsole, reporting, results, run, show_json
+from vap.cli.console import PlainConsole, as_process, reporting, results, show_json
 
 
 @pytest.mark.parametrize("name", [r"\[/x]", "[/]", "[bold]x[/bold]", ":cat:"])
@@ -39,8 +39,8 @@ def ended(command) -> int:
         command()
         raise SystemExit(0)
 
-    with pytest.raises(SystemExit) as caught:
-        run(ending)
+    with pytest.raises(SystemExit) as caught, as_process():
+        ending()
     return caught.value.code
 
 
@@ -101,6 +101,6 @@ def test_the_end_of_a_job_is_an_interruption(name, signals):
         with reporting():
             os.kill(os.getpid(), getattr(signal, name))
 
-    with pytest.raises((SystemExit, typer.Exit)) as caught:
-        run(command)
+    with pytest.raises((SystemExit, typer.Exit)) as caught, as_process():
+        command()
     assert getattr(caught.value, "exit_code", None) == 130

@@ -6,6 +6,7 @@ from __future__ import annotations
 def main() -> None:
     """Run ``vap``."""
     from vap.cli.app import app
-    from vap.cli.console import run
+    from vap.cli.console import as_process
 
-    run(app)
+    with as_process():
+        app()

@@ -124,8 +124,9 @@ class _Stream(io.RawIOBase):
         return len(data)
 
 
-def run(command: Callable[[], None]) -> None:
-    """Run a command as the whole of a process.
+@contextmanager
+def as_process() -> Iterator[None]:
+    """Let a command be the whole of a process.
 
     It ends on SIGTERM and a closed terminal as on Ctrl-C, so that nothing is left half-written,
     and without a traceback where the standard streams are full, closed or ASCII only.
@@ -141,7 +142,7 @@ def run(command: Callable[[], None]) -> None:
     if (errors := _safe(sys.stderr)) is not None:
         sys.stderr = errors[0]
     try:
-        command()
+        yield
     finally:
         if output is not None:
             sys.stdout.flush()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,13 +38,13 @@ _OF_THE_DEMO = ("image", "references", "reference_prompts", "prompt", "video_pro
 
 def generate(
     image: options.Image = None,
-    reference: options.References = None,
+    references: options.References = None,
     prompt: options.Prompt = None,
-    reference_prompt: options.ReferencePrompts = None,
+    reference_prompts: options.ReferencePrompts = None,
     negative_prompt: options.NegativePrompt = None,
     video_prompt: options.VideoPromptFile = None,
     last_image: options.LastImage = None,
-    selection: options.Selection = None,
+    frame_selection: options.Selection = None,
     fit: options.Fit = None,
     demo: options.Demo = False,
     repeat: options.Repeat = None,
@@ -53,12 +53,12 @@ def generate(
     as_json: options.AsJson = False,
     height: options.Height = None,
     width: options.Width = None,
-    frames: options.Frames = None,
+    num_frames: options.Frames = None,
     fps: options.Rate = None,
-    steps: options.Steps = None,
-    guidance: options.GuidanceScale = None,
-    reference_guidance: options.ReferenceGuidance = None,
-    dynamic_guidance: options.DynamicGuidance = None,
+    num_inference_steps: options.Steps = None,
+    guidance_scale: options.GuidanceScale = None,
+    reference_guidance_scale: options.ReferenceGuidance = None,
+    use_dynamic_cfg: options.DynamicGuidance = None,
     strength: options.Strength = None,
     seed: options.Seed = None,
     model: options.Model = None,
@@ -74,9 +74,10 @@ def generate(
     quantize: options.Quantize = None,
     profile: options.Profile = None,
     parallel: options.Parallel = None,
-    help_all: options.HelpAll = False,  # noqa: ARG001 - its callback ends the command
+    help_all: options.HelpAll = False,
 ) -> None:
     """Animate an image with the semantics of a reference video."""
+    given = locals()
     advice = f"{LESS_TO_HOLD} On an accelerator, --offload model (or group) helps, too."
     with (
         ending_together(),
@@ -90,58 +91,61 @@ def generate(
             places_of,
         )
 
-        loras = [options.scaled(text) for text in lora or ()]
-        given = {
-            "image": image,
-            "references": tuple(reference or ()),
-            "prompt": prompt,
-            "reference_prompts": tuple(reference_prompt or ()),
-            "negative_prompt": negative_prompt,
-            "video_prompt": video_prompt,
-            "last_image": last_image,
-            "frame_selection": selection,
-            "fit": fit,
-            "height": height,
-            "width": width,
-            "num_frames": frames,
-            "fps": fps,
-            "num_inference_steps": steps,
-            "guidance_scale": guidance,
-            "reference_guidance_scale": reference_guidance,
-            "use_dynamic_cfg": dynamic_guidance,
-            "strength": strength,
-            "seed": seed,
-            "model": model,
-            "expert": expert,
-            "backbone": backbone,
-            "lora": tuple(path for path, _ in loras),
-            "lora_scales": tuple(scale for _, scale in loras),
-            "student": student,
-            "distilled": distilled,
-            "dtype": dtype,
-            "device": device,
-            "offload": offload,
-            "memory": memory,
-            "quantize": quantize,
-            "profile": profile,
-        }
-        chosen = {name: value for name, value in given.items() if value not in {None, ()}}
-        place = _output(output)
+        if output is None:
+            raise ValueError(
+                "-o/--output is missing: where to write the video, for example -o out.mp4."
+            )
         if is_first():
-            check_output(place, sheet)
-        request = _request(chosen, repeat, demo=demo)
+            check_output(output, sheet)
+        request = _request(_chosen(given), repeat, demo=demo)
         check_request(request)
         if is_first():
             inputs = [*(path for _, path in request.inputs), *_repeated_files(repeat)]
-            check_inputs_kept(inputs, places_of(place, sheet))
-        _run(request, place, sheet, parallel, repeat, as_json=as_json)
+            check_inputs_kept(inputs, places_of(output, sheet))
+        # Not before: the libraries take seconds to import.
+        quiet_libraries()
+        from vap.generation.run import generate as make
+        from vap.generation.run import save
+
+        if is_first():
+            show_notes()
+            if not as_json:
+                note_demonstration(request.model)
+        with _progress(request, shown=is_first() and not as_json) as progress:
+            if launched():
+                from vap.generation.together import generate_together
+                from vap.parallel.mesh import Mesh
+
+                mesh = None if parallel is None else Mesh.parse(parallel)
+                made = generate_together(request, mesh, **progress)
+            else:
+                made = make(request, checked=True, **progress)
+            if not is_first():
+                return
+            if repeat is not None:
+                _note_weights(repeat, made)
+            progress["on_stage"]("write")
+            written = save(made, output, sheet)
+        _report(made, written, as_json=as_json)
 
 
-def _output(output: Path | None) -> Path:
-    if output is None:
-        message = "-o/--output is missing: where to write the video, for example -o out.mp4."
-        raise ValueError(message)
-    return output
+def _chosen(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a request that options were given for."""
+    from dataclasses import fields
+
+    from vap.generation.request import GenerationRequest
+
+    named = {field.name: given.get(field.name) for field in fields(GenerationRequest)}
+    chosen: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in named.items()
+        if value not in (None, [], ())
+    }
+    if "lora" in chosen:
+        loras = [options.scaled(text) for text in chosen["lora"]]
+        chosen["lora"] = tuple(path for path, _ in loras)
+        chosen["lora_scales"] = tuple(scale for _, scale in loras)
+    return chosen
 
 
 def _repeated_files(repeat: Path | None) -> list[Path]:
@@ -241,25 +245,12 @@ def _check_parallel(parallel: str | None) -> None:
     Mesh.parse(parallel)
 
 
-def _run(
-    request: GenerationRequest,
-    output: Path,
-    sheet: Path | None,
-    parallel: str | None,
-    repeat: Path | None,
-    *,
-    as_json: bool,
-) -> None:
-    # Not before: the libraries take seconds to import.
-    quiet_libraries()
+@contextmanager
+def _progress(request: GenerationRequest, *, shown: bool) -> Iterator[dict[str, Any]]:
+    """What a generation is given to move a bar on the terminal."""
     from vap.files.names import local_model
-    from vap.generation.run import save
 
-    if is_first():
-        show_notes()
-        if not as_json:
-            note_demonstration(request.model)
-    shown = is_first() and not as_json and messages.is_terminal
+    shown = shown and messages.is_terminal
     with progress_bar(shown=shown) as bar:
         task = bar.add_task("start", total=None)
 
@@ -269,17 +260,13 @@ def _run(
                 (bar.stop if stage == "load" else bar.start)()
             bar.update(task, description=stage)
 
-        made = _maker(parallel)(
-            request,
-            on_stage=on_stage,
-            on_step=lambda done, total: bar.update(task, completed=done, total=total),
-        )
-        if not is_first():
-            return
-        if repeat is not None:
-            _note_weights(repeat, made)
-        bar.update(task, description="write")
-        written = save(made, output, sheet)
+        def on_step(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield {"on_stage": on_stage, "on_step": on_step}
+
+
+def _report(made: Generation, written: list[Path], *, as_json: bool) -> None:
     if as_json:
         show_json(_summary(made, written))
         return
@@ -288,18 +275,6 @@ def _run(
     messages.print(f"Made {len(made.frames)} frames in {total:.1f} s ({stages}).")
     for path in written:
         messages.print(f"  {path}", soft_wrap=True)
-
-
-def _maker(parallel: str | None) -> Callable[..., Generation]:
-    """What makes a video: this process alone, or together with others."""
-    if not launched():
-        from vap.generation.run import generate as alone
-
-        return alone
-    from vap.generation.together import generate_together
-    from vap.parallel.mesh import Mesh
-
-    return partial(generate_together, mesh=None if parallel is None else Mesh.parse(parallel))
 
 
 def _summary(made: Generation, written: list[Path]) -> dict[str, object]:

@@ -24,11 +24,14 @@ def _option(panel: str, text: str, metavar: str | None, *names: str) -> Any:
 Image: TypeAlias = Annotated[Path | None, _option(_INPUTS, "First frame of the video.", "FILE")]
 References: TypeAlias = Annotated[
     list[Path] | None,
-    _option(_INPUTS, "Reference video or folder of frames; may be given again.", "FILE"),
+    _option(
+        _INPUTS, "Reference video or folder of frames; may be given again.", "FILE", "--reference"
+    ),
 ]
 Prompt: TypeAlias = Annotated[str | None, _option(_INPUTS, "Caption of the video to make.", "TEXT")]
 ReferencePrompts: TypeAlias = Annotated[
-    list[str] | None, _option(_INPUTS, "Caption of each reference, in order.", "TEXT")
+    list[str] | None,
+    _option(_INPUTS, "Caption of each reference, in order.", "TEXT", "--reference-prompt"),
 ]
 NegativePrompt: TypeAlias = Annotated[
     str | None, _option(ADVANCED, "What to steer away from.", "TEXT")
@@ -40,7 +43,12 @@ VideoPromptFile: TypeAlias = Annotated[
 LastImage: TypeAlias = Annotated[Path | None, _option(ADVANCED, "Last frame (Wan only).", "FILE")]
 Selection: TypeAlias = Annotated[
     Literal["evenly", "first", "random"] | None,
-    _option(ADVANCED, "Frames of a reference to take: evenly (default), first or random.", "HOW"),
+    _option(
+        ADVANCED,
+        "Frames of a reference to take: evenly (default), first or random.",
+        "HOW",
+        "--selection",
+    ),
 ]
 Fit: TypeAlias = Annotated[
     Literal["cover", "stretch"] | None,
@@ -76,19 +84,27 @@ AsJson: TypeAlias = Annotated[bool, _option(_RESULT, "Print the result as JSON."
 # Video
 Height: TypeAlias = Annotated[int | None, _option(_VIDEO, "Default: the model's.", "PIXELS")]
 Width: TypeAlias = Annotated[int | None, _option(_VIDEO, "Default: the model's.", "PIXELS")]
-Frames: TypeAlias = Annotated[int | None, _option(_VIDEO, "1 + 4k. Default: the model's.", "N")]
+Frames: TypeAlias = Annotated[
+    int | None, _option(_VIDEO, "1 + 4k. Default: the model's.", "N", "--frames")
+]
 Rate: TypeAlias = Annotated[
     float | None, _option(ADVANCED, "Frames a second. Default: the model's.", "RATE")
 ]
 Steps: TypeAlias = Annotated[
-    int | None, _option(_VIDEO, "Denoising steps. Default: the model's.", "N")
+    int | None, _option(_VIDEO, "Denoising steps. Default: the model's.", "N", "--steps")
 ]
 GuidanceScale: TypeAlias = Annotated[
-    float | None, _option(ADVANCED, "How closely to follow the text; 1: off.", "SCALE")
+    float | None,
+    _option(ADVANCED, "How closely to follow the text; 1: off.", "SCALE", "--guidance"),
 ]
 ReferenceGuidance: TypeAlias = Annotated[
     float | None,
-    _option(ADVANCED, "How strongly to follow the reference; above 1 takes more time.", "SCALE"),
+    _option(
+        ADVANCED,
+        "How strongly to follow the reference; above 1 takes more time.",
+        "SCALE",
+        "--reference-guidance",
+    ),
 ]
 DynamicGuidance: TypeAlias = Annotated[
     bool | None,

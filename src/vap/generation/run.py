@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,7 @@ def generate(
     load: Callable[[GenerationRequest], Any] = load_for,
     encode: Callable[[GenerationRequest, Any], VideoPrompt] | None = None,
     decode: bool = True,
+    checked: bool = False,
     on_stage: OnStage | None = None,
     on_step: OnStep | None = None,
 ) -> Generation:
@@ -119,6 +121,7 @@ def generate(
         load: How it is loaded otherwise.
         encode: Makes the video prompt of references; :func:`encode_references` by default.
         decode: Whether to turn the latents into frames; not where a process only helps another.
+        checked: Whether :func:`check_request` has passed already.
         on_stage: Told the name of every stage as it starts.
         on_step: Told how many denoising steps are done, of how many.
 
@@ -128,7 +131,8 @@ def generate(
         FileNotFoundError: If the model or a file is missing.
     """
     clock = _Clock(on_stage or (lambda _: None))
-    check_request(request)
+    if not checked:
+        check_request(request)
     if pipeline is None:
         with clock.stage("load"):
             pipeline = load(request)
@@ -140,7 +144,12 @@ def generate(
         # Before the long part, so that a file that disappears meanwhile does no harm.
         record = record_of(request, prompt, weights_of(pipeline), _held_in(pipeline))
     with clock.stage("generate"):
-        frames = _run(request, pipeline, prompt, on_step, decode=decode)
+        arguments = _arguments(request, pipeline, prompt, on_step)
+        video = pipeline(**arguments, output_type="np" if decode else "latent").frames[0]
+    if decode:
+        frames = (video * 255).round().astype(np.uint8)
+    else:
+        frames = np.empty((0, request.height or 0, request.width or 0, 3), np.uint8)
     sources = prompt.references if prompt is not None and request.references else ()
     taken = tuple(source.frames for source in sources)
     return Generation(frames, request, record, taken, clock.seconds)
@@ -258,53 +267,25 @@ def _video_prompt(
     return encode(request, pipeline) if request.references else None
 
 
-def _run(
-    request: GenerationRequest,
-    pipeline: Any,
-    prompt: VideoPrompt | None,
-    on_step: OnStep | None,
-    *,
-    decode: bool,
-) -> np.ndarray:
-    """Frames uint8 ``[T, H, W, 3]``, none if they are not to be decoded.
-
-    Raises:
-        ValueError: If the model made something that is no picture.
-    """
+def _arguments(
+    request: GenerationRequest, pipeline: Any, prompt: VideoPrompt | None, on_step: OnStep | None
+) -> dict[str, Any]:
+    """The request as arguments of a pipeline's call, which have the names of its fields."""
 
     def step_end(_: Any, index: int, __: Any, ___: dict[str, Any]) -> dict[str, Any]:
         if on_step is not None:
             on_step(index + 1, pipeline.num_timesteps)
         return {}
 
-    variant: dict[str, Any] = {}
-    if pipeline.family == "cogvideox":
-        variant["use_dynamic_cfg"] = request.use_dynamic_cfg
-    if request.last_image is not None:
-        variant["last_image"] = request.last_image
-    video = pipeline(
-        request.image,
-        request.prompt,
-        negative_prompt=request.negative_prompt,
-        video_prompt=prompt,
-        strength=request.strength,
-        height=request.height,
-        width=request.width,
-        num_frames=request.num_frames,
-        num_inference_steps=request.num_inference_steps,
-        guidance_scale=request.guidance_scale,
-        reference_guidance_scale=request.reference_guidance_scale,
-        fit=request.fit,
-        generator=torch.Generator().manual_seed(request.seed),
-        output_type="np" if decode else "latent",
-        callback_on_step_end=step_end,
-        **variant,
-    ).frames[0]
-    if not decode:
-        assert request.height is not None
-        assert request.width is not None
-        return np.empty((0, request.height, request.width, 3), np.uint8)
-    return (video * 255).round().astype(np.uint8)
+    # The references' prompts are in the video prompt.
+    taken = inspect.signature(type(pipeline).__call__).parameters.keys() - {"reference_prompts"}
+    named = (each.name for each in fields(request) if each.name in taken)
+    return {
+        **{name: getattr(request, name) for name in named},
+        "video_prompt": prompt,
+        "generator": torch.Generator().manual_seed(request.seed),
+        "callback_on_step_end": step_end,
+    }
 
 
 class _Clock:

@@ -48,7 +48,14 @@ def generate_together(
     with processes(device) as count:
         if mesh is not None:
             mesh.check(count)
-        return generate(request, load=load, decode=is_first(), on_stage=on_stage, on_step=on_step)
+        return generate(
+            request,
+            load=load,
+            decode=is_first(),
+            checked=True,
+            on_stage=on_stage,
+            on_step=on_step,
+        )
 
 
 def _mesh_for(request: GenerationRequest, pipeline: Any, mesh: Mesh | None, processes: int) -> Mesh:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -20,13 +22,12 @@ from vap.media import FrameSelection
 from vap.media.pixels import Fit
 from vap.pipelines.adapters import LoraMixin
 from vap.pipelines.call import Call
-from vap.pipelines.denoise import StepCallback, StepEnd
-from vap.pipelines.entry import PlacedOnce, entry
+from vap.pipelines.denoise import Guidance, StepEnd
+from vap.pipelines.entry import PlacedOnce
 from vap.pipelines.fingerprint import encoder_configs, fingerprint, sampled_weights
 from vap.pipelines.inputs import (
     ClipLike,
     Generators,
-    ImageLike,
     ReferenceArguments,
     ReferenceClip,
     as_clips,
@@ -39,7 +40,7 @@ from vap.pipelines.saving import SavedAsStored
 from vap.pipelines.texts import TextLimitMixin, as_prompts, check_given, check_texts
 from vap.pipelines.video_prompt import VideoPrompt
 from vap.pipelines.work import NOTHING, Reuse
-from vap.shapes import TEXT_TOKENS, Compression, Family, PixelShape, check_strength
+from vap.shapes import TEXT_TOKENS, Compression, Family, PixelShape
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 
@@ -166,7 +167,6 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce, SavedAsStored):
         assert self.native_defaults
 
     @torch.no_grad()
-    @entry
     def encode_video_prompt(
         self,
         reference_videos: ClipLike | Sequence[ClipLike],
@@ -179,6 +179,7 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce, SavedAsStored):
         fit: Fit = "cover",
         has_last_frame: bool = False,
         generator: Generators = None,
+        **unknown: Any,
     ) -> VideoPrompt:
         """Encode references once, for any number of images and seeds.
 
@@ -193,6 +194,7 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce, SavedAsStored):
             fit: ``cover`` the size and crop the rest, or ``stretch`` to it, as the release did.
             has_last_frame: Whether it will be used together with ``last_image`` (Wan).
             generator: Draws the window of ``random``.
+            **unknown: Refused; the error names the nearest argument.
 
         Raises:
             ValueError: If the size does not fit the model or captions do not fit the clips.
@@ -204,84 +206,73 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce, SavedAsStored):
             fit=fit,
             has_last_frame=has_last_frame,
         )
-        prompt = self._read(given, self._shape(height, width, num_frames), generator)
+        with self._alone("encode_video_prompt", unknown):
+            prompt = self._read(given, self._shape(height, width, num_frames), generator)
+            self.maybe_free_model_hooks()  # type: ignore[attr-defined]
         assert prompt is not None
-        self.maybe_free_model_hooks()  # type: ignore[attr-defined]
         return prompt
 
-    def _begin(
-        self,
-        image: ImageLike | Sequence[ImageLike],
-        prompt: str | Sequence[str] | None,
-        negative_prompt: str | Sequence[str] | None,
-        references: ReferenceArguments,
-        *,
-        height: int | None,
-        width: int | None,
-        num_frames: int | None,
-        num_inference_steps: int | None,
-        guidance_scale: float | None,
-        reference_guidance_scale: float | None,
-        num_videos_per_prompt: int,
-        generator: Generators,
-        prompt_embeds: torch.Tensor | None,
-        negative_prompt_embeds: torch.Tensor | None,
-        max_sequence_length: int,
-        output_type: str,
-        attention_kwargs: dict[str, Any] | None,
-        callback_on_step_end: StepCallback | None,
-        callback_on_step_end_tensor_inputs: Sequence[str],
-    ) -> Call:
-        """Check a call's arguments before anything slow happens, then encode texts and references.
+    @contextmanager
+    def _calling(self, arguments: Mapping[str, Any]) -> Iterator[Call]:
+        """Run a call alone; its arguments are checked and encoded before the body runs."""
+        with self._alone("__call__", arguments["unknown"]):
+            yield self._begin(SimpleNamespace(**arguments))
 
-        Raises:
-            ValueError: If arguments contradict each other or do not fit the model.
-        """
-        if output_type not in OUTPUT_TYPES:
-            message = f"output_type={output_type!r} is unknown. Use one of: {OUTPUT_TYPES}."
-            raise ValueError(message)
+    def _begin(self, given: Any) -> Call:
+        """Check the arguments of ``__call__`` before anything slow, then encode them."""
+        if given.output_type not in OUTPUT_TYPES:
+            raise ValueError(
+                f"output_type={given.output_type!r} is unknown. Use one of: {OUTPUT_TYPES}."
+            )
         on_step_end = StepEnd.of(
-            callback_on_step_end,
-            callback_on_step_end_tensor_inputs,
+            given.callback_on_step_end,
+            given.callback_on_step_end_tensor_inputs,
             self._callback_tensor_inputs,  # type: ignore[attr-defined]
         )
-        defaults = self.defaults
-        scale = defaults.guidance_scale if guidance_scale is None else guidance_scale
-        by_reference = reference_guidance_scale
-        if by_reference is None:
-            by_reference = defaults.reference_guidance_scale
-        steps = defaults.num_inference_steps if num_inference_steps is None else num_inference_steps
+        references = ReferenceArguments(
+            given.reference_videos,
+            given.reference_prompts,
+            given.video_prompt,
+            given.strength,
+            given.frame_selection,
+            given.fit,
+            has_last_frame=getattr(given, "last_image", None) is not None,
+        )
+        scale, by_reference, steps = (
+            getattr(self.defaults, name) if getattr(given, name) is None else getattr(given, name)
+            for name in ("guidance_scale", "reference_guidance_scale", "num_inference_steps")
+        )
         if steps < 1:
-            message = f"num_inference_steps={steps}; at least one denoising step is needed."
-            raise ValueError(message)
-        shape = self._shape(height, width, num_frames)
-        images = fitted(as_images(image), shape, references.fit)
-        prompts = as_prompts(prompt)
-        check_given("prompt", prompts, prompt_embeds)
-        check_given("negative_prompt", negative_prompt, negative_prompt_embeds, needed=False)
-        count = len(prompts) if prompts is not None else len(prompt_embeds)  # type: ignore[arg-type]
-        batch = batch_of(len(images), count, num_videos_per_prompt)
-        batch.check_generators(generator)
-        batch.check_rows("negative_prompt_embeds", negative_prompt_embeds)
+            raise ValueError(f"num_inference_steps={steps}; at least one step is needed.")
+        shape = self._shape(given.height, given.width, given.num_frames)
+        images = fitted(as_images(given.image), shape, given.fit)
+        prompts = as_prompts(given.prompt)
+        embeds, negative_embeds = given.prompt_embeds, given.negative_prompt_embeds
+        check_given("prompt", prompts, embeds)
+        check_given("negative_prompt", given.negative_prompt, negative_embeds, needed=False)
+        count = len(embeds) if prompts is None else len(prompts)
+        batch = batch_of(len(images), count, given.num_videos_per_prompt)
+        batch.check_generators(given.generator)
+        batch.check_rows("negative_prompt_embeds", negative_embeds)
         check_texts(
             TEXT_TOKENS[self.family],
-            (max_sequence_length, prompt_embeds, negative_prompt_embeds),
+            (given.max_sequence_length, embeds, negative_embeds),
             always=self._fixed_texts,
             compared=scale > 1.0 and references.read,
         )
-        # What a call that failed has left there.
+        # A call that failed may have left something there.
         self.transformer._reset_stateful_cache()  # type: ignore[attr-defined]
-        self._guidance_scale, self._attention_kwargs = scale, attention_kwargs
+        self._guidance_scale, self._attention_kwargs = scale, given.attention_kwargs
         self._current_timestep, self._interrupt = None, False
 
-        video_prompt = self._read(references, shape, generator)
+        video_prompt = self._read(references, shape, given.generator)
         text, negative_text = self.encode_prompt(  # type: ignore[attr-defined]
             prompts,
-            as_prompts(negative_prompt, count),
+            as_prompts(given.negative_prompt, count),
             do_classifier_free_guidance=scale > 1.0,
-            prompt_embeds=prompt_embeds,
-            negative_prompt_embeds=negative_prompt_embeds,
-            max_sequence_length=max_sequence_length,
+            prompt_embeds=embeds,
+            negative_prompt_embeds=negative_embeds,
+            max_sequence_length=given.max_sequence_length,
             device=self._execution_device,
         )
         return Call(
@@ -289,8 +280,7 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce, SavedAsStored):
             images,
             batch,
             steps,
-            scale,
-            by_reference,
+            Guidance(scale, getattr(given, "use_dynamic_cfg", False), steps, by_reference),
             video_prompt,
             0.0 if video_prompt is None else references.strength,
             text,
@@ -302,7 +292,6 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce, SavedAsStored):
         self, given: ReferenceArguments, shape: PixelShape, generator: Generators
     ) -> VideoPrompt | None:
         """The references of a call as a video prompt, or None to run the backbone alone."""
-        check_strength(given.strength)
         if not given.read:
             return None
         self.transformer.require_expert()  # type: ignore[attr-defined]

@@ -22,8 +22,7 @@ class Call:
         images: First frames, one a sample or one for all.
         batch: Samples, and videos of each.
         steps: Denoising steps.
-        guidance_scale: Of classifier-free guidance.
-        reference_guidance_scale: Of guidance by the references.
+        guidance: By the text and by the references.
         references: What to read, or None to run the backbone alone.
         strength: How much to read it; 0 without references.
         text: Target text ``[S, L, D]``.
@@ -35,18 +34,9 @@ class Call:
     images: list[Image.Image] | torch.Tensor
     batch: Batch
     steps: int
-    guidance_scale: float
-    reference_guidance_scale: float
+    guidance: Guidance
     references: VideoPrompt | None
     strength: float
     text: torch.Tensor
     negative_text: torch.Tensor | None
     on_step_end: StepEnd
-
-    def guidance(self, *, dynamic: bool = False) -> Guidance:
-        """What the denoiser is guided by.
-
-        Args:
-            dynamic: Whether the text's scale rises over the steps.
-        """
-        return Guidance(self.guidance_scale, dynamic, self.steps, self.reference_guidance_scale)

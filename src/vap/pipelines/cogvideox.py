@@ -22,13 +22,11 @@ from vap.pipelines.cogvideox_denoiser import (
     CogVideoXReference,
 )
 from vap.pipelines.denoise import SchedulerStep, StepCallback, check_finite, denoise
-from vap.pipelines.entry import entry
 from vap.pipelines.inputs import (
     Batch,
     ClipLike,
     Generators,
     ImageLike,
-    ReferenceArguments,
     ReferenceClip,
 )
 from vap.pipelines.video_prompt import VideoPrompt
@@ -72,7 +70,6 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         self._remember_encoders()
 
     @torch.no_grad()
-    @entry
     def __call__(
         self,
         image: ImageLike | Sequence[ImageLike],
@@ -104,6 +101,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         callback_on_step_end: StepCallback | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         max_sequence_length: int = _TEXT_TOKENS,
+        **unknown: Any,
     ) -> VideoAsPromptPipelineOutput | tuple[Any]:
         """Generate.
 
@@ -142,96 +140,76 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
             callback_on_step_end: Called after every step as in diffusers.
             callback_on_step_end_tensor_inputs: Tensors that it gets.
             max_sequence_length: Text tokens.
+            **unknown: Refused; the error names the nearest argument.
 
         Raises:
             ValueError: If arguments contradict each other or do not fit the model, or the result
                 has non-finite values.
             TypeError: If an argument is unknown.
         """
-        call = self._begin(
-            image,
-            prompt,
-            negative_prompt,
-            ReferenceArguments(
-                reference_videos,
-                reference_prompts,
-                video_prompt,
-                strength,
-                frame_selection,
-                fit,
-            ),
-            height=height,
-            width=width,
-            num_frames=num_frames,
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
-            reference_guidance_scale=reference_guidance_scale,
-            num_videos_per_prompt=num_videos_per_prompt,
-            generator=generator,
-            prompt_embeds=prompt_embeds,
-            negative_prompt_embeds=negative_prompt_embeds,
-            max_sequence_length=max_sequence_length,
-            output_type=output_type,
-            attention_kwargs=attention_kwargs,
-            callback_on_step_end=callback_on_step_end,
-            callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
-        )
-        shape, batch, references = call.shape, call.batch, call.references
-        text, dtype = call.text, call.text.dtype
-        self.scheduler.set_timesteps(call.steps, device=self._execution_device)
-        self._num_timesteps = len(self.scheduler.timesteps)
+        with self._calling(locals()) as call:
+            shape, batch, references = call.shape, call.batch, call.references
+            text, dtype = call.text, call.text.dtype
+            self.scheduler.set_timesteps(call.steps, device=self._execution_device)
+            self._num_timesteps = len(self.scheduler.timesteps)
 
-        # The order of these three decides what each draws from the generator.
-        condition = self._image_latents(
-            call.images, batch, shape, generator, dtype, released=references is not None
-        )
-        latents = self._initial_latents(batch, shape, generator, latents, dtype)
-        reference_latents = (
-            None if references is None else self._sample_references(references, batch, generator)
-        )
-
-        size = (latents.shape[1], *latents.shape[3:])
-        rotary, reference_rotary = self.transformer.rotary_tables(
-            size, 0 if references is None else len(references), self._execution_device
-        )
-        ofs = (
-            None if self.transformer.config.ofs_embed_dim is None else latents.new_full((1,), _OFS)
-        )
-        reference = None
-        if references is not None and reference_latents is not None:
-            text_of_references = references.tensors["text"].to(latents)
-            reference = CogVideoXReference.of(
-                reference_latents.to(latents), text_of_references, reference_rotary
+            # The order of these three decides what each draws from the generator.
+            condition = self._image_latents(
+                call.images, batch, shape, generator, dtype, released=references is not None
             )
-        denoiser = CogVideoXDenoiser(
-            self.transformer,
-            CogVideoXConditions(
-                batch.spread(text),
-                None if call.negative_text is None else batch.spread(call.negative_text),
-                condition,
-                rotary,
-                ofs,
-                self.scheduler.scale_model_input,
-            ),
-            reference,
-            call.guidance(dynamic=use_dynamic_cfg),
-            call.strength,
-            attention_kwargs,
-            self.guidance_passes,
-            keep=self.keep_constants,
-        )
-        latents = denoise(
-            self,
-            denoiser,
-            latents,
-            SchedulerStep(self.scheduler, generator, eta),
-            num_inference_steps=call.steps,
-            latents_dtype=dtype,
-            on_step_end=call.on_step_end,
-        )
-        check_finite(latents, self.transformer)
-        video = latents if output_type == "latent" else self._decode(latents, shape, output_type)
-        return self._finish(video, return_dict=return_dict)
+            latents = self._initial_latents(batch, shape, generator, latents, dtype)
+            reference_latents = (
+                None
+                if references is None
+                else self._sample_references(references, batch, generator)
+            )
+
+            size = (latents.shape[1], *latents.shape[3:])
+            rotary, reference_rotary = self.transformer.rotary_tables(
+                size, 0 if references is None else len(references), self._execution_device
+            )
+            ofs = (
+                None
+                if self.transformer.config.ofs_embed_dim is None
+                else latents.new_full((1,), _OFS)
+            )
+            reference = None
+            if references is not None and reference_latents is not None:
+                text_of_references = references.tensors["text"].to(latents)
+                reference = CogVideoXReference.of(
+                    reference_latents.to(latents), text_of_references, reference_rotary
+                )
+            denoiser = CogVideoXDenoiser(
+                self.transformer,
+                CogVideoXConditions(
+                    batch.spread(text),
+                    None if call.negative_text is None else batch.spread(call.negative_text),
+                    condition,
+                    rotary,
+                    ofs,
+                    self.scheduler.scale_model_input,
+                ),
+                reference,
+                call.guidance,
+                call.strength,
+                attention_kwargs,
+                self.guidance_passes,
+                keep=self.keep_constants,
+            )
+            latents = denoise(
+                self,
+                denoiser,
+                latents,
+                SchedulerStep(self.scheduler, generator, eta),
+                num_inference_steps=call.steps,
+                latents_dtype=dtype,
+                on_step_end=call.on_step_end,
+            )
+            check_finite(latents, self.transformer)
+            video = (
+                latents if output_type == "latent" else self._decode(latents, shape, output_type)
+            )
+            return self._finish(video, return_dict=return_dict)
 
     def _released_defaults(self) -> GenerationDefaults:
         """The size that the backbone was trained at, with the release's guidance."""

@@ -64,18 +64,13 @@ class CogVideoXDenoiser(GuidedDenoiser[CogVideoXConditions, CogVideoXReference])
     """Predicts v; the reference video is present in both passes of the text."""
 
     stock_passes: ClassVar = BatchedPasses()
+    _guided_in: ClassVar = torch.float32
     _contexts: ClassVar = (UNCONDITIONAL, CONDITIONAL, UNREFERENCED)
 
     def _input(self, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         """Scaled noisy latents and image latents, ``[B, F, 2C, H, W]``."""
         noisy = self.conditions.scale_input(latents, timestep)
         return torch.cat([noisy, self.conditions.latents], dim=2)
-
-    def _forward(
-        self, one: Pass, noisy: torch.Tensor, timestep: torch.Tensor, **kept: Any
-    ) -> torch.Tensor:
-        """The transformer's prediction in float32, in which guidance is applied."""
-        return super()._forward(one, noisy, timestep, **kept).float()
 
     def _pass(self, context: str) -> Pass:
         conditions = {"encoder_hidden_states": self._text(context)}

@@ -182,40 +182,6 @@ class StepEnd:
         return cls(function, tuple(tensor_names))
 
 
-class Predictions:
-    """The predictions of a generation: made by a denoiser, or carried on from earlier steps.
-
-    A step without the transformer goes on as the last two predictions did: along the straight
-    line through them over the timestep, or with the last one if it is the only one.
-
-    Args:
-        denoiser: Makes the guided predictions.
-        schedule: The work of every step.
-    """
-
-    def __init__(self, denoiser: Denoiser, schedule: Sequence[StepWork]) -> None:
-        self._denoiser = denoiser
-        self._schedule = schedule
-        self._made: list[tuple[float, torch.Tensor]] = []
-
-    def at(self, index: int, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-        """The prediction ``[B, …]`` of a step."""
-        work = self._schedule[index]
-        if not work.model:
-            return self._carried_on(float(timestep))
-        prediction = self._denoiser.predict(latents, timestep, work)
-        if not all(step.model for step in self._schedule):
-            self._made = [*self._made[-1:], (float(timestep), prediction)]
-        return prediction
-
-    def _carried_on(self, timestep: float) -> torch.Tensor:
-        *earlier, (last_time, last) = self._made
-        if not earlier:
-            return last
-        ((time, prediction),) = earlier
-        return torch.lerp(prediction, last, (timestep - time) / (last_time - time))
-
-
 def denoise(
     pipeline: Any,
     denoiser: Denoiser,
@@ -243,14 +209,21 @@ def denoise(
     """
     scheduler = step.scheduler
     timesteps = scheduler.timesteps
-    predictions = Predictions(denoiser, pipeline.reuse.schedule(len(timesteps)))
+    schedule = pipeline.reuse.schedule(len(timesteps))
+    carries_on = not all(work.model for work in schedule)
+    made: list[tuple[float, torch.Tensor]] = []
     warmup = max(len(timesteps) - num_inference_steps * scheduler.order, 0)
     with pipeline.progress_bar(total=num_inference_steps) as progress:
         for index, timestep in enumerate(timesteps):
             if pipeline.interrupt:
                 break
             pipeline._current_timestep = timestep
-            prediction = predictions.at(index, latents, timestep)
+            if schedule[index].model:
+                prediction = denoiser.predict(latents, timestep, schedule[index])
+                if carries_on:
+                    made = [*made[-1:], (float(timestep), prediction)]
+            else:
+                prediction = _carried_on(made, float(timestep))
             latents = step(prediction, timestep, latents).to(latents_dtype)
             if on_step_end.function is not None:
                 latents = _call_back(pipeline, denoiser, latents, index, timestep, on_step_end)
@@ -259,6 +232,15 @@ def denoise(
                 progress.update()
     pipeline._current_timestep = None
     return latents
+
+
+def _carried_on(made: Sequence[tuple[float, torch.Tensor]], timestep: float) -> torch.Tensor:
+    """The straight line through the last two predictions over the timestep, or the only one."""
+    *earlier, (last_time, last) = made
+    if not earlier:
+        return last
+    ((time, prediction),) = earlier
+    return torch.lerp(prediction, last, (timestep - time) / (last_time - time))
 
 
 def check_finite(made: torch.Tensor, module: Any) -> None:

@@ -54,6 +54,8 @@ class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
     """
 
     stock_passes: ClassVar[GuidancePasses]
+    # Precision in which guidance is applied; None for that of the predictions.
+    _guided_in: ClassVar[torch.dtype | None] = None
     # The order in which the stock pipeline has the first two, which a batch of both keeps.
     _contexts: ClassVar = (CONDITIONAL, UNCONDITIONAL, UNREFERENCED)
     _fields: ClassVar = {"prompt_embeds": "text", "negative_prompt_embeds": "negative_text"}
@@ -109,7 +111,18 @@ class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
             # The pass without references shares nothing with the others, not even at the start.
             shared = StepMemory() if one.context == UNREFERENCED else step
             kept = {"memory": memory, "step": shared} if self.keep else {}
-            predictions.append(self._forward(one, noisy, timestep, **kept))
+            repeated = torch.cat([noisy] * one.copies)
+            with self.transformer.cache_context(one.context):
+                (prediction,) = self.transformer(
+                    hidden_states=repeated,
+                    timestep=timestep.expand(len(repeated)),
+                    **one.conditions,
+                    **one.shared,
+                    **kept,
+                    attention_kwargs=self.attention_kwargs,
+                    return_dict=False,
+                )
+            predictions.append(prediction.to(self._guided_in or prediction.dtype))
         # After the forward: scaling adapters for it, and back, may leave a rounding error in them.
         self._adapters = adapter_state(self.transformer)
         collected = self.passes.collect(predictions, len(contexts))
@@ -137,22 +150,6 @@ class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
             unconditional = conditional - self._differences[UNCONDITIONAL]
         by_reference = self._differences.get(UNREFERENCED)
         return self.guidance.moved(conditional, unconditional, by_reference, timestep)
-
-    def _forward(
-        self, one: Pass, noisy: torch.Tensor, timestep: torch.Tensor, **kept: Any
-    ) -> torch.Tensor:
-        """The transformer's prediction for one pass."""
-        repeated = torch.cat([noisy] * one.copies)
-        with self.transformer.cache_context(one.context):
-            return self.transformer(
-                hidden_states=repeated,
-                timestep=timestep.expand(len(repeated)),
-                **one.conditions,
-                **one.shared,
-                **kept,
-                attention_kwargs=self.attention_kwargs,
-                return_dict=False,
-            )[0]
 
     @abstractmethod
     def _input(self, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:

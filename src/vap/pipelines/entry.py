@@ -1,19 +1,16 @@
-"""What a call of a pipeline begins with: known arguments, one call at a time, one device."""
+"""Known arguments, one call at a time and one device a call."""
 
 from __future__ import annotations
 
 import difflib
-import functools
 import inspect
 import threading
-from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 # Arguments of the released pipelines.
 _RELEASED = {
@@ -47,26 +44,20 @@ class PlacedOnce:
         device: torch.device = super()._execution_device  # type: ignore[misc]
         return device
 
-
-def entry(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
-    """Make a method one that users call: it runs alone, and unknown arguments are named."""
-    parameters = [*inspect.signature(method).parameters][1:]
-
-    @functools.wraps(method)
-    def call(pipeline: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        for name in kwargs:
-            if name not in parameters:
-                raise TypeError(_unknown(name, parameters))
+    @contextmanager
+    def _alone(self, method: str, unknown: Mapping[str, Any]) -> Iterator[None]:
+        """Refuse unknown arguments, and let calls of one pipeline wait for each other."""
+        if unknown:
+            known = [*inspect.signature(getattr(self, method)).parameters]
+            raise TypeError(_unknown(next(iter(unknown)), known[:-1]))
         # Scheduler and VAE have state, so that two threads would mix their videos.
-        with _lock_of(pipeline):
-            outer = pipeline._device_of_call
-            pipeline._device_of_call = pipeline._execution_device
+        with _lock_of(self):
+            outer = self._device_of_call
+            self._device_of_call = self._execution_device
             try:
-                return method(pipeline, *args, **kwargs)
+                yield
             finally:
-                pipeline._device_of_call = outer
-
-    return call
+                self._device_of_call = outer
 
 
 def _lock_of(pipeline: Any) -> threading.RLock:

@@ -15,7 +15,7 @@ from vap.media import FrameSelection, read_clip, read_image, select_frames
 from vap.media.pixels import Fit, resize
 from vap.pipelines.texts import as_prompts
 from vap.pipelines.video_prompt import ReferenceSource, VideoPrompt
-from vap.shapes import PixelShape
+from vap.shapes import PixelShape, check_strength
 
 FrameLike: TypeAlias = Image.Image | np.ndarray | torch.Tensor
 ClipLike: TypeAlias = str | Path | Sequence[FrameLike] | np.ndarray | torch.Tensor
@@ -58,6 +58,7 @@ class ReferenceArguments:
     has_last_frame: bool = False
 
     def __post_init__(self) -> None:
+        check_strength(self.strength)
         if self.fit not in get_args(Fit):
             message = f"fit={self.fit!r} is unknown. Use one of: {', '.join(get_args(Fit))}."
             raise ValueError(message)

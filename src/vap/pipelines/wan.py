@@ -18,13 +18,11 @@ from vap.media.pixels import Fit
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.pipelines.base import VideoAsPromptMixin, VideoAsPromptPipelineOutput
 from vap.pipelines.denoise import SchedulerStep, StepCallback, check_finite, denoise
-from vap.pipelines.entry import entry
 from vap.pipelines.inputs import (
     Batch,
     ClipLike,
     Generators,
     ImageLike,
-    ReferenceArguments,
     ReferenceClip,
     as_images,
     as_pictures,
@@ -92,7 +90,6 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         self._remember_encoders()
 
     @torch.no_grad()
-    @entry
     def __call__(
         self,
         image: ImageLike | Sequence[ImageLike],
@@ -124,6 +121,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         callback_on_step_end: StepCallback | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         max_sequence_length: int = _TEXT_TOKENS,
+        **unknown: Any,
     ) -> VideoAsPromptPipelineOutput | tuple[Any]:
         """Generate.
 
@@ -160,90 +158,63 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
             callback_on_step_end: Called after every step as in diffusers.
             callback_on_step_end_tensor_inputs: Tensors that it gets.
             max_sequence_length: Text tokens; Wan's cross-attention needs 512.
+            **unknown: Refused; the error names the nearest argument.
 
         Raises:
             ValueError: If arguments contradict each other or do not fit the model, or the result
                 has non-finite values.
             TypeError: If an argument is unknown.
         """
-        call = self._begin(
-            image,
-            prompt,
-            negative_prompt,
-            ReferenceArguments(
-                reference_videos,
-                reference_prompts,
-                video_prompt,
-                strength,
-                frame_selection,
-                fit,
-                has_last_frame=last_image is not None,
-            ),
-            height=height,
-            width=width,
-            num_frames=num_frames,
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
-            reference_guidance_scale=reference_guidance_scale,
-            num_videos_per_prompt=num_videos_per_prompt,
-            generator=generator,
-            prompt_embeds=prompt_embeds,
-            negative_prompt_embeds=negative_prompt_embeds,
-            max_sequence_length=max_sequence_length,
-            output_type=output_type,
-            attention_kwargs=attention_kwargs,
-            callback_on_step_end=callback_on_step_end,
-            callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
-        )
-        shape, batch, references = call.shape, call.batch, call.references
-        images = call.images
-        last_images = self._last_images(last_image, len(images), shape, fit)
-        batch.check_rows("image_embeds", image_embeds)
-        if image_embeds is None and self.transformer.config.image_dim is not None:
-            image_embeds = self._encode_images(images, last_images)
-        set_flow_timesteps(
-            self.scheduler,
-            call.steps,
-            call.strength,
-            self._execution_device,
-            even=self.even_levels,
-        )
-        self._num_timesteps = len(self.scheduler.timesteps)
-        latents = self._initial_latents(batch, shape, generator, latents)
-        condition = self._encode_condition(
-            self._pixels(images, shape), self._pixels(last_images, shape), shape
-        )
+        with self._calling(locals()) as call:
+            shape, batch, references = call.shape, call.batch, call.references
+            images = call.images
+            last_images = self._last_images(last_image, len(images), shape, fit)
+            batch.check_rows("image_embeds", image_embeds)
+            if image_embeds is None and self.transformer.config.image_dim is not None:
+                image_embeds = self._encode_images(images, last_images)
+            set_flow_timesteps(
+                self.scheduler,
+                call.steps,
+                call.strength,
+                self._execution_device,
+                even=self.even_levels,
+            )
+            self._num_timesteps = len(self.scheduler.timesteps)
+            latents = self._initial_latents(batch, shape, generator, latents)
+            condition = self._encode_condition(
+                self._pixels(images, shape), self._pixels(last_images, shape), shape
+            )
 
-        dtype = self.transformer.dtype
-        denoiser = WanDenoiser(
-            self.transformer,
-            WanConditions(
-                text=batch.spread(call.text).to(dtype),
-                negative_text=None
-                if call.negative_text is None
-                else batch.spread(call.negative_text).to(dtype),
-                image=None if image_embeds is None else batch.spread(image_embeds).to(dtype),
-                latents=batch.spread(condition),
-            ),
-            None if references is None else self._place_reference(references, batch),
-            call.guidance(),
-            call.strength,
-            attention_kwargs,
-            self.guidance_passes,
-            keep=self.keep_constants,
-        )
-        latents = denoise(
-            self,
-            denoiser,
-            latents,
-            SchedulerStep(self.scheduler, generator),
-            num_inference_steps=call.steps,
-            latents_dtype=torch.float32,
-            on_step_end=call.on_step_end,
-        )
-        check_finite(latents, self.transformer)
-        video = latents if output_type == "latent" else self._decode(latents, output_type)
-        return self._finish(video, return_dict=return_dict)
+            dtype = self.transformer.dtype
+            denoiser = WanDenoiser(
+                self.transformer,
+                WanConditions(
+                    text=batch.spread(call.text).to(dtype),
+                    negative_text=None
+                    if call.negative_text is None
+                    else batch.spread(call.negative_text).to(dtype),
+                    image=None if image_embeds is None else batch.spread(image_embeds).to(dtype),
+                    latents=batch.spread(condition),
+                ),
+                None if references is None else self._place_reference(references, batch),
+                call.guidance,
+                call.strength,
+                attention_kwargs,
+                self.guidance_passes,
+                keep=self.keep_constants,
+            )
+            latents = denoise(
+                self,
+                denoiser,
+                latents,
+                SchedulerStep(self.scheduler, generator),
+                num_inference_steps=call.steps,
+                latents_dtype=torch.float32,
+                on_step_end=call.on_step_end,
+            )
+            check_finite(latents, self.transformer)
+            video = latents if output_type == "latent" else self._decode(latents, output_type)
+            return self._finish(video, return_dict=return_dict)
 
     def _released_defaults(self) -> GenerationDefaults:
         """480×832 as released; smaller for a model whose image encoder sees smaller pictures.
