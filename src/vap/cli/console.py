@@ -174,13 +174,7 @@ def reporting(
     memory_advice: str = _MEMORY_ADVICE,
     words: Callable[[str], str] = str,
 ) -> Iterator[None]:
-    """Turn errors into one message and an exit code.
-
-    Args:
-        as_json: Whether the message is printed as JSON.
-        memory_advice: What to do if memory runs out, by the command's own options.
-        words: Puts the message of an error into the command's words, see :func:`in_options`.
-    """
+    """Turn errors into one message and an exit code."""
     try:
         yield
     except (typer.Exit, typer.Abort):

@@ -127,11 +127,7 @@ def _machine(*, measured: bool) -> tuple[dict[str, Any], DeviceSpec]:
 
 
 def _models(chosen: str | None) -> list[tuple[str, PlannedModel]]:
-    """The chosen model, or all known ones, none of them downloaded.
-
-    Raises:
-        FileNotFoundError: If it is neither known nor here.
-    """
+    """The chosen model, or all known ones, none of them downloaded."""
     from vap.cost.released import planned_model
     from vap.files.names import check_model, full_name, known_models
 

@@ -165,15 +165,13 @@ def _request(chosen: dict[str, Any], repeat: Path | None, *, demo: bool) -> Gene
 
     if repeat is not None:
         if demo:
-            message = "--repeat and --demo exclude each other. Leave one out."
-            raise ValueError(message)
+            raise ValueError("--repeat and --demo exclude each other. Leave one out.")
         return _repeated(repeat, chosen)
     if demo:
         _refuse(chosen.keys() & _OF_THE_DEMO, "--demo brings its own inputs")
         return replace(demo_request(), **chosen)
     if "image" not in chosen:
-        message = "--image is missing: the picture that becomes the first frame."
-        raise ValueError(message)
+        raise ValueError("--image is missing: the picture that becomes the first frame.")
     return GenerationRequest(**chosen)
 
 
@@ -226,8 +224,7 @@ def _refuse(names: set[str], why: str) -> None:
     """Refuse options that would be without effect."""
     if names:
         idle = sorted(map(option, names))
-        message = f"{why}. Leave out {', '.join(idle)}."
-        raise ValueError(message)
+        raise ValueError(f"{why}. Leave out {', '.join(idle)}.")
 
 
 def _check_parallel(parallel: str | None) -> None:
@@ -235,11 +232,10 @@ def _check_parallel(parallel: str | None) -> None:
     if parallel is None:
         return
     if not launched():
-        message = (
+        raise ValueError(
             "--parallel says how several processes share a video, and this is one. Start them "
             "with: torchrun --nproc-per-node 2 -m vap generate … (or vap.parallel in Python)."
         )
-        raise ValueError(message)
     from vap.parallel.mesh import Mesh
 
     Mesh.parse(parallel)

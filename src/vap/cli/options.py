@@ -187,11 +187,7 @@ Quantize: TypeAlias = Annotated[
 
 
 def scaled(text: str) -> tuple[Path, float]:
-    """The file and scale of ``FILE[:SCALE]``; a file may have a colon in its name.
-
-    Raises:
-        ValueError: If the scale is not finite.
-    """
+    """The file and scale of ``FILE[:SCALE]``; a file may have a colon in its name."""
     file, _, scale = text.rpartition(":")
     try:
         number = float(scale)

@@ -84,10 +84,9 @@ def _show_plan(recipe: Recipe, *, as_json: bool) -> None:
     from vap.training.tuning_config import TuningStage
 
     if not isinstance(recipe, TuningStage):
-        message = (
+        raise ValueError(
             f"--dry-run plans the stages sft, dpo and distill; this recipe's is {recipe.stage}."
         )
-        raise ValueError(message)
     problems = problems_of(recipe)
     wrong = [problem for problem in problems if not isinstance(problem, FileNotFoundError)]
     if wrong:
@@ -105,5 +104,4 @@ def _show_plan(recipe: Recipe, *, as_json: bool) -> None:
 
 def _require_checkpoint(output: Path) -> None:
     if not any((output / name).is_dir() for name in ("checkpoint", "checkpoint.previous")):
-        message = f"There is no checkpoint in {output}. Begin without --resume."
-        raise FileNotFoundError(message)
+        raise FileNotFoundError(f"There is no checkpoint in {output}. Begin without --resume.")

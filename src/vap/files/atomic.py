@@ -92,15 +92,7 @@ def atomic_folder(path: Path, is_ours: Callable[[Path], bool]) -> Iterator[Path]
 
 
 def check_replaceable(path: Path, is_ours: Callable[[Path], bool]) -> None:
-    """Refuse what :func:`atomic_folder` does not put a folder in the place of.
-
-    Args:
-        path: The folder to make or replace.
-        is_ours: Says of an entry of an existing folder whether it may be replaced.
-
-    Raises:
-        MediaError: If ``path`` is a file, is held in its place, or holds anything else.
-    """
+    """Refuse what :func:`atomic_folder` does not put a folder in the place of."""
     with _placing(path):
         kind = _kind(path)
     if kind is None:
@@ -119,14 +111,7 @@ def check_replaceable(path: Path, is_ours: Callable[[Path], bool]) -> None:
 
 
 def check_makeable(path: Path) -> None:
-    """Refuse a folder that is not there and cannot be made, or cannot be written to.
-
-    Args:
-        path: The folder; those above it may be missing, too.
-
-    Raises:
-        MediaError: If it, or what there is of the folders above it, is a file or is closed to us.
-    """
+    """Refuse a folder that is not there and cannot be made, or cannot be written to."""
     with _placing(path):
         whole = path.absolute()
         there = next(place for place in (whole, *whole.parents) if place.exists())
@@ -210,11 +195,7 @@ def _placing(path: Path) -> Iterator[None]:
 
 
 def _kind(path: Path) -> int | None:
-    """The mode of what a name leads to, or None if there is nothing.
-
-    Raises:
-        OSError: If the system does not let us look, or the name is impossible.
-    """
+    """The mode of what a name leads to, or None if there is nothing."""
     try:
         return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):

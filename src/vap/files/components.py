@@ -38,10 +38,6 @@ def load_component(folder: Path, name: str, kind: Any = None, **options: Any) ->
         kind: Its class, in place of the one that ``model_index.json`` names.
         **options: For models, those of the library's ``from_pretrained``. On ``device_map="meta"``
             a text or image encoder is compared with its files, and no weights are read.
-
-    Raises:
-        FileNotFoundError: If a file is missing.
-        ValueError: If files and configuration do not fit each other, naming file and tensor.
     """
     import diffusers
     import transformers
@@ -59,17 +55,7 @@ def load_component(folder: Path, name: str, kind: Any = None, **options: Any) ->
 
 
 def load_components(folder: Path, pipeline: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Load the components of a pipeline folder that are not given.
-
-    Args:
-        folder: Of the pipeline.
-        pipeline: Its class.
-        options: Of the pipeline's ``from_pretrained``; those given are among them.
-
-    Raises:
-        FileNotFoundError: If a file is missing.
-        ValueError: If files and configuration do not fit each other.
-    """
+    """Load the components of a pipeline folder that are not given."""
     index = read_json(folder / "model_index.json")
     loaded = {}
     for name in inspect.signature(pipeline.__init__).parameters:
@@ -106,11 +92,7 @@ def _component_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def component_class(folder: Path, name: str) -> Any:
-    """The class that ``model_index.json`` names for a component.
-
-    Raises:
-        ValueError: If neither diffusers nor transformers has it.
-    """
+    """The class that ``model_index.json`` names for a component."""
     import diffusers
     import transformers
 
@@ -118,11 +100,10 @@ def component_class(folder: Path, name: str) -> Any:
     source = {"diffusers": diffusers, "transformers": transformers}.get(library)
     kind = getattr(source, class_name, None)
     if not isinstance(kind, type) or not hasattr(kind, "from_pretrained"):
-        message = (
+        raise ValueError(
             f"{folder / 'model_index.json'} says that {name} is a {class_name!r} of {library!r}, "
             "which is no class of diffusers or transformers that loads from files. Correct it."
         )
-        raise ValueError(message)
     return kind
 
 
@@ -186,8 +167,7 @@ def _scheduler(kind: Any, place: Path) -> Any:
                 )
         steps = [getattr(trial, name, None) for name in ("timesteps", "sigmas", "alphas_cumprod")]
         if any(isinstance(part, torch.Tensor) and part.isnan().any() for part in steps):
-            message = f"{path} gives noise levels that are not finite. Correct it."
-            raise ValueError(message)
+            raise ValueError(f"{path} gives noise levels that are not finite. Correct it.")
     return scheduler
 
 
@@ -215,9 +195,6 @@ def check_config(
         config: What is in it.
         kind: Class whose arguments they are, with their defaults; None if that checks them itself.
         stored: Tensors of the files beside it.
-
-    Raises:
-        ValueError: Naming file and key.
     """
     highest = max([_HIGHEST_NUMBER, *(max(t.shape, default=0) for t in stored.values())])
     known = {} if kind is None else inspect.signature(kind.__init__).parameters
@@ -226,32 +203,21 @@ def check_config(
             continue
         number = next((n for n in _numbers(value) if abs(n) > highest and not math.isinf(n)), None)
         if number is not None or any(math.isnan(n) for n in _numbers(value)):
-            message = (
+            raise ValueError(
                 f"{path} has {key}={value!r:.80}, beyond what any tensor here has. Correct it."
             )
-            raise ValueError(message)
         default = known[key].default if key in known else None
         unset = value is None and _form(default) != "a number"
         if _form(default) is not None and not unset and _form(value) != _form(default):
-            message = (
+            raise ValueError(
                 f"{path} has {key}={value!r:.80}, which should be {_form(default)}. Correct it."
             )
-            raise ValueError(message)
 
 
 def check_stored(
     place: Path, stored: Mapping[str, StoredTensor], wanted: Mapping[str, torch.Tensor]
 ) -> None:
-    """Compare the tensors of a component's files with those that its configuration describes.
-
-    Args:
-        place: The component's folder or file.
-        stored: What is in its files.
-        wanted: The component's state, on any device.
-
-    Raises:
-        ValueError: Naming the file and the first tensor that differs.
-    """
+    """Compare the tensors of a component's files with those that its configuration describes."""
     difference = shape_difference(
         {name: tensor.shape for name, tensor in stored.items()},
         {name: tensor.shape for name, tensor in wanted.items()},
@@ -294,11 +260,10 @@ def _check_floating(stored: Mapping[str, StoredTensor], wanted: Mapping[str, tor
     for name, tensor in stored.items():
         table = name in wanted and not wanted[name].is_floating_point()
         if not is_floating(tensor.dtype) and not table and not name.endswith("position_ids"):
-            message = (
+            raise ValueError(
                 f"{tensor.file}: the tensor {name} is stored as {tensor.dtype}, and weights are "
                 "read in floating types (F32, BF16, F16, F8_…). Convert it, or copy it again."
             )
-            raise ValueError(message)
 
 
 @contextmanager
@@ -309,11 +274,10 @@ def _building(place: Path, tensors: int) -> Iterator[None]:
 
     def count(*_: Any) -> None:
         if threading.get_ident() == thread and next(made) > most:
-            message = (
+            raise ValueError(
                 f"{place / 'config.json'} describes far more than the {tensors} tensors of the "
                 "files beside it. Copy both again from where the model came from."
             )
-            raise ValueError(message)
 
     hooks = (
         nn.modules.module.register_module_parameter_registration_hook(count),

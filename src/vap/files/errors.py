@@ -17,31 +17,12 @@ class MachineError(OSError):
 
 
 def refusal(name: object, problem: str, fix: str) -> MediaError:
-    """Build the error for one piece of media.
-
-    Args:
-        name: The file, or a word for media without one ("array").
-        problem: What is wrong, as a clause without its full stop.
-        fix: What to do about it, as one or more whole sentences.
-
-    Returns:
-        The error, to be raised by the caller.
-    """
+    """Build the error for one piece of media."""
     return MediaError(f"{name}: {problem}. {fix}")
 
 
 def blame(name: object, error: Exception, problem: str, fix: str) -> MediaError | MachineError:
-    """Build the error for a failed read: the machine's fault if it ran short, else the media's.
-
-    Args:
-        name: The file, or a word for media without one.
-        error: What the system or a library raised.
-        problem: What is wrong if it is the media's fault.
-        fix: What to do then.
-
-    Returns:
-        The error, to be raised by the caller.
-    """
+    """Build the error for a failed read: the machine's fault if it ran short, else the media's."""
     # Pillow has no type of its own for it.
     of_memory = isinstance(error, MemoryError) or "out of memory" in str(error)
     if getattr(error, "errno", None) in _SHORT or (of_memory and memory_is_short()):

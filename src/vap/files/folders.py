@@ -44,17 +44,7 @@ _COPY_ADVICE = (
 
 
 def check_folder(folder: Path, variant: str | None = None) -> None:
-    """See that a pipeline folder is complete before anything is loaded.
-
-    Args:
-        folder: The folder.
-        variant: Of the weights to be loaded, such as ``fp16``; none in the released models.
-
-    Raises:
-        FileNotFoundError: Naming the missing file and where to get it.
-        ValueError: If a file is damaged, or the folder is another kind of model or says of how it
-            generates what no model knows.
-    """
+    """See that a pipeline folder is complete before anything is loaded."""
     index = read_json(folder / "model_index.json")
     family_of(folder)
     generation_defaults_of(folder)
@@ -62,11 +52,10 @@ def check_folder(folder: Path, variant: str | None = None) -> None:
         if name.startswith("_") or not isinstance(entry, list) or not entry or entry[0] is None:
             continue
         for missing in _missing_files(folder / name, name, variant):
-            message = (
+            raise FileNotFoundError(
                 f"{folder} is incomplete: {missing.relative_to(folder)} is missing. "
                 f"{_variant_advice(missing) or _COPY_ADVICE}"
             )
-            raise FileNotFoundError(message)
         for described in sorted((folder / name).glob("*.json")):
             read_json(described)
         if name not in _WITHOUT_WEIGHTS:
@@ -74,33 +63,19 @@ def check_folder(folder: Path, variant: str | None = None) -> None:
 
 
 def class_name_of(folder: Path, component: str) -> tuple[str, str]:
-    """Library and class that a component of a pipeline folder is of.
-
-    Raises:
-        ValueError: If ``model_index.json`` does not say.
-    """
+    """Library and class that a component of a pipeline folder is of."""
     path = folder / "model_index.json"
     entry = read_json(path).get(component)
     if not isinstance(entry, list) or [type(part) for part in entry] != [str, str]:
-        message = (
+        raise ValueError(
             f"{path} has {component}={entry!r:.80}, which should name a library and a class, such "
             'as ["diffusers", "AutoencoderKLWan"]. Correct it.'
         )
-        raise ValueError(message)
     return entry[0], entry[1]
 
 
 def stored_tensors(component: Path, variant: str | None = None) -> dict[str, StoredTensor]:
-    """Tensors that a component's weights are loaded from, by name; none is read.
-
-    Args:
-        component: Folder of a component with weights.
-        variant: The variant that is asked for, see :func:`weight_files`.
-
-    Raises:
-        FileNotFoundError: If a file is missing.
-        ValueError: If a file is damaged, or an index and its shards name other tensors.
-    """
+    """Tensors that a component's weights are loaded from, by name; none is read."""
     from vap.files.weights import read_headers
 
     found = read_headers(weight_files(component, variant))
@@ -110,41 +85,35 @@ def stored_tensors(component: Path, variant: str | None = None) -> dict[str, Sto
         for name in sorted(listed.keys() | found.keys()):
             file = found[name].file.name if name in found else None
             if listed.get(name) != file:
-                message = (
+                raise ValueError(
                     f"{index} has the tensor {name} in {listed.get(name)}, and it is in {file}. "
                     "Copy index and shards again from where the model came from."
                 )
-                raise ValueError(message)
     return found
 
 
 def generation_defaults_of(folder: Path) -> dict[str, Any]:
-    """What a pipeline folder says of how its model generates; empty if it says nothing.
-
-    Raises:
-        ValueError: If it names a setting that there is not, or a value is not usable.
-    """
+    """What a pipeline folder says of how its model generates; empty if it says nothing."""
     place = folder / "model_index.json"
     stored = read_json(place).get("generation_defaults") or {}
     if not isinstance(stored, dict):
-        message = f"{place} has generation_defaults={stored!r}, not an object. Correct it."
-        raise ValueError(message)
+        raise ValueError(f"{place} has generation_defaults={stored!r}, not an object. Correct it.")
     known = [field.name for field in fields(GenerationDefaults)]
     for name in stored:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"Known are: {', '.join(known)}."
-            message = f"{place} has the unknown setting {name!r} in generation_defaults. {hint}"
-            raise ValueError(message)
+            raise ValueError(
+                f"{place} has the unknown setting {name!r} in generation_defaults. {hint}"
+            )
     try:
         TypeAdapter(GenerationDefaults).validate_json(json.dumps(stored), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        message = (
+        raise ValueError(
             f"{place} has generation_defaults with {first['loc'][0]}={first['input']!r:.80}: "
             f"{first['msg']}. Correct it."
-        )
-        raise ValueError(message) from error
+        ) from error
     return stored
 
 
@@ -155,9 +124,6 @@ def weight_files(component: Path, variant: str | None = None) -> list[Path]:
         component: Folder of a component with weights.
         variant: The variant that is asked for, such as ``fp16``; where a component has none of
             this name, its usual files are loaded.
-
-    Raises:
-        ValueError: If its index is damaged.
     """
     index = _index_of(component, variant)
     if index is not None:
@@ -184,19 +150,13 @@ def _stem(component: Path) -> str:
 
 
 def family_of(folder: Path) -> Family:
-    """The variant of a pipeline folder.
-
-    Raises:
-        FileNotFoundError: If it is no pipeline folder.
-        ValueError: If it is another kind of model.
-    """
+    """The variant of a pipeline folder."""
     name = read_json(folder / "model_index.json").get("_class_name")
     if not isinstance(name, str) or name not in _FAMILIES:
-        message = (
+        raise ValueError(
             f"{folder} holds a {name!s:.80}, which is no Video-As-Prompt model or backbone. "
             f"Usable are: {', '.join(_FAMILIES)}."
         )
-        raise ValueError(message)
     return _FAMILIES[name]
 
 
@@ -230,41 +190,30 @@ def _weight_map(index: Path) -> dict[str, str]:
     """Tensors that an index lists, with the file of each, all of them beside it."""
     places = read_json(index).get("weight_map")
     if not isinstance(places, dict) or not places:
-        message = f"{index} lists no shards under weight_map. Copy it again."
-        raise ValueError(message)
+        raise ValueError(f"{index} lists no shards under weight_map. Copy it again.")
     for file in places.values():
         plain = isinstance(file, str) and re.fullmatch(r"[^/\\:\0]+\.safetensors", file)
         if not plain:
-            message = (
+            raise ValueError(
                 f"{index} names the shard {file!r:.80}. Only .safetensors files beside it "
                 "are read. Copy it again from where the model came from."
             )
-            raise ValueError(message)
     return places
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file of a pipeline folder.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it holds anything else.
-    """
+    """The object in a JSON file of a pipeline folder."""
     if path.name == "model_index.json" and not path.is_file():
-        message = (
+        raise FileNotFoundError(
             f"{path} is missing, so {path.parent} is no pipeline folder. It should have "
             "model_index.json and the folders transformer/, vae/, text_encoder/ and so on."
         )
-        raise FileNotFoundError(message)
     if not path.is_file():
-        message = f"{path} is missing. {_COPY_ADVICE}"
-        raise FileNotFoundError(message)
+        raise FileNotFoundError(f"{path} is missing. {_COPY_ADVICE}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        message = f"{path} is not valid JSON ({error}). Copy it again."
-        raise ValueError(message) from error
+        raise ValueError(f"{path} is not valid JSON ({error}). Copy it again.") from error
     if not isinstance(content, dict):
-        message = f"{path} holds a {type(content).__name__}, not an object. Copy it again."
-        raise ValueError(message)
+        raise ValueError(f"{path} holds a {type(content).__name__}, not an object. Copy it again.")
     return content

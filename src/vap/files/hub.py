@@ -41,20 +41,15 @@ def _download(hub_id: str) -> Path:
         _check_disk(hub_id, wanted)
         return Path(snapshot_download(hub_id, allow_patterns=wanted))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        message = (
+        raise FileNotFoundError(
             f"{hub_id!r} could not be downloaded from the Hub: {str(error).rstrip('. ')}."
             f"{did_you_mean(hub_id, RELEASED.values())} Check the name and the connection, or give "
             "the path of a downloaded folder."
-        )
-        raise FileNotFoundError(message) from error
+        ) from error
 
 
 def _check_disk(hub_id: str, wanted: list[str]) -> None:
-    """Refuse a download that the disk has no room for.
-
-    Raises:
-        ValueError: Saying how much is missing, and where.
-    """
+    """Refuse a download that the disk has no room for."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.errors import DryRunError

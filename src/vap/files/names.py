@@ -71,28 +71,19 @@ def is_known(model: str) -> bool:
 
 
 def hub_id(model: str | Path) -> str:
-    """The Hub id of a model that is neither bundled nor a folder here.
-
-    Raises:
-        FileNotFoundError: If the name is no Hub id, with the nearest known name.
-    """
+    """The Hub id of a model that is neither bundled nor a folder here."""
     text = full_name(model)
     if isinstance(model, str) and _HUB_ID.fullmatch(text):
         return text
     known = [entry.alias or entry.name for entry in known_models()]
-    message = (
+    raise FileNotFoundError(
         f"There is no model {text!r}.{did_you_mean(text, known)} Give a pipeline folder, a Hub id "
         f"(owner/name), or one of: {', '.join(known)}."
     )
-    raise FileNotFoundError(message)
 
 
 def check_model(model: str | Path) -> None:
-    """Refuse a name that stands for no model.
-
-    Raises:
-        FileNotFoundError: With the nearest known name.
-    """
+    """Refuse a name that stands for no model."""
     if local_model(model) is None:
         hub_id(model)
 

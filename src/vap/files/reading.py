@@ -23,13 +23,6 @@ def reading(path: Path, advice: str = _COPY_AGAIN) -> Iterator[None]:
     """Turn what goes wrong while a file or folder is read into an error that names it.
 
     Errors that name it already, of memory, and of a missing extra pass as they are.
-
-    Args:
-        path: What is read, or what something is built from.
-        advice: What to do about it.
-
-    Raises:
-        ValueError: With the library's message behind the path.
     """
     try:
         yield
@@ -42,8 +35,9 @@ def reading(path: Path, advice: str = _COPY_AGAIN) -> Iterator[None]:
         if named or isinstance(error, MissingExtraError):
             raise
         said = " ".join(str(error).split()) or type(error).__name__
-        message = f"{path} cannot be used: {type(error).__name__}: {said[:600]} {advice}"
-        raise ValueError(message) from error
+        raise ValueError(
+            f"{path} cannot be used: {type(error).__name__}: {said[:600]} {advice}"
+        ) from error
 
 
 def one_at_a_time(load: Callable[_Given, _Result]) -> Callable[_Given, _Result]:

@@ -33,16 +33,7 @@ _SAMPLES, _SAMPLE_BYTES = 64, 4096
 def save_tensors(
     tensors: Mapping[str, torch.Tensor], path: Path, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write a safetensors file, whole or not at all.
-
-    Args:
-        tensors: By name, wherever they lie.
-        path: The file to make or replace.
-        metadata: Header. More than one key is written in random order.
-
-    Raises:
-        MediaError: If the place cannot be written to or the disk is full.
-    """
+    """Write a safetensors file, whole or not at all."""
     from safetensors.torch import save_file
 
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -78,26 +69,23 @@ class StoredTensor:
 
 
 def read_headers(files: Iterable[Path]) -> dict[str, StoredTensor]:
-    """The tensors of safetensors files, by name; none is read.
-
-    Raises:
-        FileNotFoundError: If a file is missing.
-        ValueError: If a file is damaged or incomplete, or two hold a tensor of the same name.
-    """
+    """The tensors of safetensors files, by name; none is read."""
     found: dict[str, StoredTensor] = {}
     for file in files:
         try:
             with safe_open(file, framework="np") as tensors:
                 for name in tensors.keys():  # noqa: SIM118 - not a dict
                     if name in found:
-                        message = f"{file} holds {name}, as {found[name].file} does. Remove one."
-                        raise ValueError(message)
+                        raise ValueError(
+                            f"{file} holds {name}, as {found[name].file} does. Remove one."
+                        )
                     stored = tensors.get_slice(name)
                     shape = tuple(stored.get_shape())
                     found[name] = StoredTensor(file, stored.get_dtype(), shape)
         except SafetensorError as error:
-            message = f"{file} is damaged or incomplete ({error}). Copy it again."
-            raise ValueError(message) from error
+            raise ValueError(
+                f"{file} is damaged or incomplete ({error}). Copy it again."
+            ) from error
     return found
 
 
@@ -124,15 +112,7 @@ def settle(module: torch.nn.Module) -> None:
 def shape_difference(
     found: Mapping[str, Sequence[int]], wanted: Mapping[str, Sequence[int]]
 ) -> tuple[str, str, str] | None:
-    """The first tensor, by name, that two sets of tensors disagree on.
-
-    Args:
-        found: Shapes by name.
-        wanted: The same of the other set.
-
-    Returns:
-        Its name, and in words its shape in each set; None if there is no difference.
-    """
+    """The first tensor, by name, that two sets of tensors disagree on."""
     for name in sorted({*wanted, *found}):
         first, second = found.get(name), wanted.get(name)
         if first is None or second is None or tuple(first) != tuple(second):
@@ -175,8 +155,9 @@ def weights_hash(folder: Path) -> str:
     """
     files = sorted(folder.glob("*/*.safetensors"))
     if not files:
-        message = f"{folder} holds no weights: expected safetensors files in its subfolders."
-        raise FileNotFoundError(message)
+        raise FileNotFoundError(
+            f"{folder} holds no weights: expected safetensors files in its subfolders."
+        )
     digest = hashlib.sha256()
     for path in [*sorted(folder.glob("*/*config.json")), *files]:
         _add(digest, path.relative_to(folder).as_posix().encode())

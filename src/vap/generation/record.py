@@ -37,14 +37,7 @@ def record_of(
     weights: str | None = None,
     held: Quantization | None = None,
 ) -> RunRecord:
-    """What is needed to make a request's video again.
-
-    Args:
-        request: With every choice filled in.
-        prompt: Its references as the model sees them.
-        weights: Of the model, see :func:`weights_of`.
-        held: Precision that the backbone's weights are held in, if not the model's own.
-    """
+    """What is needed to make a request's video again."""
     folder = Path(request.model).expanduser()
     bundled = bundled_model(request.model) is not None
     local = not bundled and folder.is_dir()
@@ -75,14 +68,7 @@ def weights_of(pipeline: Any) -> str | None:
 
 
 def recorded_run(path: str | Path) -> RunRecord:
-    """The record of a video, from the JSON beside it if that is about it, else from inside it.
-
-    Args:
-        path: The video, folder of frames, or the JSON itself.
-
-    Raises:
-        MediaError: If there is none, it is damaged, or the two are of different videos.
-    """
+    """The record of a video, from the JSON beside it if that is about it, else from inside it."""
     place = Path(path)
     if place.suffix.lower() == ".json":
         return read_run(place)
@@ -90,11 +76,10 @@ def recorded_run(path: str | Path) -> RunRecord:
         return _own_record(place, read_run(place))
     embedded = read_metadata(place)
     if embedded is None:
-        message = (
+        raise MediaError(
             f"{place}: it does not say how it was made. Give a video made by vap, or the JSON "
             "that was written beside it."
         )
-        raise MediaError(message)
     return RunRecord.from_json(json.dumps(embedded), place)
 
 
@@ -142,11 +127,7 @@ def request_from(
 
 
 def _check_here(model: str) -> None:
-    """Refuse to download what nobody but a record asks for.
-
-    Raises:
-        MediaError: If it is on the Hub, and not on this machine.
-    """
+    """Refuse to download what nobody but a record asks for."""
     if local_model(model) is not None:
         return
     from huggingface_hub import try_to_load_from_cache
@@ -191,11 +172,7 @@ def has_other_weights(record: RunRecord, model: str) -> bool:
 
 
 def has_same_inputs(record: RunRecord, request: GenerationRequest) -> bool:
-    """Whether a request's files hold what made a video, wherever they are, and its model too.
-
-    Raises:
-        MediaError: If one of them cannot be read.
-    """
+    """Whether a request's files hold what made a video, wherever they are, and its model too."""
     recorded = [(entry.role, entry.sha256) for entry in record.inputs]
     if [role for role, _ in recorded] != [role for role, _ in request.inputs]:
         return False
@@ -204,11 +181,7 @@ def has_same_inputs(record: RunRecord, request: GenerationRequest) -> bool:
 
 
 def _own_record(video: Path, beside: RunRecord) -> RunRecord:
-    """The record beside a video, or that inside it where the JSON has stayed from another one.
-
-    Raises:
-        MediaError: If they differ, and what is inside does not suffice.
-    """
+    """The record beside a video, or that inside it where the JSON has stayed from another one."""
     try:
         embedded = read_metadata(video)
     except MediaError:  # a video that is lost or damaged is just what one wants to make again
@@ -219,11 +192,10 @@ def _own_record(video: Path, beside: RunRecord) -> RunRecord:
     try:
         inside = RunRecord.from_json(json.dumps(embedded), video)
     except MediaError as error:
-        message = (
+        raise MediaError(
             f"{video}: what is inside it is not the record in {json_file.name}, and not enough to "
             f"make it again. Delete {json_file} if it is another video's, or give it itself."
-        )
-        raise MediaError(message) from error
+        ) from error
     # Both as records, so that keys of later versions count on neither side.
     if inside.embedded() == beside.embedded():
         return beside
@@ -264,14 +236,14 @@ def _located(entry: InputFile, candidates: Sequence[Path]) -> Path:
         if input_digest(place) == entry.sha256:
             return place
     if existing:
-        message = (
+        raise MediaError(
             f"{existing[0]} is not the {entry.role} that made this video ({entry.name}): its "
             f"contents differ. Give the original with {option}."
         )
-        raise MediaError(message)
     where = f"not at {places[0]}" if places else "somewhere that is not recorded"
-    message = f"The {entry.role} of this video, {entry.name}, is {where}. Give it with {option}."
-    raise MediaError(message)
+    raise MediaError(
+        f"The {entry.role} of this video, {entry.name}, is {where}. Give it with {option}."
+    )
 
 
 def input_digest(place: Path) -> str:
@@ -284,12 +256,14 @@ def _validated(content: dict[str, Any]) -> GenerationRequest:
     known = {field.name for field in fields(GenerationRequest)}
     unknown = sorted(content.keys() - known)
     if unknown:
-        message = f"The record has settings that this version does not know: {unknown}. Update vap."
-        raise MediaError(message)
+        raise MediaError(
+            f"The record has settings that this version does not know: {unknown}. Update vap."
+        )
     try:
         return TypeAdapter(GenerationRequest).validate_python(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        message = f"The record is damaged: {where}: {first['msg']}. Make the video again."
-        raise MediaError(message) from error
+        raise MediaError(
+            f"The record is damaged: {where}: {first['msg']}. Make the video again."
+        ) from error

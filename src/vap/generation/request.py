@@ -123,11 +123,7 @@ class GenerationRequest:
 
 
 def demo_request() -> GenerationRequest:
-    """The bundled demonstration: a reference and an image that the bundled model never saw.
-
-    Raises:
-        FileNotFoundError: If the package was installed without its demonstration files.
-    """
+    """The bundled demonstration: a reference and an image that the bundled model never saw."""
     folder = BUNDLED_FOLDER / "demo"
     described = json.loads((folder / "demo.json").read_text(encoding="utf-8"))
     return GenerationRequest(
@@ -140,13 +136,7 @@ def demo_request() -> GenerationRequest:
 
 
 def check_settings(request: GenerationRequest) -> None:
-    """Refuse what no model can do; no image, video or file of weights is read.
-
-    Raises:
-        ValueError: If settings contradict each other or are out of their range, or a text or
-            name is not UTF-8.
-        FileNotFoundError: If there is no such model.
-    """
+    """Refuse what no model can do; no image, video or file of weights is read."""
     _check_numbers(request)
     _check_model(request)
     _check_texts(request)
@@ -154,14 +144,7 @@ def check_settings(request: GenerationRequest) -> None:
 
 
 def check_request(request: GenerationRequest) -> None:
-    """Refuse what no model can do, and files that cannot be used, before a model is loaded.
-
-    Raises:
-        ValueError: If settings contradict each other or are out of their range, or a text or
-            name is not UTF-8.
-        FileNotFoundError: If a file is missing.
-        MediaError: If an image or video cannot be read.
-    """
+    """Refuse what no model can do, and files that cannot be used, before a model is loaded."""
     check_settings(request)
     for reference in request.references:
         probe_clip(reference)
@@ -196,18 +179,7 @@ def check_request(request: GenerationRequest) -> None:
 
 
 def check_output(output: str | Path, sheet: str | Path | None = None) -> None:
-    """Refuse places that cannot be written to.
-
-    Args:
-        output: Of the video, as for :func:`vap.media.write_video`.
-        sheet: Of the contact sheet.
-
-    Raises:
-        FileNotFoundError: If a folder does not exist.
-        MediaError: If a name does not say a format that is written, cannot be a file's, or the
-            place is taken.
-        PermissionError: If a folder cannot be written to.
-    """
+    """Refuse places that cannot be written to."""
     video = Path(output)
     _check_file_name(video)
     if video.is_dir() or not video.suffix:
@@ -216,16 +188,14 @@ def check_output(output: str | Path, sheet: str | Path | None = None) -> None:
         check_folder_place(os.path.realpath(video))
         _check_parent(Path(os.path.realpath(video)))
     elif video.suffix.lower() not in _VIDEO_SUFFIXES:
-        message = (
+        raise MediaError(
             f"{video}: videos are not written as {video.suffix!r}. Use one of "
             f"{', '.join(_VIDEO_SUFFIXES)}, or a name without suffix for a folder of PNG."
         )
-        raise MediaError(message)
     else:
         check_place(video)
     if sheet is not None and Path(sheet).suffix.lower() != ".png":
-        message = f"{sheet}: contact sheets are PNG. Use a name that ends with .png."
-        raise MediaError(message)
+        raise MediaError(f"{sheet}: contact sheets are PNG. Use a name that ends with .png.")
     for place in places_of(video, sheet)[1:]:
         check_place(place)
 
@@ -237,15 +207,7 @@ def places_of(output: str | Path, sheet: str | Path | None = None) -> list[Path]
 
 
 def check_inputs_kept(inputs: Iterable[Path], written: Iterable[Path]) -> None:
-    """Refuse to write where an input is, under whatever name.
-
-    Args:
-        inputs: Files and folders that are read.
-        written: Files and folders of frames that are made or replaced, see :func:`places_of`.
-
-    Raises:
-        MediaError: If an input would be overwritten, or become another.
-    """
+    """Refuse to write where an input is, under whatever name."""
     places = list(written)
     for path in inputs:
         for place in places:
@@ -260,13 +222,7 @@ def check_inputs_kept(inputs: Iterable[Path], written: Iterable[Path]) -> None:
 
 
 def check_place(path: str | Path) -> None:
-    """Refuse a file that cannot be written.
-
-    Raises:
-        FileNotFoundError: If its folder does not exist.
-        MediaError: If it is a folder itself, or no file can have its name.
-        PermissionError: If its folder cannot be written to.
-    """
+    """Refuse a file that cannot be written."""
     place = Path(path)
     _check_file_name(place)
     if place.is_dir():
@@ -275,13 +231,7 @@ def check_place(path: str | Path) -> None:
 
 
 def check_folder_place(path: str | Path) -> None:
-    """Refuse a folder that cannot be written to or, if it is missing, not be made.
-
-    Raises:
-        FileNotFoundError: If its own folder does not exist.
-        MediaError: If it is a file, or no folder can have its name.
-        PermissionError: If it cannot be written to.
-    """
+    """Refuse a folder that cannot be written to or, if it is missing, not be made."""
     place = Path(path)
     _check_file_name(place)
     if not place.exists():
@@ -293,11 +243,7 @@ def check_folder_place(path: str | Path) -> None:
 
 
 def check_name(path: Path) -> None:
-    """Refuse a name that records and prompts, which are UTF-8, cannot hold.
-
-    Raises:
-        MediaError: If the name, or that of a folder above, is not UTF-8.
-    """
+    """Refuse a name that records and prompts, which are UTF-8, cannot hold."""
     for name in (str(path), os.path.realpath(path)):
         if not _is_utf8(name):
             fix = "Rename it, or the folder it is in, in plain letters."
@@ -317,15 +263,15 @@ def _check_file_name(path: Path) -> None:
 def _check_parent(path: Path) -> None:
     folder = path.absolute().parent
     if not folder.is_dir():
-        message = f"The folder {folder} does not exist. Create it, or choose another place."
-        raise FileNotFoundError(message)
+        raise FileNotFoundError(
+            f"The folder {folder} does not exist. Create it, or choose another place."
+        )
     _check_writable(folder)
 
 
 def _check_writable(folder: Path) -> None:
     if not os.access(folder, os.W_OK):
-        message = f"The folder {folder} cannot be written to. Choose another place."
-        raise PermissionError(message)
+        raise PermissionError(f"The folder {folder} cannot be written to. Choose another place.")
 
 
 def _is_same(one: Path, other: Path) -> bool:
@@ -353,8 +299,7 @@ def _check_texts(request: GenerationRequest) -> None:
     texts = (request.prompt, request.negative_prompt or "", *request.reference_prompts)
     for text in texts:
         if not _is_utf8(text):
-            message = f"The prompt {_shown(text)!r} is not UTF-8. Write it anew, in UTF-8."
-            raise ValueError(message)
+            raise ValueError(f"The prompt {_shown(text)!r} is not UTF-8. Write it anew, in UTF-8.")
     for _, path in request.inputs:
         check_name(path)
     check_name(local_model(request.model) or Path(request.model))
@@ -363,18 +308,17 @@ def _check_texts(request: GenerationRequest) -> None:
 def _check_numbers(request: GenerationRequest) -> None:
     steps = request.num_inference_steps
     if steps is not None and steps < 1:
-        message = f"num_inference_steps={steps}; at least one denoising step is needed."
-        raise ValueError(message)
+        raise ValueError(f"num_inference_steps={steps}; at least one denoising step is needed.")
     if steps is not None and steps > _MOST_STEPS:
         raise ValueError(f"num_inference_steps={steps}; use at most {_MOST_STEPS}.")
     for name, usual in (("guidance_scale", 5), ("reference_guidance_scale", 2)):
         scale = getattr(request, name)
         if scale is not None and not math.isfinite(scale):
-            message = f"{name}={scale}; give a number, such as {usual}, or 1 for no guidance."
-            raise ValueError(message)
+            raise ValueError(
+                f"{name}={scale}; give a number, such as {usual}, or 1 for no guidance."
+            )
     if not 0 <= request.seed < _SEEDS:
-        message = f"seed={request.seed} is out of range. Use 0 … {_SEEDS - 1}."
-        raise ValueError(message)
+        raise ValueError(f"seed={request.seed} is out of range. Use 0 … {_SEEDS - 1}.")
     check_strength(request.strength)
     if request.fps is not None:
         exact_rate(request.fps)
@@ -413,13 +357,11 @@ def _check_counts(request: GenerationRequest) -> None:
     if given > _MOST_REFERENCES:
         raise ValueError(f"References: {given}. Give at most {_MOST_REFERENCES}.")
     if request.video_prompt is not None and (given or captions):
-        message = (
+        raise ValueError(
             "Give either reference videos with their prompts or a video prompt, which holds both."
         )
-        raise ValueError(message)
     if captions and captions != given:
-        message = (
+        raise ValueError(
             f"References: {given}, reference prompts: {captions}. Give one prompt for each "
             "reference, in order, or none."
         )
-        raise ValueError(message)

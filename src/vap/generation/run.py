@@ -156,15 +156,7 @@ def generate(
 
 
 def encode_references(request: GenerationRequest, pipeline: Any) -> VideoPrompt:
-    """The video prompt of a request's references.
-
-    Args:
-        request: With every choice filled in.
-        pipeline: Its model.
-
-    Raises:
-        ValueError: If a reference cannot be used.
-    """
+    """The video prompt of a request's references."""
     return pipeline.encode_video_prompt(
         list(request.references),
         list(request.reference_prompts) or None,
@@ -241,14 +233,12 @@ def _spread(taken: Sequence[int]) -> list[int]:
 def _check_variant(request: GenerationRequest, pipeline: Any) -> None:
     """Refuse what the model's variant has no use for; a record would say that it had been used."""
     if request.last_image is not None and pipeline.family != "wan":
-        message = "last_image is a feature of the Wan variant; leave it out for CogVideoX."
-        raise ValueError(message)
+        raise ValueError("last_image is a feature of the Wan variant; leave it out for CogVideoX.")
     if request.use_dynamic_cfg and pipeline.family != "cogvideox":
-        message = (
+        raise ValueError(
             "use_dynamic_cfg (--dynamic-guidance) is a feature of the CogVideoX variant; leave it "
             "out for Wan."
         )
-        raise ValueError(message)
 
 
 def _held_in(pipeline: Any) -> Quantization | None:

@@ -67,10 +67,9 @@ def _mesh_for(request: GenerationRequest, pipeline: Any, mesh: Mesh | None, proc
         heads = pipeline.transformer.config.num_attention_heads
         return Mesh.choose(processes, heads, guided=settings.guided)
     if mesh.guidance > 1 and not settings.guided:
-        message = (
+        raise ValueError(
             f"{mesh} shares passes of guidance, and there is one: guidance is "
             f"{settings.guidance_scale:g}, by the reference {settings.reference_guidance_scale:g}. "
             "Leave guidance out of the mesh, or raise a scale above 1."
         )
-        raise ValueError(message)
     return mesh

@@ -38,15 +38,7 @@ _LOADING_OPTIONS = frozenset(
 
 
 def check_options(options: Iterable[str], named: Iterable[str]) -> None:
-    """Refuse options that nothing takes, which diffusers would leave out.
-
-    Args:
-        options: Names that are given for a pipeline's ``from_pretrained``.
-        named: What could have been meant beside those.
-
-    Raises:
-        ValueError: Naming the first, and the nearest name that there is.
-    """
+    """Refuse options that nothing takes, which diffusers would leave out."""
     parts = {
         name
         for family in get_args(Family)
@@ -58,8 +50,7 @@ def check_options(options: Iterable[str], named: Iterable[str]) -> None:
             continue
         nearest = difflib.get_close_matches(name, sorted({*taken, *named}), n=1)
         hint = f"Did you mean {nearest[0]!r}?" if nearest else f"Give one of: {sorted(taken)}."
-        message = f"load_pipeline has no option {name!r}. {hint}"
-        raise ValueError(message)
+        raise ValueError(f"load_pipeline has no option {name!r}. {hint}")
 
 
 def planned(
@@ -77,10 +68,6 @@ def planned(
     """The fastest plan that fits, for this machine.
 
     For the arguments see :func:`vap.loading.pipeline.load_pipeline`.
-
-    Raises:
-        FileNotFoundError: If a file of the model is missing.
-        ValueError: If nothing fits.
     """
     from vap.acceleration.calibration import Kind, settings_for
     from vap.cost.devices import device_for_planning
@@ -109,11 +96,7 @@ def check_fits(
     dtype: torch.dtype,
     quantize: Quantization | None,
 ) -> None:
-    """Refuse a known model that does not fit, before it is downloaded.
-
-    Raises:
-        ValueError: Saying what would fit.
-    """
+    """Refuse a known model that does not fit, before it is downloaded."""
     from vap.cost.devices import device_for_planning
     from vap.cost.footprint import Video
     from vap.cost.released import planned_model
@@ -134,12 +117,7 @@ def loaded(
     backbone: str | Path | None,
     options: dict[str, Any],
 ) -> Any:
-    """The pipeline in main memory, as far as a plan wants it loaded.
-
-    Raises:
-        FileNotFoundError: If a file of the model is missing.
-        ValueError: If a file is damaged or does not fit.
-    """
+    """The pipeline in main memory, as far as a plan wants it loaded."""
     kind = pipeline_class(family)
     dtypes: Any = dtype
     if family == "wan":
@@ -171,12 +149,7 @@ def loaded(
 def check_adapters(
     lora: Sequence[tuple[str | Path, float]], student: str | Path | None, distilled: str | None
 ) -> None:
-    """Find the files of adapters before a model is loaded.
-
-    Raises:
-        FileNotFoundError: If one is missing.
-        ValueError: If one is not a LoRA, or the name is unknown.
-    """
+    """Find the files of adapters before a model is loaded."""
     for path in (*(path for path, _ in lora), *([] if student is None else [student])):
         lora_path(path)
     if distilled is not None:

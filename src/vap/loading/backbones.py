@@ -38,21 +38,15 @@ def transformer_with_backbone(
             with stock names, diffusers' or those of the backbone's makers. fp8 weights are
             multiplied by the scales beside them.
         dtype: Precision to compute in.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is of another kind, not for this variant, or not whole.
-        MissingExtraError: If GGUF is not installed.
     """
     with reading(Path(backbone)):
         path = Path(backbone).expanduser()
     files = _backbone_files(path)
     if not hasattr(model_class, "from_single_file") or model_class._blocks_name != "blocks":
-        message = (
+        raise ValueError(
             f"backbone={str(path)!r}: diffusers reads backbones of the Wan variant from a single "
             f"file, not of {model_class.__name__}. Give a pipeline folder instead."
         )
-        raise ValueError(message)
     place = folder / "transformer"
     with reading(place), torch.device("meta"):
         config = read_json(place / "config.json")
@@ -89,15 +83,18 @@ def _backbone_files(path: Path) -> list[Path]:
         place = path / "transformer" if (path / "transformer").is_dir() else path
         files = sorted(place.glob("*.safetensors"))
         if not files:
-            message = f"backbone={str(path)!r} holds no .safetensors. Give a folder that does."
-            raise FileNotFoundError(message)
+            raise FileNotFoundError(
+                f"backbone={str(path)!r} holds no .safetensors. Give a folder that does."
+            )
         return files
     if not path.is_file():
-        message = f"There is no backbone file {path}. Give a .gguf or .safetensors file."
-        raise FileNotFoundError(message)
+        raise FileNotFoundError(
+            f"There is no backbone file {path}. Give a .gguf or .safetensors file."
+        )
     if path.suffix not in {".gguf", ".safetensors"}:
-        message = f"backbone={str(path)!r}: backbones are read from .gguf or .safetensors files."
-        raise ValueError(message)
+        raise ValueError(
+            f"backbone={str(path)!r}: backbones are read from .gguf or .safetensors files."
+        )
     return [path]
 
 

@@ -24,9 +24,6 @@ def without_scales(
         tensors: By name, with scales named like ``….scale_weight`` or ``….weight_scale``.
         path: Where they come from.
         dtype: Of the products.
-
-    Raises:
-        ValueError: If a scale is of a form that is not known, or only some weights have one.
     """
     kept = dict(tensors)
     scaled = kept.pop("scaled_fp8", None) is not None

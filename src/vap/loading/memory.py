@@ -34,18 +34,6 @@ def plan_for(
 
     Where no plan has that room, a profile that was measured is refused; one that was guessed has
     to do without (:func:`vap.acceleration.fast.apply_profile`).
-
-    Args:
-        model: What is run.
-        video: What is generated.
-        device: Where.
-        dtype: Precision of transformer and encoders.
-        memory: Of the device: bytes, or text such as ``10GB``.
-        quantize: Precision of the backbone that the user chose.
-        profile: What will be applied.
-
-    Raises:
-        ValueError: If nothing fits, saying what would.
     """
     if profile.keeps_references:
         found = predictions(model, video, device, dtype, quantize, keep_references=True)
@@ -92,16 +80,7 @@ def fitting(
 def choose(
     found: Sequence[Prediction], memory: str | int, free_host: int | None = None
 ) -> Prediction:
-    """The first prediction that fits.
-
-    Args:
-        found: From :func:`predictions`.
-        memory: Of the device: bytes, or text such as ``10GB``.
-        free_host: Bytes of main memory for weights that wait there; what is free by default.
-
-    Raises:
-        ValueError: If nothing fits, saying what would.
-    """
+    """The first prediction that fits."""
     budget = memory_bytes(memory)
     free_host = host_memory()[0] if free_host is None else free_host
     fit = fitting(found, budget, free_host)
@@ -149,13 +128,7 @@ def _enough(size: float) -> str:
 
 
 def hold(pipeline: Any, plan: MemoryPlan, device: torch.device) -> None:
-    """Put a pipeline's weights where a plan wants them.
-
-    Args:
-        pipeline: Loaded, in main memory, eight-bit weights and text encoder as planned.
-        plan: How.
-        device: An accelerator.
-    """
+    """Put a pipeline's weights where a plan wants them."""
     from vap.acceleration.offload import stream_blocks, stream_layers, wait_for_use
     from vap.acceleration.text_encoder import is_hollow
 

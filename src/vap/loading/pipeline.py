@@ -128,11 +128,10 @@ def load_pipeline(
             folder, family, allowed, video, device, dtype, quantize, expert=expert, profile=profile
         )
     if compile and plan.offload is not None:
-        message = (
+        raise ValueError(
             f"compile needs all weights on the device, and the memory plan is {plan.name!r}. "
             "Leave out compile, or give more memory."
         )
-        raise ValueError(message)
     pipeline = loading.loaded(folder, family, plan, device, dtype, backbone, options)
     if expert is not None:
         pipeline.transformer.load_expert(expert)
@@ -200,23 +199,22 @@ def _allowed(
 
 def _check_choices(offload: Offload | None, backbone: str | Path | None) -> None:
     if offload is not None:
-        message = "memory chooses how weights are offloaded. Leave out either memory or offload."
-        raise ValueError(message)
+        raise ValueError(
+            "memory chooses how weights are offloaded. Leave out either memory or offload."
+        )
     if backbone is not None:
-        message = (
+        raise ValueError(
             "How much memory a backbone file takes is not predicted. Leave out memory, and choose "
             "offload yourself if the model does not fit."
         )
-        raise ValueError(message)
 
 
 def _check_backbone(backbone: str | Path | None, student: str | Path | None) -> None:
     if backbone is not None and student is not None and Path(backbone).suffix == ".gguf":
-        message = (
+        raise ValueError(
             "A student is merged into the backbone, and nothing can be merged into the weights of "
             "a GGUF file. Leave out student, or give a .safetensors backbone."
         )
-        raise ValueError(message)
 
 
 def _as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:

@@ -93,17 +93,7 @@ def use_loras(
 
 
 def merge_lora(pipeline: Any, path: str | Path, scale: float = 1.0) -> None:
-    """Merge a LoRA into a pipeline's transformer, for good.
-
-    Args:
-        pipeline: Of either variant, its weights neither quantized nor offloaded.
-        path: The file, or its folder.
-        scale: What its effect is multiplied by.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not a LoRA of this model, or nothing can be merged into the weights.
-    """
+    """Merge a LoRA into a pipeline's transformer, for good."""
     pipeline.transformer.check_mergeable()
     lora, metadata = _read(pipeline, lora_path(path), {})
     if lora.updates:

@@ -127,9 +127,6 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce, SavedAsStored):
         """Read ``model_index.json``, mapping class names that no diffusers release has.
 
         The transformer is handed over loaded, so its entry only has to name a class that exists.
-
-        Raises:
-            ValueError: If the folder sets what this pipeline does not have.
         """
         loaded = super().load_config(*args, **kwargs)  # type: ignore[misc]
         config = loaded[0] if isinstance(loaded, tuple) else loaded
@@ -140,8 +137,9 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce, SavedAsStored):
             # What the stock pipeline has beyond ours (a second transformer), left unset.
             value = config.pop(name)
             if value not in (None, False, [None, None]):
-                message = f"model_index.json sets {name}={value!r}, which {cls.__name__} lacks."
-                raise ValueError(message)
+                raise ValueError(
+                    f"model_index.json sets {name}={value!r}, which {cls.__name__} lacks."
+                )
         config["_class_name"] = cls.__name__
         return loaded
 

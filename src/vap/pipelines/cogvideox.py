@@ -236,11 +236,10 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         native = self._released_defaults()
         fixed = self.transformer.config.use_learned_positional_embeddings
         if fixed and (shape.height, shape.width) != (native.height, native.width):
-            message = (
+            raise ValueError(
                 f"height={shape.height}, width={shape.width}: this backbone has learned positions "
                 f"and works at {native.height}×{native.width} only."
             )
-            raise ValueError(message)
         return shape
 
     def _latent_shape(self, shape: PixelShape) -> LatentShape:
@@ -310,8 +309,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
                 size, generator=generator, device=self._execution_device, dtype=dtype
             )
         elif tuple(latents.shape) != size:
-            message = f"latents have shape {tuple(latents.shape)}; this call needs {size}."
-            raise ValueError(message)
+            raise ValueError(f"latents have shape {tuple(latents.shape)}; this call needs {size}.")
         return latents.to(self._execution_device, dtype) * self.scheduler.init_noise_sigma
 
     def _encode_references(

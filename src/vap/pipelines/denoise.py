@@ -165,20 +165,15 @@ class StepEnd:
         tensor_names: Sequence[str],
         allowed: Sequence[str],
     ) -> StepEnd:
-        """Check a callback against the tensors that a pipeline offers.
-
-        Raises:
-            ValueError: If a name is not offered.
-        """
+        """Check a callback against the tensors that a pipeline offers."""
         if isinstance(function, PipelineCallback | MultiPipelineCallbacks):
             tensor_names = function.tensor_inputs
         unknown = sorted(set(tensor_names) - set(allowed))
         if unknown:
-            message = (
+            raise ValueError(
                 f"callback_on_step_end_tensor_inputs names {unknown}; "
                 f"this pipeline offers {list(allowed)}."
             )
-            raise ValueError(message)
         return cls(function, tuple(tensor_names))
 
 
@@ -244,15 +239,7 @@ def _carried_on(made: Sequence[tuple[float, torch.Tensor]], timestep: float) -> 
 
 
 def check_finite(made: torch.Tensor, module: Any) -> None:
-    """Refuse NaN and infinity, which would be shown as black.
-
-    Args:
-        made: Latents or decoded video.
-        module: What computed it.
-
-    Raises:
-        ValueError: Saying which precision to use.
-    """
+    """Refuse NaN and infinity, which would be shown as black."""
     if not made.isfinite().all():
         dtype = str(module.dtype).removeprefix("torch.")
         raise ValueError(

@@ -90,13 +90,7 @@ class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
     def predict(
         self, latents: torch.Tensor, timestep: torch.Tensor, work: StepWork = EVERYTHING
     ) -> torch.Tensor:
-        """Prediction for noisy latents ``[B, …]`` at one timestep, guidance applied.
-
-        Args:
-            latents: ``[B, …]``.
-            timestep: Of the step.
-            work: What is computed of it; the transformer always runs.
-        """
+        """Prediction for noisy latents ``[B, …]`` at one timestep, guidance applied."""
         if adapter_state(self.transformer) != self._adapters:
             # A step callback has switched them.
             self._forget()
@@ -157,11 +151,7 @@ class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
 
     @abstractmethod
     def _pass(self, context: str) -> Pass:
-        """What the transformer is given in a pass of guidance.
-
-        Args:
-            context: One of those that :mod:`vap.pipelines.passes` names.
-        """
+        """What the transformer is given in a pass of guidance."""
 
     def _text(self, context: str) -> torch.Tensor:
         """The target's text in a pass."""
@@ -194,17 +184,12 @@ class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
         self._memories, self._differences = {}, {}
 
     def guide(self, scale: float) -> None:
-        """Take a scale of guidance by the text that a step callback set; 1 or less turns it off.
-
-        Raises:
-            ValueError: If it would turn guidance on, and no negative prompt was encoded.
-        """
+        """Take a scale of guidance by the text that a step callback set; 1 or less turns it off."""
         if scale > 1.0 and self.conditions.negative_text is None:
-            message = (
+            raise ValueError(
                 f"A step callback set the guidance scale to {scale}, and the call began without "
                 "guidance, so there is no negative prompt. Begin with guidance_scale above 1."
             )
-            raise ValueError(message)
         self.guidance = replace(self.guidance, scale=scale)
         if not self.guidance.enabled:
             self._differences.pop(UNCONDITIONAL, None)

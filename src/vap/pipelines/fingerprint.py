@@ -19,13 +19,7 @@ _VALUES = 4096
 
 
 def fingerprint(family: Family, configs: Sequence[Mapping[str, Any] | None], weights: bytes) -> str:
-    """Hash of encoders.
-
-    Args:
-        family: Variant that they belong to.
-        configs: Their configurations, see :func:`encoder_configs`.
-        weights: Some of the VAE's, see :func:`sampled_weights`.
-    """
+    """Hash of encoders."""
     digest = hashlib.sha256(family.encode())
     for config in configs:
         digest.update(json.dumps(_identity(config or {}), sort_keys=True, default=str).encode())
@@ -49,12 +43,7 @@ def sampled_weights(vae: torch.nn.Module) -> bytes:
 
 
 def encoder_configs(pipeline: Any) -> list[Mapping[str, Any] | None]:
-    """Configurations of a pipeline's VAE, text and image encoder.
-
-    Returns:
-        One each; empty for an encoder that the model does not have. That of an encoder that the
-        pipeline was loaded without comes from the model's folder, and is None if it is not there.
-    """
+    """Configurations of a pipeline's VAE, text and image encoder."""
     return [_config(pipeline, name) for name in _ENCODERS]
 
 

@@ -43,10 +43,6 @@ class ReferenceArguments:
         frame_selection: How frames are taken: ``evenly``, ``first`` or ``random``.
         fit: ``cover`` the size and crop the rest, or ``stretch`` to it; the same for images.
         has_last_frame: Whether the last frame joins the conditions (Wan).
-
-    Raises:
-        ValueError: If they contradict each other, or the fit is unknown.
-        TypeError: If the video prompt is none.
     """
 
     videos: ClipLike | Sequence[ClipLike] | None = None
@@ -60,20 +56,19 @@ class ReferenceArguments:
     def __post_init__(self) -> None:
         check_strength(self.strength)
         if self.fit not in get_args(Fit):
-            message = f"fit={self.fit!r} is unknown. Use one of: {', '.join(get_args(Fit))}."
-            raise ValueError(message)
+            raise ValueError(
+                f"fit={self.fit!r} is unknown. Use one of: {', '.join(get_args(Fit))}."
+            )
         if self.video_prompt is None:
             self._check_prompts("there are none: give them, or leave reference_prompts out")
             return
         if not isinstance(self.video_prompt, VideoPrompt):
-            message = (
+            raise TypeError(
                 f"video_prompt is {type(self.video_prompt).__name__}; give one VideoPrompt. Load a "
                 "file with vap.VideoPrompt.load(path), join several with first.joined(*others)."
             )
-            raise TypeError(message)
         if self.videos is not None:
-            message = "Give either reference_videos or video_prompt, not both."
-            raise ValueError(message)
+            raise ValueError("Give either reference_videos or video_prompt, not both.")
         self._check_prompts("video_prompt has its own: leave reference_prompts out")
 
     @property
@@ -85,8 +80,7 @@ class ReferenceArguments:
     def _check_prompts(self, why: str) -> None:
         """Refuse captions without clips, which would be without effect."""
         if self.videos is None and self.prompts:
-            message = f"reference_prompts are the captions of reference_videos, and {why}."
-            raise ValueError(message)
+            raise ValueError(f"reference_prompts are the captions of reference_videos, and {why}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,30 +101,20 @@ class Batch:
         return self.samples * self.videos
 
     def check_generators(self, generator: object) -> None:
-        """Refuse a list of generators that is not one for each video.
-
-        Raises:
-            ValueError: Saying how many there should be.
-        """
+        """Refuse a list of generators that is not one for each video."""
         if isinstance(generator, list) and len(generator) != self.size:
-            message = (
+            raise ValueError(
                 f"Generators: {len(generator)}, videos: {self.size}. "
                 "Give one for each, or a single one for all."
             )
-            raise ValueError(message)
 
     def check_rows(self, name: str, tensor: torch.Tensor | None) -> None:
-        """Refuse embeddings ``[S, …]`` that are neither one for each sample nor one for all.
-
-        Raises:
-            ValueError: Saying how many there should be.
-        """
+        """Refuse embeddings ``[S, …]`` that are neither one for each sample nor one for all."""
         if tensor is not None and len(tensor) not in {1, self.samples}:
-            message = (
+            raise ValueError(
                 f"{name} has {len(tensor)} rows for {self.samples} samples (images or prompts). "
                 "Give one for each, or a single one for all."
             )
-            raise ValueError(message)
 
     def draws(
         self, generator: Generators, samples: int
@@ -151,12 +135,7 @@ class Batch:
 def as_images(
     image: ImageLike | Sequence[ImageLike], name: str = "image"
 ) -> list[Image.Image] | torch.Tensor:
-    """One image or a batch: a list of PIL images, or a tensor ``[B, 3, H, W]`` in −1 … 1 or 0 … 1.
-
-    Raises:
-        TypeError: If it is none of what is allowed.
-        ValueError: If it has another shape or range.
-    """
+    """A list of PIL images, or a tensor ``[B, 3, H, W]`` in −1 … 1 or 0 … 1."""
     if isinstance(image, torch.Tensor):
         return _as_tensor(image, name)
     if isinstance(image, str | Path | Image.Image):
@@ -171,27 +150,23 @@ def as_images(
             return [picture for part in parts for picture in part]
         if len(tensors) == len(parts) and len({part.shape[1:] for part in tensors}) == 1:
             return torch.cat(tensors)
-        message = f"{name} mixes tensors with other images, or tensors of several sizes."
-        raise ValueError(message)
-    message = (
+        raise ValueError(f"{name} mixes tensors with other images, or tensors of several sizes.")
+    raise TypeError(
         f"{name} is {type(image).__name__}; give a path, a PIL image, a uint8 array [H, W, 3], "
         "a tensor [B, 3, H, W], or a list of images."
     )
-    raise TypeError(message)
 
 
 def _as_tensor(image: torch.Tensor, name: str) -> torch.Tensor:
     batch = image.unsqueeze(0) if image.ndim == 3 else image  # noqa: PLR2004 - [3, H, W]
     if batch.ndim != 4 or batch.shape[1] != 3 or not batch.numel():  # noqa: PLR2004 - [B, 3, H, W]
-        message = f"{name} is a tensor of shape {tuple(image.shape)}; give [B, 3, H, W]."
-        raise ValueError(message)
+        raise ValueError(f"{name} is a tensor of shape {tuple(image.shape)}; give [B, 3, H, W].")
     if batch.dtype == torch.uint8:
         return batch / 255
     if not (batch.is_floating_point() and batch.min() >= -1 and batch.max() <= 1):
-        message = (
+        raise ValueError(
             f"{name} is a {batch.dtype} tensor outside 0 … 1 and −1 … 1; scale it, or give uint8."
         )
-        raise ValueError(message)
     return batch
 
 
@@ -231,23 +206,16 @@ def _cropped(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 def batch_of(images: int, prompts: int, num_videos_per_prompt: int) -> Batch:
-    """Pair images with prompts; a single one of either serves all of the other.
-
-    Raises:
-        ValueError: If there are none, or their counts do not match.
-    """
+    """Pair images with prompts; a single one of either serves all of the other."""
     if num_videos_per_prompt < 1:
-        message = f"num_videos_per_prompt={num_videos_per_prompt}; it must be 1 or more."
-        raise ValueError(message)
+        raise ValueError(f"num_videos_per_prompt={num_videos_per_prompt}; it must be 1 or more.")
     if images < 1 or prompts < 1:
-        message = f"Images: {images}, prompts: {prompts}. Give at least one of each."
-        raise ValueError(message)
+        raise ValueError(f"Images: {images}, prompts: {prompts}. Give at least one of each.")
     if images != prompts and 1 not in {images, prompts}:
-        message = (
+        raise ValueError(
             f"Images: {images}, prompts: {prompts}. Give as many of one as of the "
             "other, or a single one for all."
         )
-        raise ValueError(message)
     return Batch(max(images, prompts), num_videos_per_prompt)
 
 
@@ -269,20 +237,16 @@ def as_clips(
         frame_selection: ``evenly``, ``first`` or ``random``.
         size: Height and width to scale to, the rest cropped; None to keep the clip's own.
         generator: Draws the window of ``random``; the first one of a list.
-
-    Raises:
-        ValueError: If there is no clip, or not one caption for each.
     """
     clips = _clip_list(reference_videos)
     captions = as_prompts(reference_prompts)
     if captions is None:
         captions = [""] * len(clips)
     if not clips or len(captions) != len(clips):
-        message = (
+        raise ValueError(
             f"Reference videos: {len(clips)}, reference prompts: {len(captions)}. Give at "
             "least one video, and one prompt for each (or none at all)."
         )
-        raise ValueError(message)
     if isinstance(generator, list):
         generator = generator[0]
     return [

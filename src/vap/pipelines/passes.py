@@ -38,12 +38,7 @@ class GuidancePasses(Protocol):
         ...
 
     def collect(self, predictions: Sequence[torch.Tensor], passes: int) -> Sequence[torch.Tensor]:
-        """One prediction ``[B, …]`` for each of so many given passes, in their order.
-
-        Args:
-            predictions: Of the arranged passes, ``[copies·B, …]`` each.
-            passes: How many were given to :meth:`arrange`.
-        """
+        """One prediction ``[B, …]`` for each of so many given passes, in their order."""
         ...
 
 

@@ -13,13 +13,7 @@ class SavedAsStored:
     """Mixed into a diffusers pipeline."""
 
     def save_pretrained(self, save_directory: str | Path, *args: Any, **options: Any) -> Any:
-        """Write all components as diffusers does; a text encoder that waits in its file is read.
-
-        Raises:
-            ValueError: If the transformer would load as another one, before anything is written;
-                see :meth:`vap.models.stored_form.StoredFormMixin.check_stored_form`.
-            OSError: If the disk is full.
-        """
+        """Write all components as diffusers does; a text encoder that waits in its file is read."""
         transformer = getattr(self, "transformer", None)
         if isinstance(transformer, StoredFormMixin):
             transformer.check_stored_form()

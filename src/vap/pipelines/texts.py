@@ -30,13 +30,7 @@ class TextLimitMixin:
 
 
 def warn_of_cut_text(tokenizer: Any, texts: Sequence[str], tokens: int) -> None:
-    """Warn of the part of each text that is beyond the encoder's limit.
-
-    Args:
-        tokenizer: Of the text encoder.
-        texts: As they are encoded.
-        tokens: The limit, the end token included.
-    """
+    """Warn of the part of each text that is beyond the encoder's limit."""
     for text in texts:
         read = tokenizer(text, add_special_tokens=True, return_offsets_mapping=True)
         if len(read.input_ids) > tokens:
@@ -52,17 +46,11 @@ def warn_of_cut_text(tokenizer: Any, texts: Sequence[str], tokens: int) -> None:
 def check_given(
     name: str, text: object | None, embeds: torch.Tensor | None, *, needed: bool = True
 ) -> None:
-    """Refuse a text given twice, or not at all.
-
-    Raises:
-        ValueError: Saying which of the two arguments to use.
-    """
+    """Refuse a text given twice, or not at all."""
     if text is not None and embeds is not None:
-        message = f"Give either {name} or {name}_embeds, not both."
-        raise ValueError(message)
+        raise ValueError(f"Give either {name} or {name}_embeds, not both.")
     if needed and text is None and embeds is None:
-        message = f'Give a {name} (an empty one, "", is allowed) or {name}_embeds.'
-        raise ValueError(message)
+        raise ValueError(f'Give a {name} (an empty one, "", is allowed) or {name}_embeds.')
 
 
 def check_texts(
@@ -79,18 +67,14 @@ def check_texts(
         given: Length to encode at, and embeddings ``[B, L, D]`` of text and negative text.
         always: Whether it cannot tell where others end.
         compared: Whether a negative prompt stands in for the references' texts, which have it.
-
-    Raises:
-        ValueError: If a text has another length.
     """
     length, *embeddings = given
     lengths = {length if each is None else each.shape[1] for each in embeddings}
     wrong = sorted((lengths | {length} if always else lengths) - {tokens})
     if wrong and (always or compared):
         where = "" if always else " where guidance and references come together"
-        message = (
+        raise ValueError(
             f"A text of {wrong[0]} tokens: this model reads {tokens}{where}. Leave "
             f"max_sequence_length alone, and give prompt_embeds of [B, {tokens}, D], as "
             f"encode_prompt makes them with max_sequence_length={tokens}."
         )
-        raise ValueError(message)

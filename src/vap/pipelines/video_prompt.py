@@ -125,17 +125,7 @@ class VideoPrompt:
     def check_fits(
         self, family: Family, fingerprint: str | None, shape: PixelShape, *, has_last_frame: bool
     ) -> None:
-        """Refuse to be used with another model, size or setting than it was encoded for.
-
-        Args:
-            family: Variant of the model.
-            fingerprint: Of its encoders; None if that cannot be told, which fits.
-            shape: Pixel size of the videos to be generated.
-            has_last_frame: Whether a last frame joins the conditions.
-
-        Raises:
-            ValueError: Saying what differs.
-        """
+        """Refuse to be used with another model, size or setting than it was encoded for."""
         self._check_same("model family", self.family, family)
         if fingerprint is not None:
             self._check_same("encoders", self.fingerprint, fingerprint)
@@ -143,14 +133,7 @@ class VideoPrompt:
         self._check_same("last-frame setting", self.has_last_frame, has_last_frame)
 
     def check_sizes(self, sizes: Mapping[str, tuple[int, ...]]) -> None:
-        """Refuse encodings of other sizes than a model reads.
-
-        Args:
-            sizes: Of the last axes of each encoding, by name.
-
-        Raises:
-            ValueError: Naming the first that differs.
-        """
+        """Refuse encodings of other sizes than a model reads."""
         for name, tensor in self.tensors.items():
             ending = tuple(tensor.shape[-len(sizes[name]) :])
             self._check_same(f"encoding {name!r}", ending, sizes[name])
@@ -158,11 +141,10 @@ class VideoPrompt:
     @staticmethod
     def _check_same(what: str, mine: object, other: object) -> None:
         if mine != other:
-            message = (
+            raise ValueError(
                 f"This video prompt does not fit: its {what} is {mine}, and {other} is wanted. "
                 "Encode the reference again with encode_video_prompt (or `vap prompt encode`)."
             )
-            raise ValueError(message)
 
     def save(self, path: str | Path) -> Path:
         """Write one safetensors file, atomically."""
@@ -202,12 +184,7 @@ class VideoPrompt:
 
 
 def saved_references(path: str | Path) -> tuple[ReferenceSource, ...]:
-    """The references of a saved video prompt, from its header; no tensor is read.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged, no video prompt, or of a later format.
-    """
+    """The references of a saved video prompt, from its header; no tensor is read."""
     with _opened(Path(path)) as (_, header):
         return header.references
 
@@ -216,27 +193,27 @@ def saved_references(path: str | Path) -> tuple[ReferenceSource, ...]:
 def _opened(file: Path) -> Iterator[tuple[Any, _Header]]:
     """A saved prompt's tensors, still in the file, and its header."""
     if not file.is_file():
-        message = f"There is no video prompt at {file}. Make one with `vap prompt encode`."
-        raise FileNotFoundError(message)
+        raise FileNotFoundError(
+            f"There is no video prompt at {file}. Make one with `vap prompt encode`."
+        )
     try:
         with safe_open(file, framework="pt") as stored:
             yield stored, _check_header(stored.metadata() or {}, file)
     except (SafetensorError, ValidationError) as error:
-        message = f"{file} is damaged or not a video prompt ({error}). Encode it again."
-        raise ValueError(message) from error
+        raise ValueError(
+            f"{file} is damaged or not a video prompt ({error}). Encode it again."
+        ) from error
 
 
 def _check_header(header: Mapping[str, str], file: Path) -> _Header:
     if header.get("format") != _FORMAT:
-        message = f"{file} is not a video prompt. Make one with `vap prompt encode`."
-        raise ValueError(message)
+        raise ValueError(f"{file} is not a video prompt. Make one with `vap prompt encode`.")
     parsed = _Header.model_validate(header)
     if parsed.format_version > _FORMAT_VERSION:
-        message = (
+        raise ValueError(
             f"{file} has video-prompt format {parsed.format_version}; this version reads up "
             f"to {_FORMAT_VERSION}. Update video-as-prompt, or encode it again."
         )
-        raise ValueError(message)
     return parsed
 
 
@@ -259,8 +236,7 @@ def _check_tensors(header: _Header, tensors: Mapping[str, torch.Tensor], file: P
     missing = sorted(needed - tensors.keys())
     lengths = {tensor.shape[:1] for tensor in tensors.values()}
     if missing or not header.references or lengths != {(len(header.references),)}:
-        message = (
+        raise ValueError(
             f"{file} is damaged: it names {len(header.references)} references and lacks "
             f"{', '.join(missing) or 'encodings of some'}. Encode it again."
         )
-        raise ValueError(message)

@@ -255,15 +255,15 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         """Last frames, one for each image."""
         if last_image is None:
             if self.transformer.config.pos_embed_seq_len is not None:
-                message = "This backbone was trained on first and last frames: give a last_image."
-                raise ValueError(message)
+                raise ValueError(
+                    "This backbone was trained on first and last frames: give a last_image."
+                )
             return None
         last_images = fitted(as_images(last_image, "last_image"), shape, fit)
         if len(last_images) != images:
-            message = (
+            raise ValueError(
                 f"Images: {images}, last images: {len(last_images)}. Give one last image for each."
             )
-            raise ValueError(message)
         return last_images
 
     def _encode_images(
@@ -287,8 +287,9 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         size = (batch.size, latent.channels, latent.frames, latent.height, latent.width)
         if latents is not None:
             if tuple(latents.shape) != size:
-                message = f"latents have shape {tuple(latents.shape)}; this call needs {size}."
-                raise ValueError(message)
+                raise ValueError(
+                    f"latents have shape {tuple(latents.shape)}; this call needs {size}."
+                )
             return latents.to(self._execution_device, torch.float32)
         return randn_tensor(
             size, generator=generator, device=self._execution_device, dtype=torch.float32

@@ -52,8 +52,7 @@ class Reuse:
         for name in ("model", "guidance", "references", "warm_up"):
             value = getattr(self, name)
             if value < 1:
-                message = f"Reuse({name}={value}): give at least 1, which is no reuse."
-                raise ValueError(message)
+                raise ValueError(f"Reuse({name}={value}): give at least 1, which is no reuse.")
 
     @property
     def nothing(self) -> bool:
