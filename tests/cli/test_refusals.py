@@ -172,12 +172,12 @@ def test_running_out_of_memory_comes_with_advice(short, nothing_left, monkeypatc
         message = "CUDA out of memory. Tried to allocate 2 GiB"
         raise RuntimeError(message)
 
-    monkeypatch.setattr("vap.generation.run._run", fail)
+    monkeypatch.setattr("vap.generation.run._arguments", fail)
     assert "Lower --height" in refusal(*short, "-o", "out.mp4", code=1)
 
 
 def test_faults_of_the_program_end_with_one(short, nothing_left, monkeypatch):
-    monkeypatch.setattr("vap.generation.run._run", lambda *_, **__: {}["missing"])
+    monkeypatch.setattr("vap.generation.run._arguments", lambda *_, **__: {}["missing"])
     message = refusal(*short, "-o", "out.mp4", code=1)
     assert "KeyError: 'missing'. This is a bug in vap" in message
     found = vap_json(*short, "-o", "out.mp4", code=1)

@@ -75,19 +75,12 @@ def doctor(
 
 @dataclass(frozen=True)
 class _Question:
-    """What is asked of every model.
+    """What is asked of every model."""
 
-    Attributes:
-        video: Size, where it is not the model's own.
-        steps: Denoising steps, likewise.
-        profile: Speed against fidelity.
-        memory: Bytes that may be used; by default all that is free.
-    """
-
-    video: WantedVideo
-    steps: int | None
-    profile: Profile | None
-    memory: int | None
+    video: WantedVideo  # Size, where it is not the model's own
+    steps: int | None  # Denoising steps, likewise
+    profile: Profile | None  # Speed against fidelity
+    memory: int | None  # Bytes that may be used; by default all that is free
 
     def options(self) -> str:
         """The options that ask ``vap generate`` the same."""

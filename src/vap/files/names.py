@@ -22,21 +22,13 @@ _HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """A model that can be named.
+    """A model that can be named."""
 
-    Attributes:
-        name: What to pass as the model.
-        alias: A shorter name for it, if there is one.
-        family: Which variant.
-        where: ``bundled`` or ``hub``.
-        description: One line.
-    """
-
-    name: str
-    alias: str | None
-    family: Family
-    where: str
-    description: str
+    name: str  # What to pass as the model
+    alias: str | None  # A shorter name for it, if there is one
+    family: Family  # Which variant
+    where: str  # bundled or hub
+    description: str  # One line
 
 
 def known_models() -> list[ModelEntry]:

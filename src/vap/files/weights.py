@@ -55,17 +55,11 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """A tensor as a file's header describes it.
+    """A tensor as a file's header describes it."""
 
-    Attributes:
-        file: Where it is.
-        dtype: In safetensors' words, such as ``BF16``.
-        shape: Its sizes.
-    """
-
-    file: Path
-    dtype: str
-    shape: tuple[int, ...]
+    file: Path  # Where it is
+    dtype: str  # In safetensors' words, such as BF16
+    shape: tuple[int, ...]  # Its sizes
 
 
 def read_headers(files: Iterable[Path]) -> dict[str, StoredTensor]:

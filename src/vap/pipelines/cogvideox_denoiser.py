@@ -21,38 +21,24 @@ from vap.pipelines.passes import (
 
 @dataclass(frozen=True, slots=True)
 class CogVideoXConditions:
-    """What the target stream is given at every step, for B videos.
+    """What the target stream is given at every step, for B videos."""
 
-    Attributes:
-        text: ``[B, L, D]``.
-        negative_text: The same, None without guidance.
-        latents: Image latents, zeros after the first frame, ``[B, F, C, H, W]``.
-        rotary: Tables ``[N, d]``, None for a model without rotary embedding.
-        ofs: Offset condition of 1.5 checkpoints.
-        scale_input: Scales noisy latents where the scheduler's parametrization asks for it.
-    """
-
-    text: torch.Tensor
-    negative_text: torch.Tensor | None
-    latents: torch.Tensor
-    rotary: RotaryTable | None
-    ofs: torch.Tensor | None
+    text: torch.Tensor  # [B, L, D]
+    negative_text: torch.Tensor | None  # The same, None without guidance
+    latents: torch.Tensor  # Image latents, zeros after the first frame, [B, F, C, H, W]
+    rotary: RotaryTable | None  # Tables [N, d], None for a model without rotary embedding
+    ofs: torch.Tensor | None  # Offset condition of 1.5 checkpoints
+    # Scales noisy latents where the scheduler's parametrization asks for it
     scale_input: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class CogVideoXReference:
-    """What the reference stream is given at every step.
+    """What the reference stream is given at every step."""
 
-    Attributes:
-        latents: Clean latents and image latents ``[B, R, F, 2C, H, W]``.
-        text: ``[B, R, L, D]``.
-        rotary: Tables ``[R·N, d]``.
-    """
-
-    latents: torch.Tensor
-    text: torch.Tensor
-    rotary: RotaryTable | None
+    latents: torch.Tensor  # Clean latents and image latents [B, R, F, 2C, H, W]
+    text: torch.Tensor  # [B, R, L, D]
+    rotary: RotaryTable | None  # Tables [R·N, d]
 
     @classmethod
     def of(cls, latents: torch.Tensor, text: torch.Tensor, rotary: RotaryTable | None) -> Self:

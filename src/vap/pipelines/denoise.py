@@ -42,19 +42,12 @@ class Denoiser(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Guidance:
-    """Classifier-free guidance, by the text and by the reference.
+    """Classifier-free guidance, by the text and by the reference."""
 
-    Attributes:
-        scale: Scale of guidance by the text; 1 or less turns it off.
-        dynamic: Raise that scale over the steps by CogVideoX's cosine.
-        steps: Number of inference steps N of that cosine.
-        reference: Scale of guidance by the reference; 1 or less turns it off.
-    """
-
-    scale: float
-    dynamic: bool = False
-    steps: int = 50
-    reference: float = 1.0
+    scale: float  # Scale of guidance by the text; 1 or less turns it off
+    dynamic: bool = False  # Raise that scale over the steps by CogVideoX's cosine
+    steps: int = 50  # Number of inference steps N of that cosine
+    reference: float = 1.0  # Scale of guidance by the reference; 1 or less turns it off
 
     @property
     def enabled(self) -> bool:

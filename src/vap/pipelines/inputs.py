@@ -33,25 +33,15 @@ class ReferenceClip:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ReferenceArguments:
-    """What a call says about its references.
+    """What a call says about its references."""
 
-    Attributes:
-        videos: One clip or several.
-        prompts: Their captions.
-        video_prompt: References encoded before, in place of ``videos``.
-        strength: How much the target reads them, 0 … 1.
-        frame_selection: How frames are taken: ``evenly``, ``first`` or ``random``.
-        fit: ``cover`` the size and crop the rest, or ``stretch`` to it; the same for images.
-        has_last_frame: Whether the last frame joins the conditions (Wan).
-    """
-
-    videos: ClipLike | Sequence[ClipLike] | None = None
-    prompts: str | Sequence[str] | None = None
-    video_prompt: VideoPrompt | None = None
-    strength: float = 1.0
-    frame_selection: FrameSelection = "evenly"
-    fit: Fit = "cover"
-    has_last_frame: bool = False
+    videos: ClipLike | Sequence[ClipLike] | None = None  # One clip or several
+    prompts: str | Sequence[str] | None = None  # Their captions
+    video_prompt: VideoPrompt | None = None  # References encoded before, in place of videos
+    strength: float = 1.0  # How much the target reads them, 0 … 1
+    frame_selection: FrameSelection = "evenly"  # How frames are taken: evenly, first or random
+    fit: Fit = "cover"  # cover the size and crop the rest, or stretch to it; the same for images
+    has_last_frame: bool = False  # Whether the last frame joins the conditions (Wan)
 
     def __post_init__(self) -> None:
         check_strength(self.strength)
@@ -85,15 +75,10 @@ class ReferenceArguments:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """How many different samples there are, and how many videos of each.
+    """How many different samples there are, and how many videos of each."""
 
-    Attributes:
-        samples: Different images or prompts.
-        videos: Videos of each.
-    """
-
-    samples: int
-    videos: int
+    samples: int  # Different images or prompts
+    videos: int  # Videos of each
 
     @property
     def size(self) -> int:

@@ -15,19 +15,12 @@ CONDITIONAL, UNCONDITIONAL, UNREFERENCED = "cond", "uncond", "unreferenced"
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Pass:
-    """One forward of the transformer at every step: all that it is given but noise and time.
+    """One forward of the transformer at every step: all that it is given but noise and time."""
 
-    Attributes:
-        context: Name that diffusers' caches know the pass by.
-        conditions: Arguments with the batch first, ``[B, …]`` or None.
-        shared: Arguments that do not differ between passes and videos.
-        copies: How often the noisy latents are repeated along the batch.
-    """
-
-    context: str
-    conditions: Mapping[str, torch.Tensor | None]
-    shared: Mapping[str, Any]
-    copies: int = 1
+    context: str  # Name that diffusers' caches know the pass by
+    conditions: Mapping[str, torch.Tensor | None]  # Arguments with the batch first, [B, …] or None
+    shared: Mapping[str, Any]  # Arguments that do not differ between passes and videos
+    copies: int = 1  # How often the noisy latents are repeated along the batch
 
 
 class GuidancePasses(Protocol):

@@ -14,34 +14,21 @@ from vap.pipelines.video_prompt import VideoPrompt
 
 @dataclass(frozen=True, slots=True)
 class WanConditions:
-    """What the target stream is given at every step, for B videos.
+    """What the target stream is given at every step, for B videos."""
 
-    Attributes:
-        text: ``[B, 512, D]``.
-        negative_text: The same, None without guidance.
-        image: Image tokens ``[B, I, D]``, or None.
-        latents: Mask and condition latents ``[B, 4+C, F, H, W]``.
-    """
-
-    text: torch.Tensor
-    negative_text: torch.Tensor | None
-    image: torch.Tensor | None
-    latents: torch.Tensor
+    text: torch.Tensor  # [B, 512, D]
+    negative_text: torch.Tensor | None  # The same, None without guidance
+    image: torch.Tensor | None  # Image tokens [B, I, D], or None
+    latents: torch.Tensor  # Mask and condition latents [B, 4+C, F, H, W]
 
 
 @dataclass(frozen=True, slots=True)
 class WanReference:
-    """What the reference stream is given at every step.
+    """What the reference stream is given at every step."""
 
-    Attributes:
-        latents: Clean latents, mask and condition ``[B, R, C, F, H, W]``.
-        text: ``[B, R, 512, D]``.
-        image: ``[B, R, I, D]``, or None.
-    """
-
-    latents: torch.Tensor
-    text: torch.Tensor
-    image: torch.Tensor | None
+    latents: torch.Tensor  # Clean latents, mask and condition [B, R, C, F, H, W]
+    text: torch.Tensor  # [B, R, 512, D]
+    image: torch.Tensor | None  # [B, R, I, D], or None
 
     @classmethod
     def of(cls, prompt: VideoPrompt, videos: int, device: torch.device, dtype: torch.dtype) -> Self:

@@ -11,17 +11,13 @@ if TYPE_CHECKING:  # the command line knows profiles before it loads diffusers
 
 @dataclass(frozen=True, slots=True)
 class StepWork:
-    """One step's work.
+    """One step's work."""
 
-    Attributes:
-        model: Whether the transformer runs at all; else its predictions are carried on.
-        guidance: Whether the unconditional pass runs; else the last difference of both passes
-            stands for today's.
-        references: What is done with the reference stream, see :mod:`vap.models.reference_cache`.
-    """
-
-    model: bool = True
+    model: bool = True  # Whether the transformer runs at all; else its predictions are carried on
+    # Whether the unconditional pass runs; else the last difference of both passes stands for
+    # today's
     guidance: bool = True
+    # What is done with the reference stream, see :mod:`vap.models.reference_cache`
     references: ReferenceUse = "run"
 
 
@@ -35,18 +31,13 @@ class Reuse:
     The first ``warm_up`` steps compute everything. After them each kind of work is done at every
     k-th step, counted from the end of the warm-up. The last step always runs the transformer, but
     may take over the rest as any other.
-
-    Attributes:
-        model: k of the transformer; 1 runs it at every step.
-        guidance: k of the unconditional pass, counted over the steps that run the transformer.
-        references: k of the reference stream, the same.
-        warm_up: Steps at the start that compute everything; at least 1.
     """
 
-    model: int = 1
+    model: int = 1  # k of the transformer; 1 runs it at every step
+    # k of the unconditional pass, counted over the steps that run the transformer
     guidance: int = 1
-    references: int = 1
-    warm_up: int = 1
+    references: int = 1  # k of the reference stream, the same
+    warm_up: int = 1  # Steps at the start that compute everything; at least 1
 
     def __post_init__(self) -> None:
         for name in ("model", "guidance", "references", "warm_up"):
