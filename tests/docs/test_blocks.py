@@ -14,6 +14,7 @@ from tests.media.making import moving
 from vap.acceleration.plan import ACCELERATOR_PLANS, CPU_PLANS
 from vap.cli.app import app
 from vap.media import write_video
+from vap.training.recipe_files import packaged_recipes
 
 BASH, PYTHON = blocks("bash"), blocks("python")
 WITH_OPTIONS = [block for block in BASH if block.vap_commands]
@@ -62,6 +63,23 @@ def test_extractor_sees_languages_reasons_and_lines():
 def test_commands_and_options_exist(block):
     for words in block.vap_commands:
         parse(words)
+
+
+def test_packaged_recipes_exist():
+    trained = [words[1] for block in BASH for words in block.vap_commands if words[0] == "train"]
+    named = {name for name in trained if "/" in name and "$" not in name}
+    assert named
+    assert named <= {*packaged_recipes()}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_options_in_running_text_exist(page):
+    for line in re.findall(r"`vap ([a-z][^`\n]*)`", page.read_text()):
+        command, words = typer.main.get_command(app), line.split()
+        while words and hasattr(command, "commands") and not words[0].startswith("-"):
+            command = command.commands[words.pop(0)]
+        known = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
+        assert {word for word in words if word.startswith("-")} <= known | {"--help-all"}, line
 
 
 @pytest.mark.parametrize("words", [["generat"], ["generate", "--imag", "x"], ["prompt", "sow"]])
