@@ -71,16 +71,13 @@ def read_requests(
 
 
 def parse_requests(
-    text: str,
-    folder: Path,
-    name: str = "requests",
-    defaults: Mapping[str, Any] | None = None,
+    text: str, folder: Path, name: str = "requests", defaults: Mapping[str, Any] | None = None
 ) -> list[BatchRequest]:
     """Requests of a text, see :func:`read_requests`; messages call it ``name``."""
     requests: dict[str, BatchRequest] = {}
     lines: dict[str, int] = {}
     problems = []
-    # Only line feeds end lines: JSON may hold other line separators of Unicode.
+    # Only line feeds end lines: JSON may contain other line separators of Unicode.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -108,7 +105,7 @@ def parse_requests(
         more = [f"… and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
         raise ValueError("\n".join(shown + more))
     if not requests:
-        raise ValueError(f"{name} holds no requests. Write one JSON object a line.")
+        raise ValueError(f"{name} has no requests. Write one JSON object a line.")
     return list(requests.values())
 
 

@@ -134,7 +134,7 @@ def _before(
     if names:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         raise ValueError(
-            f"{batch.output} holds videos that were made from other files for requests of the same "
+            f"{batch.output} has videos that were made from other files for requests of the same "
             f"names: {', '.join(names[:_NAMED])}{more}. Choose another folder with --output, or "
             "give these requests names of their own."
         )

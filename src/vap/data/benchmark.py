@@ -33,15 +33,9 @@ class Benchmark:
 
 
 def read_benchmark(path: str | Path, *, on_error: OnError = "refuse") -> Benchmark:
-    """Read ``benchmark.csv`` or the same as Parquet; unknown columns are left aside.
+    """Read ``benchmark.csv`` or the same as Parquet; unknown columns are ignored.
 
-    Args:
-        path: A ``.csv`` or ``.parquet`` file.
-        on_error: ``"refuse"`` raises when any row is faulty; ``"skip"`` leaves faulty rows out.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        TableError: If the file as a whole is unreadable, or has faulty rows that are refused.
+    ``on_error`` is that of :func:`vap.data.table.read_table`.
     """
     path = Path(path)
     records = read_records(path, BENCHMARK_COLUMNS)

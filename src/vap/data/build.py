@@ -11,7 +11,6 @@ from typing import TypeVar
 from vap.data.captions import Captioner
 from vap.data.clip_files import (
     DroppedClip,
-    FoundClip,
     InspectedClip,
     Progress,
     find_clips,
@@ -97,11 +96,15 @@ def build_table(
     """
     folder = Path(folder)
     found = find_clips(folder, folder if root is None else Path(root))
-    dropped: list[DroppedClip] = []
-    clips = _drop_duplicates(_inspect_all(found, rules, progress, dropped), rules, dropped)
+    inspected = list(inspect_clips(found, workers=rules.workers, progress=progress))
+    dropped = [clip for clip in inspected if isinstance(clip, DroppedClip)]
+    clips = [clip for clip in inspected if isinstance(clip, InspectedClip)]
+    clips = _drop_duplicates(clips, rules, dropped)
     captions = _each(clips, captioner.caption, "captioning", progress, dropped)
     clips = [clip for clip in clips if clip.video in captions]
-    conditions = _by_condition(clips)
+    conditions: dict[str, list[InspectedClip]] = defaultdict(list)
+    for clip in clips:
+        conditions[clip.condition].append(clip)
 
     def judged(clip: InspectedClip) -> float:
         return judge.score(clip, conditions[clip.condition])
@@ -119,12 +122,7 @@ def build_table(
 
 
 def choose_references(rows: Sequence[ClipRow], rules: BuildRules) -> tuple[ClipRow, ...]:
-    """List references for every row, from the well scored other clips of its condition.
-
-    Args:
-        rows: The rows; references that they already list are forgotten.
-        rules: How many, above which score, and by which choice.
-    """
+    """List references for every row, from the well scored other clips of its condition."""
     candidates: dict[str, list[ClipRow]] = defaultdict(list)
     for row in rows:
         if row.score > rules.reference_above:
@@ -142,21 +140,6 @@ def choose_references(rows: Sequence[ClipRow], rules: BuildRules) -> tuple[ClipR
         return tuple(others[: rules.references])
 
     return tuple(replace(row, references=chosen(row)) for row in rows)
-
-
-def _inspect_all(
-    found: tuple[FoundClip, ...],
-    rules: BuildRules,
-    progress: Progress,
-    dropped: list[DroppedClip],
-) -> list[InspectedClip]:
-    clips = []
-    for result in inspect_clips(found, workers=rules.workers, progress=progress):
-        if isinstance(result, DroppedClip):
-            dropped.append(result)
-        else:
-            clips.append(result)
-    return clips
 
 
 def _drop_duplicates(
@@ -188,10 +171,3 @@ def _each(
             dropped.append(DroppedClip(clip.video, f"{what}: {error}"))
         progress(what, done, len(clips))
     return results
-
-
-def _by_condition(clips: Sequence[InspectedClip]) -> dict[str, list[InspectedClip]]:
-    conditions: dict[str, list[InspectedClip]] = defaultdict(list)
-    for clip in clips:
-        conditions[clip.condition].append(clip)
-    return conditions

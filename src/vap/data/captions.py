@@ -36,13 +36,10 @@ class SidecarCaptioner:
 
 @dataclass(frozen=True, slots=True)
 class RememberingCaptioner:
-    """Keeps another captioner's captions as sidecars, so that work once done is not done again.
+    """Keeps another captioner's captions as sidecars, so that no clip is captioned twice.
 
-    A clip that has its ``.txt`` is not captioned anew, whoever wrote it: captions may be corrected
-    by hand, and a build that was interrupted goes on where it stopped.
-
-    Attributes:
-        captioner: Asked for the captions that are missing.
+    A clip with a ``.txt`` is not captioned again: captions may be corrected by hand, and an
+    interrupted build goes on where it stopped.
     """
 
     captioner: Captioner
@@ -66,13 +63,9 @@ class RememberingCaptioner:
 
 @dataclass(frozen=True, slots=True)
 class TemplateCaptioner:
-    """Makes captions of names: ``red_car.mp4`` in ``melt/`` becomes, for example, "red car, melt".
+    """Makes captions of names: ``melt/red_car.mp4`` becomes, for example, "red car, melt"."""
 
-    Attributes:
-        template: Text with ``{name}`` and ``{condition}``, in which ``_`` and ``-`` become spaces.
-    """
-
-    template: str = "{name}, {condition}"
+    template: str = "{name}, {condition}"  # "_" and "-" of names become spaces
 
     def __post_init__(self) -> None:
         try:
@@ -89,7 +82,7 @@ class TemplateCaptioner:
 
     def _refusal(self) -> ValueError:
         return ValueError(
-            f"The caption template {self.template!r} is not usable: it may hold {{name}} and "
+            f"The caption template {self.template!r} is not usable: it may contain {{name}} and "
             "{condition} and no other fields. Write {{ and }} for braces."
         )
 

@@ -36,10 +36,7 @@ def load_table(
 
 
 def check_table(
-    table: Table,
-    *,
-    root: str | Path | None = None,
-    splits: Collection[str] | None = KNOWN_SPLITS,
+    table: Table, *, root: str | Path | None = None, splits: Collection[str] | None = KNOWN_SPLITS
 ) -> Table:
     """Leave out what is faulty, and say what and why.
 

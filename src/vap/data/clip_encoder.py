@@ -23,12 +23,7 @@ _ENCODERS = ("vae", "text_encoder", "image_encoder", "tokenizer", "image_process
 
 
 def load_encoders(model: str, device: str | None = None) -> Any:
-    """Load a pipeline whose transformer has the right configuration and next to no weights.
-
-    Args:
-        model: Pipeline folder, bundled model or Hub id.
-        device: Where to compute; the accelerator or the CPU by default.
-    """
+    """Load a pipeline whose transformer has the right configuration and next to no weights."""
     kind = pipeline_class(family_of(resolve_folder(model)))
     stand_in = _stand_in(kind.transformer_class, resolve_folder(model))
     return load_pipeline(model, device=device, transformer=stand_in)
@@ -62,25 +57,13 @@ class ClipEncoder:
 
 
 def encoders_identity(model: str) -> dict[str, Any]:
-    """What tells one model's encodings from another's, read without loading weights.
-
-    Returns:
-        The family, and a hash of the encoders' configurations and of samples of their weights.
-    """
+    """The family, and a hash of the encoders' configurations and of samples of their weights."""
     folder = resolve_folder(model)
     return {"family": family_of(folder), "encoders": _digest(folder)}
 
 
 def other_encoders(noted: Mapping[str, Any], model: str) -> list[str]:
-    """What of a model's identity is otherwise than noted.
-
-    Args:
-        noted: An identity, as :func:`encoders_identity` or an earlier version gave it.
-        model: Pipeline folder, bundled model or Hub id.
-
-    Returns:
-        Keys of the identity.
-    """
+    """Keys of a noted identity that differ from the model's."""
     folder = resolve_folder(model)
     accepted: dict[str, list[str]] = {
         "family": [family_of(folder)],
@@ -106,7 +89,7 @@ def _digest(folder: Path) -> str:
 
 
 def _earlier_digest(folder: Path) -> str:
-    """As earlier versions have it: files to the byte, with the version that wrote them."""
+    """The digest of earlier versions: whole files, with the version that wrote them."""
     digest = hashlib.sha256()
     for component in _ENCODERS:
         for path in sorted((folder / component).glob("*")):
@@ -118,7 +101,7 @@ def _earlier_digest(folder: Path) -> str:
 
 
 def _lasting_configuration(path: Path) -> bytes:
-    """A configuration without the version of its writer, as a model may be saved anew."""
+    """A configuration without the version that wrote it, as a model may be saved again."""
     content = json.loads(plain_configuration(path))
     if isinstance(content, dict):
         content.pop("transformers_version", None)

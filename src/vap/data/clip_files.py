@@ -21,18 +21,12 @@ Progress = Callable[[str, int, int], None]
 
 
 def no_progress(_what: str, _done: int, _total: int) -> None:
-    """Tell nobody."""
+    """Report no progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundClip:
-    """A video file under the folder of its condition.
-
-    Attributes:
-        path: Where it lies.
-        video: Its path in the table.
-        condition: The folder's name.
-    """
+    """A video file under the folder of its condition."""
 
     path: Path
     video: str
@@ -41,16 +35,7 @@ class FoundClip:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InspectedClip:
-    """A clip that could be decoded from first to last frame.
-
-    Attributes:
-        path: Where it lies.
-        video: Its path in the table.
-        condition: Its condition.
-        info: Size, rate and length.
-        sha256: Digest of the file, in hexadecimal.
-        signature: What it looks like and how it changes.
-    """
+    """A clip that could be decoded from first to last frame."""
 
     path: Path
     video: str
@@ -73,13 +58,6 @@ def find_clips(folder: Path, root: Path) -> tuple[FoundClip, ...]:
 
     Links to folders are followed, but for those that lead back up. Hidden files and folders are
     left aside.
-
-    Args:
-        folder: Its subfolders, to any depth, hold the clips.
-        root: Folder that the table's paths start from; ``folder`` lies in it.
-
-    Returns:
-        The clips, ordered by path.
     """
     if not folder.is_dir():
         raise FileNotFoundError(
@@ -104,7 +82,7 @@ def find_clips(folder: Path, root: Path) -> tuple[FoundClip, ...]:
 
 
 def _files(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
-    """What is not hidden below a folder; ``above`` are the folders that it was come to through."""
+    """Files below a folder that are not hidden; ``above`` are the folders on the way to it."""
     here = folder.resolve()
     if here in above:
         return
@@ -121,16 +99,7 @@ def _files(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
 def inspect_clips(
     clips: tuple[FoundClip, ...], *, workers: int, progress: Progress
 ) -> Iterator[InspectedClip | DroppedClip]:
-    """Decode each clip once, several at a time; one that cannot be used is dropped with its reason.
-
-    Args:
-        clips: The clips.
-        workers: Clips decoded at a time.
-        progress: Told after each clip.
-
-    Yields:
-        What became of each clip, in their order.
-    """
+    """Decode each clip once, ``workers`` at a time; a broken one is dropped with its reason."""
     pool = ThreadPoolExecutor(max_workers=workers)
     try:
         work = pool.map(partial(_inspect, {}), clips)
@@ -138,7 +107,7 @@ def inspect_clips(
             progress("decoding", done, len(clips))
             yield result
     finally:
-        # Ctrl-C must not wait for thousands of clips that nobody wants any more.
+        # Ctrl-C must not wait for thousands of clips.
         pool.shutdown(cancel_futures=True)
 
 

@@ -32,17 +32,11 @@ _EMBEDDED_FRAMES = 24
 
 @dataclass(frozen=True, slots=True)
 class ShownClips:
-    """How many clips of a dataset are on its page.
-
-    Attributes:
-        shown: Clips that play.
-        missing: Clips whose file is not there.
-        unreadable: Clips that could not be embedded; linked ones are not opened.
-    """
+    """How many clips of a dataset are on its page."""
 
     shown: int
-    missing: int
-    unreadable: int
+    missing: int  # the file is not there
+    unreadable: int  # could not be embedded; linked clips are not opened
 
 
 def write_page(
@@ -107,15 +101,7 @@ def render_page(
     source: Callable[[ClipRow], str | None],
     progress: Progress = no_progress,
 ) -> str:
-    """The page as text.
-
-    Args:
-        rows: The dataset.
-        title: Heading of the page.
-        per_condition: Clips shown of each condition.
-        source: URL at which a clip's video is found, or None if it is missing.
-        progress: Told after each condition.
-    """
+    """The page as text; ``source`` gives the URL of a clip's video, None if it is missing."""
     summary = summarize(rows)
     by_condition: dict[str, list[ClipRow]] = defaultdict(list)
     for row in rows:

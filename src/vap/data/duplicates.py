@@ -2,8 +2,8 @@
 
 Measured on photographs under four effects: another codec, half the size, half the frame rate, GIF
 colors or added noise changes up to 40 of the hash's 512 bits and a cell's color by up to 14 of
-255. Two effects on one photograph differ in 0 to 204 bits, for the hash does not see brightness
-and tint, and in the color of some cell by 44 or more. So both have to agree.
+255. Two effects on one photograph differ in 0 to 204 bits, as the hash does not see brightness and
+tint, and in the color of some cell by 44 or more. So both have to agree.
 """
 
 from __future__ import annotations

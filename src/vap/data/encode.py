@@ -25,14 +25,7 @@ import torch
 from vap.data.check import has_file
 from vap.data.clip_files import Progress, no_progress
 from vap.data.encode_job import EncodeJob, EncodeSettings
-from vap.data.encoded import (
-    TEXT,
-    EncodedClip,
-    Shard,
-    caption_digest,
-    shard_name,
-    write_shard,
-)
+from vap.data.encoded import TEXT, EncodedClip, Shard, caption_digest, shard_name, write_shard
 from vap.media import MediaError, probe_clip, read_clip, select_frames
 from vap.media.files import hash_file
 from vap.shapes import PixelShape
@@ -60,16 +53,7 @@ def run_job(job: EncodeJob, *, workers: int = 1, progress: Progress = no_progres
 
 
 def encode_shard(job: EncodeJob, index: int, device: torch.device | str | None = None) -> Path:
-    """Encode one shard: the code that every process on every machine runs.
-
-    Args:
-        job: What to encode.
-        index: Which shard.
-        device: Where to compute; the accelerator or the CPU by default.
-
-    Returns:
-        The file.
-    """
+    """Encode one shard and return its file; every process on every machine runs this."""
     settings, size = job.settings, job.settings.shard_size
     encoder = _encoder(settings.model, None if device is None else str(device))
     clips, tensors, dropped = [], [], {}
@@ -128,14 +112,7 @@ def _frames_of(path: Path, settings: EncodeSettings) -> tuple[PixelShape, np.nda
 
 
 def choose_size(frames: int, height: int, width: int, sizes: Sequence[PixelShape]) -> PixelShape:
-    """The size that changes a clip least: nearest in proportions, then the longest it can fill.
-
-    Args:
-        frames: Frames of the clip.
-        height: Its height.
-        width: Its width.
-        sizes: Allowed sizes.
-    """
+    """The size that changes a clip least: nearest in proportions, then the longest it can fill."""
 
     def distortion(size: PixelShape) -> float:
         return round(abs(math.log(size.width / size.height) - math.log(width / height)), 6)
@@ -214,7 +191,7 @@ def _until_done(processes: Sequence[Any]) -> Iterator[None]:
 
 
 def _heard(receivers: list[Any]) -> Iterator[Exception]:
-    """What workers have raised; those that have said so, or ended, are taken off the list."""
+    """Errors that workers have sent; the receivers of those and of ended workers are removed."""
     for receiver in [each for each in receivers if each.poll()]:
         receivers.remove(receiver)
         with suppress(EOFError):
@@ -226,7 +203,7 @@ def _work(job: EncodeJob, shards: list[int], device: str | None, sender: Any) ->
     try:
         for shard in _in_turn(job, shards):
             if parent is not None and not parent.is_alive():
-                return  # the command was killed, so nobody waits for the rest
+                return  # the command was killed
             encode_shard(job, shard, device)
     except Exception as error:  # noqa: BLE001 - the command says what it was
         sender.send(_portable(error))

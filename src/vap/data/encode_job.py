@@ -1,7 +1,7 @@
-"""What there is to encode, and whose a folder of shards is.
+"""The job of encoding a dataset, and the manifest that reserves its folder.
 
-The first job to come to a folder leaves its manifest there, and any other is refused from then on.
-Every shard notes its job too, so that a mixture is seen however it came about.
+The first job in a folder writes its manifest there, and any other is refused from then on. Every
+shard notes its job too, so that a mixture is found.
 """
 
 from __future__ import annotations
@@ -52,21 +52,13 @@ class EncodeSettings:
 
 @dataclass(frozen=True, slots=True)
 class EncodeJob:
-    """All there is to encode.
-
-    Attributes:
-        settings: How.
-        root: Folder that the paths start from.
-        clips: Path and caption of every clip.
-        output: Folder of the shards.
-        digest: Tells it from other jobs; None in a folder that an earlier version began.
-    """
+    """What to encode: path and caption of every clip."""
 
     settings: EncodeSettings
     root: Path
     clips: tuple[tuple[str, str], ...] = field(repr=False)
     output: Path
-    digest: str | None = None
+    digest: str | None = None  # of the manifest; None in folders of earlier versions
 
     @property
     def shards(self) -> int:
@@ -85,14 +77,7 @@ class EncodeJob:
 def plan_job(
     rows: Iterable[ClipRow], settings: EncodeSettings, root: Path, output: Path
 ) -> EncodeJob:
-    """Lay out the shards of a table, and see that the output folder is this job's.
-
-    Args:
-        rows: Rows with different paths; those out of use are left out.
-        settings: How to encode.
-        root: Folder that the paths start from.
-        output: Folder of the shards; made if missing.
-    """
+    """Plan the shards of a table's usable rows, and reserve the output folder."""
     clips = tuple((row.video, row.caption) for row in rows if row.usable)
     if not clips:
         raise ValueError("There is nothing to encode: the table has no usable row.")

@@ -20,11 +20,7 @@ _PURPOSE = "encode on many machines"
 
 
 class ShardWorker:
-    """Encodes shards by their numbers in a process of a cluster.
-
-    Args:
-        job: What is encoded.
-    """
+    """Encodes shards by their numbers in a process of a cluster."""
 
     def __init__(self, job: EncodeJob) -> None:
         self._job = job
@@ -38,14 +34,7 @@ class ShardWorker:
 
 
 def run_on_ray(job: EncodeJob, *, address: str = "auto", workers: int | None = None) -> None:
-    """Encode the missing shards on a cluster.
-
-    Args:
-        job: What to encode.
-        address: Of the cluster; ``local`` starts one on this machine for the duration.
-        workers: Processes over the whole cluster; each takes a GPU where there are some. By
-            default one a GPU of the cluster, or one if it has none.
-    """
+    """Encode the missing shards on a cluster; ``local`` starts one, workers default to its GPUs."""
     require("ray", extra="ray", purpose=_PURPOSE)  # also where nothing is left to do
     missing = job.missing()
     if missing:

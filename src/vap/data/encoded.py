@@ -1,6 +1,6 @@
 """Encoded clips: VAE latents and embeddings of a dataset in safetensors shards.
 
-A shard holds consecutive clips of a table. The tensors of clip *i* are those of a
+A shard has consecutive clips of a table. The tensors of clip *i* are those of a
 :class:`.VideoPrompt` of that clip alone, named ``"<i>.<name>"``, so that the same
 encoding serves a clip as target and as reference.
 """
@@ -36,20 +36,12 @@ _DIGITS = 16
 
 @dataclass(frozen=True, slots=True)
 class EncodedClip:
-    """A clip as it stands in a shard.
-
-    Attributes:
-        video: Its path in the table.
-        shape: Size that it was brought to, in pixels.
-        text_tokens: Text tokens L of its caption, of which a tail of zeros is not stored.
-        caption: Digest of its caption, see :func:`caption_digest`; shards of earlier versions have
-            none.
-    """
+    """A clip as it stands in a shard."""
 
     video: str
     shape: PixelShape
-    text_tokens: int
-    caption: str | None = None
+    text_tokens: int  # of its caption; a tail of zeros is not stored
+    caption: str | None = None  # its digest; None in shards of earlier versions
 
     @classmethod
     def from_json(cls, noted: Mapping[str, Any]) -> EncodedClip:
@@ -64,25 +56,17 @@ class EncodedClip:
 
 @dataclass(frozen=True)
 class Shard:
-    """Clips that are written together.
-
-    Attributes:
-        clips: The clips, in the order of the table.
-        tensors: Encodings of each, by name.
-        dropped: Clips that could not be read, and why.
-        empty_text: Encoding of the empty caption ``[L, D]``; the first shard has it.
-        job: Digest of the job that it belongs to, if known.
-    """
+    """Clips that are written together."""
 
     clips: Sequence[EncodedClip]
     tensors: Sequence[Mapping[str, Tensor]]
     dropped: Mapping[str, str]
-    empty_text: Tensor | None = None
+    empty_text: Tensor | None = None  # [L, D], in the first shard
     job: str | None = None
 
 
 def caption_digest(caption: str) -> str:
-    """What tells one caption from another."""
+    """A short hash of a caption."""
     return hashlib.sha256(caption.encode()).hexdigest()[:_DIGITS]
 
 
@@ -92,13 +76,7 @@ def shard_name(index: int) -> str:
 
 
 def write_shard(path: Path, shard: Shard, dtype: torch.dtype) -> None:
-    """Write a shard, whole or not at all.
-
-    Args:
-        path: The file.
-        shard: What it holds.
-        dtype: Precision to store in.
-    """
+    """Write a shard, whole or not at all."""
     tensors = {
         f"{index}.{name}": _stored(name, tensor, dtype)
         for index, encodings in enumerate(shard.tensors)
@@ -212,7 +190,7 @@ class EncodedClips:
 
 
 def _check_names(family: Family | None, clips: int, names: Iterable[str]) -> None:
-    """Refuse a shard with tensors missing, or such that nothing takes."""
+    """Refuse a shard with missing or surplus tensors."""
     if family is None:  # of an earlier version
         return
     needed = {f"{clip}.{name}" for clip in range(clips) for name in ENCODINGS[family]}
@@ -224,7 +202,7 @@ def _check_names(family: Family | None, clips: int, names: Iterable[str]) -> Non
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What a folder of shards says of itself."""
+    """Read the manifest of a folder of shards."""
     path = folder / MANIFEST
     if not path.is_file():
         raise FileNotFoundError(

@@ -13,50 +13,35 @@ from vap.files.atomic import atomic_file
 
 
 def write_samples(samples: Iterable[Sample], path: str | Path) -> int:
-    """Write drawn samples: target, references, their captions.
-
-    Returns:
-        How many were written.
-    """
-    return _write_lines(
-        path,
-        (
-            {
-                "video": sample.target.video,
-                "caption": sample.caption,
-                "references": [row.video for row in sample.references],
-                "reference_captions": list(sample.reference_captions),
-                "condition": sample.target.condition,
-            }
-            for sample in samples
-        ),
-    )
+    """Write drawn samples and return how many: target, references, their captions."""
+    return _write_lines(path, map(_sample_record, samples))
 
 
 def write_preferences(pairs: Iterable[PreferencePair], path: str | Path) -> int:
-    """Write preference pairs: winner, loser and reference with captions and scores, and the weight.
+    """Write preference pairs and return how many: clips, captions, scores and the weight."""
+    return _write_lines(path, map(_pair_record, pairs))
 
-    Returns:
-        How many were written.
-    """
-    return _write_lines(
-        path,
-        (
-            {
-                "winner": pair.winner.video,
-                "winner_caption": pair.winner.caption,
-                "winner_score": pair.winner.score,
-                "loser": pair.loser.video,
-                "loser_caption": pair.loser.caption,
-                "loser_score": pair.loser.score,
-                "reference": pair.reference.video,
-                "reference_caption": pair.reference.caption,
-                "condition": pair.winner.condition,
-                "weight": pair.weight,
-            }
-            for pair in pairs
-        ),
-    )
+
+def _sample_record(sample: Sample) -> dict[str, Any]:
+    return {
+        "video": sample.target.video,
+        "caption": sample.caption,
+        "references": [row.video for row in sample.references],
+        "reference_captions": list(sample.reference_captions),
+        "condition": sample.target.condition,
+    }
+
+
+def _pair_record(pair: PreferencePair) -> dict[str, Any]:
+    record: dict[str, Any] = {}
+    for side, row in (("winner", pair.winner), ("loser", pair.loser)):
+        record |= {side: row.video, f"{side}_caption": row.caption, f"{side}_score": row.score}
+    return record | {
+        "reference": pair.reference.video,
+        "reference_caption": pair.reference.caption,
+        "condition": pair.winner.condition,
+        "weight": pair.weight,
+    }
 
 
 def _write_lines(path: str | Path, records: Iterable[dict[str, Any]]) -> int:

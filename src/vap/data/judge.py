@@ -17,15 +17,7 @@ class Judge(Protocol):
     """Scores a clip; a vision-language model that is asked about the effect fits here too."""
 
     def score(self, clip: InspectedClip, condition: Sequence[InspectedClip]) -> float:
-        """Say how well a clip shows its condition.
-
-        Args:
-            clip: The clip.
-            condition: All clips of its condition, itself among them.
-
-        Returns:
-            A score from 0 to 100.
-        """
+        """Say how well a clip shows its condition."""
         ...
 
 

@@ -4,7 +4,7 @@ What the stages of a mini model train on. Unlike :mod:`vap.data.encoded`, which 
 finished pipeline makes of a table of files, it keeps captions as text, because the text encoder
 trains too, and rendered pairs, which come from no file.
 
-A shard holds N pairs; the axis ``S`` of size 2 is the side of a pair, reference then target.
+A shard has N pairs; the axis ``S`` of size 2 is the side of a pair, reference then target.
 Values are float16: latents are normalized, so nothing is near the format's limits.
 """
 
@@ -78,7 +78,7 @@ class ClipBatch:
 
 @dataclass(frozen=True)
 class ShardOrigin:
-    """Which pairs a shard holds.
+    """Which pairs are in a shard.
 
     Attributes:
         first: Index of its first pair.
@@ -95,13 +95,7 @@ class ShardOrigin:
 
 
 def write_shard(path: Path, pairs: EncodedPairs, origin: ShardOrigin | None = None) -> None:
-    """Write one shard, whole or not at all.
-
-    Args:
-        path: The file.
-        pairs: What it holds.
-        origin: Which pairs these are; :func:`read_origin` gives it back.
-    """
+    """Write one shard, whole or not at all."""
     tensors = {name: getattr(pairs, name).to(torch.float16) for name in _TENSORS}
     metadata = {"captions": json.dumps(pairs.captions), "names": json.dumps(list(pairs.names))}
     if origin is not None:
@@ -110,7 +104,7 @@ def write_shard(path: Path, pairs: EncodedPairs, origin: ShardOrigin | None = No
 
 
 def read_origin(path: Path) -> ShardOrigin | None:
-    """Which pairs a shard holds; None if it does not say, as those of earlier versions."""
+    """Which pairs are in a shard; None in shards of earlier versions."""
     try:
         with safe_open(path, framework="pt") as shard:
             note = (shard.metadata() or {}).get(_ORIGIN)
@@ -154,7 +148,7 @@ def _read_shard(path: Path) -> EncodedPairs:
         ]
         names = list(map(str, json.loads(metadata["names"])))
         if {len(captions), len(names), *map(len, tensors)} != {len(names)}:
-            raise ValueError("it does not hold equally many of everything")
+            raise ValueError("its tensors, captions and names differ in number")
     except (SafetensorError, KeyError, IndexError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
     latents, conditions, image_tokens = tensors
@@ -201,13 +195,7 @@ def _some_shards(folder: Path) -> list[Path]:
 
 
 def take(pairs: EncodedPairs, indices: Sequence[int], sides: Sequence[int]) -> ClipBatch:
-    """One side of some pairs.
-
-    Args:
-        pairs: Where from.
-        indices: Which pairs.
-        sides: For each, 0 for the reference, 1 for the target.
-    """
+    """One side of some pairs: 0 is the reference, 1 the target."""
     rows, columns = torch.as_tensor(indices), torch.as_tensor(sides)
     return ClipBatch(
         pairs.latents[rows, columns].float(),

@@ -61,14 +61,7 @@ class PreferenceRules:
 
 @dataclass(frozen=True, slots=True)
 class PreferencePair:
-    """Two clips of one condition with the reference they are judged by; all three differ.
-
-    Attributes:
-        winner: The preferred clip.
-        loser: The other.
-        reference: A clip that shows the condition well.
-        weight: Weight of the pair's loss, > 0.
-    """
+    """Two clips of one condition with the reference they are judged by; all three differ."""
 
     winner: ClipRow
     loser: ClipRow

@@ -69,13 +69,7 @@ class Selected:
 
 
 def check_names(what: str, names: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse names that no row has, which choose nothing.
-
-    Args:
-        what: What they were given as, for the message.
-        names: The names.
-        known: Those of the rows.
-    """
+    """Refuse names that no row has, which choose nothing."""
     choices = sorted(set(known))
     for name in names:
         if name not in choices:
@@ -104,11 +98,7 @@ def select_rows(rows: Iterable[ClipRow], rules: SelectionRules) -> Selected:
 
 
 def filter_table(table: Table, rules: SelectionRules) -> tuple[Table, dict[str, int]]:
-    """Select rows and drop the references to clips that went.
-
-    Returns:
-        The smaller table, and how many rows went for which reason.
-    """
+    """Select rows and drop the references to clips that went."""
     selected = select_rows(table.rows, rules)
     alive = {row.video for row in selected.rows}
     rows = tuple(

@@ -107,31 +107,19 @@ class ProblemKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A fault of one row.
+    """A fault of one row."""
 
-    Attributes:
-        row: 1-based row of the table, the header not counted.
-        kind: What is wrong.
-        message: The value found, what is allowed and, where it helps, the remedy.
-        drops_row: True when skipping means losing the row, False when it means losing only the
-            reference that the message names.
-    """
-
-    row: int
+    row: int  # 1-based, the header not counted
     kind: ProblemKind
     message: str
-    drops_row: bool = True
+    drops_row: bool = True  # else only the reference that the message names is lost
 
     def __str__(self) -> str:
         return f"row {self.row}: {self.kind}: {self.message}"
 
 
 class TableError(ValueError):
-    """A table that cannot be read, or that is refused for its faults.
-
-    Attributes:
-        problems: The faults, empty when the file as a whole is unreadable.
-    """
+    """A table that cannot be read, or that is refused for its faults."""
 
     def __init__(self, message: str, problems: tuple[Problem, ...] = ()) -> None:
         super().__init__(message)

@@ -30,11 +30,7 @@ class ClipSignature:
 
 
 def sign(frames: npt.NDArray[np.uint8]) -> ClipSignature:
-    """Make the signature of a clip.
-
-    Args:
-        frames: uint8 [8, 32, 32, 3], RGB, evenly over the clip.
-    """
+    """Make the signature of frames ``[8, 32, 32, 3]``, uint8 RGB taken evenly over a clip."""
     if frames.shape != (FRAMES, SIDE, SIDE, 3):
         raise ValueError(f"frames have the shape {frames.shape}; a signature needs (8, 32, 32, 3).")
     colors = frames.astype(np.float32) / np.float32(255)

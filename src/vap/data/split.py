@@ -16,11 +16,7 @@ SplitBy = Literal["clip", "condition"]
 
 
 def split_rows(
-    rows: Sequence[ClipRow],
-    shares: Mapping[str, float],
-    *,
-    by: SplitBy = "clip",
-    seed: int = 0,
+    rows: Sequence[ClipRow], shares: Mapping[str, float], *, by: SplitBy = "clip", seed: int = 0
 ) -> tuple[ClipRow, ...]:
     """Give every row a split.
 

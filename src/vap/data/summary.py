@@ -6,28 +6,20 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from vap.data.rows import SCORE_BINS, ClipRow, score_bin
 
 
 @dataclass(frozen=True, slots=True)
 class ConditionSummary:
-    """One condition in numbers.
-
-    Attributes:
-        name: The condition.
-        clips: Its clips.
-        splits: Clips of each split.
-        mean_score: Mean score of its clips, 0 to 100.
-        histogram: Clips in each of ten equal bins of the score; the last one takes 100 in.
-        without_reference: Clips that list no reference.
-    """
+    """One condition in numbers."""
 
     name: str
     clips: int
     splits: dict[str, int]
     mean_score: float
-    histogram: tuple[int, ...]
+    histogram: tuple[int, ...]  # clips in each of ten equal bins of the score
     without_reference: int
 
 
@@ -64,15 +56,14 @@ def summarize(rows: Sequence[ClipRow]) -> Summary:
     for row in rows:
         by_condition[row.condition].append(row)
     return Summary(
-        clips=len(rows),
-        splits=_splits(rows),
+        **_counts(rows),
         unusable=sum(not row.usable for row in rows),
         without_caption=sum(not row.caption.strip() for row in rows),
-        without_reference=_without_reference(rows),
         references=statistics.fmean(len(row.references) for row in rows) if rows else 0.0,
-        mean_score=_mean_score(rows),
-        histogram=score_histogram(rows),
-        conditions=tuple(_summarize_one(name, by_condition[name]) for name in sorted(by_condition)),
+        conditions=tuple(
+            ConditionSummary(name=name, **_counts(by_condition[name]))
+            for name in sorted(by_condition)
+        ),
     )
 
 
@@ -82,24 +73,12 @@ def score_histogram(rows: Sequence[ClipRow]) -> tuple[int, ...]:
     return tuple(counts[index] for index in range(SCORE_BINS))
 
 
-def _summarize_one(name: str, rows: Sequence[ClipRow]) -> ConditionSummary:
-    return ConditionSummary(
-        name=name,
-        clips=len(rows),
-        splits=_splits(rows),
-        mean_score=_mean_score(rows),
-        histogram=score_histogram(rows),
-        without_reference=_without_reference(rows),
-    )
-
-
-def _splits(rows: Sequence[ClipRow]) -> dict[str, int]:
-    return dict(sorted(Counter(row.split for row in rows).items()))
-
-
-def _without_reference(rows: Sequence[ClipRow]) -> int:
-    return sum(not row.references for row in rows)
-
-
-def _mean_score(rows: Sequence[ClipRow]) -> float:
-    return statistics.fmean(row.score for row in rows) if rows else 0.0
+def _counts(rows: Sequence[ClipRow]) -> dict[str, Any]:
+    """What is counted of a dataset and of each condition."""
+    return {
+        "clips": len(rows),
+        "splits": dict(sorted(Counter(row.split for row in rows).items())),
+        "mean_score": statistics.fmean(row.score for row in rows) if rows else 0.0,
+        "histogram": score_histogram(rows),
+        "without_reference": sum(not row.references for row in rows),
+    }

@@ -37,16 +37,10 @@ _TRUTH = {"true": 1.0, "false": 0.0}
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of a dataset.
-
-    Attributes:
-        rows: The rows that could be read, in the order of the file.
-        extra_columns: Columns of the file that VAP does not know; carried along unread.
-        problems: Faults found on the way to these rows.
-    """
+    """Rows of a dataset."""
 
     rows: tuple[ClipRow, ...]
-    extra_columns: tuple[str, ...] = ()
+    extra_columns: tuple[str, ...] = ()  # columns that VAP does not know
     problems: tuple[Problem, ...] = field(default=(), compare=False)
 
 
@@ -108,17 +102,9 @@ def write_table(table: Table, path: str | Path) -> None:
 
 
 def parse_records(
-    records: Sequence[Sequence[object]],
-    width: int,
-    parse: Callable[[Sequence[object], int], _Row],
+    records: Sequence[Sequence[object]], width: int, parse: Callable[[Sequence[object], int], _Row]
 ) -> tuple[tuple[_Row, ...], tuple[Problem, ...]]:
-    """Parse every record; a faulty one becomes a problem instead of a row.
-
-    Args:
-        records: Cells of each row.
-        width: Cells that every row must have.
-        parse: Makes a row of its cells and its 1-based number, or raises ``CellError``.
-    """
+    """Parse every record; one that raises ``CellError`` becomes a problem instead of a row."""
     rows: list[_Row] = []
     problems: list[Problem] = []
     for number, cells in enumerate(records, start=1):
@@ -172,13 +158,7 @@ def parse_path(cell: object, column: str, known: dict[str, str]) -> str:
     """A clip's path: relative to the dataset's root and staying inside it.
 
     ``./a.mp4`` and ``b//a.mp4`` are ``a.mp4`` and ``b/a.mp4``: a path is a clip's identity. The
-    letters stay as they are, for the file's name has to be found.
-
-    Args:
-        cell: The cell.
-        column: Its column, for the message.
-        known: Paths already found good; a path is checked and kept in memory once, however many
-            rows refer to it.
+    letters stay as they are, to find the file. ``known`` holds checked paths, one copy of each.
     """
     if isinstance(cell, str) and (path := known.get(cell)) is not None:
         return path
@@ -212,7 +192,7 @@ def parse_text(cell: object, column: str) -> str:
         except UnicodeEncodeError as error:
             raise CellError(
                 ProblemKind.BAD_TEXT,
-                f"{column}={_clipped(cell)} holds half a character ({error.reason}).",
+                f"{column}={_clipped(cell)} contains half a character ({error.reason}).",
             ) from error
     return cell
 

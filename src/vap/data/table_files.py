@@ -26,25 +26,14 @@ _NAMED = 20  # columns that an error names
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """A table before its cells are understood.
+    """A table before its cells are parsed; a CSV row may have too few or too many."""
 
-    Attributes:
-        columns: Names of the columns, all different.
-        rows: Cells of each row. A CSV row may have too few or too many; Parquet cells may be of
-            any type.
-    """
-
-    columns: tuple[str, ...]
+    columns: tuple[str, ...]  # all different
     rows: Sequence[Sequence[object]]
 
 
 def read_records(path: Path, required: Sequence[str]) -> Records:
-    """Read a ``.csv`` or ``.parquet`` table.
-
-    Args:
-        path: The table.
-        required: Columns that must be there.
-    """
+    """Read a ``.csv`` or ``.parquet`` table that has the required columns."""
     table_suffix(path)
     if not path.is_file():
         raise FileNotFoundError(

@@ -43,12 +43,6 @@ class VlmCaptioner:
         """Load a model from a folder, or from the Hub by its id.
 
         Only safetensors weights are read and no code of the model's repository is run.
-
-        Args:
-            name: Folder or Hub id, such as ``"Qwen/Qwen2.5-VL-7B-Instruct"``.
-            device: ``"auto"`` takes a GPU if there is one.
-            prompt: What is asked after the frames.
-            frames: Frames shown, 1 or more.
         """
         # transformers takes seconds to import, which only this captioner should cost.
         import torch

@@ -14,12 +14,7 @@ _SHIFT = 4  # fractional bits of OpenCV's fixed-point coordinates
 
 
 class Canvas:
-    """Draws opaque shapes; later ones cover earlier ones.
-
-    Args:
-        height: In pixels.
-        width: In pixels.
-    """
+    """Draws opaque shapes; later ones cover earlier ones."""
 
     def __init__(self, height: int, width: int) -> None:
         # Eight bits, because OpenCV antialiases nothing else. Colours blend with black at their

@@ -88,35 +88,18 @@ def _block(
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """How the classifier is trained.
-
-    Attributes:
-        steps: Optimizer steps.
-        batch: Clips a step, each rendered once and never seen again.
-        learning_rate: Highest rate, after a tenth of the steps; it decays to zero.
-        seed: Of weights and clips.
-    """
+    """How the classifier is trained."""
 
     steps: int = 2000
     batch: int = 48
-    learning_rate: float = 4e-3
+    learning_rate: float = 4e-3  # the highest, after a tenth of the steps; it decays to zero
     seed: int = 0
 
 
 def train_recognizer(
-    training: Training | None = None,
-    *,
-    progress: Callable[[int, float], None] | None = None,
+    training: Training | None = None, *, progress: Callable[[int, float], None] | None = None
 ) -> Recognizer:
-    """Train a classifier on clips rendered on the way.
-
-    Args:
-        training: How long and how.
-        progress: Told after each step: how many are done, and the loss.
-
-    Returns:
-        The classifier, ready to score.
-    """
+    """Train a classifier on clips rendered on the way."""
     training = training or Training()
     torch.manual_seed(training.seed)
     model = Recognizer().train()
@@ -148,11 +131,6 @@ def train_recognizer(
 def labelled_batches(seed: int, batch: int, *, unseen: bool) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless batches of rendered clips; all conditions come equally often.
 
-    Args:
-        seed: Of the clips.
-        batch: Clips a batch.
-        unseen: Whether on subjects that training never shows.
-
     Yields:
         Videos ``[B, 3, T, H, W]`` in 0 to 1 and labels ``[B]``.
     """
@@ -178,10 +156,7 @@ def _clip(seed: int, index: int, label: int, *, unseen: bool) -> NDArray[np.uint
 
 
 def as_video(frames: NDArray[np.uint8]) -> Tensor:
-    """Clips of any length and size as the classifier's input.
-
-    Args:
-        frames: ``uint8`` ``[B, T, H, W, 3]``.
+    """Clips ``[B, T, H, W, 3]`` of any length and size (uint8) as the classifier's input.
 
     Returns:
         ``[B, 3, 9, 64, 96]`` in 0 to 1: evenly spaced frames, resized.
@@ -197,15 +172,7 @@ def as_video(frames: NDArray[np.uint8]) -> Tensor:
 
 @torch.no_grad()
 def recognize(model: Recognizer, frames: NDArray[np.uint8]) -> list[dict[str, float]]:
-    """Probability of every condition for each clip.
-
-    Args:
-        model: A trained classifier.
-        frames: ``uint8`` ``[B, T, H, W, 3]``.
-
-    Returns:
-        For each clip, conditions and probabilities, the likeliest first.
-    """
+    """Probabilities of the conditions of clips ``[B, T, H, W, 3]``, the likeliest first."""
     shares = model.eval()(as_video(frames)).softmax(dim=1)
     ranked = shares.sort(dim=1, descending=True)
     return [
@@ -223,14 +190,7 @@ def confusion(
     unseen: bool = True,
     change: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Count what clips of each condition are taken for.
-
-    Args:
-        model: A trained classifier.
-        clips: How many to render, a multiple of 100.
-        seed: Of the clips.
-        unseen: Whether on subjects that training never shows.
-        change: What to do to clips ``[B, 3, T, H, W]`` before they are looked at.
+    """Count what rendered clips of each condition are taken for, after an optional change.
 
     Returns:
         Counts ``[100, 100]``: rows are the truth, columns the likeliest condition.
@@ -264,7 +224,7 @@ def load_recognizer(path: str | Path) -> Recognizer:
         names = (file.metadata() or {}).get("conditions", "").split(",")
     if tuple(names) != _LABELS:
         raise ValueError(
-            f"{path} tells other conditions apart than this version has; train it anew."
+            f"{path} tells other conditions apart than this version has; train it again."
         )
     model = Recognizer()
     model.load_state_dict(load_file(path))

@@ -7,21 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vap.synth.backgrounds import (
-    BACKGROUNDS,
-    UNSEEN_BACKGROUNDS,
-    draw_background,
-    place,
-)
+from vap.synth.backgrounds import BACKGROUNDS, UNSEEN_BACKGROUNDS, draw_background, place
 from vap.synth.opencv import cv2
 from vap.synth.palette import COLOURS
 from vap.synth.scene import Layer, Scene
-from vap.synth.subjects import (
-    SUBJECTS,
-    UNSEEN_SUBJECTS,
-    draw_subject,
-    has_colour,
-)
+from vap.synth.subjects import SUBJECTS, UNSEEN_SUBJECTS, draw_subject, has_colour
 
 _SMALLEST_PATCH = 8
 _SOLID = 0.5  # alpha from which a pixel counts as part of the subject
@@ -110,13 +100,7 @@ class Composition:
 
 
 def compose(rng: np.random.Generator, *, unseen: bool) -> Composition:
-    """Draw a composition.
-
-    Args:
-        rng: Source of chance.
-        unseen: Whether from what training never shows (half of the backgrounds may then be
-            known ones), or only from what it may show.
-    """
+    """Draw a composition, of subjects that training shows or never shows (``unseen``)."""
     subjects = [name for name in SUBJECTS if (name in UNSEEN_SUBJECTS) == unseen]
     novel = unseen and bool(rng.integers(2))
     backgrounds = [name for name in BACKGROUNDS if (name in UNSEEN_BACKGROUNDS) == novel]

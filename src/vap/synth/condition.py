@@ -19,17 +19,11 @@ Render = Callable[..., Image]
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A real parameter, drawn uniformly from ``low`` to ``high``.
-
-    Attributes:
-        low: Smallest value.
-        high: Largest value.
-        signed: Also draw the sign, for amounts with two directions such as a rotation.
-    """
+    """A real parameter, drawn uniformly from ``low`` to ``high``."""
 
     low: float
     high: float
-    signed: bool = False
+    signed: bool = False  # also draw the sign
 
     def draw(self, rng: np.random.Generator) -> float:
         """One value."""
@@ -114,24 +108,14 @@ class Condition:
 
 
 class Catalogue:
-    """The effects of one category, collected by a decorator in the file that defines them.
-
-    Attributes:
-        category: The category of every effect in it.
-        effects: By name: the phrase, the effect's own parameters and its render function.
-    """
+    """The effects of one category, collected by a decorator in the file that defines them."""
 
     def __init__(self, category: Category) -> None:
         self.category: Category = category
         self.effects: dict[str, tuple[str, Mapping[str, Parameter], Render]] = {}
 
     def effect(self, phrase: str, **parameters: Parameter) -> Callable[[Render], Render]:
-        """Enter the decorated function as the effect of its own name.
-
-        Args:
-            phrase: The effect in words, after a subject.
-            parameters: What each keyword argument of the function may be.
-        """
+        """Enter the decorated function as the effect of its own name."""
 
         def enter(render: Render) -> Render:
             self.effects[render.__name__] = (phrase, MappingProxyType(parameters), render)

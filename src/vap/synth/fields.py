@@ -21,14 +21,7 @@ def generator(*key: int) -> np.random.Generator:
 
 @lru_cache(maxsize=64)
 def smooth_noise(height: int, width: int, cells: int, pattern: int = 0) -> Image:
-    """Noise ``[H, W]``, ranked to be uniform on 0 to 1.
-
-    Args:
-        height: Rows.
-        width: Columns.
-        cells: Blobs along the height; independent of the resolution.
-        pattern: Which field.
-    """
+    """Noise ``[H, W]`` with ``cells`` blobs along the height, ranked to be uniform on 0 to 1."""
     columns = max(2, round(cells * width / height))
     lib = cv2()
     field = np.zeros((height, width), np.float32)
@@ -54,13 +47,7 @@ def draws(count: int, columns: int, pattern: int = 0) -> Image:
 
 @lru_cache(maxsize=16)
 def cells(height: int, width: int, count: int, pattern: int = 0) -> tuple[Image, Image, Image]:
-    """Voronoi cells of jittered seeds.
-
-    Args:
-        height: Rows.
-        width: Columns.
-        count: Cells along the height.
-        pattern: Which field.
+    """Voronoi cells of jittered seeds, ``count`` along the height.
 
     Returns:
         The number of each pixel's cell ``[H, W]``, the distance to its border in pixels

@@ -106,7 +106,7 @@ def _allowed(split: Split, conditions: Sequence[str] | None) -> tuple[str, ...]:
 
 
 class PairChoices(TypedDict, total=False):
-    """What :func:`pair_spec` is told besides seed and index, for those who only hand it on."""
+    """Arguments of :func:`pair_spec` besides seed and index."""
 
     split: Split
     effect_in_caption: float

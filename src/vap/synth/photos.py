@@ -14,11 +14,7 @@ from vap.synth.scene import Image
 
 @cache
 def photo(file: str) -> Image:
-    """A photograph from the package's own files, RGB ``[H, W, 3]`` in 0 to 1; never a download.
-
-    Args:
-        file: Name of a file in ``skimage/data``.
-    """
+    """A photograph from the package's own files, RGB ``[H, W, 3]`` in 0 to 1; never a download."""
     package = require("skimage", extra="train", purpose="use its photographs in procedural clips")
     path = Path(package.__file__ or "").parent / "data" / file
     if not path.is_file():

@@ -39,12 +39,7 @@ class Layer:
         return Layer(self.rgb * opacity, self.alpha * opacity)
 
     def paint(self, colour: Image, amount: float | Image = 1.0) -> Layer:
-        """Blend the layer's colours towards others, keeping its shape.
-
-        Args:
-            colour: ``[3]`` or ``[H, W, 3]`` in 0 to 1.
-            amount: 0 keeps, 1 replaces; a number or ``[H, W, 1]``.
-        """
+        """Blend the layer's colours towards ``[3]`` or ``[H, W, 3]``, keeping its shape."""
         return Layer(self.rgb * (1 - amount) + colour * self.alpha * amount, self.alpha)
 
 

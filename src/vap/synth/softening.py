@@ -15,15 +15,7 @@ _STRONGEST = 0.05  # standard deviation of the strongest blotches
 
 
 def soften(video: Tensor, generator: torch.Generator) -> Tensor:
-    """Take away detail and add blotches, to each clip as much as it draws.
-
-    Args:
-        video: ``[B, 3, T, H, W]`` in 0 to 1.
-        generator: Draws the amounts and the blotches.
-
-    Returns:
-        Clips of the same shape and range.
-    """
+    """Blur clips ``[B, 3, T, H, W]`` in 0 to 1 and add blotches, each by a random amount."""
     return torch.stack([_softened(clip, generator) for clip in video])
 
 

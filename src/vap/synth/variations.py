@@ -1,4 +1,4 @@
-"""Variations: conditions that no catalogue holds, made of those that it does.
+"""Variations: new conditions, made of those in the catalogues.
 
 Eighty conditions are few: a network that trains on them learns to tell which of the eighty a
 reference shows, and takes a new look for one of them. A variation leaves what happens and changes
@@ -93,17 +93,11 @@ class Symmetry:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """Another condition in a part of a clip.
-
-    Attributes:
-        name: Of the condition.
-        parameters: Its own.
-        part: Where or when it is seen in place of the first.
-    """
+    """Another condition in a part of a clip."""
 
     name: str
     parameters: Mapping[str, Value]
-    part: Part
+    part: Part  # where or when it is seen in place of the first
 
     def over(self, picture: Image, scene: Scene, time: float) -> Image:
         """The picture ``[H, W, 3]`` of the first condition, and this one in its part of it."""
@@ -135,17 +129,10 @@ def _part(part: Part, scene: Scene) -> Image:
 
 @dataclass(frozen=True, slots=True)
 class Variation:
-    """How a clip departs from its condition.
-
-    Attributes:
-        symmetry: What the scene is seen through by the effect.
-        returns: Whether the effect comes and goes again.
-        then: Name and parameters of a condition that the result goes through.
-        beside: Another condition in a part of the clip.
-    """
+    """How a clip departs from its condition."""
 
     symmetry: Symmetry = Symmetry()
-    returns: bool = False
+    returns: bool = False  # the effect comes and goes again
     then: tuple[str, Mapping[str, Value]] | None = None
     beside: Beside | None = None
 
@@ -185,16 +172,7 @@ def _flat(picture: Image, scene: Scene) -> Scene:
 def draw_variation(
     rng: np.random.Generator, first: str, allowed: Sequence[str], *, mixed: float = 0.0
 ) -> Variation:
-    """Draw a variation of a condition.
-
-    Args:
-        rng: Source of chance.
-        first: The condition.
-        allowed: Names that other conditions may have; never the first's, and over it only such
-            as work on a finished picture.
-        mixed: Share of the variations that also lie sideways or stand beside another condition,
-            or both.
-    """
+    """Draw a variation of a condition; others come from ``allowed``, never the first itself."""
     recoloured, upside_down, mirrored, combined = (bool(rng.integers(2)) for _ in range(4))
     returns = not rng.integers(4)
     red, green, blue = (int(channel) for channel in rng.permutation(3))

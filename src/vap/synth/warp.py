@@ -28,17 +28,9 @@ def moved(
     shift: tuple[float, float] = (0.0, 0.0),
     scale: float | tuple[float, float] = 1.0,
     degrees: float = 0.0,
-    shear: float = 0.0,
+    shear: float = 0.0,  # pixels to the right for each pixel above the centre
 ) -> Matrix:
-    """Forward affine matrix ``[2, 3]``: shear, scale and turn about a point, then shift.
-
-    Args:
-        centre: The fixed point ``(x, y)`` in pixels.
-        shift: Translation in pixels.
-        scale: One factor, or one along each axis.
-        degrees: Clockwise on the screen.
-        shear: Pixels to the right for each pixel above the centre.
-    """
+    """Affine matrix ``[2, 3]``: shear, scale and turn (clockwise) about a point, then shift."""
     scale_x, scale_y = scale if isinstance(scale, tuple) else (scale, scale)
     angle = np.deg2rad(degrees)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -101,14 +93,7 @@ def remap_layer(layer: Layer, x: Image, y: Image) -> Layer:
 
 
 def paste(picture: Image, piece: Layer, corner: tuple[int, int], matrix: Matrix) -> None:
-    """Put a small moved layer onto a picture, in place, touching only the pixels it covers.
-
-    Args:
-        picture: ``[H, W, 3]``, changed.
-        piece: A layer smaller than the picture.
-        corner: Where its upper left pixel lies before the move, x and y.
-        matrix: The move in the picture's coordinates.
-    """
+    """Put a small moved layer onto a picture, in place, touching only the pixels it covers."""
     height, width = picture.shape[:2]
     tall, wide = piece.alpha.shape[:2]
     left, top = corner

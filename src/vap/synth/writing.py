@@ -127,7 +127,7 @@ def _claim(root: Path, settings: SynthSettings) -> None:
     if not path.exists() or not others:
         if others:
             raise ValueError(
-                f"{root} holds other files than pairs of VAP-Synth; use a new or empty folder."
+                f"{root} has other files than pairs of VAP-Synth; use a new or empty folder."
             )
         with atomic_file(path) as temporary:
             temporary.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
@@ -140,7 +140,7 @@ def _claim(root: Path, settings: SynthSettings) -> None:
         found = {**asdict(SynthSettings()), **found}  # of a run before a setting existed
     if found != wanted:
         raise ValueError(
-            f"{root} holds pairs with other settings: {found}, not {wanted}. Use these settings "
+            f"{root} has pairs with other settings: {found}, not {wanted}. Use these settings "
             "to continue it, or another folder."
         )
 

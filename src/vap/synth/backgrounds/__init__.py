@@ -27,14 +27,6 @@ def draw_background(
 ) -> tuple[Image, Image]:
     """Draw a background.
 
-    Args:
-        background: A name of :data:`BACKGROUNDS`.
-        height: In pixels.
-        width: In pixels.
-        seed: Which one of its kind.
-        colour: Name of the main colour.
-        accent: Name of the second colour.
-
     Returns:
         The picture ``[H, W, 3]`` and how near each pixel is ``[H, W]``: 0 at infinity, 1 beside
         the subject.

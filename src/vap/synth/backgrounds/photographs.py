@@ -14,17 +14,11 @@ from vap.synth.scene import Image
 
 @dataclass(frozen=True, slots=True)
 class Backdrop:
-    """A photograph that is cropped at random.
+    """A photograph that is cropped at random."""
 
-    Attributes:
-        file: The photograph, a file of scikit-image's data folder.
-        smallest: Smallest side of a crop, as a share of the largest possible.
-        tinted: Whether it takes on the background's colour (grey photographs).
-    """
-
-    file: str
-    smallest: float
-    tinted: bool = False
+    file: str  # in the data folder of scikit-image
+    smallest: float  # smallest side of a crop, as a share of the largest possible
+    tinted: bool = False  # takes the background's colour
 
     def draw(
         self, height: int, width: int, seed: int, colour: Image, accent: Image

@@ -9,13 +9,7 @@ from vap.synth.curves import brake, ease, ramp
 from vap.synth.effects.views import middle, whole
 from vap.synth.filters import blur, blur_layer, mixed, saturate
 from vap.synth.scene import Image, Scene
-from vap.synth.warp import (
-    moved,
-    pixel_grid,
-    remap_picture,
-    warp_layer,
-    warp_picture,
-)
+from vap.synth.warp import moved, pixel_grid, remap_picture, warp_layer, warp_picture
 
 LENS = Catalogue("camera")
 

@@ -10,12 +10,7 @@ from vap.synth.effects.views import middle, parallax, whole
 from vap.synth.fields import draws
 from vap.synth.filters import smear
 from vap.synth.scene import Image, Layer, Scene
-from vap.synth.warp import (
-    moved,
-    pixel_grid,
-    remap_picture,
-    warp_layer,
-)
+from vap.synth.warp import moved, pixel_grid, remap_picture, warp_layer
 
 POSITION = Catalogue("camera")
 _SIDE = Choice(("left", "right"))

@@ -12,12 +12,7 @@ _SOFTNESS = 0.22
 
 
 def across_subject(scene: Scene, direction: str) -> Image:
-    """Place along the subject's box ``[H, W, 1]``: 0 where a front enters it, 1 where it leaves.
-
-    Args:
-        scene: Holds the subject.
-        direction: Where the front travels: left, right, up or down.
-    """
+    """Place along the subject's box ``[H, W, 1]``: 0 where a front enters it, 1 where it leaves."""
     x, y = pixel_grid(scene.height, scene.width)
     dx, dy = DIRECTIONS[direction]
     along_x = (x - scene.centre[0]) / scene.extent[0] * dx
@@ -26,12 +21,7 @@ def across_subject(scene: Scene, direction: str) -> Image:
 
 
 def across_frame(scene: Scene, arrival: str) -> Image:
-    """Place in the frame ``[H, W, 1]`` from 0 (reached first) to 1, for a way of arriving.
-
-    Args:
-        scene: Gives the size.
-        arrival: A direction, or ``"circle"``: outwards from the subject.
-    """
+    """Order ``[H, W, 1]`` in which a front reaches the frame; ``circle`` starts at the subject."""
     x, y = pixel_grid(scene.height, scene.width)
     if arrival == "circle":
         distance = np.hypot(x - scene.centre[0], y - scene.centre[1])

@@ -10,14 +10,7 @@ from vap.synth.condition import Catalogue, Choice, Range
 from vap.synth.curves import accelerate, ease, ramp, sign, wave
 from vap.synth.fields import draws
 from vap.synth.scene import Image, Scene
-from vap.synth.warp import (
-    moved,
-    pixel_grid,
-    remap_layer,
-    remap_picture,
-    warp_layer,
-    warp_picture,
-)
+from vap.synth.warp import moved, pixel_grid, remap_layer, remap_picture, warp_layer, warp_picture
 
 IN_PLACE = Catalogue("motion")
 _SIDE = Choice(("left", "right"))

@@ -1,4 +1,4 @@
-"""Style, part two: the whole picture is drawn, printed or laid anew."""
+"""Style, part two: the whole picture is drawn or printed."""
 
 from __future__ import annotations
 

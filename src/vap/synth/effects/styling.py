@@ -16,14 +16,7 @@ ARRIVAL = Choice(("left", "right", "up", "down", "circle", "everywhere"))
 
 
 def arrive(scene: Scene, styled: Image, t: float, arrival: str) -> Image:
-    """Bring a styled picture in: as a front, or everywhere at once.
-
-    Args:
-        scene: The untouched picture.
-        styled: The new one ``[H, W, 3]``.
-        t: Progress, 0 to 1.
-        arrival: One of :data:`ARRIVAL`.
-    """
+    """Bring a styled picture ``[H, W, 3]`` in: as a front, or everywhere at once."""
     if arrival == "everywhere":
         return mixed(scene.image, styled, ease(t))
     return mixed(scene.image, styled, reached(across_frame(scene, arrival), t))
@@ -33,11 +26,6 @@ def still(catalogue: Catalogue, phrase: str, **parameters: Parameter) -> Callabl
     """Enter the decorated ``(scene, **parameters) -> picture`` as a style that does not move.
 
     The picture is drawn once a clip and arrives over time.
-
-    Args:
-        catalogue: Where to enter it.
-        phrase: The effect in words, after a subject.
-        parameters: What each keyword argument of the function may be.
     """
 
     def enter(draw: Render) -> Render:

@@ -17,13 +17,7 @@ def middle(scene: Scene) -> tuple[float, float]:
 
 
 def parallax(scene: Scene, dx: float, dy: float) -> Image:
-    """The background seen from a camera moved sideways: near parts shift by more.
-
-    Args:
-        scene: Holds the background and its nearness.
-        dx: Shift in pixels of what is beside the subject.
-        dy: The same, downwards.
-    """
+    """The background seen from a camera moved sideways: near parts shift by more."""
     x, y = pixel_grid(scene.height, scene.width)
     near = 0.15 + 0.7 * scene.nearness
     return remap_picture(scene.background, x - dx * near, y - dy * near)

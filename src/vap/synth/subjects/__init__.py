@@ -29,12 +29,6 @@ def has_colour(subject: str) -> bool:
 def draw_subject(subject: str, size: int, colour: str, accent: str) -> tuple[Image, Image]:
     """Draw a subject into a square patch.
 
-    Args:
-        subject: A name of :data:`SUBJECTS`.
-        size: Side of the patch in pixels.
-        colour: Name of the main colour.
-        accent: Name of the second colour.
-
     Returns:
         Colours multiplied by alpha ``[S, S, 3]`` and alpha ``[S, S, 1]``.
     """

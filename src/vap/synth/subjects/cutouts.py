@@ -14,14 +14,7 @@ from vap.synth.subjects.pen import Point, arc
 
 @dataclass(frozen=True, slots=True)
 class CutOut:
-    """A part of a photograph.
-
-    Attributes:
-        file: The photograph, a file of scikit-image's data folder.
-        outline: Corners in the photograph's pixels.
-        tinted: Whether it takes on the main colour (grey photographs) or keeps its own.
-        border: Width of a white sticker border as a share of the patch; 0 for none.
-    """
+    """A part of a photograph."""
 
     file: str
     outline: tuple[Point, ...]

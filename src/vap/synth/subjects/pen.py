@@ -20,11 +20,7 @@ WHITE = rgb("white")
 
 
 class Pen:
-    """Draws into a square patch whose coordinates run from -1 to 1, y downwards.
-
-    Args:
-        size: Side of the finished patch in pixels.
-    """
+    """Draws into a square patch whose coordinates run from -1 to 1, y downwards."""
 
     def __init__(self, size: int) -> None:
         self._side = size * _OVERSAMPLING
