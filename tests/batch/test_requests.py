@@ -95,7 +95,7 @@ def test_what_is_left_to_its_default_is_not_in_the_digest():
         (line(name="../up"), "line 1: name: "),
         (line(fit="bend"), "line 1: fit: "),
         ("[]", "line 1: "),
-        (" \n", "holds no requests"),
+        (" \n", "no requests"),
     ],
 )
 def test_what_is_no_request_is_refused_with_its_line(text, expected):

@@ -1,4 +1,4 @@
-"""From a folder of clips, a subfolder a condition, to a dataset table."""
+"""Make a dataset table of a folder of clips with a subfolder for each condition."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def _each(
     progress: Progress,
     dropped: list[DroppedClip],
 ) -> dict[str, _Value]:
-    """Do the work for each clip, by path; a clip for which it cannot be done is dropped."""
+    """Results for each clip by path; a clip for which the work fails is dropped."""
     results: dict[str, _Value] = {}
     for done, clip in enumerate(clips, start=1):
         try:

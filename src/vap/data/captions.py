@@ -88,7 +88,7 @@ class TemplateCaptioner:
 
 
 def read_sidecar(path: Path, suffix: str, what: str) -> str:
-    """Text of the file beside a clip that has the same name but for its suffix."""
+    """Text of the file beside a clip with the same name and another suffix."""
     sidecar = path.with_suffix(suffix)
     try:
         return sidecar.read_text(encoding="utf-8-sig")

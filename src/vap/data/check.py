@@ -1,4 +1,4 @@
-"""Faults that only the whole table, or the folder it describes, can show."""
+"""Find the faults that only the whole table, or its folder, can show."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def load_table(
 def check_table(
     table: Table, *, root: str | Path | None = None, splits: Collection[str] | None = KNOWN_SPLITS
 ) -> Table:
-    """Leave out what is faulty, and say what and why.
+    """Leave out what is faulty, and list it.
 
-    A row goes when its path is a duplicate (the first one stays), its split is unknown or its file
-    is missing. A reference goes from its row when it is the row's own clip, no clip of the table,
-    or a clip of another condition; the row stays, as in training (``pairing``).
+    A row is dropped when its path is a duplicate (the first one stays), its split is unknown or its
+    file is missing. A reference is dropped when it is the row's own clip, no clip of the table, or
+    a clip of another condition; the row stays, as in training (``pairing``).
 
     Args:
         table: The rows read.
@@ -100,7 +100,7 @@ class _Checker:
     sound: dict[str, ClipRow]
 
     def row_problem(self, row: ClipRow) -> Problem | None:
-        """The first fault for which the row has to go."""
+        """The first fault for which the row is dropped."""
         if (first := self.sound.get(row.video)) is not None:
             message = f"{row.video!r} is already row {first.number}. Keep one of the two."
             return Problem(row.number, ProblemKind.DUPLICATE_PATH, message)

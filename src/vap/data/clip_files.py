@@ -56,8 +56,7 @@ class DroppedClip:
 def find_clips(folder: Path, root: Path) -> tuple[FoundClip, ...]:
     """Find the videos in the subfolders of a folder; each subfolder is a condition.
 
-    Links to folders are followed, but for those that lead back up. Hidden files and folders are
-    left aside.
+    Links to folders are followed, except those that lead back up. Hidden files are skipped.
     """
     if not folder.is_dir():
         raise FileNotFoundError(

@@ -36,7 +36,7 @@ def find_duplicates(
     """Find the clips that repeat an earlier one.
 
     Two hashes that differ in fewer bits than there are bands agree in at least one whole band, so
-    only clips that share a band are compared: none is missed, and few are looked at in vain.
+    only clips that share a band are compared, and none is missed.
 
     Args:
         signatures: The clips' signatures.

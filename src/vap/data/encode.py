@@ -1,8 +1,7 @@
 """Encode a dataset once: every clip with its caption, by the pipeline that will read it.
 
-The work is cut into shards that depend on nothing but the table and the settings. A shard is
-written whole or not at all, so work that was killed goes on with the shards that are missing, and
-any number of processes or machines may share it (:mod:`vap.data.encode_ray` for many machines).
+Shards depend only on the table and the settings and are written whole, so an interrupted job goes
+on with the missing ones, and processes or machines share it (:mod:`vap.data.encode_ray`).
 """
 
 from __future__ import annotations
@@ -100,7 +99,7 @@ def read_frames(path: Path, settings: EncodeSettings) -> tuple[PixelShape, np.nd
 
 
 def _frames_of(path: Path, settings: EncodeSettings) -> tuple[PixelShape, np.ndarray]:
-    """As :func:`read_frames`; a clip is only at fault if its bytes can be read, and not used."""
+    """As :func:`read_frames`, but ``OSError`` where the bytes of a clip cannot be read."""
     try:
         return read_frames(path, settings)
     except MediaError:
@@ -175,7 +174,7 @@ def _run_workers(job: EncodeJob, missing: list[int], workers: int, progress: Pro
 
 
 def _process_context() -> Any:
-    """New processes without this one's threads and accelerators, quick where the system can."""
+    """New processes without this one's threads and accelerators."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -211,7 +210,7 @@ def _work(job: EncodeJob, shards: list[int], device: str | None, sender: Any) ->
 
 
 def _portable(error: Exception) -> Exception:
-    """An error that another process can raise; where it comes from goes along as a note."""
+    """An error that another process can raise, with the traceback as a note."""
     error.add_note(f"In a worker:\n{traceback.format_exc()}")
     try:
         copied = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own

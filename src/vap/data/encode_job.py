@@ -93,7 +93,7 @@ def plan_job(
 
 
 def _check_sizes(settings: EncodeSettings) -> None:
-    """Refuse sizes that the model cannot take, before anything of it is loaded."""
+    """Refuse sizes that the model cannot take, before it is loaded."""
     from vap.cost.model import PlannedModel
     from vap.files.folders import family_of
     from vap.files.hub import resolve_folder
@@ -105,7 +105,7 @@ def _check_sizes(settings: EncodeSettings) -> None:
 
 
 def _manifest(job: EncodeJob) -> dict[str, Any]:
-    """Identity of a job: same manifest, same shards. Where things lie is no part of it."""
+    """Identity of a job: same manifest, same shards. Paths are not part of it."""
     from vap.data.clip_encoder import encoders_identity
 
     settings = asdict(job.settings)
@@ -124,7 +124,7 @@ def _manifest(job: EncodeJob) -> dict[str, Any]:
 
 
 def _claim(place: Path, manifest: Mapping[str, Any]) -> None:
-    """Put a manifest into its place, whole, unless another process was first."""
+    """Write a manifest whole, unless another process was first."""
     text = json.dumps(manifest, indent=2) + "\n"
     with hidden_folder(place.parent) as hidden:
         draft = hidden / place.name

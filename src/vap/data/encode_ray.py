@@ -1,8 +1,7 @@
-"""The same shards by many machines: Ray Data hands out the numbers of the missing ones.
+"""Encode on many machines: Ray Data distributes the numbers of the missing shards.
 
 Every machine needs the package, the model and the folders of clips and shards under the same
-paths. Each worker keeps its encoders and writes whole shards, so a machine that is lost costs the
-shard that it was working on, which Ray gives to another.
+paths. If a machine is lost, Ray gives its current shard to another.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ _DIGITS = 16
 
 @dataclass(frozen=True, slots=True)
 class EncodedClip:
-    """A clip as it stands in a shard."""
+    """A clip in a shard."""
 
     video: str
     shape: PixelShape
@@ -219,5 +219,5 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _padded(text: Tensor, tokens: int) -> Tensor:
-    """Put back the tail of zeros."""
+    """Restore the tail of zeros."""
     return F.pad(text, (0, 0, 0, tokens - len(text)))

@@ -23,7 +23,7 @@ class Judge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ConstantJudge:
-    """Gives every clip one score, for folders that someone has already looked through."""
+    """Gives every clip one score, for folders that are already checked."""
 
     value: float = MAX_SCORE
 
@@ -58,8 +58,8 @@ class AgreementJudge:
     1 − |a − b| / (|a| + |b|), which is 1 for equal change, 0 for opposite change and for change
     against stillness. The score is 100 times the median over the others, so a few bad clips among
     them do not matter. It knows nothing of meaning: it finds clips in which the effect did not
-    happen or happened elsewhere, and is no substitute for a judge that looks. A clip alone in its
-    condition scores 0, for nothing shows what the condition is.
+    happen or happened elsewhere, and does not replace a judge that looks. A clip alone in its
+    condition scores 0, as nothing shows what the condition is.
     """
 
     def score(self, clip: InspectedClip, condition: Sequence[InspectedClip]) -> float:

@@ -180,7 +180,7 @@ def only(pairs: EncodedPairs, conditions: Sequence[str]) -> EncodedPairs:
 
 
 def shards_of(folder: Path) -> list[Path]:
-    """The shards of a folder by name, without what a killed run has left half written."""
+    """The shards of a folder by name, without partial files of a killed run."""
     return sorted(folder.glob("[!.]*.safetensors"))
 
 

@@ -1,9 +1,8 @@
-"""Which references a target is trained with: the release's rules, seeded.
+"""Choose the references that a target is trained with: the release's rules, seeded.
 
-A row is *alive* when its split is trained on, ``_valid`` leaves it in use and its score is above
-the threshold. The references of an alive row are those listed that are alive and not the row
-itself, else one random alive clip of the same condition, else the row goes. Each time a row is
-seen, references are drawn from that list, dropped and their captions emptied by chance.
+A row is *alive* when its split is trained on, ``_valid`` is not ≤ 0 and its score is above the
+threshold. Its references are the listed ones that are alive, else one random alive clip of its
+condition, else the row is dropped. Each epoch draws from them; drops and empty captions are random.
 """
 
 from __future__ import annotations

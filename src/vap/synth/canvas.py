@@ -17,7 +17,7 @@ class Canvas:
     """Draws opaque shapes; later ones cover earlier ones."""
 
     def __init__(self, height: int, width: int) -> None:
-        # Eight bits, because OpenCV antialiases nothing else. Colours blend with black at their
+        # Eight bits, because OpenCV antialiases nothing else. Colors blend with black at their
         # edges, which is what multiplied by alpha means.
         self._rgba = np.zeros((height, width, 4), np.uint8)
 

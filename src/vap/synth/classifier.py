@@ -60,7 +60,7 @@ class Recognizer(nn.Module):
         change = video - video[:, :, :1]
         batch, _, frames, _, _ = video.shape
         stacked = torch.cat([video - 0.5, change], dim=1).transpose(1, 2).flatten(0, 1)
-        # Four neighbours become channels: fine patterns survive the halved resolution.
+        # Four neighbors become channels: fine patterns survive the halved resolution.
         folded = F.pixel_unshuffle(stacked, 2).unflatten(0, (batch, frames)).transpose(1, 2)
         features = self.stages(self.stem(folded))
         pooled = features.mean(dim=(3, 4))

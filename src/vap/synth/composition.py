@@ -25,11 +25,11 @@ class Composition:
 
     Attributes:
         subject: Name of the subject.
-        colour: Name of its main colour.
-        accent: Name of its second colour.
+        colour: Name of its main color.
+        accent: Name of its second color.
         background: Name of the background.
-        background_colour: Name of its main colour.
-        background_accent: Name of its second colour.
+        background_colour: Name of its main color.
+        background_accent: Name of its second color.
         background_seed: Which one of its kind.
         x: Middle of the subject, share of the width.
         y: Middle of the subject, share of the height.
@@ -104,7 +104,7 @@ def compose(rng: np.random.Generator, *, unseen: bool) -> Composition:
     subjects = [name for name in SUBJECTS if (name in UNSEEN_SUBJECTS) == unseen]
     novel = unseen and bool(rng.integers(2))
     backgrounds = [name for name in BACKGROUNDS if (name in UNSEEN_BACKGROUNDS) == novel]
-    # Four different colours keep the subject apart from what is behind it.
+    # Four different colors keep the subject apart from what is behind it.
     colours = rng.permutation(list(COLOURS))[:4]
     return Composition(
         subject=subjects[int(rng.integers(len(subjects)))],

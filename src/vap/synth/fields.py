@@ -51,7 +51,7 @@ def cells(height: int, width: int, count: int, pattern: int = 0) -> tuple[Image,
 
     Returns:
         The number of each pixel's cell ``[H, W]``, the distance to its border in pixels
-        ``[H, W]`` (approximate), and the centres ``[cells, 2]`` as x, y in pixels.
+        ``[H, W]`` (approximate), and the centers ``[cells, 2]`` as x, y in pixels.
     """
     columns = max(2, round(count * width / height))
     jitter = generator(12, pattern, count).uniform(0.15, 0.85, (count, columns, 2))

@@ -7,7 +7,7 @@ import numpy as np
 from vap.synth.opencv import cv2
 from vap.synth.scene import Image, Layer
 
-_INVISIBLE = 0.2  # a blur of so few pixels leaves no trace in its neighbours
+_INVISIBLE = 0.2  # a blur of so few pixels leaves no trace in its neighbors
 _WIDE = 8.0
 
 
@@ -86,14 +86,14 @@ def grow_mask(mask: Image, pixels: float) -> Image:
 
 
 def saturate(picture: Image, factor: float) -> Image:
-    """Scale the distance of each colour from grey."""
+    """Scale the distance of each color from grey."""
     grey = luminance(picture)
     vivid: Image = np.clip(grey + (picture - grey) * factor, 0, 1)
     return vivid
 
 
 def hue_wheel(turns: Image) -> Image:
-    """Vivid colours ``[..., 3]`` around the wheel; ``turns`` ``[...]`` in whole turns."""
+    """Vivid colors ``[..., 3]`` around the wheel; ``turns`` ``[...]`` in whole turns."""
     offsets = np.array([0.0, 1 / 3, 2 / 3], np.float32)
     wheel: Image = 0.55 + 0.45 * np.cos(2 * np.pi * (turns[..., None] - offsets))
     return wheel.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Named colours, so that captions can say what is seen."""
+"""Named colors, so that captions can say what is seen."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COLOURS: Mapping[str, tuple[float, float, float]] = MappingProxyType(
 
 
 def rgb(name: str) -> Image:
-    """A named colour as ``[3]`` in 0 to 1."""
+    """A named color as ``[3]`` in 0 to 1."""
     return np.array(COLOURS[name], np.float32)
 
 

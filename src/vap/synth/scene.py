@@ -39,7 +39,7 @@ class Layer:
         return Layer(self.rgb * opacity, self.alpha * opacity)
 
     def paint(self, colour: Image, amount: float | Image = 1.0) -> Layer:
-        """Blend the layer's colours towards ``[3]`` or ``[H, W, 3]``, keeping its shape."""
+        """Blend the layer's colors towards ``[3]`` or ``[H, W, 3]``, keeping its shape."""
         return Layer(self.rgb * (1 - amount) + colour * self.alpha * amount, self.alpha)
 
 
@@ -96,6 +96,6 @@ class Scene:
 
     @cached_property
     def colour(self) -> Image:
-        """The subject's colours without transparency ``[H, W, 3]``; black outside."""
+        """The subject's colors without transparency ``[H, W, 3]``; black outside."""
         rgb: Image = self.subject.rgb / np.maximum(self.subject.alpha, 1e-3)
         return rgb

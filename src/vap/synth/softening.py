@@ -1,6 +1,6 @@
 """Clips as a video autoencoder returns them: softer, with faint blotches.
 
-A classifier that only ever saw sharp clips takes softness for an effect. It is shown both.
+A classifier trained on sharp clips alone takes softness for an effect, so it is shown both.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """Variations: new conditions, made of those in the catalogues.
 
-Eighty conditions are few: a network that trains on them learns to tell which of the eighty a
-reference shows, and takes a new look for one of them. A variation leaves what happens and changes
-how: a symmetry of the picture or of the colour cube, undone after the effect (gold becomes a blue
-metal, what melts runs upwards, and the scene stays as it is), a way back in time, a second
-condition over the first, or beside it in a part of the picture or of the time. Reference and
-target share it, so that only reading helps.
+A network that trains on eighty conditions learns to classify them instead of reading references. A
+variation changes how an effect looks: a symmetry of the picture or of the color cube, undone after
+the effect (gold becomes a blue metal, and the scene stays as it is), a way back in time, a second
+condition over the first or beside it. Reference and target share it.
 """
 
 from __future__ import annotations
@@ -57,7 +55,7 @@ class Symmetry:
         width, height = scene.extent
         layer = scene.subject
         alpha = self._placed(layer.alpha)
-        # Colours are stored multiplied by alpha, so 1 minus a colour is alpha minus what is stored.
+        # Colors are stored multiplied by alpha, so 1 minus a color is alpha minus what is stored.
         rgb = self._coloured(self._placed(layer.rgb), alpha)
         return Scene(
             background=self._coloured(self._placed(scene.background), np.float32(1)),

@@ -28,7 +28,7 @@ def moved(
     shift: tuple[float, float] = (0.0, 0.0),
     scale: float | tuple[float, float] = 1.0,
     degrees: float = 0.0,
-    shear: float = 0.0,  # pixels to the right for each pixel above the centre
+    shear: float = 0.0,  # pixels to the right for each pixel above the center
 ) -> Matrix:
     """Affine matrix ``[2, 3]``: shear, scale and turn (clockwise) about a point, then shift."""
     scale_x, scale_y = scale if isinstance(scale, tuple) else (scale, scale)

@@ -27,7 +27,7 @@ _TRAINING_SPLITS = frozenset({"train", "backbone"})
 
 @dataclass(frozen=True)
 class SynthSettings:
-    """What all clips of a folder share; kept in it, so that a later run can only continue it.
+    """What all clips of a folder share; written there, so that a later run can only continue it.
 
     Attributes:
         split: Which conditions and scenes are drawn.

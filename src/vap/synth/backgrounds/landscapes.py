@@ -1,6 +1,6 @@
 """Places: sky, ground and what stands on it, nearer towards the lower edge.
 
-Every function takes height, width, a seed and two colours, and returns the picture ``[H, W, 3]``
+Every function takes height, width, a seed and two colors, and returns the picture ``[H, W, 3]``
 and how near each pixel is ``[H, W]``: 0 at infinity, 1 beside the subject.
 """
 
@@ -58,7 +58,6 @@ def jagged(rng: np.random.Generator, width: int, peaks: int) -> Image:
 
 
 def meadow(height: int, width: int, seed: int, colour: Image, accent: Image) -> Drawn:
-    """Three rolling hills, with flowers on the nearest."""
     rng = generator(21, seed)
     picture = sky(height, width, shade(colour, 0.3), shade(colour, 0.8))
     nearness = np.full((height, width), 0.1, np.float32)
@@ -76,7 +75,6 @@ def meadow(height: int, width: int, seed: int, colour: Image, accent: Image) -> 
 
 
 def mountains(height: int, width: int, seed: int, colour: Image, accent: Image) -> Drawn:
-    """Two snowy ranges over a plain."""
     rng = generator(22, seed)
     picture = sky(height, width, colour, shade(colour, 0.75))
     nearness = np.full((height, width), 0.05, np.float32)
@@ -94,7 +92,6 @@ def mountains(height: int, width: int, seed: int, colour: Image, accent: Image) 
 
 
 def seaside(height: int, width: int, seed: int, colour: Image, accent: Image) -> Drawn:
-    """A low sun over glittering water and a beach."""
     rng = generator(23, seed)
     x, y = pixel_grid(height, width)
     picture = sky(height, width, colour, shade(accent, 0.5))
@@ -112,7 +109,6 @@ def seaside(height: int, width: int, seed: int, colour: Image, accent: Image) ->
 
 
 def dunes(height: int, width: int, seed: int, colour: Image, accent: Image) -> Drawn:
-    """Sand in ridges lit from one side."""
     rng = generator(24, seed)
     picture = sky(height, width, shade(colour, 0.1), shade(colour, 0.85))
     nearness = np.full((height, width), 0.05, np.float32)
@@ -128,7 +124,6 @@ def dunes(height: int, width: int, seed: int, colour: Image, accent: Image) -> D
 
 
 def city(height: int, width: int, seed: int, colour: Image, accent: Image) -> Drawn:
-    """A skyline of towers with lit windows behind a street."""
     rng = generator(25, seed)
     lib = cv2()
     picture = np.ascontiguousarray(sky(height, width, shade(colour, -0.35), shade(colour, 0.5)))
@@ -155,7 +150,6 @@ def city(height: int, width: int, seed: int, colour: Image, accent: Image) -> Dr
 
 
 def forest(height: int, width: int, seed: int, colour: Image, accent: Image) -> Drawn:
-    """Trunks in mist, darker and wider as they come nearer."""
     rng = generator(26, seed)
     x, _ = pixel_grid(height, width)
     mist = shade(colour, 0.6)
@@ -174,7 +168,6 @@ def forest(height: int, width: int, seed: int, colour: Image, accent: Image) -> 
 
 
 def room(height: int, width: int, seed: int, colour: Image, accent: Image) -> Drawn:
-    """A papered wall with a picture or window, and a wooden floor."""
     rng = generator(27, seed)
     lib = cv2()
     x, y = pixel_grid(height, width)
@@ -195,7 +188,6 @@ def room(height: int, width: int, seed: int, colour: Image, accent: Image) -> Dr
 
 
 def starry_hill(height: int, width: int, seed: int, colour: Image, accent: Image) -> Drawn:
-    """A moon and stars over a dark hill."""
     rng = generator(28, seed)
     picture = sky(height, width, shade(colour, -0.75), shade(colour, -0.3))
     for star_x, star_y, size in rng.uniform((0, 0, 0.004), (1, 0.7, 0.014), (40, 3)):

@@ -18,13 +18,13 @@ class Backdrop:
 
     file: str  # in the data folder of scikit-image
     smallest: float  # smallest side of a crop, as a share of the largest possible
-    tinted: bool = False  # takes the background's colour
+    tinted: bool = False  # takes the background's color
 
     def draw(
         self, height: int, width: int, seed: int, colour: Image, accent: Image
     ) -> tuple[Image, Image]:
         """A crop ``[H, W, 3]`` and its nearness ``[H, W]``."""
-        del accent  # a photograph has its own second colour
+        del accent  # a photograph has its own second color
         rng = generator(41, seed)
         source = photo(self.file)
         rows, columns = source.shape[:2]

@@ -21,13 +21,12 @@ def _backdrop(picture: Image) -> Drawn:
 
 
 def _mix(first: Image, second: Image, share: Image) -> Drawn:
-    """Blend two colours by a map ``[H, W]``."""
+    """Blend two colors by a map ``[H, W]``."""
     share = np.clip(share, 0, 1).astype(np.float32)[..., None]
     return _backdrop(first * (1 - share) + second * share)
 
 
 def leaves(height: int, width: int, seed: int, colour: Image, accent: Image) -> Drawn:
-    """Dead leaves: overlapping discs of all sizes, as in natural image statistics."""
     rng = generator(31, seed)
     picture = np.full((height, width, 3), shade(colour, -0.5), np.float32)
     lib = cv2()
@@ -41,7 +40,6 @@ def leaves(height: int, width: int, seed: int, colour: Image, accent: Image) -> 
 
 
 def stripes(height: int, width: int, seed: int, colour: Image, accent: Image) -> Drawn:
-    """Straight bands at any angle."""
     x, y = pixel_grid(height, width)
     rng = generator(32, seed)
     angle, period = rng.uniform(0, np.pi), rng.uniform(0.14, 0.3) * height
@@ -50,13 +48,11 @@ def stripes(height: int, width: int, seed: int, colour: Image, accent: Image) ->
 
 
 def mist(height: int, width: int, seed: int, colour: Image, accent: Image) -> Drawn:
-    """Soft clouds of two colours."""
     field = smooth_noise(height, width, 3 + seed % 3, 100 + seed % 64)
     return _mix(shade(colour, -0.2), shade(accent, 0.6), field)
 
 
 def checks(height: int, width: int, seed: int, colour: Image, accent: Image) -> Drawn:
-    """A board of squares."""
     x, y = pixel_grid(height, width)
     side = generator(33, seed).uniform(0.12, 0.25) * height
     wave = np.sin(x / side * np.pi) * np.sin(y / side * np.pi)
@@ -64,7 +60,6 @@ def checks(height: int, width: int, seed: int, colour: Image, accent: Image) -> 
 
 
 def spots(height: int, width: int, seed: int, colour: Image, accent: Image) -> Drawn:
-    """Dots in a staggered grid."""
     x, y = pixel_grid(height, width)
     side = generator(34, seed).uniform(0.16, 0.28) * height
     row = np.floor(y / side)
@@ -75,7 +70,6 @@ def spots(height: int, width: int, seed: int, colour: Image, accent: Image) -> D
 
 
 def marble(height: int, width: int, seed: int, colour: Image, accent: Image) -> Drawn:
-    """Veins in stone: stripes bent by noise."""
     x, y = pixel_grid(height, width)
     bend = smooth_noise(height, width, 4, seed % 32)
     vein = np.abs(np.sin(((x + y) / height * 1.5 + 2.2 * bend) * np.pi))
@@ -83,7 +77,6 @@ def marble(height: int, width: int, seed: int, colour: Image, accent: Image) -> 
 
 
 def sunburst(height: int, width: int, seed: int, colour: Image, accent: Image) -> Drawn:
-    """Rays from a point."""
     x, y = pixel_grid(height, width)
     rng = generator(36, seed)
     angle = np.arctan2(y - rng.uniform(0.3, 0.7) * height, x - rng.uniform(0.2, 0.8) * width)
@@ -92,7 +85,6 @@ def sunburst(height: int, width: int, seed: int, colour: Image, accent: Image) -
 
 
 def bokeh(height: int, width: int, seed: int, colour: Image, accent: Image) -> Drawn:
-    """Blurred lights in the dark."""
     rng = generator(37, seed)
     picture = np.full((height, width, 3), shade(colour, -0.65), np.float32)
     lib = cv2()
@@ -107,7 +99,6 @@ def bokeh(height: int, width: int, seed: int, colour: Image, accent: Image) -> D
 
 
 def hexagons(height: int, width: int, seed: int, colour: Image, accent: Image) -> Drawn:
-    """A honeycomb in varying tones."""
     x, y = pixel_grid(height, width)
     side = generator(38, seed).uniform(0.16, 0.26) * height
     first = _lattice(x, y, side, 0.0)
@@ -126,7 +117,6 @@ def _lattice(x: Image, y: Image, side: float, offset: float) -> tuple[Image, Ima
 
 
 def fractal(height: int, width: int, seed: int, colour: Image, accent: Image) -> Drawn:
-    """A Julia set."""
     x, y = pixel_grid(height, width)
     rng = generator(39, seed)
     angle = rng.uniform(0, 2 * np.pi)

@@ -1,4 +1,4 @@
-"""Style, part one: the whole picture changes its light and colours."""
+"""Style, part one: the whole picture changes its light and colors."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def still(catalogue: Catalogue, phrase: str, **parameters: Parameter) -> Callabl
 
 
 def gradient(levels: Image, stops: list[tuple[float, float, float]]) -> Image:
-    """Map brightness ``[H, W, 1]`` through evenly spaced colours to ``[H, W, 3]``."""
+    """Map brightness ``[H, W, 1]`` through evenly spaced colors to ``[H, W, 3]``."""
     places = np.linspace(0, 1, len(stops))
     table = np.array(stops)
     channels = [np.interp(levels[..., 0], places, table[:, channel]) for channel in range(3)]

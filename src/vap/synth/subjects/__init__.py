@@ -22,7 +22,7 @@ UNSEEN_SUBJECTS: frozenset[str] = frozenset(
 
 
 def has_colour(subject: str) -> bool:
-    """Whether a subject takes on the drawn colour, or has its own as in a photograph."""
+    """Whether a subject takes on the drawn color, or has its own as in a photograph."""
     return subject in DRAWINGS or CUTOUTS[subject].tinted
 
 
@@ -30,7 +30,7 @@ def draw_subject(subject: str, size: int, colour: str, accent: str) -> tuple[Ima
     """Draw a subject into a square patch.
 
     Returns:
-        Colours multiplied by alpha ``[S, S, 3]`` and alpha ``[S, S, 1]``.
+        Colors multiplied by alpha ``[S, S, 3]`` and alpha ``[S, S, 1]``.
     """
     if subject in CUTOUTS:
         return CUTOUTS[subject].draw(size, rgb(colour))

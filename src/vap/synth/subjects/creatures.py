@@ -1,4 +1,4 @@
-"""Animals and other characters; each draws itself in a main and an accent colour."""
+"""Animals and other characters; each draws itself in a main and an accent color."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from vap.synth.subjects.pen import DARK, WHITE, Pen, arc
 
 
 def owl(pen: Pen, main: Image, accent: Image) -> None:
-    """Round, with ear tufts and large eyes."""
     pen.polygon([(-0.55, -0.5), (-0.5, -0.95), (-0.1, -0.7)], main)
     pen.polygon([(0.55, -0.5), (0.5, -0.95), (0.1, -0.7)], main)
     pen.ellipse(0, 0.1, 0.62, 0.85, main)
@@ -20,7 +19,6 @@ def owl(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def cat(pen: Pen, main: Image, accent: Image) -> None:
-    """Sitting, with a raised tail and a collar."""
     pen.stroke([(0.3, 0.7), (0.7, 0.6), (0.8, 0.2), (0.65, 0.0)], 0.16, shade(main, -0.15))
     pen.ellipse(0, 0.45, 0.45, 0.5, main)
     pen.polygon([(-0.5, -0.3), (-0.5, -0.95), (-0.08, -0.6)], main)
@@ -33,7 +31,6 @@ def cat(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def fish(pen: Pen, main: Image, accent: Image) -> None:
-    """In profile, with bands."""
     pen.polygon([(0.4, 0), (0.95, -0.5), (0.85, 0), (0.95, 0.5)], accent)
     pen.polygon([(-0.2, -0.3), (0.3, -0.75), (0.4, -0.2)], accent)
     pen.ellipse(-0.15, 0, 0.75, 0.48, main)
@@ -43,7 +40,6 @@ def fish(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def bird(pen: Pen, main: Image, accent: Image) -> None:
-    """In profile, on two legs."""
     pen.stroke([(-0.1, 0.5), (-0.1, 0.95)], 0.07, rgb("orange"))
     pen.stroke([(0.15, 0.5), (0.15, 0.95)], 0.07, rgb("orange"))
     pen.polygon([(0.35, 0.1), (0.98, -0.2), (0.85, 0.2), (0.5, 0.45)], shade(main, -0.25))
@@ -55,7 +51,6 @@ def bird(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def butterfly(pen: Pen, main: Image, accent: Image) -> None:
-    """Four wings around a dark body."""
     for side in (-1, 1):
         pen.ellipse(side * 0.5, -0.35, 0.48, 0.42, main, degrees=side * -25)
         pen.ellipse(side * 0.42, 0.4, 0.38, 0.36, shade(main, -0.2), degrees=side * 25)
@@ -66,7 +61,6 @@ def butterfly(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def snail(pen: Pen, main: Image, accent: Image) -> None:
-    """A spiral shell on a soft foot."""
     body = shade(accent, 0.35)
     pen.stroke([(-0.7, 0.3), (-0.85, -0.35)], 0.07, body)
     pen.stroke([(-0.6, 0.3), (-0.55, -0.35)], 0.07, body)
@@ -80,7 +74,6 @@ def snail(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def turtle(pen: Pen, main: Image, accent: Image) -> None:
-    """In profile, with a domed shell."""
     skin = shade(accent, -0.1)
     for x in (-0.45, 0.4):
         pen.box(x - 0.14, 0.2, x + 0.14, 0.75, skin)
@@ -93,7 +86,6 @@ def turtle(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def penguin(pen: Pen, main: Image, accent: Image) -> None:
-    """Upright, with a white belly and a scarf."""
     pen.ellipse(-0.25, 0.88, 0.25, 0.1, rgb("orange"))
     pen.ellipse(0.25, 0.88, 0.25, 0.1, rgb("orange"))
     pen.ellipse(-0.58, 0.2, 0.14, 0.45, shade(main, -0.25), degrees=15)
@@ -107,7 +99,6 @@ def penguin(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def rabbit(pen: Pen, main: Image, accent: Image) -> None:
-    """Sitting, with long ears."""
     for side in (-1, 1):
         pen.ellipse(side * 0.2, -0.6, 0.14, 0.38, main, degrees=side * 8)
         pen.ellipse(side * 0.2, -0.6, 0.07, 0.28, rgb("pink"), degrees=side * 8)
@@ -120,7 +111,6 @@ def rabbit(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def fox(pen: Pen, main: Image, accent: Image) -> None:
-    """Sitting, with a bushy tail."""
     pen.ellipse(0.6, 0.45, 0.22, 0.5, main, degrees=30)
     pen.ellipse(0.78, 0.12, 0.13, 0.2, WHITE, degrees=30)
     pen.ellipse(0, 0.45, 0.38, 0.5, main)
@@ -135,7 +125,6 @@ def fox(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def bear(pen: Pen, main: Image, accent: Image) -> None:
-    """Standing, with round ears."""
     for side in (-1, 1):
         pen.ellipse(side * 0.4, -0.72, 0.2, 0.2, main)
         pen.ellipse(side * 0.4, -0.72, 0.1, 0.1, accent)
@@ -150,7 +139,6 @@ def bear(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def frog(pen: Pen, main: Image, accent: Image) -> None:
-    """Squatting, eyes on top."""
     for side in (-1, 1):
         pen.ellipse(side * 0.6, 0.5, 0.33, 0.36, shade(main, -0.2))
         pen.ellipse(side * 0.62, 0.84, 0.32, 0.11, main)
@@ -162,7 +150,6 @@ def frog(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def octopus(pen: Pen, main: Image, accent: Image) -> None:
-    """A round head on wavy arms."""
     for number in range(6):
         x = -0.62 + 0.25 * number
         swing = 0.14 if number % 2 else -0.14
@@ -174,7 +161,6 @@ def octopus(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def ghost(pen: Pen, main: Image, accent: Image) -> None:
-    """A floating sheet with a scalloped hem."""
     pale = shade(main, 0.45)
     pen.polygon([*arc(0, -0.25, 0.6, 0.65, 180, 360), (0.6, 0.8), (-0.6, 0.8)], pale)
     for x in (-0.4, 0.0, 0.4):
@@ -186,7 +172,6 @@ def ghost(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def ladybird(pen: Pen, main: Image, accent: Image) -> None:
-    """A dotted beetle from above."""
     for y in (-0.2, 0.15, 0.5):
         pen.stroke([(-0.85, y - 0.08), (0.0, y), (0.85, y - 0.08)], 0.08, DARK)
     pen.ellipse(0, -0.55, 0.38, 0.33, DARK)
@@ -199,7 +184,6 @@ def ladybird(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def dinosaur(pen: Pen, main: Image, accent: Image) -> None:
-    """A long neck, a spiky back and a tail."""
     pen.polygon([(0.3, 0.1), (0.97, 0.55), (0.25, 0.6)], main)
     for x, y in ((-0.2, -0.3), (0.05, -0.2), (0.28, 0.0), (0.5, 0.2)):
         pen.polygon([(x - 0.16, y + 0.15), (x + 0.06, y - 0.22), (x + 0.2, y + 0.2)], accent)

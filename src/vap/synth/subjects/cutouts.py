@@ -22,7 +22,7 @@ class CutOut:
     border: float = 0.0
 
     def draw(self, size: int, colour: Image) -> tuple[Image, Image]:
-        """Colours multiplied by alpha ``[S, S, 3]`` and alpha ``[S, S, 1]``."""
+        """Colors multiplied by alpha ``[S, S, 3]`` and alpha ``[S, S, 1]``."""
         lib = cv2()
         corners = np.array(self.outline, np.float32)
         low, high = corners.min(axis=0), corners.max(axis=0)

@@ -1,4 +1,4 @@
-"""An antialiased pen that draws coloured shapes and their alpha mask in unit coordinates."""
+"""An antialiased pen that draws colored shapes and their alpha mask in unit coordinates."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Pen:
         """The drawing, softly lit from the upper left.
 
         Returns:
-            Colours multiplied by alpha ``[S, S, 3]`` and alpha ``[S, S, 1]``.
+            Colors multiplied by alpha ``[S, S, 3]`` and alpha ``[S, S, 1]``.
         """
         lib = cv2()
         size = (self._size, self._size)

@@ -1,4 +1,4 @@
-"""Things, plants, vehicles and figures; each draws itself in a main and an accent colour."""
+"""Things, plants, vehicles and figures; each draws itself in a main and an accent color."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from vap.synth.subjects.pen import DARK, WHITE, Pen, arc, rays
 
 
 def robot(pen: Pen, main: Image, accent: Image) -> None:
-    """A box on a box, with an aerial."""
     steel = rgb("grey")
     pen.stroke([(0, -0.7), (0, -0.95)], 0.08, steel)
     pen.ellipse(0, -0.9, 0.1, 0.1, accent)
@@ -27,7 +26,6 @@ def robot(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def person(pen: Pen, main: Image, accent: Image) -> None:
-    """A figure in a jacket, arms a little out."""
     skin = np.array([0.85, 0.63, 0.48], np.float32)
     for side in (-1, 1):
         pen.stroke([(side * 0.28, -0.25), (side * 0.6, 0.3)], 0.18, main)
@@ -42,7 +40,6 @@ def person(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def snowman(pen: Pen, main: Image, accent: Image) -> None:
-    """Two balls of snow with a hat and a scarf."""
     pen.ellipse(0, 0.5, 0.55, 0.46, WHITE)
     pen.ellipse(0, -0.22, 0.38, 0.36, WHITE)
     pen.box(-0.35, 0.02, 0.35, 0.15, main)
@@ -55,7 +52,6 @@ def snowman(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def mushroom(pen: Pen, main: Image, accent: Image) -> None:
-    """A dotted cap on a white stem."""
     pen.polygon([(-0.22, -0.1), (0.22, -0.1), (0.32, 0.95), (-0.32, 0.95)], WHITE)
     pen.polygon(arc(0, -0.05, 0.9, 0.85, 180, 360), main)
     dots = ((-0.45, -0.3, 0.14), (0.1, -0.55, 0.17), (0.5, -0.25, 0.12), (-0.1, -0.2, 0.1))
@@ -64,7 +60,6 @@ def mushroom(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def cactus(pen: Pen, main: Image, accent: Image) -> None:
-    """Two arms, in a pot."""
     pen.stroke([(-0.6, -0.35), (-0.6, 0.1), (0, 0.1)], 0.24, shade(main, -0.15))
     pen.stroke([(0.6, -0.55), (0.6, -0.1), (0, -0.1)], 0.24, shade(main, -0.15))
     pen.stroke([(0, -0.7), (0, 0.6)], 0.44, main)
@@ -75,7 +70,6 @@ def cactus(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def tree(pen: Pen, main: Image, accent: Image) -> None:
-    """A round crown with fruit."""
     pen.polygon([(-0.14, 0.1), (0.14, 0.1), (0.24, 0.97), (-0.24, 0.97)], rgb("brown"))
     for x, y, r in ((-0.42, -0.1, 0.42), (0.42, -0.1, 0.42), (0, -0.45, 0.5), (0, 0.0, 0.45)):
         pen.ellipse(x, y, r, r, main)
@@ -84,7 +78,6 @@ def tree(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def flower(pen: Pen, main: Image, accent: Image) -> None:
-    """Seven petals on a stem with leaves."""
     pen.stroke([(0, 0), (0, 0.95)], 0.12, rgb("green"))
     pen.ellipse(0.25, 0.65, 0.26, 0.11, rgb("green"), degrees=-30)
     pen.ellipse(-0.25, 0.75, 0.26, 0.11, rgb("green"), degrees=30)
@@ -96,7 +89,6 @@ def flower(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def apple(pen: Pen, main: Image, accent: Image) -> None:
-    """Two lobes, a stalk and a leaf."""
     pen.stroke([(0, -0.5), (0.08, -0.92)], 0.09, rgb("brown"))
     pen.ellipse(0.34, -0.75, 0.27, 0.12, shade(accent, -0.1), degrees=-20)
     pen.ellipse(-0.27, 0.15, 0.55, 0.68, main, degrees=-8)
@@ -105,7 +97,6 @@ def apple(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def pineapple(pen: Pen, main: Image, accent: Image) -> None:
-    """A rhombic rind under a crown of leaves."""
     for degrees in (-40, -20, 0, 20, 40):
         x = 0.32 * np.sin(np.deg2rad(degrees))
         pen.ellipse(x, -0.6, 0.11, 0.36, rgb("green"), degrees=degrees)
@@ -116,7 +107,6 @@ def pineapple(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def cupcake(pen: Pen, main: Image, accent: Image) -> None:
-    """Icing in a paper case with a cherry."""
     pen.polygon([(-0.6, 0.15), (0.6, 0.15), (0.42, 0.95), (-0.42, 0.95)], accent)
     for x in (-0.35, -0.12, 0.12, 0.35):
         pen.stroke([(x * 1.2, 0.2), (x * 0.9, 0.9)], 0.05, shade(accent, -0.3))
@@ -128,7 +118,6 @@ def cupcake(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def teapot(pen: Pen, main: Image, accent: Image) -> None:
-    """A round pot with spout and handle."""
     pen.stroke([(-0.45, 0.3), (-0.75, 0.1), (-0.92, -0.3)], 0.17, main)
     pen.stroke(arc(0.55, 0.15, 0.33, 0.36, -100, 100), 0.13, main)
     pen.ellipse(0, 0.25, 0.6, 0.56, main)
@@ -139,7 +128,6 @@ def teapot(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def lantern(pen: Pen, main: Image, accent: Image) -> None:
-    """A paper lantern with a tassel."""
     pen.stroke([(0, -0.97), (0, -0.7)], 0.06, DARK)
     pen.box(-0.3, -0.76, 0.3, -0.62, accent)
     pen.ellipse(0, -0.08, 0.72, 0.6, main)
@@ -150,7 +138,6 @@ def lantern(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def gift(pen: Pen, main: Image, accent: Image) -> None:
-    """A box with a ribbon and a bow."""
     pen.ellipse(-0.25, -0.6, 0.27, 0.17, accent, degrees=25)
     pen.ellipse(0.25, -0.6, 0.27, 0.17, accent, degrees=-25)
     pen.box(-0.68, -0.1, 0.68, 0.92, main)
@@ -159,7 +146,6 @@ def gift(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def gem(pen: Pen, main: Image, accent: Image) -> None:
-    """A cut stone in facets."""
     top, girdle = -0.6, -0.15
     pen.polygon([(-0.55, top), (0.55, top), (0.92, girdle), (0, 0.92), (-0.92, girdle)], main)
     pen.polygon([(-0.55, top), (-0.92, girdle), (-0.35, girdle)], shade(main, 0.35))
@@ -170,14 +156,12 @@ def gem(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def star(pen: Pen, main: Image, accent: Image) -> None:
-    """Five rays and a face."""
     pen.polygon(rays(5, 0.97, 0.45), main)
     pen.eyes(0, -0.05, 0.17, 0.11)
     pen.stroke(arc(0, 0.1, 0.16, 0.12, 10, 170), 0.05, shade(accent, -0.5))
 
 
 def heart(pen: Pen, main: Image, accent: Image) -> None:
-    """Two lobes to a point, with a band."""
     pen.ellipse(-0.4, -0.3, 0.46, 0.46, main)
     pen.ellipse(0.4, -0.3, 0.46, 0.46, main)
     pen.polygon([(-0.84, -0.16), (0, -0.4), (0.84, -0.16), (0, 0.92)], main)
@@ -185,7 +169,6 @@ def heart(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def gear(pen: Pen, main: Image, accent: Image) -> None:
-    """A cog wheel."""
     for number in range(8):
         angle = np.pi * number / 4
         end = (0.85 * float(np.cos(angle)), 0.85 * float(np.sin(angle)))
@@ -196,7 +179,6 @@ def gear(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def ball(pen: Pen, main: Image, accent: Image) -> None:
-    """A beach ball in segments."""
     pen.ellipse(0, 0, 0.9, 0.9, main)
     pen.ellipse(0, 0, 0.55, 0.9, WHITE)
     pen.ellipse(0, 0, 0.26, 0.9, accent)
@@ -204,7 +186,6 @@ def ball(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def umbrella(pen: Pen, main: Image, accent: Image) -> None:
-    """Open, with a hooked handle."""
     pen.stroke([(0, -0.1), (0, 0.7), (0.1, 0.86), (0.28, 0.8)], 0.09, rgb("brown"))
     pen.polygon(arc(0, 0.05, 0.93, 0.95, 180, 360), main)
     pen.polygon(arc(0, 0.05, 0.4, 0.95, 180, 360), accent)
@@ -213,7 +194,6 @@ def umbrella(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def house(pen: Pen, main: Image, accent: Image) -> None:
-    """A gable, a door and two windows."""
     pen.box(0.35, -0.85, 0.6, -0.3, shade(main, -0.4))
     pen.box(-0.65, -0.2, 0.65, 0.95, shade(accent, 0.55))
     pen.polygon([(-0.9, -0.15), (0, -0.95), (0.9, -0.15)], main)
@@ -223,7 +203,6 @@ def house(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def castle(pen: Pen, main: Image, accent: Image) -> None:
-    """Two towers and a gate."""
     for x in (-0.6, 0.6):
         pen.polygon([(x - 0.32, -0.4), (x, -0.97), (x + 0.32, -0.4)], accent)
         pen.box(x - 0.24, -0.42, x + 0.24, 0.95, main)
@@ -235,7 +214,6 @@ def castle(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def rocket(pen: Pen, main: Image, accent: Image) -> None:
-    """Fins, a nose and a porthole."""
     pen.polygon([(-0.3, 0.2), (-0.7, 0.85), (-0.2, 0.6)], main)
     pen.polygon([(0.3, 0.2), (0.7, 0.85), (0.2, 0.6)], main)
     pen.polygon([(-0.2, 0.65), (0.2, 0.65), (0, 0.98)], rgb("orange"))
@@ -246,7 +224,6 @@ def rocket(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def car(pen: Pen, main: Image, accent: Image) -> None:
-    """A small car in profile."""
     pen.polygon([(-0.5, -0.05), (-0.3, -0.55), (0.35, -0.55), (0.6, -0.05)], main)
     pen.polygon([(-0.36, -0.05), (-0.22, -0.43), (0, -0.43), (0, -0.05)], shade(rgb("blue"), 0.6))
     pen.polygon(
@@ -260,7 +237,6 @@ def car(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def boat(pen: Pen, main: Image, accent: Image) -> None:
-    """A hull with two sails."""
     pen.stroke([(0, -0.9), (0, 0.5)], 0.08, rgb("brown"))
     pen.polygon([(0.08, -0.9), (0.75, 0.35), (0.08, 0.35)], shade(accent, 0.3))
     pen.polygon([(-0.08, -0.65), (-0.6, 0.35), (-0.08, 0.35)], WHITE)
@@ -268,7 +244,6 @@ def boat(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def airship(pen: Pen, main: Image, accent: Image) -> None:
-    """A hot-air balloon with a basket."""
     for x in (-0.2, 0.2):
         pen.stroke([(x * 2, 0.2), (x, 0.75)], 0.04, DARK)
     pen.polygon([(-0.62, 0.0), (0.62, 0.0), (0.2, 0.55), (-0.2, 0.55)], main)
