@@ -276,7 +276,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_serves(tmp_path, da
     fresh = run_state()[1]
     weights = [value.clone() for _, value in fresh.parameters]
 
-    with pytest.raises(ValueError, match=rf"{folder}.*remove it to begin again"):
+    with pytest.raises(ValueError, match=str(folder)):
         load_checkpoint(folder, fresh, RECIPE)
     assert all(torch.equal(a, b) for a, (_, b) in zip(weights, fresh.parameters, strict=True))
 

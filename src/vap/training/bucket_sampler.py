@@ -13,11 +13,6 @@ class BucketSampler:
 
     An epoch shuffles each bucket, cuts it into batches and shuffles the batches of all buckets.
     The last batch of a bucket is filled from the bucket's beginning.
-
-    Args:
-        buckets: For each sample, what it must have in common with the others of its batch.
-        batch_size: Samples of a batch.
-        seed: Seed of the order.
     """
 
     def __init__(self, buckets: Sequence[Hashable], batch_size: int, seed: int) -> None:

@@ -1,9 +1,7 @@
-"""Checkpoints of a training run: written whole or not at all, and exact on return.
+"""Checkpoints of a training run: written completely or not at all, and bit-exact when loaded.
 
-A checkpoint is a folder: ``tensors.safetensors`` holds weights, their average and the optimizers'
-moments, ``state.json`` the step, the recipe and a digest of the tensors. Where weights are spread
-over processes, the processes of one copy each write the part that they hold. Data order and noise
-are functions of the step, so the step is all there is to remember of them. Nothing is pickled.
+``tensors.safetensors`` has weights, their average and moments (one file a shard), ``state.json``
+the step, the recipe and digests. Hand-written: torch's distributed checkpoints contain pickles.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ from torch.optim import Optimizer
 from vap.files.atomic import atomic_file
 from vap.files.weights import sampled_digest, save_tensors, shape_difference
 from vap.training.optimizers import NamedParameters, WeightAverage
-from vap.training.parallel import held
+from vap.training.parallel import local_part
 from vap.training.recipe_identity import Identity, check_continues
 
 _LOGGER = logging.getLogger(__name__)
@@ -211,12 +209,12 @@ def _read_tensors(place: Path, digest: str | None) -> dict[str, Tensor]:
 def _damaged(place: Path, what: str) -> _DamagedError:
     return _DamagedError(
         f"The checkpoint cannot be used: {place}: {what}. Put back a copy of {place.parent}, or "
-        "remove it to begin again."
+        "remove it to restart."
     )
 
 
 def _check_all_begin_at(step: int, folder: Path, part: Part) -> None:
-    """Refuse processes of which some continue and others begin anew."""
+    """Refuse processes of which some continue and others restart."""
     steps = part.gather(step)
     if len(set(steps)) > 1:
         found = ", ".join(f"{each} in process {rank}" for rank, each in enumerate(steps))
@@ -266,13 +264,13 @@ def _pack(state: RunState) -> dict[str, Tensor]:
     for index, optimizer in enumerate(state.optimizers):
         for key, values in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{key}.{name}": value for name, value in values.items()}
-    return {name: held(value) for name, value in tensors.items()}
+    return {name: local_part(value) for name, value in tensors.items()}
 
 
 @torch.no_grad()
 def _unpack(tensors: dict[str, Tensor], state: RunState, folder: Path) -> None:
     found = {n: tuple(tensor.shape) for n, tensor in tensors.items() if n.startswith("model.")}
-    wanted = {f"model.{name}": tuple(held(value).shape) for name, value in state.parameters}
+    wanted = {f"model.{name}": tuple(local_part(value).shape) for name, value in state.parameters}
     if difference := shape_difference(found, wanted):
         name, there, here = difference
         raise ValueError(
@@ -280,10 +278,10 @@ def _unpack(tensors: dict[str, Tensor], state: RunState, folder: Path) -> None:
             f"there and {here} here. Set output to a new folder."
         )
     for name, value in state.parameters:
-        held(value).copy_(tensors[f"model.{name}"])
+        local_part(value).copy_(tensors[f"model.{name}"])
     if state.average is not None:
         for name, shadow in state.average.shadow.items():
-            held(shadow).copy_(tensors[f"average.{name}"])
+            local_part(shadow).copy_(tensors[f"average.{name}"])
     for index, optimizer in enumerate(state.optimizers):
         values: dict[int, dict[str, Any]] = {}
         for name, tensor in tensors.items():

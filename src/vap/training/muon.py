@@ -1,8 +1,6 @@
-"""Muon for every weight with at least two axes, convolutions included.
+"""Muon (Jordan et al. 2024) for every weight with at least two axes, convolutions included.
 
-Momentum, orthogonalized: the update of a matrix is replaced by the nearest semi-orthogonal one, so
-all its directions move at the same rate (Jordan et al. 2024, "Muon"). ``torch.optim.Muon`` takes
-matrices only; a convolution is the matrix of its output channels by everything else.
+Hand-written: ``torch.optim.Muon`` takes matrices only, and always computes in bfloat16.
 """
 
 from __future__ import annotations

@@ -94,9 +94,10 @@ def set_learning_rate(optimizers: Iterable[Optimizer], factor: float) -> None:
 
 
 class WeightAverage:
-    """Exponential moving average of trainable weights, with a warm-up of the decay.
+    """Exponential moving average of trainable weights in float32, with a warm-up of the decay.
 
-    It is kept in float32: a bfloat16 average would round away every one of its small steps.
+    diffusers' ``EMAModel`` averages in the precision of the weights, which rounds bfloat16 steps
+    away, and starts one step later, which would change what recipes write.
 
     Attributes:
         shadow: Averaged float32 tensors by parameter name.

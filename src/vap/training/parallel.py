@@ -1,8 +1,6 @@
-"""How a model is spread over processes: copies, shards, groups of shards, shared videos.
+"""Spread a model over processes: copies, shards, and groups that share a video.
 
-One process group, cut into a mesh of (copies, shards, context): processes of one context group
-work on the same batch, all others on batches of their own. Weights are spread over shards and
-context together, since a context group holds one copy anyway.
+One mesh of (copies, shards, context); a context group works on one batch and shares one copy.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ class Layout:
     Attributes:
         data_rank: Which of the different batches of a step is this process's.
         data_processes: Different batches of a step.
-        sharded: Whether each process holds a part of every weight.
+        sharded: Whether the weights are sharded.
         context: Processes that share a video.
         mesh: Axes ``copies``, ``shards``, ``ring``, ``ulysses``; None for a single process.
     """
@@ -49,7 +47,7 @@ class Layout:
 
     @property
     def weight_shards(self) -> int:
-        """Parts that every weight is cut into; 1 where each process holds it whole."""
+        """Parts that every weight is cut into; 1 where no weight is sharded."""
         return self.mesh.size() // self.copies if self.sharded and self.mesh is not None else 1
 
 
@@ -137,13 +135,13 @@ def no_sync(
     return accelerator.no_sync(model)
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """A tensor that may be spread, whole."""
+def full_tensor(tensor: Tensor) -> Tensor:
+    """All of a tensor that may be sharded."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def held(tensor: Tensor) -> Tensor:
-    """The part of a tensor that this process holds; all of one that is not spread."""
+def local_part(tensor: Tensor) -> Tensor:
+    """This process's shard of a tensor; all of one that is not sharded."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 

@@ -19,7 +19,7 @@ class Cut:
         copies: Copies of the model.
         shards: Different batches of one copy.
         context: Processes that share a batch.
-        sharded: Whether the processes of a copy hold a part of every weight each.
+        sharded: Whether the weights are sharded.
     """
 
     copies: int = 1
@@ -34,7 +34,7 @@ class Cut:
 
     @property
     def weight_shards(self) -> int:
-        """Parts that every weight is cut into; 1 where each process holds it whole."""
+        """Parts that every weight is cut into; 1 where no weight is sharded."""
         return self.shards * self.context if self.sharded else 1
 
     @property

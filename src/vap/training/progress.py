@@ -22,14 +22,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class RunProgress:
-    """Steps, loss, learning rate and time, elapsed and remaining.
-
-    Args:
-        first: Step that the run begins at.
-        last: Step that it ends at.
-        shown: Whether this process speaks.
-        console: Where the bar is drawn; standard error by default.
-    """
+    """Steps, loss, learning rate and time, elapsed and remaining."""
 
     def __init__(
         self, first: int, last: int, *, shown: bool, console: Console | None = None

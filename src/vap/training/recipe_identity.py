@@ -42,7 +42,7 @@ def check_continues(output: Path, before: Identity, now: Identity) -> None:
     changes = [f"{key} was {before.get(key)!r} and is {now.get(key)!r}" for key in differing]
     more = f"; and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
     raise ValueError(
-        f"The run in {output} was begun by another recipe: {'; '.join(changes[:_SHOWN])}{more}. "
+        f"The run in {output} was started by another recipe: {'; '.join(changes[:_SHOWN])}{more}. "
         f"Give the values as they were, or set output to a new folder and {_way_on(output)}."
     )
 
@@ -51,7 +51,7 @@ def _way_on(output: Path) -> str:
     for key, file in (("model.expert", EXPERT_FILE), ("model.lora", LORA_FILE)):
         if (output / file).is_file():
             return f"train on from {key}={output / file}"
-    return "begin again there (from model.expert, model.lora or start, what a run wrote)"
+    return "start again there (from model.expert, model.lora or start, what a run wrote)"
 
 
 def _flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,9 +1,8 @@
-"""AdamW for bfloat16 weights: computed in float32, rounded to neighbors by chance.
+"""AdamW for bfloat16 weights: computed in float32, rounded up or down at random.
 
-A bfloat16 weight has 8 significant bits, so the nearest one to a weight that has moved by less
-than a five-hundredth of itself is the weight as it was: at usual rates nearly all would stand
-still for ever. Rounded up or down with the probability that keeps the mean, they move as float32
-weights do, on average. The same holds for moments, whose slow decay would be rounded away.
+Rounded to nearest, weights with 8 significant bits would not move at usual learning rates.
+Hand-written: torchao's is an optional dependency and draws from the global generator, so that a
+continued run would not repeat an uninterrupted one bit for bit.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from vap.training.parallel import held
+from vap.training.parallel import local_part
 
 # A bfloat16 is the upper half of a float32.
 _DROPPED_BITS = 16
@@ -78,7 +77,7 @@ class RoundedAdamW(Optimizer):
             state["step"] += 1
             number = (self._seed * 1_000_003 + int(state["step"])) * len(weights) + place
             # On the weight's own device, where its parts, if it is cut, may well draw the same.
-            generator = torch.Generator(held(weight).device).manual_seed(number)
+            generator = torch.Generator(local_part(weight).device).manual_seed(number)
             self._move(weight, weight.grad, group, generator)
 
     def _move(
@@ -86,9 +85,9 @@ class RoundedAdamW(Optimizer):
     ) -> None:
         """One step of one weight; of one that is spread over processes, the part held here."""
         state, (first, second) = self.state[weight], group["betas"]
-        parts = held(weight), held(state["exp_avg"]), held(state["exp_avg_sq"])
+        parts = local_part(weight), local_part(state["exp_avg"]), local_part(state["exp_avg_sq"])
         value, mean, square = (tensor.float() for tensor in parts)
-        gradient = held(gradient).float()
+        gradient = local_part(gradient).float()
         mean = mean.lerp(gradient, 1 - first)
         square = square.mul(second).addcmul(gradient, gradient, value=1 - second)
         step = float(state["step"])

@@ -1,8 +1,4 @@
-"""What a tuning run takes, predicted before it starts: parameters, memory, steps, time.
-
-Weights, gradients and moments are counted; activations and time are estimates from the model's
-sizes (:mod:`vap.cost`), good to a few tens of percent.
-"""
+"""Predict parameters, memory, steps and time of a tuning run, to a few tens of percent."""
 
 from __future__ import annotations
 
@@ -28,7 +24,7 @@ from vap.training.processes import check_residual, check_validation, cut_of
 from vap.training.tuning_config import DistillStage, DPOStage, TuningStage
 
 _BYTES = {"float32": 4, "bfloat16": 2}
-_HELD_IN = {"no": 4, "bf16": 2}
+_FROZEN_IN = {"no": 4, "bf16": 2}
 # Tensors of one token's width alive at once in the forward and backward pass of a block.
 _LIVE_TENSORS = 24
 _GIGA = 1e9
@@ -108,10 +104,10 @@ def plan_run(recipe: TuningStage) -> RunPlan:
     check_residual(recipe, family)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     everything, expert = _stored(model)
-    held, each = _HELD_IN[recipe.loop.precision], _BYTES[recipe.model.weights]
+    frozen, each = _FROZEN_IN[recipe.loop.precision], _BYTES[recipe.model.weights]
     size = TransformerSize.of(model.config, family)
     shards = cut.weight_shards
-    weights = ((everything - trained) * held + trained * each) / shards
+    weights = ((everything - trained) * frozen + trained * each) / shards
     if shards > 1:  # two blocks are whole at a time: the one that runs and the next
         weights += 2 * everything / len(model.expert_blocks) * each
     moments = 2 * each + (_BYTES["float32"] if recipe.optimizer.ema else 0)
@@ -123,7 +119,7 @@ def plan_run(recipe: TuningStage) -> RunPlan:
         weights=weights,
         gradients=trained * each / shards,
         moments=moments * trained / shards,
-        activations=max(_activations(recipe, size, held) / run.context, decoding),
+        activations=max(_activations(recipe, size, frozen) / run.context, decoding),
         others=others,
         capacity=hardware.memory * _GIGA,
         steps=recipe.loop.stop or recipe.loop.steps,

@@ -33,12 +33,12 @@ from vap.training.optimizers import (
 )
 from vap.training.parallel import (
     Layout,
+    full_tensor,
     gather,
     layout_of,
     no_sync,
     spread,
     sum_gradients,
-    whole,
 )
 from vap.training.processes import check_validation
 from vap.training.progress import RunProgress
@@ -246,7 +246,7 @@ class _Run:
                 sums[name] = sums.get(name, value.new_zeros(())) + value.detach()
         sum_gradients(self.state.parameters, self.layout)
         values = [value for _, value in self.state.parameters]
-        norm = whole(self.accelerator.clip_grad_norm_(values, self.config.clip))
+        norm = full_tensor(self.accelerator.clip_grad_norm_(values, self.config.clip))
         if not torch.isfinite(norm):
             raise FloatingPointError(self.gradient_fault(step))
         for optimizer in self.state.optimizers:
@@ -288,7 +288,7 @@ class _Run:
             of = f"process {self.part.rank}{' on ' + names if names else ''}"
             fault = f"The loss is {losses['loss'].item()} at step {step} in {of}"
         found = [each for each in gather_object([fault]) if each]
-        more = f"; likewise in {len(found) - 1} other processes" if len(found) > 1 else ""
+        more = f"; the same in {len(found) - 1} other processes" if len(found) > 1 else ""
         raise FloatingPointError(f"{found[0]}{more}; no weight was changed.")
 
     def gradient_fault(self, step: int) -> str:
@@ -297,7 +297,7 @@ class _Run:
             (
                 name
                 for name, value in self.state.parameters
-                if value.grad is not None and not torch.isfinite(whole(value.grad)).all()
+                if value.grad is not None and not torch.isfinite(full_tensor(value.grad)).all()
             ),
             "their norm",
         )

@@ -59,7 +59,7 @@ class PreferenceBatch:
 
     Attributes:
         winner: Encodings ``[B, …]``.
-        loser: Likewise.
+        loser: Encodings ``[B, …]``.
         reference: Encodings ``[B, 1, …]``.
         weight: Of each pair, ``[B]``.
         names: Paths of the winners.
@@ -139,7 +139,7 @@ def _warn_of_captions(rows: Sequence[ClipRow], config: DataConfig, encoded: Enco
     if changed:
         _LOGGER.warning(
             "%d of %d captions of %s are not those that were encoded into %s, which training "
-            "keeps to; the first is that of %r. Encode anew, into another folder, to train on the "
+            "keeps to; the first is that of %r. Encode again, into another folder, to train on the "
             "table's.",
             len(changed),
             len(rows),
@@ -160,14 +160,7 @@ def _check_names(key: str, chosen: Sequence[str], known: Collection[str]) -> Non
 
 
 class PairedClips:
-    """Targets with references, drawn by the release's rules.
-
-    Args:
-        config: Table, shards and rules.
-        batch_size: Samples of a batch.
-        seed: Seed of subsets, order and draws.
-        model: What trains on them, whose encoders they must be of; see :func:`open_encoded`.
-    """
+    """Targets with references, drawn by the release's rules."""
 
     def __init__(
         self, config: DataConfig, batch_size: int, seed: int, model: str | None = None
@@ -245,15 +238,9 @@ class _Epoch:
 
 
 class PreferredClips:
-    """Winners, losers and references, mined anew each epoch.
+    """Winners, losers and references, mined again each epoch.
 
     Epochs without a pair, as the first ones of a table without extreme scores, are passed over.
-
-    Args:
-        config: Table and shards.
-        batch_size: Pairs of a batch.
-        seed: Seed of draws and order.
-        model: As for :class:`PairedClips`.
     """
 
     def __init__(

@@ -41,7 +41,7 @@ class ModelConfig(Section):
         lora: File of such a LoRA to continue from, of the same rank; a new one by default.
         weights: Precision of what trains; optimizer moments follow it. ``bfloat16`` takes half the
             memory: AdamW then rounds by chance (:mod:`vap.training.rounding`), and ``muon`` is
-            refused. What is frozen is held in the precision of the loop.
+            refused. Frozen weights have the precision of the loop.
         gradient_checkpointing: Recompute activations in the backward pass.
     """
 
@@ -209,7 +209,7 @@ class DPOStage(TuningStage):
     comes with its one reference, and is chosen by its scores (``vap.data.preferences``).
 
     Attributes:
-        beta: How dear it is to leave the model that tuning starts from.
+        beta: Strength of the penalty for leaving the model that tuning starts from.
     """
 
     stage: Literal["dpo"]
@@ -233,10 +233,10 @@ class DistillStage(TuningStage):
             which must be that of the scheduler for ``consistency``.
         substeps: Steps of the teacher for one of them.
         guidance: The teacher's classifier-free guidance; 1 for none.
-        reference_guidance: Its guidance by the references, likewise.
-        references_every: The student reads the references anew at every so many of its steps, and
-            at the others as they were then, as profiles that keep references do; 1 at every
-            step. Objective ``path`` alone, whose student takes all its steps in a row.
+        reference_guidance: The teacher's guidance by the references; 1 for none.
+        references_every: The student computes the references at every so many of its steps and
+            reuses them at the others, as profiles with a reference cache do. Objective ``path``
+            alone, whose student takes all its steps in a row.
     """
 
     stage: Literal["distill"]
@@ -261,8 +261,8 @@ class DistillStage(TuningStage):
             )
         if self.references_every > 1 and self.model.gradient_checkpointing:
             raise ValueError(
-                f"references_every is {self.references_every}, but gradient checkpointing computes "
-                "blocks anew and keeps nothing. Set model.gradient_checkpointing to false, or "
-                "references_every to 1."
+                f"references_every is {self.references_every}, but gradient checkpointing "
+                "re-computes blocks and keeps nothing. Set model.gradient_checkpointing to false, "
+                "or references_every to 1."
             )
         return self

@@ -33,7 +33,7 @@ def changed_error(video: Video, truth: Video) -> float:
 
     Args:
         video: ``[T, H, W, 3]`` in 0 to 1.
-        truth: Likewise.
+        truth: ``[T, H, W, 3]`` in 0 to 1.
     """
     if video.shape != truth.shape:
         raise ValueError(

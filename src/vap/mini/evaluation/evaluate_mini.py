@@ -92,7 +92,7 @@ def evaluate(
         evaluation: What.
         output: Folder to write to.
         resume: Keep what the folder's journal holds of the same settings and weights, also of
-            other systems and more cases than are wanted now; else begin anew.
+            other systems and more cases; else restart.
         workers: Processes that share the work, at least 1.
         progress: Told now and then.
 
@@ -173,9 +173,9 @@ class _Bench:
             for spec in job.specs
         }
         cases = list(self._rendered.values())
-        begun = time.perf_counter()
+        started = time.perf_counter()
         videos = systems[job.system].videos(cases)
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - started
         weights = self._hashes[job.system]
         scores = scorer.score(job.system, cases, videos, seconds=seconds, weights=weights)
         self._strips.keep(cases, job.system, videos)

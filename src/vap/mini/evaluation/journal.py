@@ -1,9 +1,4 @@
-"""The journal: one line a finished video, so that a crash costs the batch in work and no more.
-
-Two runs may write to one folder at once. Each line says what settings it belongs to, so that those
-of a run which the other has begun anew after are passed over; and of a video that both made, one
-line counts.
-"""
+"""One line a finished video, so that a crash costs one batch; two runs may share the file."""
 
 from __future__ import annotations
 
@@ -24,20 +19,13 @@ _SETTINGS = "settings"
 
 
 class Journal:
-    """Scores in a JSONL file, headed by the settings that they belong to.
-
-    Args:
-        path: The file.
-        settings: Plain values that decide all scores, besides the weights, which a line names.
-        resume: Keep what the file holds; else begin anew with the first scores, so that a run
-            which does not come to any leaves the earlier one's.
-    """
+    """Scores in a JSONL file, headed by the settings that they belong to."""
 
     def __init__(self, path: Path, settings: Mapping[str, Any], *, resume: bool) -> None:
         self._path, self._settings = path, dict(settings)
         self._hash = settings_hash(settings)
         self.scores: list[Score] = []
-        self._begun = False
+        self._started = False
         if resume:
             # Rewritten, so that a line that a crash cut off does not join the next one.
             self._begin(_read(path, settings, self._hash))
@@ -45,7 +33,7 @@ class Journal:
     def add(self, scores: Iterable[Score]) -> None:
         """Append scores; they are in the file when this returns."""
         fresh = list(scores)
-        if not self._begun:
+        if not self._started:
             self._begin(fresh)
             return
         with self._path.open("a", encoding="utf-8") as file:
@@ -59,7 +47,7 @@ class Journal:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(self._path) as partial:
             partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        self._begun, self.scores = True, scores
+        self._started, self.scores = True, scores
 
     def _line(self, score: Score) -> str:
         return json.dumps({**asdict(score), _SETTINGS: self._hash})
@@ -69,13 +57,13 @@ def _read(path: Path, settings: Mapping[str, Any], own: str) -> list[Score]:
     """The scores of these settings, each once."""
     if not path.is_file():
         raise FileNotFoundError(
-            f"There is nothing to resume: {path} does not exist. Begin without --resume."
+            f"There is nothing to resume: {path} does not exist. Start without --resume."
         )
     first, *lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     found = _object(first).get(_SETTINGS)
     if found != json.loads(json.dumps(dict(settings))):
         raise ValueError(
-            f"{path} was begun with other settings: {found}. Repeat those, or begin anew without "
+            f"{path} was started with other settings: {found}. Repeat those, or restart without "
             "--resume."
         )
     scores: dict[tuple[str, str, str, int], Score] = {}
@@ -93,7 +81,7 @@ def _score(line: str, path: Path) -> Score:
         return _SCORE.validate_json(line)
     except ValidationError as error:
         raise ValueError(
-            f"{path} is damaged at {line[:80]!r}. Begin anew without --resume."
+            f"{path} is damaged at {line[:80]!r}. Restart without --resume."
         ) from error
 
 

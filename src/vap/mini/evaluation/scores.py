@@ -72,11 +72,7 @@ class Summary:
 
 
 class Scorer:
-    """Scores videos.
-
-    Args:
-        recognizer: The classifier; by default the one that comes with the package.
-    """
+    """Scores videos."""
 
     def __init__(self, recognizer: Recognizer | None = None) -> None:
         self._recognizer = recognizer or load_recognizer(RECOGNIZER)

@@ -27,14 +27,7 @@ SHEETS = tuple(f"{split}{kind}.png" for split in SPLITS for kind in ("", "-syste
 
 
 class Strips:
-    """Strips of frames in a folder, and the sheets made of them.
-
-    Args:
-        folder: Where to keep them.
-        specs: All cases; the first of each split are shown.
-        made_by: What settings and weights make the videos of each system; a part of the files'
-            names, so that a sheet shows what the scores beside it are of.
-    """
+    """Strips of frames in a folder, and the sheets made of them."""
 
     def __init__(self, folder: Path, specs: Sequence[CaseSpec], made_by: Mapping[str, str]) -> None:
         self._folder, self._made_by = folder, made_by

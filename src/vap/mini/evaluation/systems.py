@@ -1,8 +1,4 @@
-"""What is compared: one protocol, cases to videos.
-
-The first frame repeated and the autoencoder's reconstruction bound what is possible; the backbone
-alone shows what a caption does; the others differ in how they read the reference.
-"""
+"""What is compared; the repeated first frame and the autoencoder bound what is possible."""
 
 from __future__ import annotations
 

@@ -64,13 +64,7 @@ class Weights:
 
 
 class ConditionLora:
-    """The backbone with one LoRA a condition, which no reference can replace.
-
-    Args:
-        pipeline: The backbone; it is given each LoRA in turn.
-        folder: Holds a folder for each condition that there is one for.
-        settings: How to generate.
-    """
+    """The backbone with one LoRA a condition, which no reference can replace."""
 
     def __init__(self, pipeline: OneReferenceEach, folder: Path, settings: Generation) -> None:
         self._backbone = Generated(pipeline, settings)

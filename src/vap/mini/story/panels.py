@@ -59,13 +59,7 @@ class Panel:
 
 
 class Studio:
-    """A model that animates pictures by references.
-
-    Args:
-        model: Name or folder of a Wan model.
-        seed: Of the noise, the same for every video, so that only what is asked about differs.
-        steps: Denoising steps; None for the model's own.
-    """
+    """A model that animates pictures by references."""
 
     def __init__(self, model: str | Path, *, seed: int = 0, steps: int | None = None) -> None:
         check_model(model)

@@ -28,7 +28,7 @@ class RenderConfig(Section):
     Attributes:
         conditions: Names of the conditions of ``vap.synth``; empty for all that train.
         height: Pixels, a multiple of 16: the VAE's 8 times the transformer's patch of 2.
-        width: Pixels, likewise.
+        width: Pixels, a multiple of 16.
         frames: Frames of a clip, 1 + 4k.
         split: Which conditions and scenes are drawn, see ``vap.synth``.
         varied: Share of the pairs that show a variation of their condition. A caption cannot tell

@@ -1,8 +1,4 @@
-"""The ways to train: the paper's expert and the alternatives it is compared with.
-
-Each says what of a model trains and how the result is written; objectives, data and loop are the
-same for all.
-"""
+"""What of a model trains and how it is written: the paper's expert and its alternatives."""
 
 from __future__ import annotations
 

@@ -29,14 +29,7 @@ _TARGETS = {
 
 
 class LoraStrategy:
-    """Train low-rank updates; the file that is written loads with ``load_lora_weights``.
-
-    Args:
-        where: Attention projections of the ``expert``, the ``backbone``, or ``all``.
-        single_branch: Let references go through the backbone.
-        reads_references: Whether references are shown at all.
-        notes: One entry for the file's header.
-    """
+    """Train low-rank updates; the file that is written loads with ``load_lora_weights``."""
 
     def __init__(
         self,

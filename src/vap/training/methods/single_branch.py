@@ -1,8 +1,4 @@
-"""Single branch: reference tokens go through the backbone itself (the paper's baseline).
-
-An expert at every depth whose modules *are* the backbone's: the streams keep their own time, text
-and positions and attend jointly, with one set of weights.
-"""
+"""The paper's baseline: reference tokens go through the backbone itself."""
 
 from __future__ import annotations
 

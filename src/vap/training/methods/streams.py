@@ -30,11 +30,7 @@ _FORMAT = "vap-alternative"
 
 
 class WanSeparateProcessor(WanJointAttnProcessor):
-    """The reference attends to itself alone; the target to itself and, one way, to it.
-
-    Args:
-        target_reads: Whether the target attends to the reference.
-    """
+    """The reference attends to itself alone; the target to itself and, one way, to it."""
 
     def __init__(self, *, target_reads: bool) -> None:
         super().__init__()
@@ -78,11 +74,7 @@ class WanSeparateProcessor(WanJointAttnProcessor):
 
 
 class CogVideoXSeparateProcessor(CogVideoXJointAttnProcessor):
-    """The references attend to themselves alone; the target to itself and, one way, to them.
-
-    Args:
-        target_reads: Whether the target attends to the references.
-    """
+    """The references attend to themselves alone; the target to itself and, one way, to them."""
 
     def __init__(self, *, target_reads: bool) -> None:
         super().__init__()

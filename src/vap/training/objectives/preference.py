@@ -31,6 +31,6 @@ def preference_loss(margin: Tensor, weight: Tensor, beta: float) -> Tensor:
     Args:
         margin: Of :func:`win_margin`, ``[B]``.
         weight: Of the pairs, ``[B]``, see :mod:`vap.data.preferences`.
-        beta: How dear it is to leave the reference model; 500 in the release.
+        beta: Strength of the penalty for leaving the reference model; 500 in the release.
     """
     return -F.logsigmoid(-0.5 * beta * margin) * weight

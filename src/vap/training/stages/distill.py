@@ -1,9 +1,6 @@
-"""Stage ``distill``: a LoRA on the frozen backbone takes few steps, and guidance, in one.
+"""Stage ``distill``: a LoRA on the frozen backbone learns to sample in few steps, without guidance.
 
-Two objectives. Phased consistency (Wang et al. 2024) leads where the exact path of the guided
-model goes, and starts from noised clips. Progressive distillation (Salimans and Ho 2022), here on
-paths from noise, leads where the model's own sampler is after a few of its steps: its results are
-that sampler's, errors of its long steps included.
+Phased consistency (Wang et al. 2024) or progressive distillation (Salimans and Ho 2022).
 """
 
 from __future__ import annotations
@@ -65,15 +62,15 @@ class DistillTask(TuningTask[PairedClips], ABC):
 
     def guided(self, noisy: Tensor, target: Stream, reference: Stream, level: Tensor) -> Tensor:
         """The model's prediction, moved as the pipelines' guidance moves theirs."""
-        unsaid = by_reference = None
-        said = self.variant.predict(self.transformer, noisy, target, reference, level)
+        unconditional = by_reference = None
+        conditional = self.variant.predict(self.transformer, noisy, target, reference, level)
         if self.guidance.enabled:
             bare = self.uncaptioned(target), self.uncaptioned(reference)
-            unsaid = self.variant.predict(self.transformer, noisy, *bare, level)
+            unconditional = self.variant.predict(self.transformer, noisy, *bare, level)
         if self.guidance.by_reference:
-            unseen = self.variant.predict(self.transformer, noisy, target, None, level)
-            by_reference = said - unseen
-        return self.guidance.moved(said, unsaid, by_reference, level)
+            no_reference = self.variant.predict(self.transformer, noisy, target, None, level)
+            by_reference = conditional - no_reference
+        return self.guidance.moved(conditional, unconditional, by_reference, level)
 
     def uncaptioned(self, stream: Stream) -> Stream:
         """A stream under the empty caption, as guidance replaces both at inference."""
@@ -95,8 +92,8 @@ class ConsistencyTask(DistillTask):
         """Between the student's steps from two neighboring points to the phase's end."""
         points = draw_points(self.schedule, self.substeps, len(target.latents), generator)
         noisy = self.variant.noised(target, points.start, generator)
-        said = self.variant.predict(model, noisy, target, reference, points.start)
-        student = self.variant.moved(noisy, said, points.start, points.end)
+        prediction = self.variant.predict(model, noisy, target, reference, points.start)
+        student = self.variant.moved(noisy, prediction, points.start, points.end)
         with torch.no_grad():
             goal = self.goal(noisy, target, reference, points)
         return consistency_loss(student, goal).mean()
@@ -104,10 +101,12 @@ class ConsistencyTask(DistillTask):
     def goal(self, noisy: Tensor, target: Stream, reference: Stream, points: PhasePoints) -> Tensor:
         """Where the student steps to after one step of the teacher."""
         with without_updates(self.transformer):
-            said = self.guided(noisy, target, reference, points.start)
-        near = self.variant.moved(noisy, said, points.start, points.neighbor)
-        said = self.variant.predict(self.transformer, near, target, reference, points.neighbor)
-        return self.variant.moved(near, said, points.neighbor, points.end)
+            prediction = self.guided(noisy, target, reference, points.start)
+        near = self.variant.moved(noisy, prediction, points.start, points.neighbor)
+        prediction = self.variant.predict(
+            self.transformer, near, target, reference, points.neighbor
+        )
+        return self.variant.moved(near, prediction, points.neighbor, points.end)
 
 
 class PathTask(DistillTask):
@@ -134,8 +133,8 @@ class PathTask(DistillTask):
         place, errors, memory = noise, [], GenerationMemory()
         for start, end, goal, work in zip(ends[:-1], ends[1:], goals, self.works, strict=True):
             step = StepMemory(use=work.references)
-            said = self.variant.predict(model, place, target, reference, start, memory, step)
-            place = self.variant.moved(place, said, start, end)
+            prediction = self.variant.predict(model, place, target, reference, start, memory, step)
+            place = self.variant.moved(place, prediction, start, end)
             errors.append(F.mse_loss(place, goal))
             place = place.detach()
         return torch.stack(errors).mean()
@@ -155,8 +154,8 @@ class PathTask(DistillTask):
         step, latents, goals = SchedulerStep(self.sampler), noise, []
         with without_updates(self.transformer):
             for index, timestep in enumerate(self.sampler.timesteps):
-                said = self.guided(latents, target, reference, levels[index])
-                latents = step(said, timestep, latents)
+                prediction = self.guided(latents, target, reference, levels[index])
+                latents = step(prediction, timestep, latents)
                 if (index + 1) % self.substeps == 0:
                     goals.append(latents)
         return list(levels[:: self.substeps]), goals

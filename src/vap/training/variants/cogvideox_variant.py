@@ -28,16 +28,7 @@ _OFS = 2.0
 
 
 class CogVideoXVariant(Variant):
-    """v-prediction.
-
-    Args:
-        alphas_bar: ᾱ of every timestep.
-        scaling_factor: Of the VAE's latents.
-        scale_images: Whether image latents are scaled as well.
-        frames_per_patch: Latent frames of a token.
-        has_offset: Whether the transformer takes an offset (1.5).
-        rotary_tables: The transformer's, for targets without references.
-    """
+    """v-prediction."""
 
     def __init__(
         self,

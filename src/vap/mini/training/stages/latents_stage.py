@@ -87,7 +87,7 @@ def render_pairs(render: RenderConfig, seed: int, indices: range) -> list[SynthP
 def run(recipe: LatentsStage) -> Path:
     """Write the shards of a recipe; those of it that are there already are kept.
 
-    A shard that holds fewer pairs than the recipe wants of it is written anew.
+    A shard with fewer pairs than the recipe asks for is written again.
     """
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
@@ -141,14 +141,14 @@ def _missing_shards(recipe: LatentsStage, content: str) -> list[ShardOrigin]:
     for start in range(recipe.first, end, recipe.shard_size):
         stop = min(start + recipe.shard_size, end)
         wanted = ShardOrigin(start, stop, content, image_encoder_note(recipe.encoders))
-        held = there.pop(_place(recipe, start), None)
-        if held is None or held.stop < wanted.stop:
+        found = there.pop(_place(recipe, start), None)
+        if found is None or found.stop < wanted.stop:
             missing.append(wanted)
-    for path, held in there.items():
+    for path, found in there.items():
         for wanted in missing:
-            if held.first < wanted.stop and wanted.first < held.stop:
+            if found.first < wanted.stop and wanted.first < found.stop:
                 raise ValueError(
-                    f"{path} holds pairs {held.first} to {held.stop - 1}, which the shard from "
+                    f"{path} holds pairs {found.first} to {found.stop - 1}, which the shard from "
                     f"{wanted.first} on would hold, too. Start another run's pairs behind those "
                     "of the first (first), or choose another output folder."
                 )
