@@ -89,7 +89,7 @@ def _from_gamma(image: Image.Image, notes: Mapping[Any, Any]) -> Image.Image:
 
 @lru_cache(maxsize=8)
 def _transform(profile: bytes, mode: str) -> Any:
-    """How a profile becomes sRGB; None if it is sRGB, whatever it calls itself."""
+    """Transform from a profile to sRGB; None if its colors are those of sRGB."""
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
     target = ImageCms.createProfile("sRGB")
     flags = ImageCms.Flags.BLACKPOINTCOMPENSATION

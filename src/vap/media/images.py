@@ -99,7 +99,7 @@ def _formats(path: Path) -> tuple[str, ...]:
 
 @contextmanager
 def decoding(path: Path) -> Iterator[None]:
-    """Turn whatever Pillow's decoders raise on damaged files into a ``MediaError``."""
+    """Turn what Pillow's decoders raise on damaged files into a ``MediaError``."""
     try:
         yield
     except (MediaError, MachineError):

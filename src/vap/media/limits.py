@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vap.files.errors import refusal
 
-_FREE_PIXELS = 1_000_000_000  # 480 frames of 1080p, in whatever file
+_FREE_PIXELS = 1_000_000_000  # 480 frames of 1080p, in a file of any size
 
 
 @dataclass(frozen=True, slots=True)

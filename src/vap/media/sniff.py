@@ -1,4 +1,4 @@
-"""Recognize a file by its first bytes, whatever its name.
+"""Recognize a file by its first bytes, because names and suffixes may be wrong.
 
 By hand, because FFmpeg's own probing also opens playlists and scripts that name other files; the
 kind decides the one demuxer or decoder that is tried.
@@ -60,7 +60,7 @@ _MAGIC: tuple[tuple[bytes, FileKind], ...] = (
     (b"version https://git-lfs", FileKind("a Git LFS pointer without its content", "other")),
 )
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
-# Of HEIF: coded as AV1, as HEVC, and by whatever the brands after the first say.
+# HEIF with AV1, with HEVC, and with a codec that only the brands after the first tell.
 _AVIF_BRANDS = (b"avif", b"avis")
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
 _HEIF_BRANDS = (b"mif1", b"msf1")

@@ -21,7 +21,7 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A clip whose size and frame times are known, but not decoded."""
+    """A clip with known size and frame times, not yet decoded."""
 
     name: str  # of the file, or a word for frames without one
     kind: str  # container or form, such as "mov" or "array"

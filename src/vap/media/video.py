@@ -81,19 +81,16 @@ def open_video(file: CheckedFile, limits: MediaLimits) -> Source:
         first = next(_decode(path, stream, limits), None)
         if first is None:
             raise refusal(path, "none of its frames can be decoded", _REPAIR)
-        geometry = _geometry(first, codec.name, aspect, _notes(file, limits))
+        # Non-square pixels are enlarged, never squeezed.
+        columns = round(first.width * max(aspect, Fraction(1)))
+        rows = round(first.height / min(aspect, Fraction(1)))
+        turn = _turn(first, codec.name)
+        geometry = _Geometry(columns, rows, turn, _notes(file, limits))
     height, width = geometry.displayed
     limits.check_size(path, width, height)
-    return Source(
-        name=path.name,
-        kind=file.kind.demuxer or "video",
-        width=width,
-        height=height,
-        timeline=timeline,
-        open=partial(_shots, file, limits, geometry, starts),
-        digest=partial(hash_file, path),
-        file_bytes=path.stat().st_size,
-    )
+    kind, file_bytes = file.kind.demuxer or "video", path.stat().st_size
+    shots, digest = partial(_shots, file, limits, geometry, starts), partial(hash_file, path)
+    return Source(path.name, kind, width, height, timeline, shots, digest, file_bytes)
 
 
 @contextmanager
@@ -221,13 +218,6 @@ def _alpha_decoder(stream: Any) -> Any:
         return av.CodecContext.create(library, "r")
     except av.codec.codec.UnknownCodecError:  # FFmpeg built without it: on black
         return None
-
-
-def _geometry(frame: Any, codec: str, aspect: Fraction, notes: Mapping[Any, Any]) -> _Geometry:
-    """Displayed size and turn; non-square pixels are enlarged, never squeezed."""
-    width = round(frame.width * max(aspect, Fraction(1)))
-    height = round(frame.height / min(aspect, Fraction(1)))
-    return _Geometry(width, height, _turn(frame, codec), notes)
 
 
 def _turn(frame: Any, codec: str) -> tuple[int, int, int, int]:

@@ -39,16 +39,9 @@ def open_webp(file: CheckedFile, limits: MediaLimits) -> Source:
     *starts, end = accumulate(_durations(path, limits.frames), initial=0)
     timeline = Timeline(tuple(starts), end, _MILLISECOND)
     limits.check_length(path, len(starts), float(timeline.seconds))
-    return Source(
-        name=path.name,
-        kind="webp",
-        width=width,
-        height=height,
-        timeline=timeline,
-        open=partial(_shots, path, limits, timeline),
-        digest=partial(hash_file, path),
-        file_bytes=path.stat().st_size,
-    )
+    shots, digest = partial(_shots, path, limits, timeline), partial(hash_file, path)
+    file_bytes = path.stat().st_size
+    return Source(path.name, "webp", width, height, timeline, shots, digest, file_bytes)
 
 
 def _durations(path: Path, most: int) -> list[int]:
