@@ -169,7 +169,7 @@ def run_late_copies(device: torch.device) -> Result:
             for block in blocks:
                 torch.nn.init.normal_(block.weight, std=_WIDTH**-0.5)
                 expected = expected @ block.weight.to(device).T
-            offload.stream_blocks(blocks, device)
+            offload.offload_blocks(blocks, device)
             with copying:
                 torch.cuda._sleep(_ASLEEP)
             found = start

@@ -1,6 +1,6 @@
 """Memory plans at full size on a GPU: time and peak memory beside what was predicted.
 
-    python -m benchmarks.memory_plans [--steps 4] [--plans "resident" "blocks, nothing kept" …]
+    python -m benchmarks.memory_plans [--steps 4] [--plans "resident" "block-level offload" …]
 
 The Wan 14B transformer gets random weights and random conditions; a few denoising steps run under
 every plan, with guidance and one reference at 480×832 and 49 frames. Text encoder and VAE are left
@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from vap.acceleration.offload import stream_blocks
+from vap.acceleration.offload import offload_blocks
 from vap.acceleration.plan import ACCELERATOR_PLANS, MemoryPlan
 from vap.acceleration.quantize import quantize
 from vap.cost.denoiser import denoising_step, weightless_transformer
@@ -31,7 +31,12 @@ from vap.loading.memory import move_apart_from
 from vap.loading.pipeline import default_device
 
 RESIDENT = "resident"
-NAMES = (RESIDENT, "blocks stream in", "blocks, nothing kept", "blocks stream in, fp8")
+NAMES = (
+    RESIDENT,
+    "block-level offload",
+    "block-level offload, no caches",
+    "block-level offload, fp8",
+)
 
 
 def placed(plan: MemoryPlan, device: torch.device) -> Any:
@@ -44,7 +49,7 @@ def placed(plan: MemoryPlan, device: torch.device) -> Any:
     if plan.quantize is not None:
         quantize(transformer.expert_blocks, plan.quantize)
     if plan.offload == "group":
-        stream_blocks(transformer.expert_blocks, device)
+        offload_blocks(transformer.expert_blocks, device)
         move_apart_from(transformer, transformer.expert_blocks, device)
     return transformer if plan.offload is not None else transformer.to(device)
 

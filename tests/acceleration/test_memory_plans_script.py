@@ -16,8 +16,8 @@ def test_without_a_gpu_it_says_so(monkeypatch, capsys) -> None:
 @pytest.mark.parametrize(
     ("plans", "shares"),
     [
-        (["blocks stream in", "resident"], ["2.00×", "1.00×"]),
-        (["blocks stream in"], ["–"]),
+        (["block-level offload", "resident"], ["2.00×", "1.00×"]),
+        (["block-level offload"], ["–"]),
     ],
 )
 def test_times_are_held_against_the_resident_plan_wherever_it_comes(
@@ -25,7 +25,7 @@ def test_times_are_held_against_the_resident_plan_wherever_it_comes(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["memory_plans", "--plans", *plans])
     monkeypatch.setattr(memory_plans, "default_device", lambda: torch.device("cuda"))
-    seconds = {"resident": 1.5, "blocks stream in": 3.0}
+    seconds = {"resident": 1.5, "block-level offload": 3.0}
     monkeypatch.setattr(memory_plans, "measured", lambda plan, *_: (seconds[plan.name], 1.0))
     monkeypatch.setattr(memory_plans, "counted", lambda _: 1.0)
     assert memory_plans.main() == 0

@@ -13,7 +13,7 @@ from torch import nn
 
 from tests.pipelines.golden import load
 from vap.acceleration import offload
-from vap.acceleration.offload import stream_blocks, stream_layers, wait_for_use
+from vap.acceleration.offload import offload_blocks, offload_layers, offload_vae
 from vap.acceleration.quantize import quantize
 
 CPU = torch.device("cpu")
@@ -44,7 +44,7 @@ class Chain(nn.Module):
 def test_streamed_blocks_give_the_same_bits_again_and_again(depth: int) -> None:
     chain, x = Chain(depth), torch.randn(4, 8)
     expected = chain(x)
-    stream_blocks(chain.blocks, CPU)
+    offload_blocks(chain.blocks, CPU)
     for _ in range(3):
         assert torch.equal(chain(x), expected)
 
@@ -53,7 +53,7 @@ def test_a_place_is_not_read_after_it_was_given_away(monkeypatch) -> None:
     """Every copy first spoils the place that it goes to."""
     chain, x = Chain(5), torch.randn(4, 8)
     expected = chain(x)
-    stream_blocks(chain.blocks, CPU)
+    offload_blocks(chain.blocks, CPU)
     copy_ = torch.Tensor.copy_
 
     def spoil_first(target: torch.Tensor, source: torch.Tensor, **options: object) -> torch.Tensor:
@@ -68,7 +68,7 @@ def test_a_place_is_not_read_after_it_was_given_away(monkeypatch) -> None:
 def test_blocks_may_be_skipped_or_fail() -> None:
     chain, x = Chain(4), torch.randn(4, 8)
     plain = copy.deepcopy(chain)
-    stream_blocks(chain.blocks, CPU)
+    offload_blocks(chain.blocks, CPU)
     chain(x)
     for skipping in ([0, 2, 3], [3], [1, 0]):
         for depth in skipping:
@@ -81,7 +81,7 @@ def test_blocks_may_be_skipped_or_fail() -> None:
 def test_weights_wait_in_main_memory_packed_and_stay_readable() -> None:
     chain = Chain(3)
     state = copy.deepcopy(chain.state_dict())
-    stream_blocks(chain.blocks, CPU)
+    offload_blocks(chain.blocks, CPU)
     chain(torch.randn(4, 8))
     for name, tensor in chain.state_dict().items():
         assert torch.equal(tensor, state[name]), name
@@ -92,7 +92,7 @@ def test_weights_wait_in_main_memory_packed_and_stay_readable() -> None:
 
 def test_an_adapter_added_later_is_used() -> None:
     chain, x = Chain(2), torch.randn(4, 8)
-    stream_blocks(chain.blocks, CPU)
+    offload_blocks(chain.blocks, CPU)
     chain.blocks[1][2] = nn.Sequential(chain.blocks[1][2], nn.Linear(8, 8))
     fresh = chain(x)
     chain.blocks[1][2][1].weight.data.mul_(2)
@@ -105,7 +105,7 @@ def test_weights_changed_between_passes_count_from_the_next_on(depth: int, elsew
     """As adapters are merged: in place, or by giving a weight other memory."""
     chain, x = Chain(depth), torch.randn(4, 8)
     plain = copy.deepcopy(chain)
-    stream_blocks(chain.blocks, CPU)
+    offload_blocks(chain.blocks, CPU)
     chain(x)
     for model in (chain, plain):
         for block in model.blocks:
@@ -120,7 +120,7 @@ def test_weights_changed_between_passes_count_from_the_next_on(depth: int, elsew
 
 def test_a_waiting_vae_says_where_it_computes_and_is_not_taken_for_model_offload() -> None:
     vae, transformer = load("wan").vae, nn.Linear(2, 2)
-    wait_for_use(vae, transformer, torch.device("meta"))
+    offload_vae(vae, transformer, torch.device("meta"))
     assert vae.device == CPU
     assert get_module_execution_device(vae) == torch.device("meta")
     assert not isinstance(vae._hf_hook, CpuOffload)
@@ -131,7 +131,7 @@ def test_a_vae_comes_to_work_and_leaves_before_denoising(monkeypatch) -> None:
     moves = []
     monkeypatch.setattr(vae, "to", lambda place: moves.append(str(place)) or vae)
     monkeypatch.setattr(type(vae), "device", torch.device("meta"))
-    wait_for_use(vae, transformer, torch.device("meta"))
+    offload_vae(vae, transformer, torch.device("meta"))
     monkeypatch.setattr(vae, "_decode", lambda *_: DecoderOutput(torch.zeros(1)))
     vae.decode(torch.zeros(1))
     transformer(torch.zeros(1, 2))
@@ -142,14 +142,14 @@ def test_weights_of_eight_bits_stream_too() -> None:
     chain, x = Chain(4), torch.randn(4, 8)
     quantize(chain.blocks, "int8")
     expected = chain(x)
-    stream_blocks(chain.blocks, CPU)
+    offload_blocks(chain.blocks, CPU)
     assert torch.equal(chain(x), expected)
 
 
 def test_layers_of_a_module_stream() -> None:
     chain, x = Chain(2), torch.randn(4, 8)
     expected = chain(x)
-    stream_layers(chain, CPU)
+    offload_layers(chain, CPU)
     assert torch.equal(chain(x), expected)
 
 
@@ -210,7 +210,7 @@ def test_every_wait_names_its_stream(monkeypatch) -> None:
 def test_the_places_of_blocks_are_free_while_others_work() -> None:
     chain, x = Chain(3), torch.randn(4, 8)
     expected = chain(x)
-    release = stream_blocks(chain.blocks, CPU)
+    release = offload_blocks(chain.blocks, CPU)
     chain(x)
     place = weakref.ref(release.__self__._places[0])
     release()
@@ -225,7 +225,7 @@ def test_devices_without_streams_offload_in_order(monkeypatch) -> None:
         "diffusers.hooks.apply_group_offloading", lambda _, **options: asked.update(options)
     )
     mps = torch.device("mps")
-    stream_layers(nn.Linear(2, 2), mps)
+    offload_layers(nn.Linear(2, 2), mps)
     assert asked["use_stream"] is False
     assert (
         offload._side_stream(mps) is offload._event(mps) is offload._computing_stream(mps) is None

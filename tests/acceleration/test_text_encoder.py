@@ -6,10 +6,9 @@ import torch
 from tests.pipelines.golden import FOLDER, load
 from vap.acceleration import offload, text_encoder
 from vap.acceleration.plan import MemoryPlan
-from vap.acceleration.text_encoder import is_hollow
+from vap.acceleration.text_encoder import is_unloaded
 from vap.files.folders import weight_files
 from vap.loading import memory
-from vap.loading.memory import hold
 
 
 @pytest.fixture(params=["wan", "cogvideox"])
@@ -31,7 +30,7 @@ def test_one_layer_at_a_time_encodes_as_all_do(encoders) -> None:
 
     def count(*_: object) -> None:
         here = {
-            id(layer) for layer in hollow.modules() if layer._parameters and not is_hollow(layer)
+            id(layer) for layer in hollow.modules() if layer._parameters and not is_unloaded(layer)
         }
         held.append(len(here))
 
@@ -44,7 +43,7 @@ def test_one_layer_at_a_time_encodes_as_all_do(encoders) -> None:
             found = hollow(ids).last_hidden_state
             torch.testing.assert_close(found, whole(ids).last_hidden_state)
     assert max(held) <= 1
-    assert is_hollow(hollow)
+    assert is_unloaded(hollow)
 
 
 def test_its_state_is_read_whole(encoders) -> None:
@@ -68,11 +67,11 @@ def test_a_pipeline_with_an_encoder_in_files_computes_on_its_accelerator(
     family, way, monkeypatch
 ) -> None:
     monkeypatch.setattr(memory, "move_apart_from", lambda *_: None)
-    monkeypatch.setattr(offload, "stream_layers", lambda *_: None)  # not for a device of no module
-    place = torch.device("meta")
-    encoder = text_encoder.text_encoder_on_demand(FOLDER / family, torch.float32, place)
+    monkeypatch.setattr(offload, "offload_layers", lambda *_: None)  # not for a device of no module
+    device = torch.device("meta")
+    encoder = text_encoder.text_encoder_on_demand(FOLDER / family, torch.float32, device)
     pipeline = load(family, text_encoder=encoder)
-    hold(pipeline, MemoryPlan("by hand", "leaves", offload=way), place)
-    assert pipeline._execution_device == place
-    assert pipeline.text_encoder.device == place
-    assert is_hollow(pipeline.text_encoder)
+    memory.place(pipeline, MemoryPlan("by hand", "offload", offload=way), device)
+    assert pipeline._execution_device == device
+    assert pipeline.text_encoder.device == device
+    assert is_unloaded(pipeline.text_encoder)

@@ -29,8 +29,8 @@ def test_a_step_that_keeps_nothing_holds_two_streams_of_one_block(kernel: str) -
 def test_wan_14b_fits_8_gb_and_with_fp8_a_computer_of_32() -> None:
     found = predictions(WAN, Video.native(WAN), known_gpu("4090"), torch.bfloat16)
     plans = {each.plan.name: each for each in found}
-    nothing, narrow = plans["blocks, nothing kept"], plans["blocks stream in, fp8"]
+    nothing, narrow = plans["block-level offload, no caches"], plans["block-level offload, fp8"]
     assert nothing.device_bytes == pytest.approx(7.7 * GB, rel=0.01)
     assert nothing.host_bytes == pytest.approx(43.4 * GB, rel=0.01)
     assert narrow.host_bytes < 24 * GB
-    assert plans["text encoder leaves"].host_bytes == 0
+    assert plans["text-encoder offload"].host_bytes == 0

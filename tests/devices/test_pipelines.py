@@ -14,7 +14,7 @@ from vap.acceleration.plan import ACCELERATOR_PLANS
 from vap.acceleration.quantize import quantize
 from vap.acceleration.tiling import enable_tiling
 from vap.acceleration.whole_clips import use_whole_clips
-from vap.loading.memory import hold
+from vap.loading.memory import place
 from vap.pipelines import base
 from vap.pipelines.work import NOTHING, Reuse
 
@@ -87,14 +87,14 @@ def test_weights_that_wait_come_before_they_are_used(family, plan, monkeypatch):
     def in_order(module: torch.nn.Module, device: torch.device) -> None:
         apply_group_offloading(module, onload_device=device, offload_type="leaf_level")
 
-    monkeypatch.setattr(offload, "stream_layers", in_order)
+    monkeypatch.setattr(offload, "offload_layers", in_order)
     parts = parts_on_the_cpu(family)
     with fake_cuda():
         made = pipeline(family, parts, CPU)
         enable_tiling(made.vae)
         if plan.quantize:
             quantize(made.transformer.expert_blocks, plan.quantize)
-        hold(made, plan, CUDA)
+        place(made, plan, CUDA)
         made.keep_constants = plan.keep_constants
         assert made._execution_device == CUDA
         for output in ("latent", "pt"):

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import vap
 from tests.pipelines.golden import FOLDER
-from vap.acceleration.text_encoder import is_hollow, text_encoder_on_demand
+from vap.acceleration.text_encoder import is_unloaded, text_encoder_on_demand
 from vap.cost.model import PlannedModel
 from vap.files.components import load_component
 from vap.files.weights import weights_hash
@@ -75,7 +75,7 @@ def test_a_text_encoder_on_demand_is_refused_before_it_is_needed(folder: Path) -
     name = change(weights_of(folder, "text_encoder"), EDITS["missing"])
     with pytest.raises(ValueError, match=name):
         text_encoder_on_demand(folder, torch.float32, torch.device("cpu"))
-    assert is_hollow(text_encoder_on_demand(FOLDER / "wan", torch.float32, torch.device("cpu")))
+    assert is_unloaded(text_encoder_on_demand(FOLDER / "wan", torch.float32, torch.device("cpu")))
 
 
 def test_a_transformer_alone_is_compared_too(folder: Path) -> None:

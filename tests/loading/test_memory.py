@@ -25,12 +25,12 @@ from vap.acceleration.plan import (
     plans_for,
 )
 from vap.acceleration.profiles import GUESSES, Profile, Settings
-from vap.acceleration.text_encoder import is_hollow
+from vap.acceleration.text_encoder import is_unloaded
 from vap.cost.model import PlannedModel
 from vap.cost.prediction import Prediction
 from vap.loading import assembly
 from vap.loading import memory as memory_module
-from vap.loading.memory import choose, hold
+from vap.loading.memory import choose, place
 from vap.pipelines import registry
 from vap.pipelines.work import Reuse
 
@@ -91,7 +91,7 @@ def test_main_memory_counts_too() -> None:
 
 
 def test_too_little_says_what_is_needed() -> None:
-    with pytest.raises(ValueError, match=r"layers stream in\) needs 2\.00 GB.*num_frames"):
+    with pytest.raises(ValueError, match=r"sequential offload\) needs 2\.00 GB.*num_frames"):
         choose(FOUND, "1GB", free_host=50 * GB)
 
 
@@ -259,7 +259,7 @@ def test_contradictions_are_refused(monkeypatch, wrong) -> None:
 def test_streaming_holds_for_whole_pipelines(case: Golden) -> None:
     """On an accelerator; a CPU takes the same path without streams."""
     pipeline = load(case.family)
-    hold(pipeline, MemoryPlan("by hand", "leaves", offload="group"), CPU)
+    place(pipeline, MemoryPlan("by hand", "offload", offload="group"), CPU)
     expected = case.run(case.prompted(output_type="np"))
     for _ in range(2):
         assert (
@@ -274,7 +274,7 @@ def test_streaming_holds_for_whole_pipelines(case: Golden) -> None:
 @pytest.mark.parametrize("offload", [None, "group"])
 def test_a_pipeline_without_its_text_encoder_is_held_as_well(case: Golden, offload) -> None:
     pipeline = load(case.family, text_encoder=None, tokenizer=None)
-    hold(pipeline, MemoryPlan("by hand", "leaves", offload=offload), CPU)
+    place(pipeline, MemoryPlan("by hand", "offload", offload=offload), CPU)
     assert pipeline.text_encoder is None
 
 
@@ -295,7 +295,7 @@ def adapter(case: Golden, tmp_path: Path) -> Path:
 
 def test_a_lora_file_loads_and_merges_where_blocks_stream(case: Golden, adapter: Path) -> None:
     plain, streamed = load(case.family), load(case.family)
-    hold(streamed, MemoryPlan("by hand", "leaves", offload="group"), CPU)
+    place(streamed, MemoryPlan("by hand", "offload", offload="group"), CPU)
     outputs = []
     for pipeline in (plain, streamed):
         before = case.run(case.prompted(), pipeline)
@@ -317,11 +317,11 @@ def test_the_text_encoder_is_in_memory_only_while_it_is_needed(case: Golden, mon
     planned(monkeypatch, CPU_PLANS[1])
     pipeline = load(case.family, memory="10GB")
     encoder = pipeline.text_encoder
-    assert is_hollow(encoder)
+    assert is_unloaded(encoder)
     text, negative = pipeline.encode_prompt(
         "a duck", max_sequence_length={"wan": 512, "cogvideox": 226}[case.family]
     )
-    assert not is_hollow(encoder)
+    assert not is_unloaded(encoder)
     reference = pipeline.encode_video_prompt(
         case.inputs["reference"], "a goose", height=48, width=64, num_frames=9
     )
@@ -329,7 +329,7 @@ def test_the_text_encoder_is_in_memory_only_while_it_is_needed(case: Golden, mon
     given |= {"reference_prompts": None, "video_prompt": reference}
     given |= {"prompt_embeds": text, "negative_prompt_embeds": negative}
     first = case.run(case.prompted(**given), pipeline)
-    assert is_hollow(encoder)
+    assert is_unloaded(encoder)
     # With texts and references encoded before, it is never read again.
     monkeypatch.setattr(type(encoder), "from_pretrained", None)
     assert torch.equal(case.run(case.prompted(**given), pipeline), first)

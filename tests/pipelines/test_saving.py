@@ -9,7 +9,7 @@ from peft import LoraConfig
 import vap
 from tests.pipelines.golden import Golden, load
 from vap.acceleration.plan import CPU_PLANS
-from vap.acceleration.text_encoder import is_hollow
+from vap.acceleration.text_encoder import is_unloaded
 from vap.loading import assembly as loading
 
 
@@ -40,7 +40,7 @@ def test_a_text_encoder_that_waits_in_its_file_is_written_whole(
     monkeypatch.setattr(loading, "planned", lambda *_, **__: CPU_PLANS[1])
     pipeline = load(case.family, memory="10GB")
     case.run(case.prompted(), pipeline)
-    assert is_hollow(pipeline.text_encoder)
+    assert is_unloaded(pipeline.text_encoder)
     pipeline.save_pretrained(tmp_path)
     again = vap.load_pipeline(tmp_path, device="cpu")
     again.set_progress_bar_config(disable=True)

@@ -18,7 +18,7 @@ _SLOTS = 2
 _WITH_STREAMS = ("cuda", "xpu")
 
 
-def stream_blocks(blocks: Sequence[nn.Module], device: torch.device) -> Callable[[], None]:
+def offload_blocks(blocks: Sequence[nn.Module], device: torch.device) -> Callable[[], None]:
     """Keep blocks in main memory; while one computes, the next comes to the device.
 
     Two places on the device hold the blocks in turn. Copies run beside the computation, from
@@ -40,7 +40,7 @@ def stream_blocks(blocks: Sequence[nn.Module], device: torch.device) -> Callable
     return stream.release
 
 
-def stream_layers(module: nn.Module, device: torch.device) -> None:
+def offload_layers(module: nn.Module, device: torch.device) -> None:
     """Keep a module in main memory; its layers come to the device one by one.
 
     For models that are used once in a while and whose blocks lie too deep to be found.
@@ -58,7 +58,7 @@ def stream_layers(module: nn.Module, device: torch.device) -> None:
     )
 
 
-def wait_for_use(
+def offload_vae(
     vae: Any,
     transformer: nn.Module,
     device: torch.device,

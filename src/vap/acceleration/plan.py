@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, get_args
 
 Offload: TypeAlias = Literal["model", "sequential", "group"]
 Quantization: TypeAlias = Literal["int8", "fp8"]
-TextEncoder: TypeAlias = Literal["resident", "leaves"]
+TextEncoder: TypeAlias = Literal["resident", "offload"]
 
 # Of what the whole picture takes in memory, what strips or tiles take, and how much more they
 # compute for what they read around them (traced at 480×832 and 480×720).
@@ -76,26 +76,26 @@ class WantedVideo:
 
 
 _RESIDENT = MemoryPlan("resident")
-_TEXT_LEAVES = MemoryPlan("text encoder leaves", "leaves")
-_TILED = MemoryPlan("VAE in strips", "leaves", tiling=True)
-_BLOCKS = MemoryPlan("blocks stream in", "leaves", tiling=True, offload="group")
-_NOTHING_KEPT = replace(_BLOCKS, name="blocks, nothing kept", keep_constants=False)
+_TEXT_OFFLOAD = MemoryPlan("text-encoder offload", "offload")
+_TILED = MemoryPlan("tiled VAE", "offload", tiling=True)
+_BLOCKS = MemoryPlan("block-level offload", "offload", tiling=True, offload="group")
+_NOTHING_KEPT = replace(_BLOCKS, name="block-level offload, no caches", keep_constants=False)
 ACCELERATOR_PLANS = (
     _RESIDENT,
-    _TEXT_LEAVES,
+    _TEXT_OFFLOAD,
     _TILED,
-    MemoryPlan("one component at a time", "leaves", tiling=True, offload="model"),
+    MemoryPlan("model offload", "offload", tiling=True, offload="model"),
     _BLOCKS,
     _NOTHING_KEPT,
-    replace(_NOTHING_KEPT, name="blocks stream in, fp8", quantize="fp8"),
-    replace(_NOTHING_KEPT, name="layers stream in", offload="sequential"),
+    replace(_NOTHING_KEPT, name="block-level offload, fp8", quantize="fp8"),
+    replace(_NOTHING_KEPT, name="sequential offload", offload="sequential"),
 )
 CPU_PLANS = (
     _RESIDENT,
-    _TEXT_LEAVES,
+    _TEXT_OFFLOAD,
     _TILED,
-    replace(_TILED, name="nothing kept", keep_constants=False),
-    replace(_TILED, name="nothing kept, int8", quantize="int8", keep_constants=False),
+    replace(_TILED, name="tiled VAE, no caches", keep_constants=False),
+    replace(_TILED, name="tiled VAE, no caches, int8", quantize="int8", keep_constants=False),
 )
 
 

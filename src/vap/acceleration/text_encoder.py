@@ -23,7 +23,7 @@ def text_encoder_on_demand(folder: Path, dtype: torch.dtype, device: torch.devic
     """A text encoder without weights, which it reads from its folder when it is first called.
 
     Until then, and again after :func:`release_before`, its parameters have their shapes and no
-    memory, see :func:`is_hollow`. It is read as well when its state is asked for, as for saving.
+    memory, see :func:`is_unloaded`. It is read as well when its state is asked for, as for saving.
     For an accelerator it is read layer by layer, to the device, each time that it is called: main
     memory holds some of a layer, and what the system keeps of the files where it has room.
 
@@ -33,10 +33,10 @@ def text_encoder_on_demand(folder: Path, dtype: torch.dtype, device: torch.devic
         device: Where it computes.
     """
     encoder = load_component(folder, "text_encoder", dtype=dtype, device_map="meta")
-    _hollow_out(encoder, device)
+    _unload(encoder, device)
 
     def read(*_: Any) -> None:
-        if is_hollow(encoder):
+        if is_unloaded(encoder):
             stored = load_component(folder, "text_encoder", dtype=dtype)
             settle(stored)
             encoder.load_state_dict(stored.state_dict(), assign=True)
@@ -85,19 +85,19 @@ def release_before(transformer: nn.Module, encoder: nn.Module) -> None:
     """Free a text encoder's weights as soon as denoising starts: by then it has done its work."""
 
     def release(*_: Any) -> None:
-        if not is_hollow(encoder):
-            _hollow_out(encoder, torch.device("cpu"))
+        if not is_unloaded(encoder):
+            _unload(encoder, torch.device("cpu"))
 
     transformer.register_forward_pre_hook(release)
 
 
-def is_hollow(module: nn.Module) -> bool:
+def is_unloaded(module: nn.Module) -> bool:
     """Whether a module's parameters have shapes only."""
     parameter = next(module.parameters())
     return parameter.numel() > 1 and parameter.untyped_storage().nbytes() <= parameter.itemsize
 
 
-def _hollow_out(module: nn.Module, device: torch.device) -> None:
+def _unload(module: nn.Module, device: torch.device) -> None:
     """Let every parameter show one number everywhere, so that device and precision stay known."""
     shapes = {
         name: torch.zeros((), dtype=tensor.dtype, device=device).expand(tensor.shape)

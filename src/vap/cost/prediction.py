@@ -183,8 +183,8 @@ class _Held:
 
     def _text(self) -> float:
         """The text encoder's weights while it works."""
-        leaves = self.plan.text_encoder == "leaves" and not self.on_cpu
-        if leaves and self.plan.offload != "model":
+        offloaded = self.plan.text_encoder == "offload" and not self.on_cpu
+        if offloaded and self.plan.offload != "model":
             return float(self.traced.encoder_leaf)
         return float(self.traced.text_encoder)
 
@@ -237,7 +237,7 @@ def _encode_seconds(
     texts = 1 + video.references + (1 if video.guidance else 0)
     tokens = texts * TEXT_TOKENS[model.family]
     text = 2.0 * model.parameters.get("text_encoder", 0) * tokens / device.rate(_precision(dtype))
-    if device.host_link is not None and plan.text_encoder == "leaves":
+    if device.host_link is not None and plan.text_encoder == "offload":
         # Read for every text; from the system's copy of the files, or else at the disk's rate.
         text += texts * traced.text_encoder / (device.host_link * _PAGEABLE)
     # Of the conditions, only the first frames differ from nothing.

@@ -132,9 +132,9 @@ def loaded(
             ),
             **options,
         }
-    leaves = plan.text_encoder == "leaves" and plan.offload in {None, "group"}
+    offloaded = plan.text_encoder == "offload" and plan.offload in {None, "group"}
     # One that the user brought is not ours to free: nobody could read it again.
-    on_demand = leaves and "text_encoder" not in options
+    on_demand = offloaded and "text_encoder" not in options
     if on_demand:
         from vap.acceleration.text_encoder import release_before, text_encoder_on_demand
 
@@ -191,9 +191,9 @@ def held(pipeline: Any, plan: MemoryPlan, device: torch.device) -> Any:
             if isinstance(component, torch.nn.Module):
                 settle(component)
     else:
-        from vap.loading.memory import hold
+        from vap.loading.memory import place
 
-        hold(pipeline, plan, device)
+        place(pipeline, plan, device)
     pipeline.keep_constants = plan.keep_constants
     pipeline.memory_plan = plan
     return pipeline

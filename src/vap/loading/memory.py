@@ -127,10 +127,10 @@ def _enough(size: float) -> str:
     return f"{math.ceil(100 * size / _GB) / 100:.2f} GB"
 
 
-def hold(pipeline: Any, plan: MemoryPlan, device: torch.device) -> None:
-    """Put a pipeline's weights where a plan wants them."""
-    from vap.acceleration.offload import stream_blocks, stream_layers, wait_for_use
-    from vap.acceleration.text_encoder import is_hollow
+def place(pipeline: Any, plan: MemoryPlan, device: torch.device) -> None:
+    """Place a pipeline's weights as a plan says."""
+    from vap.acceleration.offload import offload_blocks, offload_layers, offload_vae
+    from vap.acceleration.text_encoder import is_unloaded
 
     encoders = [
         module
@@ -144,19 +144,19 @@ def hold(pipeline: Any, plan: MemoryPlan, device: torch.device) -> None:
     elif plan.offload == "group":
         blocks = pipeline.transformer.expert_blocks
         pipeline._device_of_plan = device
-        make_room = stream_blocks(blocks, device)
+        make_room = offload_blocks(blocks, device)
         move_apart_from(pipeline.transformer, blocks, device)
-        wait_for_use(pipeline.vae, pipeline.transformer, device, make_room)
+        offload_vae(pipeline.vae, pipeline.transformer, device, make_room)
         for encoder in encoders:
             encoder.register_forward_pre_hook(lambda *_: make_room())
-            if not is_hollow(encoder):
-                stream_layers(encoder, device)
-    elif plan.text_encoder == "leaves":
+            if not is_unloaded(encoder):
+                offload_layers(encoder, device)
+    elif plan.text_encoder == "offload":
         for name, module in pipeline.components.items():
             if isinstance(module, torch.nn.Module) and name != "text_encoder":
                 module.to(device)
-        if pipeline.text_encoder is not None and not is_hollow(pipeline.text_encoder):
-            stream_layers(pipeline.text_encoder, device)
+        if pipeline.text_encoder is not None and not is_unloaded(pipeline.text_encoder):
+            offload_layers(pipeline.text_encoder, device)
     else:
         pipeline.to(device)
 

@@ -118,7 +118,7 @@ def load_pipeline(
     family = family_of(folder)
     plan = MemoryPlan(
         "chosen by hand",
-        "leaves" if offload == "group" else "resident",
+        "offload" if offload == "group" else "resident",
         offload=offload,
         quantize=quantize,
         keep_references=True,

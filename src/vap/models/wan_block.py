@@ -139,6 +139,7 @@ class WanVideoAsPromptBlock(WanTransformerBlock):
             joint["reference_strength"] = reference_strength
         normalized = _modulate(self.norm1, hidden_states, modulation.shift, modulation.scale)
         attended = self.attn1(normalized, None, None, rotary_emb, **joint)
+        del normalized, joint  # long streams: their memory is needed by what follows
         if reference is not None and not self.is_last_expert:
             attended, reference_attended = attended
             reference_hidden_states = self._cross_attention_and_ffn(
