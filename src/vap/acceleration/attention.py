@@ -47,10 +47,6 @@ def choose_attention(device: torch.device, dtype: torch.dtype) -> str:
     cuDNN's kernel on other recent NVIDIA GPUs in half precision, some queries at a time on
     Apple's, on a CPU what was measured there (:mod:`.kernels`), and else torch's own choice. On
     GPUs: not yet measured.
-
-    Args:
-        device: Where the transformer runs.
-        dtype: What it computes in.
     """
     if device.type == "cpu" and dtype in PRECISIONS:
         fastest = fastest_kernels(dtype).attention
@@ -80,35 +76,21 @@ def has_hub_kernel(backend: AttentionBackendName) -> bool:
 
 
 def check_attention(name: str, device: torch.device) -> None:
-    """Refuse a kernel that is unknown, approximate, or not for this device.
-
-    Raises:
-        ValueError: Naming the kernels that there are.
-    """
+    """Refuse a kernel that is unknown, approximate, or not for this device."""
     known = [*_OURS, *(backend.value for backend in AttentionBackendName)]
     exact = [other for other in known if not any(part in other for part in _INEXACT)]
     if name not in exact:
         reason = "approximates" if name in known else "is unknown"
-        message = f"attention={name!r} {reason}. Use one of: {', '.join(exact)}."
-        raise ValueError(message)
+        raise ValueError(f"attention={name!r} {reason}. Use one of: {', '.join(exact)}.")
     if name in _OURS and device.type != _OURS[name][0]:
-        message = (
+        raise ValueError(
             f"attention={name!r} is for {_OURS[name][0]}; the model is on {device}. Leave "
             "attention out to have the fastest kernel chosen."
         )
-        raise ValueError(message)
 
 
 def use_attention(transformer: Any, name: str) -> None:
-    """Let a transformer's attention run by a kernel.
-
-    Args:
-        transformer: Of either variant.
-        name: See :func:`check_attention`.
-
-    Raises:
-        RuntimeError: If the kernel's package is missing.
-    """
+    """Let a transformer's attention run by a kernel."""
     if name in _OURS:
         for module in transformer.modules():
             processor = getattr(module, "processor", None)

@@ -47,14 +47,7 @@ class Kind(BaseModel):
 
     @classmethod
     def by(cls, family: Family, scheduler: Any, steps: int, *, guided: bool) -> Kind:
-        """The kind of a model that need not be loaded, by its parts.
-
-        Args:
-            family: Variant.
-            scheduler: Any diffusers scheduler.
-            steps: The model's own number of denoising steps.
-            guided: Whether it is run with guidance by default.
-        """
+        """The kind of a model that need not be loaded, by its parts."""
         return cls(
             family=family,
             scheduler=type(scheduler).__name__,
@@ -82,16 +75,11 @@ class Calibration(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> Calibration:
-        """Read a file.
-
-        Raises:
-            ValueError: If it is damaged, naming the file and what is wrong in it.
-        """
+        """Read a file."""
         try:
             return cls.model_validate_json(path.read_bytes())
         except ValidationError as error:
-            message = f"{path} is no calibration: {error}. Measure it again."
-            raise ValueError(message) from error
+            raise ValueError(f"{path} is no calibration: {error}. Measure it again.") from error
 
 
 def find_calibration(kind: Kind, folder: Path = FOLDER) -> tuple[str, Calibration] | None:
@@ -129,13 +117,7 @@ class Chosen:
 
 
 def settings_for(profile: Profile, kind: Kind, folder: Path = FOLDER) -> Chosen:
-    """What a profile does for a kind of model.
-
-    Args:
-        profile: Which.
-        kind: Of the model.
-        folder: Of the calibrations.
-    """
+    """What a profile does for a kind of model."""
     if profile == "exact":
         return Chosen(GUESSES["exact"], "nothing given up")
     found = find_calibration(kind, folder)

@@ -20,22 +20,12 @@ def compile_blocks(transformer: Any, **options: Any) -> None:
     At the first step of a generation blocks fill their memory, which later steps read. So
     everything is compiled during the first two steps of the first generation, and nothing later
     for as long as the size of the videos stays. Inductor's speed on a GPU: not yet measured.
-
-    Args:
-        transformer: Of either variant.
-        **options: As for :func:`compile_each`.
     """
     compile_each(transformer.expert_blocks, **options)
 
 
 def compile_each(blocks: Iterable[torch.nn.Module], **options: Any) -> None:
-    """Compile modules that run the same code, in place; names of weights stay.
-
-    Args:
-        blocks: What is compiled, when it first runs.
-        **options: For :func:`torch.compile`; ``dynamic=False`` by default, because a generation
-            or a training run has one size and code for fixed sizes is faster.
-    """
+    """Compile modules that run the same code, in place; names of weights stay."""
     limit = {"recompile_limit": _VARIANTS}
     if "recompile_limit" not in inspect.signature(torch.compile).parameters:
         # Torch before 2.13 has one limit for everything in the process.

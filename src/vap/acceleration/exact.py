@@ -31,19 +31,6 @@ def apply_exact(
     clips go through Wan's VAE whole. Results equal those before to rounding, with and without a
     reference. What is chosen follows the device that the pipeline computes on, wherever its weights
     wait meanwhile.
-
-    Args:
-        pipeline: Of either variant, held as it is to run, in its precision; changed in place.
-        compile: Compile the transformer's repeated block when it first runs, which takes a
-            minute or more.
-        attention: Name of an attention kernel; the fastest exact one by default.
-
-    Returns:
-        The same pipeline.
-
-    Raises:
-        ValueError: If the kernel is unknown or not for this device.
-        RuntimeError: If its package is missing.
     """
     loaded: Any = pipeline
     transformer = loaded.transformer

@@ -33,19 +33,6 @@ def apply_profile(
 
     Everything of the exact profile is part of all. Call it after loading; a profile that changes
     precisions stays in force for the weights.
-
-    Args:
-        pipeline: Of either variant, placed as it is to run, in its precision; changed in place.
-        profile: Which.
-        compile: See :func:`vap.acceleration.exact.apply_exact`.
-        attention: Likewise.
-        settings: In place of the profile's own.
-
-    Returns:
-        The same pipeline.
-
-    Raises:
-        ValueError: If the profile is unknown, or does not suit the model, saying why.
     """
     check_profile(profile)
     loaded: Any = pipeline
@@ -87,15 +74,7 @@ def apply_profile(
 
 
 def merge_own_student(pipeline: Any, profile: Profile) -> None:
-    """Merge the student that a profile takes, before weights are placed where nothing merges.
-
-    Args:
-        pipeline: Of either variant, its weights as loaded; changed in place.
-        profile: That will be applied.
-
-    Raises:
-        ValueError: If the profile takes one and the pipeline's folder has none.
-    """
+    """Merge the student that a profile takes, before weights are placed where nothing merges."""
     settings = settings_for(profile, Kind.of(pipeline)).settings
     if settings.student and pipeline.student is None:
         _check_own_student(pipeline)
@@ -139,40 +118,32 @@ def _is_users_own(pipeline: Any) -> bool:
 
 
 def _check(settings: Settings, pipeline: Any) -> None:
-    """Refuse settings that a model or its scheduler cannot take.
-
-    Raises:
-        ValueError: Saying why, and what to use instead.
-    """
+    """Refuse settings that a model or its scheduler cannot take."""
     reuse = settings.reuse
     if pipeline.student is not None and not settings.student and not _is_users_own(pipeline):
-        message = (
+        raise ValueError(
             f"{pipeline.student} has taken the backbone's place, and this profile is about the "
             "backbone. Load the model again."
         )
-        raise ValueError(message)
     if settings.student:
         _check_own_student(pipeline)
     if reuse.model > 1 and pipeline.scheduler.order != 1:
         name = type(pipeline.scheduler).__name__
-        message = (
+        raise ValueError(
             f"{name} runs the model {pipeline.scheduler.order} times a step, and its stages cannot "
             "be carried on from earlier steps. Use profile='exact', or another scheduler."
         )
-        raise ValueError(message)
     obstacle = _obstacle_to_keeping(pipeline)
     if reuse.references > 1 and obstacle:
-        message = (
+        raise ValueError(
             f"This profile keeps over steps what is read of the references, and {obstacle}. Use "
             "profile='exact', or load the model with this profile and enough memory for it."
         )
-        raise ValueError(message)
 
 
 def _check_own_student(pipeline: Any) -> None:
     if not own_student(pipeline).is_dir():
-        message = (
+        raise ValueError(
             "This profile takes few steps by a student of the backbone, and student/ is missing "
             f"in {pipeline.name_or_path}. Use profile='fast', or train one (stage distill)."
         )
-        raise ValueError(message)

@@ -37,12 +37,6 @@ def use_fp8_products(blocks: Iterable[nn.Module]) -> None:
 
     Weights have a scale for each row, inputs one for each token, found as they come. Unlike
     :func:`vap.acceleration.quantize.quantize`, which saves memory, this saves time.
-
-    Args:
-        blocks: Of a transformer, on a GPU, in bfloat16.
-
-    Raises:
-        MissingExtraError: If torchao is missing.
     """
     library: Any = require("torchao.quantization", extra="quant", purpose="multiply in fp8")
     config = library.Float8DynamicActivationFloat8WeightConfig(granularity=library.PerRow())

@@ -30,12 +30,6 @@ def use_onednn(module: nn.Module) -> int:
     Layers stay what they are (parameters, names, hooks, adapters that wrap them); only plain
     ones are touched, not subclasses such as quantized layers. Where gradients are wanted, or on
     another device, they compute as before.
-
-    Args:
-        module: A model in float32 or bfloat16.
-
-    Returns:
-        How many layers were changed.
     """
     for dtype in {each.dtype for each in module.parameters()}.intersection(PRECISIONS):
         fastest_kernels(dtype)

@@ -102,13 +102,7 @@ CPU_PLANS = (
 def plans_for(
     device_type: str, quantize: Quantization | None = None, *, keep_references: bool = False
 ) -> tuple[MemoryPlan, ...]:
-    """Plans of a device, fastest first.
-
-    Args:
-        device_type: ``cpu``, ``cuda`` …
-        quantize: Precision that the user chose; then every plan has it.
-        keep_references: Whether only plans count that keep references over steps.
-    """
+    """Plans of a device, fastest first."""
     plans: tuple[MemoryPlan, ...] = CPU_PLANS if device_type == "cpu" else ACCELERATOR_PLANS
     if keep_references:
         plans = tuple(replace(plan, keep_references=True) for plan in plans if plan.keep_constants)
@@ -119,35 +113,24 @@ def plans_for(
 
 
 def memory_bytes(amount: str | int) -> int:
-    """Bytes of an amount of memory.
-
-    Args:
-        amount: Bytes, or text such as ``10GB`` (10¹⁰ bytes), ``10GiB`` or ``800 MB``.
-
-    Raises:
-        ValueError: If it is no amount, or less than a mebibyte.
-    """
+    """Bytes of an amount of memory."""
     if isinstance(amount, str):
         found = _AMOUNT.fullmatch(amount)
         if found is None or found[2].upper() not in _UNITS:
-            message = f"memory={amount!r} is no amount of memory. Write 10GB, 7.5GiB or auto."
-            raise ValueError(message)
+            raise ValueError(
+                f"memory={amount!r} is no amount of memory. Write 10GB, 7.5GiB or auto."
+            )
         amount = round(Decimal(found[1]) * _UNITS[found[2].upper()])
     if not _MIB <= amount < _EIB:
-        message = (
+        raise ValueError(
             f"memory={amount} bytes is too little for any model, or more than any machine "
             "has. Write it like 10GB."
         )
-        raise ValueError(message)
     return amount
 
 
 def dtype_name(dtype: str) -> str:
-    """The full name of a precision.
-
-    Raises:
-        ValueError: If weights are not loaded in it.
-    """
+    """The full name of a precision."""
     full = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
     name = full.get(dtype, dtype)
     if name not in full.values():
@@ -156,33 +139,18 @@ def dtype_name(dtype: str) -> str:
 
 
 def check_quantize(quantize: str | None) -> None:
-    """Refuse a precision that weights are not quantized to.
-
-    Raises:
-        ValueError: Naming those that there are.
-    """
+    """Refuse a precision that weights are not quantized to."""
     if quantize is not None and quantize not in get_args(Quantization):
-        message = f"quantize={quantize!r} is unknown. Use one of: {get_args(Quantization)}."
-        raise ValueError(message)
+        raise ValueError(f"quantize={quantize!r} is unknown. Use one of: {get_args(Quantization)}.")
 
 
 def check_offload(offload: str | None, device_type: str) -> None:
-    """Refuse a way to offload that there is none of, or no place to offload from.
-
-    Args:
-        offload: What the user chose.
-        device_type: Of the device that computes.
-
-    Raises:
-        ValueError: Saying what can be given.
-    """
+    """Refuse a way to offload that there is none of, or no place to offload from."""
     if offload is None:
         return
     if device_type == "cpu":
-        message = (
+        raise ValueError(
             f"offload={offload!r} needs an accelerator, and the device is the CPU. Leave it out."
         )
-        raise ValueError(message)
     if offload not in get_args(Offload):
-        message = f"offload={offload!r} is unknown. Use 'model', 'group' or 'sequential'."
-        raise ValueError(message)
+        raise ValueError(f"offload={offload!r} is unknown. Use 'model', 'group' or 'sequential'.")

@@ -39,8 +39,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not 0.0 < self.steps <= 1.0:
-            message = f"steps={self.steps} is no share of steps: it lies above 0, and at most at 1."
-            raise ValueError(message)
+            raise ValueError(
+                f"steps={self.steps} is no share of steps: it lies above 0, and at most at 1."
+            )
 
 
 GUESSES: dict[Profile, Settings] = {
@@ -60,11 +61,8 @@ GUESSES: dict[Profile, Settings] = {
 
 
 def check_profile(profile: str | None) -> None:
-    """Refuse a profile that there is none of.
-
-    Raises:
-        ValueError: Naming those that there are.
-    """
+    """Refuse a profile that there is none of."""
     if profile is not None and profile not in get_args(Profile):
-        message = f"profile={profile!r} is unknown. Use one of: {', '.join(get_args(Profile))}."
-        raise ValueError(message)
+        raise ValueError(
+            f"profile={profile!r} is unknown. Use one of: {', '.join(get_args(Profile))}."
+        )

@@ -59,13 +59,6 @@ def published_mag_cache(steps: int, threshold: float = 0.12) -> Any:
 
     ``pipeline.transformer.enable_cache(published_mag_cache(50))`` turns it on for generations of
     50 steps, ``pipeline.transformer.disable_cache()`` off.
-
-    Args:
-        steps: Of a generation; ratios are taken from the nearest of the 40 measured.
-        threshold: Error that skipped steps may add up to.
-
-    Returns:
-        A configuration of diffusers.
     """
     from diffusers import MagCacheConfig
 

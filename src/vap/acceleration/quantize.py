@@ -1,4 +1,4 @@
-"""Linear layers whose weights are held in eight bits.
+"""Linear layers with weights quantized to eight bits.
 
 A generation is bound by arithmetic, not by reading weights: products of thousands of tokens stay in
 the model's precision, and a layer's weight is widened when its turn comes. So weights cost half the
@@ -25,10 +25,6 @@ class EightBitLinear(nn.Linear):
 
     The weight's bytes are held as whole numbers, those of fp8 too: an adapter takes the precision
     of a layer whose weight is floating-point, and no product can be computed in fp8.
-
-    Args:
-        linear: The layer to hold; it is not changed.
-        stored: ``torch.int8`` or ``torch.float8_e4m3fn``.
     """
 
     scale: torch.Tensor
@@ -54,15 +50,7 @@ class EightBitLinear(nn.Linear):
 
 
 def quantize(blocks: Iterable[nn.Module], precision: Quantization) -> None:
-    """Hold the linear layers of a transformer's blocks in eight bits, those of experts too.
-
-    Args:
-        blocks: Changed in place, layer by layer.
-        precision: ``int8`` or ``fp8``.
-
-    Raises:
-        ValueError: If the precision is unknown.
-    """
+    """Hold the linear layers of a transformer's blocks in eight bits, those of experts too."""
     check_quantize(precision)
     for block in blocks:
         for parent, name, linear in list(_layers(block)):

@@ -60,23 +60,14 @@ DISTILLED = {
 
 
 def known_distilled(name: str) -> Distilled:
-    """How a distilled LoRA is sampled.
-
-    Raises:
-        ValueError: If the name is unknown.
-    """
+    """How a distilled LoRA is sampled."""
     if name not in DISTILLED:
         raise ValueError(f"distilled={name!r} is unknown. Use one of: {', '.join(DISTILLED)}.")
     return DISTILLED[name]
 
 
 def distilled_file(name: str) -> Path:
-    """The file of a known distilled LoRA in the Hub's cache; nothing is downloaded.
-
-    Raises:
-        ValueError: If the name is unknown.
-        FileNotFoundError: If the file was not downloaded; the message says how.
-    """
+    """The file of a known distilled LoRA in the Hub's cache; nothing is downloaded."""
     from huggingface_hub import try_to_load_from_cache
 
     known = known_distilled(name)
@@ -90,21 +81,7 @@ def distilled_file(name: str) -> Path:
 
 
 def use_distilled(pipeline: PipelineT, name: str, weights: str | Path | None = None) -> PipelineT:
-    """Merge a known distilled LoRA and sample as its authors do; see :func:`use_student`.
-
-    Args:
-        pipeline: Of the Wan variant; changed in place.
-        name: One of ``DISTILLED``.
-        weights: Its file; by default the one in the Hub's cache.
-
-    Returns:
-        The same pipeline.
-
-    Raises:
-        ValueError: If the name is unknown, the pipeline is of another variant, or as for
-            :func:`use_student`.
-        FileNotFoundError: If the file was not downloaded.
-    """
+    """Merge a known distilled LoRA and sample as its authors do; see :func:`use_student`."""
     loaded: Any = pipeline
     known = known_distilled(name)
     if loaded.family != "wan":
@@ -123,32 +100,18 @@ def use_student(pipeline: PipelineT, weights: str | Path, *, steps: int | None =
 
     Guidance is off from now on unless a call asks for it; the expert stays as it is. To have the
     backbone back, load the model again.
-
-    Args:
-        pipeline: Of either variant, neither quantized nor offloaded; changed in place.
-        weights: LoRA file of any usual spelling, or its folder.
-        steps: That it was trained for, the default of calls from now on; by default as many as
-            the file says, which ``vap train`` notes in it.
-
-    Returns:
-        The same pipeline.
-
-    Raises:
-        ValueError: If there is one already, the weights are quantized or offloaded, the file is
-            not a LoRA of this model, or the scheduler has no first-order steps.
-        FileNotFoundError: If there are no weights.
     """
     loaded: Any = pipeline
     if loaded.student is not None:
-        message = f"{loaded.student} is merged into this model already. Load the model again."
-        raise ValueError(message)
+        raise ValueError(
+            f"{loaded.student} is merged into this model already. Load the model again."
+        )
     plan = getattr(loaded, "memory_plan", None)
     if plan is not None and not plan.mergeable:
-        message = (
+        raise ValueError(
             "A distilled LoRA cannot be merged into weights that are quantized or offloaded. "
             "Load the model with student=…, which merges it before."
         )
-        raise ValueError(message)
     from vap.pipelines.adapters import merge_lora
 
     place = Path(weights)
@@ -171,10 +134,6 @@ def taught_steps(weights: Path) -> int | None:
     """The number of steps that a student's file says it was trained for, if it does.
 
     No tensor is read.
-
-    Raises:
-        FileNotFoundError: If there is nothing.
-        ValueError: If it is not a LoRA.
     """
     file = lora_path(weights)
     with safe_open(file, framework="pt") as opened:
@@ -182,23 +141,15 @@ def taught_steps(weights: Path) -> int | None:
     if noted is None:
         return None
     if not noted.isdecimal() or int(noted) < 1:
-        message = (
+        raise ValueError(
             f"{file} says that it takes {noted!r} steps, which is no number of steps. Train it "
             "again (stage distill), or give steps."
         )
-        raise ValueError(message)
     return int(noted)
 
 
 def first_order(scheduler: Any) -> Any:
-    """A scheduler of the same noise levels that goes straight from each to the next.
-
-    Args:
-        scheduler: Of a pipeline.
-
-    Raises:
-        ValueError: If there is none for its kind.
-    """
+    """A scheduler of the same noise levels that goes straight from each to the next."""
     # Here: requests are checked before diffusers is loaded.
     from diffusers import (
         CogVideoXDDIMScheduler,
@@ -215,9 +166,8 @@ def first_order(scheduler: Any) -> Any:
         return CogVideoXDDIMScheduler.from_config(scheduler.config, timestep_spacing="trailing")
     if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
         return scheduler
-    message = (
+    raise ValueError(
         f"{type(scheduler).__name__} takes no first-order steps, which a few-step student needs. "
         "Use UniPCMultistepScheduler or FlowMatchEulerDiscreteScheduler (Wan), or "
         "CogVideoXDDIMScheduler."
     )
-    raise ValueError(message)

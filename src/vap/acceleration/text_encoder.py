@@ -26,11 +26,6 @@ def text_encoder_on_demand(folder: Path, dtype: torch.dtype, device: torch.devic
     memory, see :func:`is_unloaded`. It is read as well when its state is asked for, as for saving.
     For an accelerator it is read layer by layer, to the device, each time that it is called: main
     memory holds some of a layer, and what the system keeps of the files where it has room.
-
-    Args:
-        folder: Of the pipeline.
-        dtype: Precision to read it in.
-        device: Where it computes.
     """
     encoder = load_component(folder, "text_encoder", dtype=dtype, device_map="meta")
     _unload(encoder, device)

@@ -36,18 +36,9 @@ _CHUNK, _KEPT_FRAMES = 4, 2
 
 
 def enable_tiling(vae: Any, strips: int = STRIPS) -> None:
-    """Have a VAE work strip by strip from now on.
-
-    Args:
-        vae: Of either variant.
-        strips: Along the longer side (Wan); fewer where the picture is small.
-
-    Raises:
-        ValueError: If there is less than one strip.
-    """
+    """Have a VAE work strip by strip from now on."""
     if strips < 1:
-        message = f"strips={strips}; at least one strip is needed."
-        raise ValueError(message)
+        raise ValueError(f"strips={strips}; at least one strip is needed.")
     if not isinstance(vae, AutoencoderKLWan):
         # Sizes whose overlaps are whole cells; with others, tiles do not fit together.
         vae.enable_tiling(240, 360, 1 / 6, 1 / 5)
@@ -77,13 +68,7 @@ class Strip:
 
 
 def strips_of(cells: int, count: int, halo: int) -> list[Strip]:
-    """Split a side into strips of nearly the same length.
-
-    Args:
-        cells: Length of the side.
-        count: Strips, at most one a cell.
-        halo: Cells to read on both sides of a strip, where there are any.
-    """
+    """Split a side into strips of nearly the same length."""
     count = min(count, cells)
     bounds = [cells * place // count for place in range(count + 1)]
     return [
@@ -93,12 +78,7 @@ def strips_of(cells: int, count: int, halo: int) -> list[Strip]:
 
 
 class WanStrips:
-    """Encodes and decodes like the VAE it is made for, in strips.
-
-    Args:
-        vae: A Wan VAE.
-        strips: Along the longer side.
-    """
+    """Encodes and decodes like the VAE it is made for, in strips."""
 
     def __init__(self, vae: AutoencoderKLWan, strips: int) -> None:
         self.vae = vae
@@ -197,12 +177,7 @@ def _convolve(
 
 
 def _reach(layers: Sequence[nn.Module], *, growing: bool) -> tuple[float, float]:
-    """How far the layers see, and how large a cell of theirs is, in cells of what they are given.
-
-    Args:
-        layers: In the order in which they run.
-        growing: Whether resampling makes the picture larger, else smaller.
-    """
+    """Measure how far the layers see, and their cell size, in cells of the input."""
     reach, unit = 0.0, 1.0
     for module in (module for layer in layers for module in layer.modules()):
         if isinstance(module, WanCausalConv3d):

@@ -23,11 +23,7 @@ LARGEST = 1_500_000
 
 
 def use_whole_clips(vae: Any) -> None:
-    """Let Wan's VAE take small clips whole from now on; larger ones as before.
-
-    Args:
-        vae: Of either variant; another than Wan's, or one that works in strips, is left alone.
-    """
+    """Let Wan's VAE take small clips whole from now on; larger ones as before."""
     if not isinstance(vae, AutoencoderKLWan) or "_encode" in vars(vae):
         return
     for layer in vae.modules():

@@ -86,17 +86,7 @@ def generation_cost(
     references: int = 1,
     reference_guidance: bool = False,
 ) -> GenerationCost:
-    """Count the arithmetic of one generation.
-
-    Args:
-        size: The transformer.
-        shape: Video in pixels.
-        compression: Of VAE and patches.
-        steps: Denoising steps.
-        guidance: Whether a second pass a step has the negative prompt.
-        references: Reference videos.
-        reference_guidance: Whether a further pass leaves the references out.
-    """
+    """Count the arithmetic of one generation."""
     tokens = compression.tokens(shape)
     forward = _forward_flop(size, tokens, references)
     step = forward * (2 if guidance else 1)

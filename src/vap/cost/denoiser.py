@@ -41,19 +41,7 @@ def denoising_step(
     keep_references: bool = False,
     device: torch.device = _META,
 ) -> Callable[[], torch.Tensor]:
-    """One guided prediction for a video, ready to run; what it keeps, it keeps for the next.
-
-    Args:
-        model: Whose configuration.
-        transformer: From :func:`weightless_transformer`.
-        shape: Video in pixels.
-        guidance: Whether there are two passes.
-        references: Reference videos; 0 runs the backbone alone.
-        dtype: Precision of the tensors.
-        keep: Whether what no step changes is kept for the next.
-        keep_references: Whether what is read of the references is kept for the next as well.
-        device: Where; elsewhere than on meta, tensors hold whatever lay there.
-    """
+    """One guided prediction for a video, ready to run; what it keeps, it keeps for the next."""
     made = _wan if model.family == "wan" else _cogvideox
     latent = model.compression.latent(shape, _latent_channels(model))
     scale = Guidance(_GUIDANCE if guidance else 1.0)

@@ -67,8 +67,9 @@ class DeviceSpec:
         for wider in (precision, "bfloat16", "float32"):
             if wider in self.rates:
                 return self.rates[wider] * self.efficiency
-        message = f"{self.name} has no rate for {precision}; known are {', '.join(self.rates)}."
-        raise ValueError(message)
+        raise ValueError(
+            f"{self.name} has no rate for {precision}; known are {', '.join(self.rates)}."
+        )
 
 
 def _gpu(
@@ -121,19 +122,11 @@ GPUS = {
 
 
 def known_gpu(name: str) -> DeviceSpec:
-    """A GPU of the table.
-
-    Args:
-        name: ``h200``, ``4090`` …; upper case and the maker's prefixes may stay.
-
-    Raises:
-        ValueError: Listing the known names.
-    """
+    """A GPU of the table."""
     short = name.lower().replace("nvidia", "").replace("geforce", "").replace("rtx", "")
     short = re.sub("[ _-]", "", short)
     if short not in GPUS:
-        message = f"GPU {name!r} is not in the table. Known are: {', '.join(GPUS)}."
-        raise ValueError(message)
+        raise ValueError(f"GPU {name!r} is not in the table. Known are: {', '.join(GPUS)}.")
     return GPUS[short]
 
 
@@ -187,15 +180,7 @@ def device_memory(device: torch.device) -> tuple[int, int]:
 
 
 def budget(memory: str | int, device: torch.device) -> int:
-    """Bytes of a device that a model may take.
-
-    Args:
-        memory: Bytes, text such as ``10GB``, or ``auto`` for what is free.
-        device: Of this machine.
-
-    Raises:
-        ValueError: If it is no amount.
-    """
+    """Bytes of a device that a model may take."""
     return device_memory(device)[0] if memory == "auto" else memory_bytes(memory)
 
 

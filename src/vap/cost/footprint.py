@@ -101,14 +101,7 @@ class Footprint:
 def traced_footprint(
     model: PlannedModel, video: Video, dtype: torch.dtype, *, keep_references: bool = False
 ) -> Footprint:
-    """Trace a model at a video size, its VAE taking the whole picture at once.
-
-    Args:
-        model: Configurations and sizes of its parts.
-        video: What is generated.
-        dtype: Precision of transformer and encoders; Wan's VAE and image encoder stay in float32.
-        keep_references: Whether a step keeps what is read of the references for the next.
-    """
+    """Trace a model at a video size, its VAE taking the whole picture at once."""
     from vap.acceleration.quantize import quantizable_bytes
     from vap.cost.denoiser import weightless_transformer
 

@@ -66,16 +66,7 @@ def predict(
     plan: MemoryPlan,
     dtype: torch.dtype,
 ) -> Prediction:
-    """Predict one generation.
-
-    Args:
-        model: Whose.
-        traced: Its footprint for this video and precision.
-        video: What is generated.
-        device: Where.
-        plan: How the model is held.
-        dtype: Precision of transformer and encoders.
-    """
+    """Predict one generation."""
     held = _Held(model.family, traced, plan, dtype, on_cpu=device.is_cpu)
     own = _PROCESS_BYTES if device.is_cpu else _CUDA_BYTES
     return Prediction(

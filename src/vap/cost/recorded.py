@@ -27,14 +27,7 @@ _FORM = TypeAdapter(dict[str, Footprint])
 def footprint(
     model: PlannedModel, video: Video, dtype: torch.dtype, *, keep_references: bool = False
 ) -> Footprint:
-    """What a model takes at a video size: recorded, or traced, which takes seconds.
-
-    Args:
-        model: Configurations and sizes of its parts.
-        video: What is generated.
-        dtype: Precision of transformer and encoders.
-        keep_references: Whether a step keeps what is read of the references for the next.
-    """
+    """What a model takes at a video size: recorded, or traced, which takes seconds."""
     recorded = _recorded().get(key(model, video, dtype, keep_references=keep_references))
     return recorded or traced_footprint(model, video, dtype, keep_references=keep_references)
 

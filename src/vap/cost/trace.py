@@ -39,13 +39,7 @@ def trace(
     *,
     count_operations: bool = False,
 ) -> Trace:
-    """Run a computation and watch its tensors.
-
-    Args:
-        run: Computes, usually with tensors of the meta device; inputs that it makes are counted.
-        resident: Modules whose weights and buffers are not counted.
-        count_operations: Whether to count them too, which takes as long again.
-    """
+    """Run a computation and watch its tensors."""
     live = _LiveBytes(
         tensor for module in resident for tensor in (*module.parameters(), *module.buffers())
     )

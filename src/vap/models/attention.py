@@ -46,14 +46,7 @@ class SharedAttention(ABC):
 
 
 def attention_kernel(backend: Any, parallel_config: Any = None) -> AttentionKernel:
-    """Full, unmasked attention of ``[B, N, heads, d]`` to keys and values ``[B, M, heads, d]``.
-
-    Args:
-        backend: Attention backend name, as in diffusers' dispatcher, or a function of query, key
-            and value that takes its place wherever one process has all tokens.
-        parallel_config: Context-parallel configuration as in diffusers' dispatcher, or a
-            :class:`SharedAttention`.
-    """
+    """Full, unmasked attention of ``[B, N, heads, d]`` to keys and values ``[B, M, heads, d]``."""
     if isinstance(parallel_config, SharedAttention):
         return partial(parallel_config.attend, backend=backend)
     if callable(backend):
@@ -77,16 +70,6 @@ def joint_attention(
     (1 − s) times the attention over its own tokens alone, which is what the backbone computes;
     so s = 0 is the backbone and s = 1 the released model, with no mask that would rule out
     fast attention kernels.
-
-    Args:
-        streams: The target, N tokens, and the reference, M tokens; or the target alone. The list
-            is emptied: joined tensors replace the streams' own one by one, so that memory need
-            not have room for both.
-        strength: How much the target reads the reference, 0 … 1.
-        reference_output: Whether the reference stream is read again later; otherwise its queries
-            are left out.
-        backend: As for :func:`attention_kernel`.
-        parallel_config: The same.
 
     Returns:
         Target output ``[B, N, heads, d]`` and reference output ``[B, M, heads, d]`` or None.

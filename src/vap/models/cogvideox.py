@@ -380,12 +380,11 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Embed R references one by one and lay them side by side, ``[B, R·N, D]``; their text."""
         if latents.shape[:1] + latents.shape[2:] != target:
-            message = (
+            raise ValueError(
                 f"reference_hidden_states has shape {list(latents.shape)}; for a target of shape "
                 f"{list(target)} it must be [B, R, F, C, H, W] of the same B, F, C, H and W. "
                 "Encode the references at the target's size and number of frames."
             )
-            raise ValueError(message)
         references = latents.shape[:2]
         text = require_for_each_reference(
             "reference_encoder_hidden_states", text, references, "text, [B, R, L, D]"

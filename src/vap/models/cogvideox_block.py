@@ -61,13 +61,6 @@ class CogVideoXJointAttnProcessor:
             reference_rotary_emb: Tables of their video tokens ``[R·N, d]``.
             reference_strength: 0 … 1.
             reference_output: Whether the reference stream, if given, is read again later.
-
-        Returns:
-            Target video and text, of the inputs' shapes; then, where the reference is given and
-            read again later, its video and text.
-
-        Raises:
-            ValueError: If a mask is given.
         """
         if attention_mask is not None:
             raise ValueError(
@@ -167,10 +160,6 @@ class CogVideoXVideoAsPromptBlock(CogVideoXBlock):
             reference_temb: Their time embedding ``[B, D_time]``.
             reference_rotary_emb: Tables of their video tokens ``[R·N, d]``.
             reference_strength: 0 … 1.
-
-        Returns:
-            Video and text of the target, video and text of the references; the references
-            unchanged where there is no expert or no later reader.
         """
         reference = reference_hidden_states, reference_encoder_hidden_states
         how = dict(attention_kwargs or {})

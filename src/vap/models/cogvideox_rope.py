@@ -51,13 +51,6 @@ def rotary_tables(
 ) -> tuple[RotaryTable, RotaryTable | None]:
     """Rotary tables of the target and of all references, as the stock pipeline makes the target's.
 
-    Args:
-        grid: Tokens of one video; references have the target's size.
-        head_dim: Width d of an attention head, split d/4, 3d/8, 3d/8 over time, height, width.
-        references: Number of references R.
-        mode: Their placement, see :mod:`vap.models.rope`.
-        device: Where to make the tables.
-
     Returns:
         Cosines and sines of the target ``[N, d]`` and of the references ``[R·N, d]``, first
         reference first; None without references.

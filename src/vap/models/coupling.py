@@ -11,11 +11,7 @@ from vap.models.attention import Coupling
 
 
 def couple_jointly(block: Any) -> None:
-    """Undo another coupling of a block whose expert is out, with all that it added to the block.
-
-    Args:
-        block: Of either variant; changed in place.
-    """
+    """Undo another coupling of a block whose expert is out, with all that it added to the block."""
     before = block.attn1.processor
     if before.coupling == "joint":
         return
@@ -30,19 +26,10 @@ def couple_jointly(block: Any) -> None:
 
 
 def check_joint(coupling: Coupling, done: str) -> None:
-    """Refuse what is only done to an expert in joint attention.
-
-    Args:
-        coupling: Of the model.
-        done: What is refused, as a participle.
-
-    Raises:
-        ValueError: If target and references are coupled in another way.
-    """
+    """Refuse what is only done to an expert in joint attention."""
     if coupling != "joint":
-        message = (
+        raise ValueError(
             f"An expert whose coupling is {coupling!r} cannot be {done}: neither a checkpoint nor "
             "an expert file says how it is coupled, and both are read as joint. Keep the "
             "alternative.safetensors of its training, which load_alternative reads."
         )
-        raise ValueError(message)

@@ -41,11 +41,10 @@ def refuse_unsupported(**released_options: Any) -> None:
     """
     for key, value in released_options.items():
         if value:
-            message = (
+            raise ValueError(
                 f"{key}={value!r} is not supported: it is unset in every released checkpoint. "
                 f"Remove it from transformer/config.json or set it to null."
             )
-            raise ValueError(message)
 
 
 class ExpertMixin(StoredFormMixin):
@@ -84,16 +83,16 @@ class ExpertMixin(StoredFormMixin):
                 for an expert file.
         """
         if expert is not None and depths is not None:
-            message = "An expert file knows its own depths. Give either expert or depths, not both."
-            raise ValueError(message)
+            raise ValueError(
+                "An expert file knows its own depths. Give either expert or depths, not both."
+            )
         check_reference_positions(reference_positions)
         model, found = cls.from_pretrained(  # type: ignore[attr-defined]
             backbone, subfolder=subfolder, output_loading_info=True, **options
         )
         for name in sorted({*found["missing_keys"], *found["unexpected_keys"]}):
             lacks = "lacks" if name in found["missing_keys"] else "has no place for"
-            message = f"{backbone} is no whole stock model: it {lacks} the tensor {name}."
-            raise ValueError(message)
+            raise ValueError(f"{backbone} is no whole stock model: it {lacks} the tensor {name}.")
         if expert is not None:
             return model.load_expert(expert)
         # Made without weights: those of the backbone follow, in its precision and place.
@@ -125,11 +124,10 @@ class ExpertMixin(StoredFormMixin):
             ValueError: Saying how to add one.
         """
         if not self.expert_depths:
-            message = (
+            raise ValueError(
                 "This model has no expert, so it cannot read a reference video. Load one with "
                 "load_expert(path), or add an untrained one with add_expert(depths)."
             )
-            raise ValueError(message)
 
     def add_expert(self, depths: Sequence[int] | None = None) -> Self:
         """Add freshly initialized expert modules at some depths.
@@ -141,8 +139,7 @@ class ExpertMixin(StoredFormMixin):
             ValueError: If an index is repeated or out of range, or an expert is there already.
         """
         if self.expert_depths:
-            message = "This model already has an expert. Call remove_expert() first."
-            raise ValueError(message)
+            raise ValueError("This model already has an expert. Call remove_expert() first.")
         chosen = self._usable_depths(
             self.default_expert_depths(len(self.expert_blocks)) if depths is None else depths
         )
@@ -180,11 +177,10 @@ class ExpertMixin(StoredFormMixin):
         for name in filter(is_expert_name, state):
             twin = state.get(backbone_twin(name))
             if twin is None or twin.shape != state[name].shape:
-                message = (
+                raise ValueError(
                     f"{name} cannot be copied from the backbone: {backbone_twin(name)} is missing "
                     "or quantized. Initialize from an unquantized backbone, or load an expert file."
                 )
-                raise ValueError(message)
             copies[name] = twin.detach().clone()
         self.load_state_dict(copies, strict=False, assign=True)  # type: ignore[attr-defined]
         self._copy_fixed_tables()
@@ -242,13 +238,13 @@ class ExpertMixin(StoredFormMixin):
         """
         info = read_expert_info(path)
         if info.transformer != type(self).__name__:
-            message = f"{path} is an expert for {info.transformer}, not for {type(self).__name__}."
-            raise ValueError(message)
+            raise ValueError(
+                f"{path} is an expert for {info.transformer}, not for {type(self).__name__}."
+            )
         try:
             expected = self._expert_shapes(info.depths)
         except ValueError as error:
-            message = f"{path} does not fit this backbone. {error}"
-            raise ValueError(message) from error
+            raise ValueError(f"{path} does not fit this backbone. {error}") from error
         info.check_shapes(expected)
         self.install_expert(
             read_expert(path), depths=info.depths, reference_positions=info.reference_positions
@@ -270,11 +266,10 @@ class ExpertMixin(StoredFormMixin):
         """
         device, dtype = self.device, self.dtype  # type: ignore[attr-defined]
         if device.type == "meta":
-            message = (
+            raise ValueError(
                 "An expert cannot be put in place while the backbone's weights are elsewhere: a "
                 "sequential offload keeps them. Load the model with expert=…, which comes before."
             )
-            raise ValueError(message)
         self.remove_expert()
         with torch.device("meta"):
             self.add_expert(depths)
@@ -304,11 +299,10 @@ class ExpertMixin(StoredFormMixin):
         check_joint(self.coupling, "moved")
         before, after = self.expert_depths, self._usable_depths(depths)
         if len(before) != len(after):
-            message = (
+            raise ValueError(
                 f"The expert has {len(before)} blocks, which cannot move to {len(after)} depths "
                 f"{after}. Give {len(before)} of them."
             )
-            raise ValueError(message)
         if list(before) == after:
             return self
         places = dict(zip(before, after, strict=True))
@@ -333,11 +327,10 @@ class ExpertMixin(StoredFormMixin):
         check_joint(self.coupling, "extended")
         after = self._usable_depths(depths)
         if not set(self.expert_depths) <= set(after):
-            message = (
+            raise ValueError(
                 f"The expert has blocks at depths {list(self.expert_depths)}, and {after} lacks "
                 "some of them. Name all of them beside the further ones."
             )
-            raise ValueError(message)
         trained = self.expert_state_dict()
         self.remove_expert()
         with torch.device("meta"):
@@ -358,11 +351,10 @@ class ExpertMixin(StoredFormMixin):
         """Depths in their order, refused if there are none, some twice or some out of range."""
         count, chosen = len(self.expert_blocks), sorted(depths)
         if not chosen or chosen != sorted(set(chosen)) or not 0 <= chosen[0] <= chosen[-1] < count:
-            message = (
+            raise ValueError(
                 f"Expert depths {list(depths)} are not usable: give distinct block indices "
                 f"between 0 and {count - 1}."
             )
-            raise ValueError(message)
         return chosen
 
     def _copy_fixed_tables(self) -> None:

@@ -55,19 +55,14 @@ class ExpertInfo:
         return sum(torch.Size(shape).numel() for shape in self.shapes.values())
 
     def check_shapes(self, expected: Mapping[str, Sequence[int]]) -> None:
-        """Compare with the expert that a model would take.
-
-        Raises:
-            ValueError: Naming the first tensor that differs.
-        """
+        """Compare with the expert that a model would take."""
         difference = shape_difference(self.shapes, expected)
         if difference is not None:
             name, found, wanted = difference
-            message = (
+            raise ValueError(
                 f"{self.path} does not fit this backbone: {name} is {found} in the file and "
                 f"{wanted} in the model. Use the backbone that it was trained on."
             )
-            raise ValueError(message)
 
 
 def write_expert(
@@ -93,27 +88,21 @@ def write_expert(
 
 
 def read_expert_info(path: str | Path) -> ExpertInfo:
-    """Read the header of an expert file; no tensor is loaded.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no expert file, or one of a later format.
-    """
+    """Read the header of an expert file; no tensor is loaded."""
     file = Path(path)
     if not file.is_file():
-        message = (
+        raise FileNotFoundError(
             f"There is no expert file at {file}. Save one with save_expert or `vap expert extract`."
         )
-        raise FileNotFoundError(message)
     try:
         with safe_open(file, framework="pt") as tensors:
             header = tensors.metadata() or {}
     except SafetensorError as error:
-        message = f"{file} is not a safetensors file or is damaged ({error}). Copy it again."
-        raise ValueError(message) from error
+        raise ValueError(
+            f"{file} is not a safetensors file or is damaged ({error}). Copy it again."
+        ) from error
     if header.get("format") != _FORMAT:
-        message = f"{file} is a safetensors file, but not an expert saved by save_expert."
-        raise ValueError(message)
+        raise ValueError(f"{file} is a safetensors file, but not an expert saved by save_expert.")
     parsed = _parse_header(header, file)
     stored = read_headers([file])
     for name, tensor in stored.items():
@@ -138,12 +127,12 @@ def _parse_header(header: Mapping[str, str], file: Path) -> _Header:
     try:
         parsed = _Header.model_validate(header)
     except ValidationError as error:
-        message = f"The header of {file} is damaged ({error}). Save the expert again."
-        raise ValueError(message) from error
+        raise ValueError(
+            f"The header of {file} is damaged ({error}). Save the expert again."
+        ) from error
     if parsed.format_version > _FORMAT_VERSION:
-        message = (
+        raise ValueError(
             f"{file} has expert format {parsed.format_version}; this version reads up to "
             f"{_FORMAT_VERSION}. Update video-as-prompt."
         )
-        raise ValueError(message)
     return parsed

@@ -50,12 +50,7 @@ class Lora:
 
 
 def lora_path(path: str | Path) -> Path:
-    """The file of a LoRA that is named by itself or by its folder.
-
-    Raises:
-        FileNotFoundError: If it does not exist.
-        ValueError: If it is not a safetensors file with a LoRA.
-    """
+    """The file of a LoRA that is named by itself or by its folder."""
     file = given = Path(path).expanduser()
     if given.is_dir():
         usual = [given / name for name in (LORA_FILE, _PEFT_FILE) if (given / name).is_file()]
@@ -80,11 +75,7 @@ def lora_path(path: str | Path) -> Path:
 
 
 def stored_alpha(file: Path) -> float | None:
-    """The alpha that PEFT writes beside its file, for all layers; None elsewhere.
-
-    Raises:
-        ValueError: If layers differ, or the adapter is more than a LoRA.
-    """
+    """The alpha that PEFT writes beside its file, for all layers; None elsewhere."""
     place = file.parent / _PEFT_CONFIG
     if file.name != _PEFT_FILE or not place.is_file():
         return None
@@ -102,18 +93,7 @@ def stored_alpha(file: Path) -> float | None:
 def in_layer_names(
     stored: Mapping[str, Tensor], model: nn.Module, source: str, alpha: float | None = None
 ) -> Lora:
-    """Bring a LoRA's tensors to the names of a model's layers.
-
-    Args:
-        stored: Tensors by the names in the file, of any spelling.
-        model: With the layers; adapters on them do not matter.
-        source: What to call the file in messages.
-        alpha: Of layers for which the file has none; their rank by default.
-
-    Raises:
-        ValueError: If the file reaches no layer, holds another kind of adapter, or does not fit.
-            If it reaches only some, a warning says how many.
-    """
+    """Bring a LoRA's tensors to the names of a model's layers."""
     layers = _layers(model)
     reached: dict[str, dict[str, Tensor]] = {}
     missed: set[str] = set()

@@ -103,27 +103,14 @@ class GenerationMemory:
     recorded: bool = False
 
     def of(self, inputs: tuple[object, ...], blocks: int) -> None:
-        """Empty this memory if it was filled from other objects than these.
-
-        Args:
-            inputs: Everything that the kept values depend on.
-            blocks: Number of blocks of the transformer.
-        """
+        """Empty this memory if it was filled from other objects than these."""
         if len(inputs) != len(self.inputs) or not all(map(_same, inputs, self.inputs)):
             # The inputs are kept too, so that no other object can take their identity.
             self.inputs, self.conditions, self.recorded = inputs, None, False
             self.blocks = [BlockMemory() for _ in range(blocks)]
 
     def use_references(self, use: ReferenceUse, constant: int | None = None) -> ReferenceUse:
-        """Prepare every block for what the coming forward does with the reference stream.
-
-        Args:
-            use: What it does.
-            constant: Depth of the block whose references no step changes.
-
-        Returns:
-            What it really does: without a record there is nothing to read.
-        """
+        """Prepare every block for what the coming forward does with the reference stream."""
         if use == "read" and not self.recorded:
             use = "record"
         for depth, block in enumerate(self.blocks):
@@ -134,12 +121,7 @@ class GenerationMemory:
 
     @contextmanager
     def within(self, blocks: Iterable[Any], step: StepMemory | None = None) -> Iterator[None]:
-        """Let the attention of a transformer's blocks keep and read what is kept, for a while.
-
-        Args:
-            blocks: In order; they run the same without.
-            step: What the first one shares between the passes of a step.
-        """
+        """Let the attention of a transformer's blocks keep and read what is kept, for a while."""
         attentions: list[tuple[Any, BlockMemory | ContextMemory]] = []
         for depth, (block, memory) in enumerate(zip(blocks, self.blocks, strict=True)):
             memory.step = None if depth else step

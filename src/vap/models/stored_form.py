@@ -39,9 +39,6 @@ class StoredFormMixin:
         """Refuse to write a model that would load as another one.
 
         One that diffusers quantized is for diffusers to judge.
-
-        Raises:
-            ValueError: Saying what was done to it, and how to have it written.
         """
         check_joint(self.coupling, "written")  # type: ignore[attr-defined]
         if getattr(self, "hf_quantizer", None) is None:
@@ -50,36 +47,22 @@ class StoredFormMixin:
     # A pipeline reads from its signature what may be handed on (shards, variants).
     @functools.wraps(ModelMixin.save_pretrained, assigned=())
     def save_pretrained(self, save_directory: str | Path, *args: Any, **options: Any) -> Any:
-        """Write the model as diffusers does.
-
-        Raises:
-            ValueError: If it would load as another one, see :meth:`check_stored_form`.
-            OSError: If the disk is full.
-        """
+        """Write the model as diffusers does."""
         self.check_stored_form()
         with disk_errors(Path(save_directory)):
             return super().save_pretrained(save_directory, *args, **options)  # type: ignore[misc]
 
     def check_mergeable(self) -> None:
-        """Refuse to merge anything into weights that are held in eight bits or fewer.
-
-        Raises:
-            ValueError: Saying what to do instead.
-        """
+        """Refuse to merge anything into weights that are held in eight bits or fewer."""
         if any(map(_is_narrow, self.parameters())):  # type: ignore[attr-defined]
-            message = (
+            raise ValueError(
                 "Nothing can be merged into weights that are held in eight bits or fewer (by "
                 "quantize, by a memory plan or in a GGUF backbone). Leave an adapter beside them, "
                 "unfused, or load the model with plain weights, which a few-step student needs."
             )
-            raise ValueError(message)
 
     def fuse_lora(self, *args: Any, **options: Any) -> None:
-        """Merge adapters as diffusers does.
-
-        Raises:
-            ValueError: If weights are held in eight bits or fewer.
-        """
+        """Merge adapters as diffusers does."""
         self.check_mergeable()
         super().fuse_lora(*args, **options)  # type: ignore[misc]
 
@@ -93,30 +76,21 @@ class StoredFormMixin:
 def check_form(
     state: Mapping[str, torch.Tensor], stored: Mapping[str, torch.Size], what: str
 ) -> None:
-    """Refuse weights that are not what a file holds.
-
-    Args:
-        state: What would be written.
-        stored: Names and shapes that are read.
-        what: It, to begin a sentence.
-
-    Raises:
-        ValueError: Saying what was done to the weights, and how to have them written.
-    """
+    """Refuse weights that are not what a file holds."""
     difference = shape_difference({n: tensor.shape for n, tensor in state.items()}, stored)
     if difference is not None:
         name, found, wanted = difference
         parts = {part for other in state.keys() - stored.keys() for part in other.split(".")}
         reasons = (reason for part, reason in _DONE.items() if part in parts)
         reason = next(reasons, "it is not as it was loaded. Load it again")
-        message = f"{what} cannot be written: {name} is {found} here, {wanted} in a file; {reason}."
-        raise ValueError(message)
+        raise ValueError(
+            f"{what} cannot be written: {name} is {found} here, {wanted} in a file; {reason}."
+        )
     if any(tensor.is_meta for tensor in state.values()):
-        message = (
+        raise ValueError(
             f"{what} cannot be written while its weights are elsewhere: a sequential offload keeps "
             "them. Load the model without offload."
         )
-        raise ValueError(message)
 
 
 def _is_narrow(parameter: nn.Parameter) -> bool:

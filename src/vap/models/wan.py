@@ -273,20 +273,14 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
         return Transformer2DModelOutput(sample=output) if return_dict else (output,)
 
     def _reference_use(self, step: StepMemory | None) -> ReferenceUse:
-        """What a forward does with the reference stream.
-
-        References that never see the target run at the first step alone: their time is constant.
-        """
+        """What a forward does with the reference stream."""
         if step is None:
             return "run"
         return "read" if self.coupling == "one-way" else step.use
 
     @property
     def _constant_depth(self) -> int | None:
-        """Of the block whose references no step changes: no target has reached them before it.
-
-        Other couplings than the joint one may want their tokens at every step.
-        """
+        """Of the block whose references no step changes: no target has reached them before it."""
         return self.expert_depths[0] if self.expert_depths and self.coupling == "joint" else None
 
     def _conditions(
@@ -356,11 +350,7 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
         image: torch.Tensor | None,
         timestep: torch.Tensor | None,
     ) -> ReferenceConditions:
-        """Embed the references.
-
-        References are folded into the batch, so that each has its own text, image and
-        normalization; only joint attention lays them side by side.
-        """
+        """Embed the references."""
         count = latents.shape[1]
         if timestep is None:
             timestep = latents.new_ones(latents.shape[0], dtype=torch.int64)
@@ -381,11 +371,10 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Text and image tokens of the references, found to be one set for each."""
         if latents.ndim != 6:  # noqa: PLR2004 - [B, R, C, F, H, W]
-            message = (
+            raise ValueError(
                 f"reference_hidden_states has shape {list(latents.shape)}; it must be "
                 "[B, R, C, F, H, W]. A single reference has R = 1."
             )
-            raise ValueError(message)
         references = latents.shape[:2]
         text = require_for_each_reference(
             "reference_encoder_hidden_states", text, references, "text, [B, R, L, D]"

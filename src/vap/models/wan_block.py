@@ -119,9 +119,6 @@ class WanVideoAsPromptBlock(WanTransformerBlock):
             reference_temb: Their modulation ``[B·R, 6, D]``.
             reference_rotary_emb: Their tables ``[R, N, 1, d]``.
             reference_strength: 0 … 1.
-
-        Returns:
-            Both streams; the reference unchanged where there is no expert or no later reader.
         """
         modulation = _modulation(self.scale_shift_table, temb)
         reference = None
@@ -189,10 +186,7 @@ def _modulate(
 
 
 def _gated(hidden_states: torch.Tensor, update: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
-    """Add a gated update in float32, and return to the stream's precision.
-
-    Some tokens at a time: float32 copies of a whole long stream would be the peak of memory.
-    """
+    """Add a gated update in float32, and return to the stream's precision."""
     parts = [
         (tokens.float() + change * gate).type_as(tokens)
         for tokens, change in zip(

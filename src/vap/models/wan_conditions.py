@@ -87,10 +87,6 @@ def without_padding(text: torch.Tensor) -> tuple[torch.Tensor, int]:
     """Texts ``[B, 512, D]`` with one token of padding, which is zero, behind the longest.
 
     Without padding they stay as they are, and so do texts of another length, which have none.
-
-    Returns:
-        The texts, and how many of their tokens cross-attention is to be told of: fewer than 512
-        only if the last stands for all that is missing.
     """
     whole = TEXT_TOKENS["wan"]
     if text.shape[1] != whole:

@@ -28,6 +28,7 @@ __all__ = ["Mesh", "parallelize", "processes"]
 def __getattr__(name: str) -> Any:
     """Resolve a public name when it is first used: a command line should not wait for torch."""
     if name not in _HOMES:
-        message = f"module 'vap.parallel' has no attribute {name!r}; it has {', '.join(_HOMES)}"
-        raise AttributeError(message)
+        raise AttributeError(
+            f"module 'vap.parallel' has no attribute {name!r}; it has {', '.join(_HOMES)}"
+        )
     return getattr(importlib.import_module(_HOMES[name]), name)

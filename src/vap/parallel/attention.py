@@ -21,10 +21,6 @@ class ContextAttention(SharedAttention):
     has some heads of every token. Ring (Liu et al., arXiv 2310.01889): keys and values go around,
     each process attends to what it holds meanwhile. Both: each ring stands for the tokens of one
     exchange.
-
-    Args:
-        groups: Who exchanges and who passes around.
-        counts: How many tokens each process has.
     """
 
     def __init__(self, groups: Groups, counts: TokenCounts) -> None:
@@ -86,14 +82,7 @@ def heads_for_tokens(tensor: torch.Tensor, tokens: Sequence[int], group: Group) 
 def tokens_for_heads(
     tensor: torch.Tensor, tokens: Sequence[int], heads: Sequence[int], group: Group
 ) -> torch.Tensor:
-    """The way back: ``[B, ΣN, its heads, d]`` to ``[B, N, heads, d]``.
-
-    Args:
-        tensor: All processes' tokens of this process's heads.
-        tokens: N of each process.
-        heads: Heads of each process.
-        group: Who exchanges.
-    """
+    """The way back: ``[B, ΣN, its heads, d]`` to ``[B, N, heads, d]``."""
     if group.size == 1:
         return tensor
     batch, _, own_heads, width = tensor.shape
@@ -160,17 +149,7 @@ def around_the_ring(
 def _exchange(
     tensor: torch.Tensor, given: Sequence[int], taken: Sequence[int], group: Group
 ) -> Sequence[torch.Tensor]:
-    """All-to-all of a tensor whose first axis lies in the order of who gets it.
-
-    Args:
-        tensor: What this process gives away.
-        given: Elements for each process.
-        taken: Elements from each process.
-        group: Who exchanges.
-
-    Returns:
-        A flat tensor from each process.
-    """
+    """All-to-all of a tensor whose first axis lies in the order of who gets it."""
     received = tensor.new_empty(sum(taken))
     dist.all_to_all_single(
         received, tensor.reshape(-1), list(taken), list(given), group=group.channel

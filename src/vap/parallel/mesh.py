@@ -31,11 +31,11 @@ class Mesh:
     def __post_init__(self) -> None:
         for name, degree in asdict(self).items():
             if degree < 1:
-                message = f"{name}={degree}: a degree is at least 1, which is not to share."
-                raise ValueError(message)
+                raise ValueError(f"{name}={degree}: a degree is at least 1, which is not to share.")
         if self.guidance > _PASSES:
-            message = f"guidance={self.guidance}: there are two passes to share. Use 1 or 2."
-            raise ValueError(message)
+            raise ValueError(
+                f"guidance={self.guidance}: there are two passes to share. Use 1 or 2."
+            )
 
     @property
     def size(self) -> int:
@@ -49,33 +49,22 @@ class Mesh:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``"guidance=2,ulysses=4"``; what is not named is 1.
-
-        Raises:
-            ValueError: Saying what was given and what is allowed.
-        """
+        """Read ``"guidance=2,ulysses=4"``; what is not named is 1."""
         allowed = [field.name for field in fields(cls)]
         degrees: dict[str, int] = {}
         for part in text.split(","):
             name, _, number = (piece.strip() for piece in part.partition("="))
             if name not in allowed or name in degrees or not number.isdecimal():
-                message = (
+                raise ValueError(
                     f"{text!r} is no way to share a video. Write degrees of {', '.join(allowed)}, "
                     "each at most once, for example guidance=2,ulysses=4."
                 )
-                raise ValueError(message)
             degrees[name] = int(number)
         return cls(**degrees)
 
     @classmethod
     def choose(cls, processes: int, heads: int, *, guided: bool) -> Self:
-        """What communicates least: guidance first, then Ulysses as far as heads divide, then ring.
-
-        Args:
-            processes: To be used, all of them.
-            heads: Attention heads of the model.
-            guided: Whether there are two passes to share.
-        """
+        """Choose guidance first, then Ulysses as far as heads divide, then ring."""
         guidance = _PASSES if guided and processes % _PASSES == 0 else 1
         context = processes // guidance
         even = (n for n in range(min(context, heads), 0, -1) if context % n == 0 == heads % n)
@@ -83,27 +72,17 @@ class Mesh:
         return cls(guidance, context // ulysses, ulysses)
 
     def check(self, processes: int, heads: int | None = None) -> None:
-        """Refuse what does not fit the processes or the model.
-
-        Args:
-            processes: That were started.
-            heads: Attention heads of the model, where it is known already.
-
-        Raises:
-            ValueError: Saying which degrees would fit.
-        """
+        """Refuse what does not fit the processes or the model."""
         if self.size != processes:
-            message = (
+            raise ValueError(
                 f"{self} needs {self.size} processes, and {processes} were started. Start "
                 f"{self.size}, or choose degrees whose product is {processes}."
             )
-            raise ValueError(message)
         if heads is not None and self.ulysses > heads:
-            message = (
+            raise ValueError(
                 f"ulysses={self.ulysses}, but the model has {heads} attention heads, of which each "
                 f"process takes at least one. Use ulysses={heads} or less, and ring for the rest."
             )
-            raise ValueError(message)
 
     def __str__(self) -> str:
         return ",".join(f"{name}={degree}" for name, degree in asdict(self).items())

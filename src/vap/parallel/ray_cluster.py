@@ -15,19 +15,7 @@ _PATIENCE = 5.0  # seconds until an address is taken for dead; Ray itself tries 
 
 @contextmanager
 def ray_cluster(address: str, *, purpose: str) -> Iterator[tuple[Any, Any]]:
-    """Connect to a cluster, unless this process is connected already.
-
-    Args:
-        address: Of the cluster; ``local`` starts one on this machine for the duration.
-        purpose: What Ray is for, should it be missing.
-
-    Yields:
-        The packages ``ray`` and ``ray.data``.
-
-    Raises:
-        MissingExtraError: If Ray is not installed.
-        ConnectionError: If there is no cluster at the address.
-    """
+    """Connect to a cluster, unless this process is connected already."""
     ray = require("ray", extra="ray", purpose=purpose)
     data = require("ray.data", extra="ray", purpose=purpose)
     started = not ray.is_initialized()

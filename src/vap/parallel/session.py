@@ -31,11 +31,10 @@ def own_device(name: str | None = None) -> str:
     if device.type == "cpu":
         return "cpu"
     if device.index is not None:
-        message = (
+        raise ValueError(
             f"device={name!r} is one device, and each process needs its own. Use "
             f"{device.type!r}, and choose devices with CUDA_VISIBLE_DEVICES."
         )
-        raise ValueError(message)
     return f"{device.type}:{os.environ.get('LOCAL_RANK', '0')}"
 
 
@@ -72,9 +71,8 @@ def require_processes() -> int:
         RuntimeError: If they do not.
     """
     if not dist.is_initialized():
-        message = (
+        raise RuntimeError(
             "There is no process group. Start the program with torchrun, and do this inside "
             "`with vap.parallel.processes(device):` or after torch.distributed.init_process_group."
         )
-        raise RuntimeError(message)
     return dist.get_world_size()

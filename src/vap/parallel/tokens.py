@@ -1,7 +1,7 @@
 """Tokens of all streams, split over the processes of a context group and gathered again.
 
 Where a model splits and gathers is what its ``_cp_plan`` says, in the form of diffusers. Unlike
-there, tokens need not divide by the processes: the first processes hold one more.
+there, tokens need not divide by the processes: the first processes have one more.
 """
 
 from __future__ import annotations
@@ -23,17 +23,12 @@ _REFERENCE = "reference_"
 
 
 def shares(tokens: int, processes: int) -> tuple[int, ...]:
-    """Tokens of each process: as equal as can be, the first with one more.
-
-    Raises:
-        ValueError: If there is not one for each.
-    """
+    """Tokens of each process: as equal as can be, the first with one more."""
     if tokens < processes:
-        message = (
+        raise ValueError(
             f"{processes} processes cannot share a stream of {tokens} tokens. Start at most "
             f"{tokens} for each guidance pass, or make a larger video."
         )
-        raise ValueError(message)
     least, more = divmod(tokens, processes)
     return tuple(least + (place < more) for place in range(processes))
 
@@ -42,9 +37,6 @@ class TokenCounts:
     """How many tokens each process holds; set anew whenever a model splits its streams.
 
     So attention knows what the others send without asking them.
-
-    Args:
-        group: The processes that share tokens.
 
     Attributes:
         video: Video tokens of the target that each process holds.
@@ -76,20 +68,14 @@ class TokenCounts:
         for counts in (self._joint, self._target):
             if counts and counts[self.group.place] == mine:
                 return counts
-        message = (
+        raise RuntimeError(
             f"This process attends with {mine} tokens, and has {self._target} of the target and "
             f"{self._joint} of all streams."
         )
-        raise RuntimeError(message)
 
 
 class SplitInputs(ModelHook):
-    """Leaves a module this process's tokens of the inputs that a plan names.
-
-    Args:
-        plan: Which inputs are split along which axis.
-        counts: Told the sizes of the streams, where they are among the inputs.
-    """
+    """Leaves a module this process's tokens of the inputs that a plan names."""
 
     def __init__(self, plan: Mapping[str, Any], counts: TokenCounts) -> None:
         super().__init__()
@@ -123,12 +109,7 @@ class SplitInputs(ModelHook):
 
 
 class SplitOutputs(ModelHook):
-    """Leaves this process's tokens of the outputs of a module, such as rotary tables.
-
-    Args:
-        plan: By position among the outputs, along which axis they are split.
-        group: The processes that share tokens.
-    """
+    """Leaves this process's tokens of the outputs of a module, such as rotary tables."""
 
     def __init__(self, plan: Mapping[int, ContextParallelInput], group: Group) -> None:
         super().__init__()
@@ -147,12 +128,7 @@ class SplitOutputs(ModelHook):
 
 
 class GatherOutput(ModelHook):
-    """Gives every process the target's tokens of all.
-
-    Args:
-        plan: Along which axis they are gathered.
-        counts: How many tokens each process has.
-    """
+    """Gives every process the target's tokens of all."""
 
     def __init__(self, plan: ContextParallelOutput, counts: TokenCounts) -> None:
         super().__init__()
@@ -166,16 +142,7 @@ class GatherOutput(ModelHook):
 
 
 def split_tokens(model: nn.Module, plan: Mapping[str, Any], group: Group) -> TokenCounts:
-    """Have a model work on this process's tokens only, from where it splits to where it gathers.
-
-    Args:
-        model: A transformer.
-        plan: Its ``_cp_plan``.
-        group: The processes that share tokens.
-
-    Returns:
-        How many tokens each process has, kept up to date.
-    """
+    """Have a model work on this process's tokens only, from where it splits to where it gathers."""
     counts = TokenCounts(group)
     for path, what in plan.items():
         for module in _modules_at(model, path):
@@ -191,14 +158,7 @@ def own_share(tensor: torch.Tensor, axis: int, group: Group) -> torch.Tensor:
 
 
 def gathered(tensor: torch.Tensor, axis: int, sizes: Sequence[int], group: Group) -> torch.Tensor:
-    """All processes' parts in their order.
-
-    Args:
-        tensor: This process's part.
-        axis: Along which the parts were taken.
-        sizes: Of all parts along it.
-        group: Whose parts they are.
-    """
+    """All processes' parts in their order."""
     moved = tensor.movedim(axis, 0)
     # Parts of one length, which every backend gathers in one go.
     padded = moved.new_zeros(max(sizes), *moved.shape[1:])

@@ -83,11 +83,6 @@ def traffic(mesh: Mesh, streams: Streams, *, guided: bool = True) -> Traffic:
     With P = R·U processes that share a pass, each holds S/P of the S tokens of an attention.
     Ulysses sends (U − 1)/U of its queries, keys, values and outputs; a ring sends the keys and
     values of U·S/P tokens and D/U of their width R − 1 times.
-
-    Args:
-        mesh: How many processes share what.
-        streams: Of one video.
-        guided: Whether there are two passes.
     """
     share = streams.width * streams.bytes_per_value / mesh.context
     passes = _PASSES // mesh.guidance if guided else 1
