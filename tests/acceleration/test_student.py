@@ -30,6 +30,7 @@ from vap.acceleration.student import (
     STEPS_NOTE,
     first_order,
     taught_steps,
+    use_distilled,
     use_student,
 )
 from vap.files.names import BUNDLED_FOLDER
@@ -75,6 +76,23 @@ def test_it_needs_one_pass_a_step_and_takes_as_many_as_it_was_taught(
     del arguments["guidance_scale"], arguments["num_inference_steps"]
     case.run(arguments, pipeline)
     assert batches == [1, 1, 1]
+
+
+def test_a_saved_pipeline_remembers_how_its_student_is_sampled(
+    case: Golden, student: Path, tmp_path: Path
+) -> None:
+    pipeline = load(case.family)
+    if case.family == "wan":
+        use_distilled(pipeline, "lightx2v-4step", student)
+    else:
+        use_student(pipeline, student, steps=4)
+    expected = pipeline.defaults
+    pipeline.save_pretrained(tmp_path / "saved")
+    again = vap.load_pipeline(tmp_path / "saved")
+    assert pipeline.defaults == again.defaults == expected
+    assert (expected.num_inference_steps, expected.guidance_scale) == (4, 1.0)
+    assert again.even_levels is pipeline.even_levels
+    assert type(again.scheduler) is type(pipeline.scheduler)
 
 
 def test_there_is_one_student_at_most(case: Golden, student: Path) -> None:

@@ -19,6 +19,7 @@ def test_a_part_that_is_cut_is_told(case: Golden, argument: str) -> None:
     with pytest.warns(UserWarning, match=rf"reads {limit}.*Then fireworks") as told:
         long = case.run(case.prompted(**given))
     assert len([each for each in told if "no effect" in str(each.message)]) == 1
+    assert all(len(str(each.message)) < 500 for each in told)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         longer = case.run(case.prompted(**{argument: [LONG + " Then rain."]}))

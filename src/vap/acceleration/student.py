@@ -92,6 +92,7 @@ def use_distilled(pipeline: PipelineT, name: str, weights: str | Path | None = N
     use_student(pipeline, file, steps=known.steps)
     loaded.scheduler = FlowMatchEulerDiscreteScheduler(shift=known.shift)
     loaded.even_levels = True
+    loaded.register_to_config(even_levels=True)
     return pipeline
 
 

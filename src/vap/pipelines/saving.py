@@ -17,5 +17,10 @@ class SavedAsStored:
         transformer = getattr(self, "transformer", None)
         if isinstance(transformer, StoredFormMixin):
             transformer.check_stored_form()
+        if getattr(self, "student", None) is not None:
+            # It is merged: the folder itself has to say how many steps it takes, unguided.
+            saved: Any = self
+            saved.register_to_config(generation_defaults=saved.defaults.as_config())
+            saved.steps_share = 1.0
         with disk_errors(Path(save_directory)):
             return super().save_pretrained(save_directory, *args, **options)  # type: ignore[misc]

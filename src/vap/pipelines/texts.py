@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+_SHOWN = 100  # letters from each end of what is cut
+
 
 def as_prompts(prompt: str | Sequence[str] | None, count: int = 1) -> list[str] | None:
     """One prompt or several, as a list; a single one is repeated ``count`` times."""
@@ -36,9 +38,11 @@ def warn_of_cut_text(tokenizer: Any, texts: Sequence[str], tokens: int) -> None:
         if len(read.input_ids) > tokens:
             # The last token that is read is the end token.
             cut = text[read.offset_mapping[tokens - 1][0] :]
+            ends = [cut] if len(cut) <= 2 * _SHOWN else [cut[:_SHOWN], cut[-_SHOWN:]]
+            shown = " … ".join(map(repr, ends))
             warnings.warn(
                 f"A text has {len(read.input_ids)} tokens, and the model reads {tokens}. This part "
-                f"has no effect: {cut!r}. Shorten the text.",
+                f"has no effect: {shown}. Shorten the text.",
                 stacklevel=2,
             )
 

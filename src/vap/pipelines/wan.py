@@ -53,6 +53,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         image_processor: Of the image encoder.
         image_encoder: CLIP vision model; None for backbones without image tokens.
         generation_defaults: The model's native settings, see :class:`GenerationDefaults`.
+        even_levels: Whether noise levels are evenly spaced before the shift (distilled models).
     """
 
     family: ClassVar = "wan"
@@ -70,6 +71,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         image_processor: Any = None,
         image_encoder: Any = None,
         generation_defaults: dict[str, Any] | None = None,
+        even_levels: bool = False,
     ) -> None:
         # Not the parent's constructor: it would register a second transformer (Wan2.2).
         DiffusionPipeline.__init__(self)
@@ -83,6 +85,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
             image_encoder=image_encoder,
         )
         self.register_to_config(generation_defaults=generation_defaults)
+        self.even_levels = even_levels
         self.vae_scale_factor_temporal = vae.config.scale_factor_temporal
         self.vae_scale_factor_spatial = vae.config.scale_factor_spatial
         self.video_processor = VideoProcessor(vae_scale_factor=self.vae_scale_factor_spatial)
