@@ -27,7 +27,7 @@ class VaeRates:
         encode_bytes: Peak of the encoder by pixel of one frame.
         encode_flop: Operations by pixel of the clip.
         decode_bytes: Likewise, of the decoder.
-        decode_flop: Likewise.
+        decode_flop: The same.
     """
 
     encode_bytes: float

@@ -5,7 +5,7 @@ references; only the noisy latents and the time differ. Whoever generates makes 
 pass of guidance and gives it to every forward. The processors of attention fill it and read it;
 the blocks do not know of it, and run and keep nothing without one.
 
-It belongs to one set of inputs, known by identity: with others it starts anew. Weights, adapters
+It belongs to one set of inputs, known by identity: with others it restarts. Weights, adapters
 and the inputs' contents must stay as they are meanwhile; who changes them takes a new one, as a
 denoiser does when adapters were switched.
 """

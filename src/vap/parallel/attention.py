@@ -112,7 +112,7 @@ def around_the_ring(
     Args:
         query: This process's queries ``[B, N, heads, d]``.
         key: This process's keys ``[B, M, heads, d]``.
-        value: Likewise.
+        value: The same.
         tokens: M of each process.
         group: The ring.
         backend: See :func:`vap.parallel.blockwise.attend_part`.

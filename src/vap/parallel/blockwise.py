@@ -44,7 +44,7 @@ def attend_part(
     Args:
         query: ``[B, N, heads, d]``.
         key: ``[B, M, heads, d]``, M at least 1.
-        value: Likewise.
+        value: The same.
         backend: As for :func:`vap.models.attention.attention_kernel`; on CUDA the names of cuDNN
             and FlashAttention are followed, elsewhere the device's best kernel runs.
     """
@@ -67,7 +67,7 @@ def plain_attention(
     Args:
         query: ``[B, heads, N, d]``.
         key: ``[B, heads, M, d]``.
-        value: Likewise.
+        value: The same.
 
     Returns:
         Output ``[B, heads, N, d]`` and log-sum ``[B, heads, N]``, in float32.

@@ -34,7 +34,7 @@ def shares(tokens: int, processes: int) -> tuple[int, ...]:
 
 
 class TokenCounts:
-    """How many tokens each process holds; set anew whenever a model splits its streams.
+    """How many tokens each process holds; set whenever a model splits its streams.
 
     So attention knows what the others send without asking them.
 

@@ -23,7 +23,7 @@ class Streams:
         coupled: Blocks in which the target reads the references; in the last of them the
             references ask nothing any more.
         target: Tokens of the target in self-attention, S; of CogVideoX with its text.
-        references: Those of all references, likewise.
+        references: Those of all references, the same.
         video: Video tokens of the target, which are gathered at the end.
         output: Predicted values of a video token.
         shared: Tokens of an attention that both passes of guidance share where one process runs
