@@ -78,7 +78,7 @@ class _Question:
     """What is asked of every model."""
 
     video: WantedVideo  # Size, where it is not the model's own
-    steps: int | None  # Denoising steps, likewise
+    steps: int | None  # Denoising steps; the model's own by default
     profile: Profile | None  # Speed against fidelity
     memory: int | None  # Bytes that may be used; by default all that is free
 

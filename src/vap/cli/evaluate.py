@@ -56,7 +56,8 @@ def mini(
         float | None, typer.Option(metavar="SCALE", help="1: off. Default: the model's.")
     ] = None,
     reference_guidance: Annotated[
-        float | None, typer.Option(metavar="SCALE", help="Likewise, by the reference.")
+        float | None,
+        typer.Option(metavar="SCALE", help="The same, by the reference."),
     ] = None,
     workers: Annotated[
         int, typer.Option(metavar="N", help="Processes that share the work.", min=1)

@@ -50,7 +50,7 @@ def train(
         ),
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Refuse to begin anew where there is no checkpoint.")
+        bool, typer.Option("--resume", help="Fail where there is no checkpoint.")
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:

@@ -143,7 +143,7 @@ def _transformers_model(kind: Any, place: Path, **options: Any) -> Any:
         )
 
     if not _quantized(content, options):
-        # Without weights first: what does not fit would be made anew, at any size.
+        # Without weights first: what does not fit would be initialized again, at any size.
         with _quiet_transformers(), _building(place, len(stored)):
             model, found = load(dtype=options.get("dtype"), device_map="meta")
         _check_found(place, stored, found, model.state_dict())

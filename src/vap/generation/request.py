@@ -70,9 +70,9 @@ class GenerationRequest:
         dtype: Precision.
         device: Where to run.
         offload: Memory saving, see :func:`vap.load_pipeline`.
-        memory: Amount to hold the model within, likewise.
-        quantize: Precision to hold the backbone's weights in, likewise.
-        profile: Speed against fidelity, likewise.
+        memory: What the model may take, see :func:`vap.load_pipeline`.
+        quantize: ``int8`` or ``fp8`` for the backbone's weights.
+        profile: ``exact``, ``fast`` or ``turbo``.
     """
 
     image: Path
@@ -299,7 +299,7 @@ def _check_texts(request: GenerationRequest) -> None:
     texts = (request.prompt, request.negative_prompt or "", *request.reference_prompts)
     for text in texts:
         if not _is_utf8(text):
-            raise ValueError(f"The prompt {_shown(text)!r} is not UTF-8. Write it anew, in UTF-8.")
+            raise ValueError(f"The prompt {_shown(text)!r} is not UTF-8. Write it again, in UTF-8.")
     for _, path in request.inputs:
         check_name(path)
     check_name(local_model(request.model) or Path(request.model))

@@ -86,7 +86,7 @@ def _wanted(request: GenerationRequest) -> WantedVideo | None:
         return None
     references = len(request.references)
     if request.video_prompt is not None:
-        # What is wrong with a file is said where the request is checked.
+        # A faulty file is refused where the request is checked.
         with suppress(OSError, ValueError):
             references = len(saved_references(request.video_prompt))
     return WantedVideo(request.height, request.width, request.num_frames, max(1, references))

@@ -117,7 +117,7 @@ def loaded(
     backbone: str | Path | None,
     options: dict[str, Any],
 ) -> Any:
-    """The pipeline in main memory, as far as a plan wants it loaded."""
+    """Load the pipeline into main memory, as far as a plan says."""
     kind = pipeline_class(family)
     dtypes: Any = dtype
     if family == "wan":
@@ -177,7 +177,7 @@ def use_adapters(
 
 
 def held(pipeline: Any, plan: MemoryPlan, device: torch.device) -> Any:
-    """A loaded pipeline, held as a plan wants it."""
+    """Quantize, tile and place a loaded pipeline by a plan."""
     if plan.tiling:
         from vap.acceleration.tiling import enable_tiling
 

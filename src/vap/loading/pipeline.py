@@ -172,7 +172,7 @@ def default_device() -> torch.device:
 
 
 def _default_dtype(device: torch.device, profile: Profile | None) -> torch.dtype:
-    """Half precision where it is faster and nobody wants exactness above all."""
+    """Half precision where it is faster, unless the profile is exact."""
     if device.type != "cpu":
         return half_precision(device)
     if profile in {None, "exact"}:

@@ -18,26 +18,29 @@ from PIL import Image
 
 from vap.files.defaults import GenerationDefaults
 from vap.files.reading import one_at_a_time, reading
+from vap.files.weights import disk_errors
 from vap.media import FrameSelection
 from vap.media.pixels import Fit
+from vap.models.stored_form import StoredFormMixin
 from vap.pipelines.adapters import LoraMixin
-from vap.pipelines.call import Call
+from vap.pipelines.call import Call, PlacedOnce
 from vap.pipelines.denoise import Guidance, StepEnd
-from vap.pipelines.entry import PlacedOnce
 from vap.pipelines.fingerprint import encoder_configs, fingerprint, sampled_weights
 from vap.pipelines.inputs import (
     ClipLike,
     Generators,
     ReferenceArguments,
     ReferenceClip,
+    TextLimitMixin,
     as_clips,
     as_images,
+    as_prompts,
     batch_of,
+    check_given,
+    check_texts,
     fitted,
 )
 from vap.pipelines.passes import GuidancePasses
-from vap.pipelines.saving import SavedAsStored
-from vap.pipelines.texts import TextLimitMixin, as_prompts, check_given, check_texts
 from vap.pipelines.video_prompt import VideoPrompt
 from vap.pipelines.work import NOTHING, Reuse
 from vap.shapes import TEXT_TOKENS, Compression, Family, PixelShape
@@ -57,7 +60,7 @@ class VideoAsPromptPipelineOutput(BaseOutput):
     frames: list[list[Image.Image]] | np.ndarray | torch.Tensor
 
 
-class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce, SavedAsStored):
+class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
     """Mixed into a stock diffusers pipeline; a subclass encodes and decodes.
 
     Attributes:
@@ -156,6 +159,20 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce, SavedAsStored):
             pipeline = super().from_pretrained(folder, **kwargs)  # type: ignore[misc]
             pipeline._check_sizes()
         return pipeline
+
+    def save_pretrained(self, save_directory: str | Path, *args: Any, **options: Any) -> Any:
+        """Write all components as diffusers does; a text encoder that waits in its file is read."""
+        transformer = getattr(self, "transformer", None)
+        if isinstance(transformer, StoredFormMixin):
+            transformer.check_stored_form()
+        if self.student is not None:
+            # It is merged: the folder itself has to say how many steps it takes, unguided.
+            self.register_to_config(  # type: ignore[attr-defined]
+                generation_defaults=self.defaults.as_config()
+            )
+            self.steps_share = 1.0
+        with disk_errors(Path(save_directory)):
+            return super().save_pretrained(save_directory, *args, **options)  # type: ignore[misc]
 
     def _check_sizes(self) -> None:
         """Refuse configurations of which no size follows."""

@@ -146,7 +146,7 @@ class SchedulerStep:
 
 @dataclass(frozen=True, slots=True)
 class StepEnd:
-    """What to call after every step: a function, and the names of the tensors it wants."""
+    """What to call after every step: a function, and the names of the tensors that it gets."""
 
     function: StepCallback | None = None
     tensor_names: Sequence[str] = ("latents",)

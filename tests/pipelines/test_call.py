@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.pipelines.golden import Golden
-from vap.pipelines.entry import PlacedOnce
+from vap.pipelines.call import PlacedOnce
 
 
 class Walks:
