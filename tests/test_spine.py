@@ -14,7 +14,7 @@ from vap import cli
 ROOT = str(Path(vap.__file__).parent)
 ATTENTION = {"dispatch_attention_fn", "onednn_attention"}
 FRAMES = 11
-FILES = 73
+FILES = 72
 _OPTIMIZED = 0x2  # code of a function, not of a module or class
 
 

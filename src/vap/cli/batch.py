@@ -54,7 +54,7 @@ def batch(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try again what failed before.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Make the videos of a file of requests; run again to go on after any interruption."""
     with reporting(as_json=as_json):

@@ -10,13 +10,14 @@ import typer
 
 from vap.cli.console import FAILED, quiet_libraries, reporting
 from vap.cli.data_console import print_counts, progress_bars
+from vap.cli.data_options import AsJson, TableFile
 from vap.data.check import load_table
 from vap.data.rows import OnError, TableError
 from vap.shapes import PixelShape
 
 
 def encode(
-    table: Annotated[Path, typer.Argument(metavar="TABLE", help="A .csv or .parquet table.")],
+    table: TableFile,
     output: Annotated[
         Path,
         typer.Option("-o", "--output", metavar="FOLDER", help="Folder of the shards."),
@@ -49,7 +50,7 @@ def encode(
     on_error: Annotated[
         OnError, typer.Option(help="Refuse a table with faulty rows, or leave them out.")
     ] = "skip",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Encode every clip of a table; after an interruption, go on with what is missing."""
     with reporting(as_json=as_json):

@@ -101,13 +101,7 @@ class Guidance:
 
 
 class SchedulerStep:
-    """Calls ``scheduler.step`` whatever its signature.
-
-    Args:
-        scheduler: Any diffusers scheduler; timesteps must be set.
-        generator: Passed on if the scheduler draws noise.
-        eta: DDIM's η, passed on if the scheduler takes it.
-    """
+    """Calls ``scheduler.step``, which takes a generator or η only in some schedulers."""
 
     def __init__(
         self,
