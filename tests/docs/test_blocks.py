@@ -72,7 +72,10 @@ def test_packaged_recipes_exist():
     assert named <= {*packaged_recipes()}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+GUIDES = [page for page in PAGES if page.parent.name != "notes"]  # notes quote mistakes, too
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_options_in_running_text_exist(page):
     for line in re.findall(r"`vap ([a-z][^`\n]*)`", page.read_text()):
         command, words = typer.main.get_command(app), line.split()
