@@ -26,7 +26,9 @@ def test_what_controls_a_terminal_is_spelled_out():
 
 @pytest.fixture
 def signals():
-    before = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGHUP)}
+    """The system's own handlers, as in a fresh process; Ray leaves its own behind."""
+    names = (signal.SIGTERM, signal.SIGHUP)
+    before = {name: signal.signal(name, signal.SIG_DFL) for name in names}
     yield
     for name, handler in before.items():
         signal.signal(name, handler)

@@ -33,7 +33,7 @@ def test_plans_of_released_models_follow_from_their_counts(found):
         # What Wan's own code reaches of the published rate of an H200.
         assert resident["denoise_seconds"] == pytest.approx(floor / 0.37, rel=0.02)
         assert resident["device_gb"] > report["parameters"] * 2 / 1e9 > smallest["device_gb"]
-        assert report["plan"].startswith("blocks")
+        assert report["plan"].startswith("block-level offload")
         assert not report["checked"]
 
 
