@@ -114,6 +114,7 @@ def test_every_spelling_comes_to_the_same_tensors(case: Golden, spelling: str) -
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spelling", ["kohya", "DiffSynth"])
 def test_outputs_are_equal_to_the_bit(case: Golden, tmp_path: Path, spelling: str) -> None:
     files = [
