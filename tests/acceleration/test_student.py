@@ -172,7 +172,7 @@ def test_a_profile_without_its_student_is_refused_before_weights_are_quantized(
 ) -> None:
     settings = Chosen(Settings(student=True), "measured on some")
     monkeypatch.setattr(fast, "settings_for", lambda *_: settings)
-    monkeypatch.setattr(loading, "held", None)
+    monkeypatch.setattr(loading, "placed", None)
     with pytest.raises(ValueError, match=r"student/ is missing.*profile='fast'"):
         load(case.family, profile="turbo", quantize="int8", dtype="fp32")
 

@@ -176,7 +176,7 @@ def use_adapters(
         use_student(pipeline, student)
 
 
-def held(pipeline: Any, plan: MemoryPlan, device: torch.device) -> Any:
+def placed(pipeline: Any, plan: MemoryPlan, device: torch.device) -> Any:
     """Quantize, tile and place a loaded pipeline by a plan."""
     if plan.tiling:
         from vap.acceleration.tiling import enable_tiling

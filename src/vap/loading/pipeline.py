@@ -69,7 +69,7 @@ def load_pipeline(
             file is ``student``, or the one in the Hub's cache.
         lora: LoRA files of any usual spelling, each with the scale of its effect, merged into the
             weights (kept beside those of a GGUF backbone).
-        quantize: Hold the weights of the transformer's blocks in eight bits: ``int8`` or ``fp8``.
+        quantize: Quantize the weights of the transformer's blocks: ``int8`` or ``fp8``.
         memory: What may be used of the device's memory (of main memory on a CPU): ``10GB``,
             ``7.5GiB``, bytes, or ``auto`` for what is free, which is the default on an
             accelerator and for the released models. The fastest plan that fits is chosen, see
@@ -87,7 +87,7 @@ def load_pipeline(
 
     Returns:
         A :class:`WanVideoAsPromptPipeline` or :class:`CogVideoXVideoAsPromptPipeline`; its
-        ``memory_plan`` says how it is held.
+        ``memory_plan`` is the plan it was loaded by.
 
     Raises:
         FileNotFoundError: If the model or one of its files is missing.
@@ -140,7 +140,7 @@ def load_pipeline(
         from vap.acceleration.fast import merge_own_student
 
         merge_own_student(pipeline, profile)
-    pipeline = loading.held(pipeline, plan, device)
+    pipeline = loading.placed(pipeline, plan, device)
     if profile is not None or compile or attention is not None:
         from vap.acceleration.fast import apply_profile
 

@@ -112,7 +112,7 @@ class CogVideoXVideoAsPromptBlock(CogVideoXBlock):
         super().__init__(**design)
         self.attn1.set_processor(self.joint_processor())
         self._design = design
-        self.has_expert = self.is_first_expert = self.is_last_expert = False
+        self.has_expert = self.is_last_expert = False
 
     def add_expert(self) -> None:
         """Add the expert: the modules of a second stock block, freshly initialized."""
@@ -131,7 +131,7 @@ class CogVideoXVideoAsPromptBlock(CogVideoXBlock):
             return
         del self.norm1_mot_ref, self.attn1_mot_ref, self.norm2_mot_ref, self.ff_mot_ref
         del self.attn1.expert
-        self.has_expert = self.is_first_expert = self.is_last_expert = False
+        self.has_expert = self.is_last_expert = False
 
     def forward(
         self,

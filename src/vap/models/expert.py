@@ -147,7 +147,6 @@ class ExpertMixin(StoredFormMixin):
             setattr(self, name + EXPERT_SUFFIX, self._new_expert_module(name))
         for depth in chosen:
             self.expert_blocks[depth].add_expert()
-        self.expert_blocks[chosen[0]].is_first_expert = True
         self.expert_blocks[chosen[-1]].is_last_expert = True
         for name, module in self.named_modules():  # type: ignore[attr-defined]
             if is_expert_name(name):

@@ -60,7 +60,7 @@ class WanVideoAsPromptBlock(WanTransformerBlock):
         self.attn1.set_processor(self.joint_processor())
         self.attn2.set_processor(WanContextAttnProcessor())
         self._sizes = (dim, ffn_dim, num_heads, cross_attn_norm, eps, added_kv_proj_dim)
-        self.has_expert = self.is_first_expert = self.is_last_expert = False
+        self.has_expert = self.is_last_expert = False
 
     def add_expert(self) -> None:
         """Add the expert's twin of every module that has parameters, freshly initialized."""
@@ -93,7 +93,7 @@ class WanVideoAsPromptBlock(WanTransformerBlock):
             return
         del self.attn1_mot_ref, self.attn2_mot_ref, self.norm2_mot_ref, self.ffn_mot_ref
         del self.scale_shift_table_mot_ref, self.attn1.expert
-        self.has_expert = self.is_first_expert = self.is_last_expert = False
+        self.has_expert = self.is_last_expert = False
 
     def forward(
         self,
