@@ -1,0 +1,1 @@
+"""What can be compared: local models, closed services, servers, folders of videos."""
