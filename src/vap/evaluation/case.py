@@ -22,6 +22,7 @@ class Case:
         reference_scene_prompt: The same without the effect; empty where there is none.
         group: What the rows of a table are grouped by, such as the split or the category.
         truth: The true result where it is known, in the form of ``reference``.
+        seed: Added to the seeds of a run, so that cases do not share their noise.
     """
 
     name: str
@@ -34,3 +35,4 @@ class Case:
     reference_scene_prompt: str = ""
     group: str = ""
     truth: Path | None = None
+    seed: int = 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from vap.evaluation.case import Case
 
@@ -63,7 +63,8 @@ class System(BaseModel, ABC):
     """A system with its settings; a subclass for each kind.
 
     A system is described by a YAML file or by name, and can be sent to another process: weights
-    are loaded in :meth:`run`.
+    are loaded in :meth:`run`, and kept with :func:`vap.evaluation.systems.kept.keep`, as a process
+    may be given some jobs at a time.
 
     Attributes:
         name: Unique in a run, and usable as a file name.
@@ -79,8 +80,13 @@ class System(BaseModel, ABC):
     remote: ClassVar[bool] = False
     """Whether the work is done elsewhere: all jobs of a remote system run in one process."""
 
-    name: str
+    name: str = Field(pattern=r"^\w[\w.-]*$")
     title: str = ""
+
+    @property
+    def batch(self) -> int:
+        """How many jobs are made at once; a run records them together and stays repeatable."""
+        return 1
 
     def check(self) -> None:
         """Refuse to start where something is missing: a key, weights, an extra.

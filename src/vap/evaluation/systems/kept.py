@@ -1,0 +1,24 @@
+"""Keep what a system loads, from one call to the next in the same process."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import TypeVar
+
+Loaded = TypeVar("Loaded")
+
+_kept: dict[str, object] = {}
+
+
+def keep(key: str, load: Callable[[], Loaded]) -> Loaded:
+    """Load something, unless the last call in this process was for the same key.
+
+    What was loaded before is let go first: memory may not suffice for both.
+    """
+    if key not in _kept:
+        _kept.clear()
+        gc.collect()
+        _kept[key] = load()
+    loaded: Loaded = _kept[key]  # type: ignore[assignment]  # of the key, so of its type
+    return loaded

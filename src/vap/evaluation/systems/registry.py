@@ -1,0 +1,22 @@
+"""Kinds of systems that can be compared, and ready-made ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vap.evaluation.registry import Registry
+from vap.evaluation.systems.base import System
+
+_HERE = "vap.evaluation.systems"
+
+SYSTEMS: Registry[System] = Registry(
+    "system",
+    {
+        "static": f"{_HERE}.bounds:Static",
+        "autoencoder": f"{_HERE}.bounds:Autoencoder",
+        "truth": f"{_HERE}.bounds:Truth",
+        "vap": f"{_HERE}.pipelines:VideoAsPrompt",
+        "i2v": f"{_HERE}.pipelines:WithoutReference",
+    },
+    (Path(__file__).parent / "configs",),
+)
