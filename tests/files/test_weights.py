@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from tests.pipelines.golden import FOLDER
 from tests.training.tuning_tiny import recipe_of, write_dataset
-from vap.data.latents import EncodedPairs, write_shard
 from vap.files.errors import MediaError
 from vap.files.weights import save_tensors, weights_hash
+from vap.mini.training.encoded_pairs import EncodedPairs, write_shard
 from vap.models.expert_file import write_expert
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.synth.classifier import Recognizer, save_recognizer

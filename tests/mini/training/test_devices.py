@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from vap.data.latents import ClipBatch
+from vap.mini.training.encoded_pairs import ClipBatch
 from vap.mini.training.stages import vae_stage
 from vap.mini.training.stages.backbone_stage import BackboneTask, Sample
 from vap.mini.training.stages.expert_stage import ExpertTask, PairSample

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vap.data.latents import read_origin, read_shards, write_shard
+from vap.mini.training.encoded_pairs import read_origin, read_shards, write_shard
 from vap.mini.training.mini_recipe import AutoencoderConfig
 from vap.mini.training.stages.vae_stage import build_autoencoder
 from vap.training.recipe import parse_recipe

@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from vap.acceleration.student import STEPS_NOTE, taught_steps
 from vap.cli.app import app
-from vap.data.latents import only, read_origin, read_shards, write_shard
 from vap.files.weights import LORA_FILE
 from vap.loading.pipeline import load_pipeline
 from vap.media import read_clip, read_image
+from vap.mini.training.encoded_pairs import only, read_origin, read_shards, write_shard
 from vap.mini.training.mini_recipe import RenderConfig
 from vap.mini.training.stages.backbone_stage import BackboneTask
 from vap.mini.training.stages.expert_stage import ExpertTask

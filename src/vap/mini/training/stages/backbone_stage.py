@@ -17,11 +17,18 @@ from diffusers.models.transformers.transformer_wan import WanAttention
 from torch import Tensor, nn
 from transformers import T5Tokenizer, UMT5EncoderModel
 
-from vap.data.latents import ClipBatch, draw, read_origin, read_shards, shards_of, take
 from vap.files.atomic import atomic_file
 from vap.mini.training.compact_text import use_compact_text
 from vap.mini.training.deepening import deepened
 from vap.mini.training.earlier import output_of
+from vap.mini.training.encoded_pairs import (
+    ClipBatch,
+    draw,
+    read_origin,
+    read_shards,
+    shards_of,
+    take,
+)
 from vap.mini.training.mini_recipe import BackboneStage, EncoderConfig, TransformerConfig
 from vap.mini.training.small_encoders import (
     build_image_encoder,

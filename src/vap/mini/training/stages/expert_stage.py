@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from transformers import T5Tokenizer, UMT5EncoderModel
 
-from vap.data.latents import ClipBatch, draw, only, read_shards, take
 from vap.mini.training.compact_text import use_compact_text
 from vap.mini.training.earlier import output_of
+from vap.mini.training.encoded_pairs import ClipBatch, draw, only, read_shards, take
 from vap.mini.training.mini_recipe import ExpertStage
 from vap.mini.training.small_encoders import encode_text
 from vap.mini.training.stages.backbone_stage import caption_batch

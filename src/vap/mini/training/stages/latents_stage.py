@@ -14,10 +14,16 @@ from torch import Tensor
 
 from vap.acceleration.onednn import use_onednn
 from vap.acceleration.whole_clips import use_whole_clips
-from vap.data.latents import EncodedPairs, ShardOrigin, read_origin, shards_of, write_shard
 from vap.devices import note_slow_half
 from vap.files.weights import plain_configuration
 from vap.mini.training.earlier import output_of
+from vap.mini.training.encoded_pairs import (
+    EncodedPairs,
+    ShardOrigin,
+    read_origin,
+    shards_of,
+    write_shard,
+)
 from vap.mini.training.mini_recipe import LatentsStage, RenderConfig
 from vap.mini.training.small_encoders import (
     build_image_encoder,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vap.data.latents import (
+from vap.mini.training.encoded_pairs import (
     EncodedPairs,
     ShardOrigin,
     draw,
