@@ -8,8 +8,8 @@ import pytest
 from vap.synth import CONDITIONS, ClipSpec
 from vap.synth.composition import compose
 from vap.synth.condition import TIMING, Choice, Range
-from vap.synth.exposure import HELD_OUT, UNKNOWN
 from vap.synth.fields import generator
+from vap.synth.registry import HELD_OUT, UNKNOWN
 
 NAMES = list(CONDITIONS)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vap.synth import CONDITIONS, SPLITS, conditions_of, pair_spec, sample_clip, sample_pair
 from vap.synth.backgrounds import UNSEEN_BACKGROUNDS
-from vap.synth.exposure import HELD_OUT, UNKNOWN
+from vap.synth.registry import HELD_OUT, UNKNOWN
 from vap.synth.subjects import SUBJECTS, UNSEEN_SUBJECTS
 
 TINY = {"height": 24, "width": 32, "frames": 3}

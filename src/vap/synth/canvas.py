@@ -46,7 +46,7 @@ class Canvas:
     def layer(self) -> Layer:
         """What has been drawn."""
         rgba = self._rgba * np.float32(1 / 255)
-        return Layer(rgba[..., :3], rgba[..., 3:])
+        return Layer.of(rgba)
 
 
 def _fixed(points: ArrayLike) -> NDArray[np.int32]:

@@ -96,7 +96,7 @@ class Composition:
         left = round(min(max(self.x * width - wide / 2, 0), max(width - wide, 0)))
         inside = patch[: height - top, : width - left]
         canvas[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
-        return Layer(canvas[..., :3], canvas[..., 3:])
+        return Layer.of(canvas)
 
 
 def compose(rng: np.random.Generator, *, unseen: bool) -> Composition:

@@ -1,4 +1,4 @@
-"""All conditions by name, in a fixed order: category by category, as their files list them."""
+"""All conditions by name, category by category as their files list them; which are held out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,19 @@ from vap.synth.effects.motion_in_place import IN_PLACE
 from vap.synth.effects.motion_travel import TRAVEL
 from vap.synth.effects.style_drawing import DRAWING
 from vap.synth.effects.style_light import LIGHT
-from vap.synth.exposure import HELD_OUT, UNKNOWN
+
+UNKNOWN: frozenset[str] = frozenset({"swirl_away", "cross_stitch", "figure_eight", "spiral_zoom"})
+"""Nothing trains on these: one of each category."""
+
+HELD_OUT: frozenset[str] = UNKNOWN | frozenset(
+    {
+        *("pixelate", "turn_to_stone", "slice_apart", "shrink"),
+        *("invert", "blueprint", "stained_glass", "thermal"),
+        *("sway", "somersault", "roll_away", "flag_wave"),
+        *("zoom_out", "dolly_out", "step_zoom", "roll"),
+    }
+)
+"""No expert trains on these: five of each category. Backbones may, except on :data:`UNKNOWN`."""
 
 _CATALOGUES = (MATTER, SHAPE, EVENTS, LIGHT, DRAWING, IN_PLACE, TRAVEL, POSITION, LENS)
 

@@ -30,6 +30,16 @@ class Layer:
     rgb: Image
     alpha: Image
 
+    @classmethod
+    def of(cls, rgba: Image) -> Layer:
+        """The layer of ``[H, W, 4]``."""
+        return cls(rgba[..., :3], rgba[..., 3:])
+
+    @property
+    def rgba(self) -> Image:
+        """Colors and alpha as one array ``[H, W, 4]``."""
+        return np.concatenate([self.rgb, self.alpha], axis=2)
+
     def over(self, background: Image) -> Image:
         """This layer in front of an opaque background ``[H, W, 3]``."""
         return background * (1 - self.alpha) + self.rgb

@@ -43,53 +43,31 @@ def moved(
 def warp_picture(picture: Image, matrix: Matrix) -> Image:
     """Move an opaque picture ``[H, W, C]``; what comes in from outside is its mirror image."""
     height, width = picture.shape[:2]
-    lib = cv2()
-    result: Image = lib.warpAffine(
-        picture, matrix, (width, height), flags=lib.INTER_LINEAR, borderMode=lib.BORDER_REFLECT_101
-    )
+    mirror = cv2().BORDER_REFLECT_101
+    result: Image = cv2().warpAffine(picture, matrix, (width, height), borderMode=mirror)
     return result
 
 
 def warp_layer(layer: Layer, matrix: Matrix) -> Layer:
     """Move a layer; what comes in from outside is transparent."""
     height, width = layer.rgb.shape[:2]
-    lib = cv2()
-    moved_rgba = lib.warpAffine(
-        np.concatenate([layer.rgb, layer.alpha], axis=2),
-        matrix,
-        (width, height),
-        flags=lib.INTER_LINEAR,
-        borderMode=lib.BORDER_CONSTANT,
-        borderValue=0,
-    )
-    return Layer(moved_rgba[..., :3], moved_rgba[..., 3:])
+    return Layer.of(cv2().warpAffine(layer.rgba, matrix, (width, height)))
 
 
 def remap_picture(picture: Image, x: Image, y: Image) -> Image:
     """Fetch each pixel of an opaque picture from source coordinates ``x``, ``y`` ``[H, W]``."""
-    lib = cv2()
-    result: Image = lib.remap(
-        picture,
-        x.astype(np.float32, copy=False),
-        y.astype(np.float32, copy=False),
-        lib.INTER_LINEAR,
-        borderMode=lib.BORDER_REFLECT_101,
-    )
-    return result
+    return _remapped(picture, x, y, cv2().BORDER_REFLECT_101)
 
 
 def remap_layer(layer: Layer, x: Image, y: Image) -> Layer:
     """Fetch each pixel of a layer from source coordinates ``x``, ``y`` ``[H, W]``."""
-    lib = cv2()
-    rgba = lib.remap(
-        np.concatenate([layer.rgb, layer.alpha], axis=2),
-        x.astype(np.float32, copy=False),
-        y.astype(np.float32, copy=False),
-        lib.INTER_LINEAR,
-        borderMode=lib.BORDER_CONSTANT,
-        borderValue=0,
-    )
-    return Layer(rgba[..., :3], rgba[..., 3:])
+    return Layer.of(_remapped(layer.rgba, x, y, cv2().BORDER_CONSTANT))
+
+
+def _remapped(picture: Image, x: Image, y: Image, border: int) -> Image:
+    across, down = x.astype(np.float32, copy=False), y.astype(np.float32, copy=False)
+    result: Image = cv2().remap(picture, across, down, cv2().INTER_LINEAR, borderMode=border)
+    return result
 
 
 def paste(picture: Image, piece: Layer, corner: tuple[int, int], matrix: Matrix) -> None:
@@ -105,13 +83,8 @@ def paste(picture: Image, piece: Layer, corner: tuple[int, int], matrix: Matrix)
         return
     own = matrix.copy()
     own[:, 2] += matrix[:, :2] @ np.array(corner) - low
-    lib = cv2()
-    rgba = lib.warpAffine(
-        np.concatenate([piece.rgb, piece.alpha], axis=2),
-        own,
-        (int(high[0] - low[0]), int(high[1] - low[1])),
-        flags=lib.INTER_LINEAR,
-    )
+    size = (int(high[0] - low[0]), int(high[1] - low[1]))
+    rgba = cv2().warpAffine(piece.rgba, own, size)
     region = picture[low[1] : high[1], low[0] : high[0]]
     region *= 1 - rgba[..., 3:]
     region += rgba[..., :3]

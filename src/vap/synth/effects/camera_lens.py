@@ -6,7 +6,7 @@ import numpy as np
 
 from vap.synth.condition import Catalogue, Choice, Range
 from vap.synth.curves import brake, ease, ramp
-from vap.synth.effects.views import middle, whole
+from vap.synth.effects.views import middle, picture_moved
 from vap.synth.filters import blur, blur_layer, mixed, saturate
 from vap.synth.scene import Image, Scene
 from vap.synth.warp import moved, pixel_grid, remap_picture, warp_layer, warp_picture
@@ -16,12 +16,12 @@ LENS = Catalogue("camera")
 
 @LENS.effect("as the camera zooms in", factor=Range(1.6, 2.3))
 def zoom_in(scene: Scene, t: float, *, factor: float) -> Image:
-    return whole(scene, moved(middle(scene), scale=1 + (factor - 1) * ease(t)))
+    return picture_moved(scene, middle(scene), scale=1 + (factor - 1) * ease(t))
 
 
 @LENS.effect("as the camera zooms out", factor=Range(0.4, 0.6))
 def zoom_out(scene: Scene, t: float, *, factor: float) -> Image:
-    return whole(scene, moved(middle(scene), scale=1 - (1 - factor) * ease(t)))
+    return picture_moved(scene, middle(scene), scale=1 - (1 - factor) * ease(t))
 
 
 @LENS.effect("as the camera rolls towards it", factor=Range(1.8, 2.5))
@@ -67,7 +67,7 @@ def crash_zoom(scene: Scene, t: float, *, factor: float, when: float) -> Image:
     x, y = middle(scene)
     target = ((x - scene.centre[0]) * gone, (y - scene.centre[1]) * gone)
     frames = [
-        whole(scene, moved(scene.centre, scale=scale * (1 - 0.25 * speed * share), shift=target))
+        picture_moved(scene, scene.centre, scale=scale * (1 - 0.25 * speed * share), shift=target)
         for share in ((0.0, 1.0, 2.0) if speed > 0 else (0.0,))
     ]
     return np.mean(frames, axis=0, dtype=np.float32)
@@ -79,7 +79,7 @@ def step_zoom(scene: Scene, t: float, *, factor: float) -> Image:
     share = steps / 3
     x, y = middle(scene)
     shift = ((x - scene.centre[0]) * share, (y - scene.centre[1]) * share)
-    return whole(scene, moved(scene.centre, scale=factor**steps, shift=shift))
+    return picture_moved(scene, scene.centre, scale=factor**steps, shift=shift)
 
 
 @LENS.effect("through a fisheye lens", strength=Range(0.5, 0.8))
@@ -98,8 +98,9 @@ def fisheye(scene: Scene, t: float, *, strength: float) -> Image:
 
 @LENS.effect("as the camera spirals in", turns=Range(0.5, 1.0, signed=True), factor=Range(1.7, 2.4))
 def spiral_zoom(scene: Scene, t: float, *, turns: float, factor: float) -> Image:
-    matrix = moved(middle(scene), scale=1 + (factor - 1) * ease(t), degrees=360 * turns * ease(t))
-    return whole(scene, matrix)
+    return picture_moved(
+        scene, middle(scene), scale=1 + (factor - 1) * ease(t), degrees=360 * turns * ease(t)
+    )
 
 
 @LENS.effect("as if it were a miniature model", focus=Range(0.45, 0.65))

@@ -6,7 +6,7 @@ import numpy as np
 
 from vap.synth.condition import Catalogue, Choice, Range
 from vap.synth.curves import DIRECTIONS, ease, ramp
-from vap.synth.effects.views import middle, parallax, whole
+from vap.synth.effects.views import middle, parallax, picture_moved
 from vap.synth.fields import draws
 from vap.synth.filters import smear
 from vap.synth.scene import Image, Layer, Scene
@@ -20,13 +20,13 @@ _HEIGHT = Choice(("up", "down"))
 @POSITION.effect("as the camera pans", side=_SIDE, reach=Range(0.35, 0.6))
 def pan(scene: Scene, t: float, *, side: str, reach: float) -> Image:
     shift = -DIRECTIONS[side][0] * reach * scene.height * ease(t)
-    return whole(scene, moved(scene.centre, shift=(shift, 0.0)))
+    return picture_moved(scene, scene.centre, shift=(shift, 0.0))
 
 
 @POSITION.effect("as the camera tilts", height=_HEIGHT, reach=Range(0.3, 0.5))
 def tilt(scene: Scene, t: float, *, height: str, reach: float) -> Image:
     shift = -DIRECTIONS[height][1] * reach * scene.height * ease(t)
-    return whole(scene, moved(scene.centre, shift=(0.0, shift)))
+    return picture_moved(scene, scene.centre, shift=(0.0, shift))
 
 
 @POSITION.effect("as the camera glides past on rails", side=_SIDE, reach=Range(0.45, 0.7))
@@ -45,12 +45,12 @@ def crane(scene: Scene, t: float, *, height: str, reach: float) -> Image:
 
 @POSITION.effect("as the camera tips to one side", degrees=Range(20, 35, signed=True))
 def roll(scene: Scene, t: float, *, degrees: float) -> Image:
-    return whole(scene, moved(middle(scene), degrees=degrees * ease(t)))
+    return picture_moved(scene, middle(scene), degrees=degrees * ease(t))
 
 
 @POSITION.effect("as the camera turns upside down and around", turns=Choice(("1", "-1")))
 def barrel_roll(scene: Scene, t: float, *, turns: str) -> Image:
-    return whole(scene, moved(middle(scene), degrees=360 * int(turns) * ease(t)))
+    return picture_moved(scene, middle(scene), degrees=360 * int(turns) * ease(t))
 
 
 @POSITION.effect("as the camera circles around it", side=_SIDE, reach=Range(0.5, 0.8))
@@ -75,13 +75,13 @@ def arc(scene: Scene, t: float, *, side: str, reach: float) -> Image:
 def shake(scene: Scene, t: float, *, strength: float) -> Image:
     chance = draws(64, 3)[int(t * 32) % 64]
     reach = 2 * strength * scene.height * ramp(t, 0.0, 0.12)
-    matrix = moved(
+    return picture_moved(
+        scene,
         middle(scene),
         shift=((float(chance[0]) - 0.5) * 2 * reach, (float(chance[1]) - 0.5) * 2 * reach),
         degrees=(float(chance[2]) - 0.5) * 8 * ramp(t, 0.0, 0.12),
         scale=1 + 0.08 * ramp(t, 0.0, 0.12),
     )
-    return whole(scene, matrix)
 
 
 @POSITION.effect("as the camera whips away and back", side=_SIDE, when=Range(0.3, 0.5))
@@ -91,4 +91,4 @@ def whip_pan(scene: Scene, t: float, *, side: str, when: float) -> Image:
     before = ramp(t - 0.06, when - 0.3, when) - ramp(t - 0.06, when + 0.15, when + 0.45)
     shift = way * 1.6 * scene.height * gone
     speed = 1.6 * scene.height * abs(gone - before)
-    return smear(whole(scene, moved(middle(scene), shift=(shift, 0.0))), max(speed, 1e-3), 0.0)
+    return smear(picture_moved(scene, middle(scene), shift=(shift, 0.0)), max(speed, 1e-3), 0.0)

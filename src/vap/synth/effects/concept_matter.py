@@ -166,10 +166,10 @@ def pixelate(scene: Scene, t: float, *, blocks: float) -> Image:
     side = 1 + (2 * scene.radius / blocks - 1) * ease(t)
     size = (max(2, round(scene.width / side)), max(2, round(scene.height / side)))
     lib = cv2()
-    rgba = np.concatenate([scene.subject.rgb, scene.subject.alpha], axis=2)
+    rgba = scene.subject.rgba
     small = lib.resize(rgba, size, interpolation=lib.INTER_AREA)
     big = lib.resize(small, (scene.width, scene.height), interpolation=lib.INTER_NEAREST)
-    return Layer(big[..., :3], big[..., 3:]).over(scene.background)
+    return Layer.of(big).over(scene.background)
 
 
 @MATTER.effect("turns into a patchwork of colours", pattern=PATTERN)

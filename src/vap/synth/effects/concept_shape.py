@@ -8,6 +8,7 @@ from vap.synth.canvas import Canvas
 from vap.synth.condition import PATTERN, Catalogue, Choice, Range
 from vap.synth.curves import accelerate, brake, ease, ramp, wave
 from vap.synth.effects.fronts import across_subject
+from vap.synth.effects.views import subject_moved
 from vap.synth.fields import cells, draws, smooth_noise
 from vap.synth.palette import rgb, shade
 from vap.synth.scene import Image, Layer, Scene
@@ -107,22 +108,19 @@ def multiply(scene: Scene, t: float, *, copies: str, gap: float) -> Image:
 
 @SHAPE.effect("shrinks to a tiny size", size=Range(0.15, 0.3))
 def shrink(scene: Scene, t: float, *, size: float) -> Image:
-    matrix = moved(scene.feet, scale=1 - (1 - size) * ease(t))
-    return warp_layer(scene.subject, matrix).over(scene.background)
+    return subject_moved(scene, scene.feet, scale=1 - (1 - size) * ease(t))
 
 
 @SHAPE.effect("grows into a giant", size=Range(2.0, 2.8))
 def grow(scene: Scene, t: float, *, size: float) -> Image:
-    matrix = moved(scene.feet, scale=1 + (size - 1) * ease(t))
-    return warp_layer(scene.subject, matrix).over(scene.background)
+    return subject_moved(scene, scene.feet, scale=1 + (size - 1) * ease(t))
 
 
 @SHAPE.effect("is squashed flat", height=Range(0.12, 0.25))
 def flatten(scene: Scene, t: float, *, height: float) -> Image:
     press = ease(min(t / 0.55, 1))
     tall = 1 - (1 - height) * ramp(press, 0.3, 1.0)
-    matrix = moved(scene.feet, scale=(1 + 0.9 * (1 - tall), tall))
-    picture = warp_layer(scene.subject, matrix).over(scene.background)
+    picture = subject_moved(scene, scene.feet, scale=(1 + 0.9 * (1 - tall), tall))
     top = scene.feet[1] - 2 * scene.extent[1] * height
     lift = max(0.0, (t - 0.7) / 0.3)
     bottom = -2 + (top + 2) * press - (top + 0.1 * scene.height) * ease(lift)
@@ -140,10 +138,8 @@ def flatten(scene: Scene, t: float, *, height: float) -> Image:
 def stretch(scene: Scene, t: float, *, axis: str) -> Image:
     long, thin = 1 + 1.3 * ease(t), 1 - 0.6 * ease(t)
     if axis == "up":
-        matrix = moved(scene.feet, scale=(thin, long))
-    else:
-        matrix = moved(scene.centre, scale=(long, thin))
-    return warp_layer(scene.subject, matrix).over(scene.background)
+        return subject_moved(scene, scene.feet, scale=(thin, long))
+    return subject_moved(scene, scene.centre, scale=(long, thin))
 
 
 @SHAPE.effect("is sucked into a swirl", turns=Range(0.8, 1.4, signed=True))
@@ -245,5 +241,4 @@ def portal(scene: Scene, t: float, *, colour: str) -> Image:
     picture = picture * (1 - ring) + shade(rgb(colour), 0.5) * ring
     gone = ramp(t, 0.3, 0.85)
     matrix = moved(scene.centre, scale=max(1 - gone, 1e-3), degrees=400 * gone)
-    layer: Layer = warp_layer(scene.subject, matrix)
-    return layer.over(picture.astype(np.float32))
+    return warp_layer(scene.subject, matrix).over(picture.astype(np.float32))

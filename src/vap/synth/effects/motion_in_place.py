@@ -8,6 +8,7 @@ import numpy as np
 
 from vap.synth.condition import Catalogue, Choice, Range
 from vap.synth.curves import accelerate, ease, ramp, sign, wave
+from vap.synth.effects.views import subject_moved
 from vap.synth.fields import draws
 from vap.synth.scene import Image, Scene
 from vap.synth.warp import moved, pixel_grid, remap_layer, remap_picture, warp_layer, warp_picture
@@ -21,26 +22,24 @@ _EDGE_ON = 0.03  # thinnest view of a card, so that its matrix stays invertible
 def jump(scene: Scene, t: float, *, hops: str, height: float) -> Image:
     hop = abs(wave(t * int(hops) / 2))
     crouch = 0.18 * max(0.0, 1 - 4 * hop) * ramp(t, 0.0, 0.08) * (1 - ramp(t, 0.95, 1.0))
-    matrix = moved(
+    return subject_moved(
+        scene,
         scene.feet,
         shift=(0.0, -height * scene.height * hop),
         scale=(1 - 0.12 * hop + crouch, 1 + 0.12 * hop - crouch),
     )
-    return warp_layer(scene.subject, matrix).over(scene.background)
 
 
 @IN_PLACE.effect("spins around like a wheel", turns=Range(0.75, 2.0, signed=True))
 def spin(scene: Scene, t: float, *, turns: float) -> Image:
-    matrix = moved(scene.centre, degrees=360 * turns * ease(t))
-    return warp_layer(scene.subject, matrix).over(scene.background)
+    return subject_moved(scene, scene.centre, degrees=360 * turns * ease(t))
 
 
 @IN_PLACE.effect(
     "sways from side to side", degrees=Range(20, 32, signed=True), swings=Range(1, 2.5)
 )
 def sway(scene: Scene, t: float, *, degrees: float, swings: float) -> Image:
-    matrix = moved(scene.feet, degrees=degrees * wave(t * swings))
-    return warp_layer(scene.subject, matrix).over(scene.background)
+    return subject_moved(scene, scene.feet, degrees=degrees * wave(t * swings))
 
 
 @IN_PLACE.effect("wobbles like jelly", waves=Range(1.0, 2.0), speed=Range(2, 4))
@@ -55,8 +54,7 @@ def wobble(scene: Scene, t: float, *, waves: float, speed: float) -> Image:
 @IN_PLACE.effect("swings like a pendulum", degrees=Range(25, 40, signed=True), swings=Range(1, 2))
 def swing(scene: Scene, t: float, *, degrees: float, swings: float) -> Image:
     pivot = (scene.centre[0], scene.centre[1] - 1.1 * scene.height)
-    matrix = moved(pivot, degrees=degrees * wave(t * swings))
-    return warp_layer(scene.subject, matrix).over(scene.background)
+    return subject_moved(scene, pivot, degrees=degrees * wave(t * swings))
 
 
 @IN_PLACE.effect("shivers", strength=Range(0.035, 0.06))
@@ -65,12 +63,12 @@ def shiver(scene: Scene, t: float, *, strength: float) -> Image:
     chance = draws(64, 3)[number % 64]
     reach = 2 * strength * scene.height * ramp(t, 0.0, 0.12)
     side = 1 if number // 2 % 2 else -1
-    matrix = moved(
+    return subject_moved(
+        scene,
         scene.centre,
         shift=(side * reach * (0.4 + 0.6 * float(chance[0])), reach * (float(chance[1]) - 0.5)),
         degrees=side * 6 * float(chance[2]) * ramp(t, 0.0, 0.12),
     )
-    return warp_layer(scene.subject, matrix).over(scene.background)
 
 
 @IN_PLACE.effect(
@@ -78,8 +76,7 @@ def shiver(scene: Scene, t: float, *, strength: float) -> Image:
 )
 def pulse(scene: Scene, t: float, *, size: float, beats: str) -> Image:
     beat = 0.5 - 0.5 * np.cos(2 * np.pi * int(beats) * t)
-    matrix = moved(scene.centre, scale=1 + (size - 1) * float(beat))
-    return warp_layer(scene.subject, matrix).over(scene.background)
+    return subject_moved(scene, scene.centre, scale=1 + (size - 1) * float(beat))
 
 
 @IN_PLACE.effect(
@@ -89,7 +86,7 @@ def flip_card(scene: Scene, t: float, *, turns: str, axis: str) -> Image:
     width = float(np.cos(2 * np.pi * int(turns) * ease(t)))
     width = math.copysign(max(abs(width), _EDGE_ON), width)
     scale = (width, 1.0) if axis == "upright" else (1.0, width)
-    return warp_layer(scene.subject, moved(scene.centre, scale=scale)).over(scene.background)
+    return subject_moved(scene, scene.centre, scale=scale)
 
 
 @IN_PLACE.effect("turns a somersault", side=_SIDE, height=Range(0.2, 0.35))
@@ -97,10 +94,10 @@ def somersault(scene: Scene, t: float, *, side: str, height: float) -> Image:
     air = ramp(t, 0.15, 0.85)
     lift = 4 * air * (1 - air) * height * scene.height
     crouch = 0.25 * wave(min(t / 0.15, 1) / 2) + 0.2 * wave(max(t - 0.85, 0) / 0.3)
-    squat = moved(scene.feet, scale=(1 + crouch, 1 - crouch))
-    turned = moved(scene.centre, degrees=sign(side) * 360 * air, shift=(0.0, -lift))
-    layer = warp_layer(scene.subject, turned if 0 < air < 1 else squat)
-    return layer.over(scene.background)
+    if 0 < air < 1:
+        turn = sign(side) * 360 * air
+        return subject_moved(scene, scene.centre, degrees=turn, shift=(0.0, -lift))
+    return subject_moved(scene, scene.feet, scale=(1 + crouch, 1 - crouch))
 
 
 @IN_PLACE.effect("falls over", side=_SIDE)
@@ -109,23 +106,22 @@ def fall_over(scene: Scene, t: float, *, side: str) -> Image:
     rebound = 0.1 * abs(wave(max(t - 0.7, 0.0) / 0.3 / 2))
     angle = sign(side) * 90 * (down - rebound)
     slide = -0.35 * sign(side) * scene.extent[1] * down
-    matrix = moved(scene.feet, degrees=angle, shift=(slide, -0.75 * scene.extent[0] * down))
-    return warp_layer(scene.subject, matrix).over(scene.background)
+    return subject_moved(
+        scene, scene.feet, degrees=angle, shift=(slide, -0.75 * scene.extent[0] * down)
+    )
 
 
 @IN_PLACE.effect("bounces like a spring", beats=Choice(("2", "3", "4")), strength=Range(0.3, 0.45))
 def spring(scene: Scene, t: float, *, beats: str, strength: float) -> Image:
     amount = strength * wave(t * int(beats))
-    matrix = moved(scene.feet, scale=(1 + 0.8 * amount, 1 - amount))
-    return warp_layer(scene.subject, matrix).over(scene.background)
+    return subject_moved(scene, scene.feet, scale=(1 + 0.8 * amount, 1 - amount))
 
 
 @IN_PLACE.effect("dances, leaning left and right", beats=Range(1.5, 3), lean=Range(0.45, 0.7))
 def dance(scene: Scene, t: float, *, beats: float, lean: float) -> Image:
     beat = wave(t * beats)
     dip = 0.16 * abs(wave(2 * t * beats))
-    matrix = moved(scene.feet, shear=lean * beat, scale=(1.0, 1 - dip))
-    return warp_layer(scene.subject, matrix).over(scene.background)
+    return subject_moved(scene, scene.feet, shear=lean * beat, scale=(1.0, 1 - dip))
 
 
 @IN_PLACE.effect("flutters like a flag", speed=Range(1.5, 3), side=_SIDE)
@@ -142,8 +138,7 @@ def flag_wave(scene: Scene, t: float, *, speed: float, side: str) -> Image:
 def hide_and_peek(scene: Scene, t: float, *, peeks: str) -> Image:
     down = 0.5 - 0.5 * np.cos(2 * np.pi * int(peeks) * t)
     depth = (scene.height - scene.centre[1] + 1.1 * scene.extent[1]) * float(down)
-    matrix = moved(scene.centre, shift=(0.0, depth))
-    return warp_layer(scene.subject, matrix).over(scene.background)
+    return subject_moved(scene, scene.centre, shift=(0.0, depth))
 
 
 @IN_PLACE.effect("sends ripples through everything behind it", length=Range(0.16, 0.28))

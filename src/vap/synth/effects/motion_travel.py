@@ -7,6 +7,7 @@ import numpy as np
 from vap.synth.canvas import Canvas
 from vap.synth.condition import Catalogue, Choice, Range
 from vap.synth.curves import DIRECTIONS, accelerate, brake, ease, ramp, sign, wave
+from vap.synth.effects.views import subject_moved
 from vap.synth.fields import draws
 from vap.synth.filters import blur_layer, smear
 from vap.synth.palette import rgb, shade
@@ -21,8 +22,7 @@ _SIDE = Choice(("left", "right"))
 def walk_across(scene: Scene, t: float, *, side: str, steps: float, reach: float) -> Image:
     bob = -0.05 * scene.height * abs(wave(t * steps))
     shift = (sign(side) * reach * scene.height * t, bob)
-    matrix = moved(scene.feet, shift=shift, degrees=11 * wave(t * steps))
-    return warp_layer(scene.subject, matrix).over(scene.background)
+    return subject_moved(scene, scene.feet, shift=shift, degrees=11 * wave(t * steps))
 
 
 @TRAVEL.effect(
@@ -32,15 +32,15 @@ def orbit(scene: Scene, t: float, *, turns: float, reach: float) -> Image:
     angle = 2 * np.pi * turns * t
     side, depth = np.sin(angle), 0.5 - 0.5 * np.cos(angle)
     shift = (1.7 * reach * scene.height * side, -0.8 * reach * scene.height * depth)
-    matrix = moved(scene.feet, shift=shift, scale=1 - 0.5 * float(depth))
-    return warp_layer(scene.subject, matrix).over(scene.background)
+    return subject_moved(scene, scene.feet, shift=shift, scale=1 - 0.5 * float(depth))
 
 
 @TRAVEL.effect("rolls away along the ground", side=_SIDE, reach=Range(0.5, 0.8))
 def roll_away(scene: Scene, t: float, *, side: str, reach: float) -> Image:
     way = sign(side) * reach * scene.height * ease(t)
-    matrix = moved(scene.centre, shift=(way, 0.0), degrees=np.rad2deg(way / (0.7 * scene.radius)))
-    return warp_layer(scene.subject, matrix).over(scene.background)
+    return subject_moved(
+        scene, scene.centre, shift=(way, 0.0), degrees=np.rad2deg(way / (0.7 * scene.radius))
+    )
 
 
 @TRAVEL.effect(
@@ -49,12 +49,12 @@ def roll_away(scene: Scene, t: float, *, side: str, reach: float) -> Image:
 def bounce_across(scene: Scene, t: float, *, side: str, hops: str, reach: float) -> Image:
     hop = abs(wave(t * int(hops) / 2))
     squash = 0.25 * max(0.0, 1 - 3 * hop) * ramp(t, 0.0, 0.1)
-    matrix = moved(
+    return subject_moved(
+        scene,
         scene.feet,
         shift=(sign(side) * reach * scene.height * t, -0.32 * scene.height * hop),
         scale=(1 + squash, 1 - squash),
     )
-    return warp_layer(scene.subject, matrix).over(scene.background)
 
 
 @TRAVEL.effect("takes off like a rocket", shake=Range(0.01, 0.02))
@@ -81,11 +81,8 @@ def figure_eight(scene: Scene, t: float, *, loops: float, reach: float) -> Image
     turn = t * loops
     shift = (reach * scene.height * wave(turn), 0.26 * scene.height * wave(2 * turn))
     degrees = 22 * ramp(t, 0.0, 0.1) * float(np.cos(2 * np.pi * turn))
-    layer = warp_layer(
-        scene.subject,
-        moved(scene.centre, shift=shift, scale=0.8 + 0.2 * (1 - ramp(t, 0, 0.2)), degrees=degrees),
-    )
-    return layer.over(scene.background)
+    scale = 0.8 + 0.2 * (1 - ramp(t, 0, 0.2))
+    return subject_moved(scene, scene.centre, shift=shift, scale=scale, degrees=degrees)
 
 
 @TRAVEL.effect("dashes out of the picture", direction=Choice(tuple(DIRECTIONS)))
@@ -97,7 +94,7 @@ def dash_away(scene: Scene, t: float, *, direction: str) -> Image:
     way = (back * scene.height) + 1.3 * size * off
     layer = warp_layer(scene.subject, moved(scene.centre, shift=(dx * way, dy * way)))
     speed = 0.25 * size * ramp(t, 0.3, 0.45)
-    rgba = smear(np.concatenate([layer.rgb, layer.alpha], axis=2), dx * speed, dy * speed)
+    rgba = smear(layer.rgba, dx * speed, dy * speed)
     canvas = Canvas(scene.height, scene.width)
     for place, start, size_of in draws(14, 3):
         age = (t - 0.35 - 0.2 * float(start)) / 0.45
@@ -107,7 +104,7 @@ def dash_away(scene: Scene, t: float, *, direction: str) -> Image:
         y = scene.feet[1] - 0.12 * scene.height * age
         puff = (0.05 + 0.04 * float(size_of)) * scene.height * brake(age)
         canvas.disc(x, y, puff * (1 - accelerate(age) * 0.9), shade(rgb("grey"), 0.6))
-    return canvas.layer().fade(0.8).over(Layer(rgba[..., :3], rgba[..., 3:]).over(scene.background))
+    return canvas.layer().fade(0.8).over(Layer.of(rgba).over(scene.background))
 
 
 @TRAVEL.effect("runs towards the camera", size=Range(2.2, 3.2), steps=Range(2, 4))
@@ -117,8 +114,7 @@ def run_to_camera(scene: Scene, t: float, *, size: float, steps: float) -> Image
         (scene.width / 2 - scene.centre[0]) * t + 0.03 * scene.height * zoom * wave(steps * t),
         (0.55 * scene.height - scene.centre[1]) * t - 0.06 * scene.height * abs(wave(steps * t)),
     )
-    matrix = moved(scene.centre, scale=zoom, shift=shift, degrees=8 * wave(steps * t))
-    return warp_layer(scene.subject, matrix).over(scene.background)
+    return subject_moved(scene, scene.centre, scale=zoom, shift=shift, degrees=8 * wave(steps * t))
 
 
 @TRAVEL.effect("walks away towards the horizon", size=Range(0.15, 0.3), steps=Range(2.5, 4))
@@ -130,5 +126,4 @@ def walk_away(scene: Scene, t: float, *, size: float, steps: float) -> Image:
         (scene.width / 2 - scene.centre[0]) * far,
         level - 0.04 * scene.height * zoom * abs(wave(steps * t)),
     )
-    matrix = moved(scene.feet, scale=zoom, shift=shift, degrees=12 * wave(steps * t))
-    return warp_layer(scene.subject, matrix).over(scene.background)
+    return subject_moved(scene, scene.feet, scale=zoom, shift=shift, degrees=12 * wave(steps * t))

@@ -1,13 +1,21 @@
-"""Views of a scene: what a moved or turned camera sees."""
+"""Views of a scene: the subject or the whole picture moved, and what a moved camera sees."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from vap.synth.scene import Image, Scene
-from vap.synth.warp import Matrix, pixel_grid, remap_picture, warp_layer, warp_picture
+from vap.synth.warp import moved, pixel_grid, remap_picture, warp_layer, warp_picture
 
 
-def whole(scene: Scene, matrix: Matrix) -> Image:
-    """Subject and background moved as one flat picture."""
+def subject_moved(scene: Scene, about: tuple[float, float], **move: Any) -> Image:
+    """The subject moved about a point, as by :func:`moved`, on the untouched background."""
+    return warp_layer(scene.subject, moved(about, **move)).over(scene.background)
+
+
+def picture_moved(scene: Scene, about: tuple[float, float], **move: Any) -> Image:
+    """Subject and background moved about a point, as by :func:`moved`, as one flat picture."""
+    matrix = moved(about, **move)
     return warp_layer(scene.subject, matrix).over(warp_picture(scene.background, matrix))
 
 

@@ -195,21 +195,8 @@ def dinosaur(pen: Pen, main: Image, accent: Image) -> None:
     pen.eye(-0.58, -0.72, 0.1)
 
 
-CREATURES = {
-    "owl": owl,
-    "cat": cat,
-    "fish": fish,
-    "bird": bird,
-    "butterfly": butterfly,
-    "snail": snail,
-    "turtle": turtle,
-    "penguin": penguin,
-    "rabbit": rabbit,
-    "fox": fox,
-    "bear": bear,
-    "frog": frog,
-    "octopus": octopus,
-    "ghost": ghost,
-    "ladybird": ladybird,
-    "dinosaur": dinosaur,
-}
+_DRAWN = (
+    *(owl, cat, fish, bird, butterfly, snail, turtle, penguin),
+    *(rabbit, fox, bear, frog, octopus, ghost, ladybird, dinosaur),
+)
+CREATURES = {draw.__name__: draw for draw in _DRAWN}

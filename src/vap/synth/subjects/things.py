@@ -137,7 +137,7 @@ def lantern(pen: Pen, main: Image, accent: Image) -> None:
     pen.stroke([(0, 0.6), (0, 0.95)], 0.12, accent)
 
 
-def gift(pen: Pen, main: Image, accent: Image) -> None:
+def gift_box(pen: Pen, main: Image, accent: Image) -> None:
     pen.ellipse(-0.25, -0.6, 0.27, 0.17, accent, degrees=25)
     pen.ellipse(0.25, -0.6, 0.27, 0.17, accent, degrees=-25)
     pen.box(-0.68, -0.1, 0.68, 0.92, main)
@@ -168,7 +168,7 @@ def heart(pen: Pen, main: Image, accent: Image) -> None:
     pen.polygon([(-0.6, 0.1), (0.55, -0.3), (0.66, -0.12), (-0.48, 0.28)], accent)
 
 
-def gear(pen: Pen, main: Image, accent: Image) -> None:
+def cog_wheel(pen: Pen, main: Image, accent: Image) -> None:
     for number in range(8):
         angle = np.pi * number / 4
         end = (0.85 * float(np.cos(angle)), 0.85 * float(np.sin(angle)))
@@ -178,7 +178,7 @@ def gear(pen: Pen, main: Image, accent: Image) -> None:
     pen.ellipse(0, 0, 0.22, 0.22, accent)
 
 
-def ball(pen: Pen, main: Image, accent: Image) -> None:
+def beach_ball(pen: Pen, main: Image, accent: Image) -> None:
     pen.ellipse(0, 0, 0.9, 0.9, main)
     pen.ellipse(0, 0, 0.55, 0.9, WHITE)
     pen.ellipse(0, 0, 0.26, 0.9, accent)
@@ -236,14 +236,14 @@ def car(pen: Pen, main: Image, accent: Image) -> None:
         pen.ellipse(x, 0.42, 0.11, 0.11, rgb("grey"))
 
 
-def boat(pen: Pen, main: Image, accent: Image) -> None:
+def sailing_boat(pen: Pen, main: Image, accent: Image) -> None:
     pen.stroke([(0, -0.9), (0, 0.5)], 0.08, rgb("brown"))
     pen.polygon([(0.08, -0.9), (0.75, 0.35), (0.08, 0.35)], shade(accent, 0.3))
     pen.polygon([(-0.08, -0.65), (-0.6, 0.35), (-0.08, 0.35)], WHITE)
     pen.polygon([(-0.92, 0.45), (0.92, 0.45), (0.6, 0.9), (-0.6, 0.9)], main)
 
 
-def airship(pen: Pen, main: Image, accent: Image) -> None:
+def hot_air_balloon(pen: Pen, main: Image, accent: Image) -> None:
     for x in (-0.2, 0.2):
         pen.stroke([(x * 2, 0.2), (x, 0.75)], 0.04, DARK)
     pen.polygon([(-0.62, 0.0), (0.62, 0.0), (0.2, 0.55), (-0.2, 0.55)], main)
@@ -253,30 +253,10 @@ def airship(pen: Pen, main: Image, accent: Image) -> None:
     pen.box(-0.23, 0.68, 0.23, 0.95, rgb("brown"))
 
 
-THINGS = {
-    "robot": robot,
-    "person": person,
-    "snowman": snowman,
-    "mushroom": mushroom,
-    "cactus": cactus,
-    "tree": tree,
-    "flower": flower,
-    "apple": apple,
-    "pineapple": pineapple,
-    "cupcake": cupcake,
-    "teapot": teapot,
-    "lantern": lantern,
-    "gift box": gift,
-    "gem": gem,
-    "star": star,
-    "heart": heart,
-    "cog wheel": gear,
-    "beach ball": ball,
-    "umbrella": umbrella,
-    "house": house,
-    "castle": castle,
-    "rocket": rocket,
-    "car": car,
-    "sailing boat": boat,
-    "hot-air balloon": airship,
-}
+_DRAWN = (
+    *(robot, person, snowman, mushroom, cactus, tree, flower, apple, pineapple, cupcake),
+    *(teapot, lantern, gift_box, gem, star, heart, cog_wheel, beach_ball, umbrella, house),
+    *(castle, rocket, car, sailing_boat),
+)
+THINGS = {draw.__name__.replace("_", " "): draw for draw in _DRAWN}
+THINGS["hot-air balloon"] = hot_air_balloon
