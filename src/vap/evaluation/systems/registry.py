@@ -17,6 +17,7 @@ SYSTEMS: Registry[System] = Registry(
         "truth": f"{_HERE}.bounds:Truth",
         "vap": f"{_HERE}.pipelines:VideoAsPrompt",
         "i2v": f"{_HERE}.pipelines:WithoutReference",
+        "vace": f"{_HERE}.vace:Vace",
     },
     (Path(__file__).parent / "configs",),
 )

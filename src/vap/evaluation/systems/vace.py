@@ -22,6 +22,7 @@ from pydantic import Field
 from vap.acceleration.plan import Offload
 from vap.evaluation.flow import draw_flow, flow_model
 from vap.evaluation.systems.base import Job, Outcome, System
+from vap.evaluation.systems.kept import keep
 from vap.files.components import load_component
 from vap.files.folders import read_json
 from vap.files.hub import find_folder
@@ -101,7 +102,8 @@ class Vace(System):
     def run(self, jobs: Sequence[Job], folder: Path) -> Iterator[Outcome]:
         """Make one video after the other."""
         del folder
-        pipeline, control = self._load(), self._control()
+        key = self.model_dump_json()
+        pipeline, control = keep(key, lambda: (self._load(), self._control()))
         for job in jobs:
             started = time.perf_counter()
             try:
