@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from vap.files.names import did_you_mean
+from vap.files.yaml_text import LARGEST, parse_yaml
 
 Item = TypeVar("Item", bound=BaseModel)
 
@@ -49,8 +49,9 @@ class Registry(Generic[Item]):
         """
         path = self._path(text)
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            with path.open(encoding="utf-8") as file:
+                content = parse_yaml(file.read(LARGEST + 1))
+        except ValueError as error:
             raise ValueError(f"{path} is not YAML: {error}") from error
         if not isinstance(content, dict):
             raise ValueError(f"{path} must be a mapping such as 'kind: {next(iter(self.kinds))}'.")

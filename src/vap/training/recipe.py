@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from vap.training.recipe_files import RecipeError, brief, find_recipe, read_tree
+from vap.files.yaml_text import brief
+from vap.training.recipe_files import RecipeError, find_recipe, read_tree
 from vap.training.sections import Recipe
 
 

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from reprlib import repr as limited_repr
 from typing import Any
 
-import yaml
+from vap.files.yaml_text import LARGEST, brief, parse_yaml
 
 _PACKAGED = Path(__file__).parent / "recipes"
 _MINI = "vap-mini"
 _PACKAGED_MINI = Path(__file__).parents[1] / "mini" / "recipes"
 _BASE = "base"
 _DEEPEST = 8
-# A recipe is a few thousand characters long; what aliases and merge keys repeat counts each time.
-_LARGEST = 100_000
-_LONGEST = 100
-_Sizes = dict[yaml.Node, float]
 
 
 class RecipeError(ValueError):
     """A recipe cannot be used; the message lists every problem and where it is."""
-
-
-def brief(value: object) -> str:
-    """A value for a message, however large it is."""
-    text = limited_repr(value)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def packaged_recipes() -> list[str]:
@@ -62,7 +50,7 @@ def _read(path: Path, deeper: int) -> dict[str, Any]:
         raise FileNotFoundError(f"There is no recipe {str(path)!r}. Give the path of a YAML file.")
     try:
         with path.open(encoding="utf-8") as file:
-            tree = _parsed(file.read(_LARGEST + 1))
+            tree = parse_yaml(file.read(LARGEST + 1))
     except ValueError as error:
         raise RecipeError(f"{path} is not a recipe in YAML: {error}") from error
     if not isinstance(tree, dict):
@@ -75,47 +63,6 @@ def _read(path: Path, deeper: int) -> dict[str, Any]:
             f"{path}: base={brief(base)} must name a recipe file that does not lead back here."
         )
     return _merged(_read(path.parent / base, deeper - 1), tree)
-
-
-def _parsed(text: str) -> Any:
-    """What a YAML text says."""
-    try:
-        loader = yaml.SafeLoader(text[: _LARGEST + 1])
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        if len(text) > _LARGEST or _size(node, {}) > _LARGEST:
-            raise ValueError(f"it says more than {_LARGEST:,} characters, with all aliases")
-        return loader.construct_document(node)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
-    except RecursionError as error:
-        raise ValueError("its values are nested too deeply") from error
-
-
-def _size(node: yaml.Node, sizes: _Sizes) -> float:
-    """Characters of a value with its aliases written out; each node is looked at once."""
-    if node not in sizes:
-        sizes[node] = math.inf  # a value that contains itself
-        parts: list[yaml.Node] = []
-        if isinstance(node, yaml.MappingNode):
-            _check_keys(node)
-            parts = [part for pair in node.value for part in pair]
-        elif isinstance(node, yaml.SequenceNode):
-            parts = node.value
-        own = len(node.value) if isinstance(node, yaml.ScalarNode) else 0
-        sizes[node] = 1 + own + sum(_size(part, sizes) for part in parts)
-    return sizes[node]
-
-
-def _check_keys(node: yaml.MappingNode) -> None:
-    seen = set()
-    for key, _ in node.value:
-        if isinstance(key, yaml.ScalarNode):
-            if key.value in seen:
-                line = key.start_mark.line + 1
-                raise ValueError(f"line {line} gives the key {brief(key.value)} again")
-            seen.add(key.value)
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -141,7 +88,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
                 f"The override {brief(override)} goes through {brief(parent)}, which is no section."
             )
     try:
-        node[last] = _parsed(value)
+        node[last] = parse_yaml(value)
     except ValueError as error:
         raise RecipeError(
             f"The override {brief(override)} has no readable value: {error}"

@@ -26,12 +26,14 @@ class Sample:
         seed: Of the noise.
         videos: The video by variant; those with another reference are there where the metric asks
             for them with ``variants``.
+        swapped_reference: The reference that the video ``swapped`` was made with; None without it.
     """
 
     case: Case
     system: str
     seed: int
     videos: Mapping[Variant, Path]
+    swapped_reference: Path | None = None
 
     @property
     def video(self) -> Path:
