@@ -87,9 +87,6 @@ def build_table(
         root: Folder that the table's paths start from; ``folder`` itself by default.
         progress: Told how far each step is.
 
-    Returns:
-        The table, its rows ordered by path, and the dropped clips with their reasons.
-
     Raises:
         FileNotFoundError: If there is no such folder or no clip in its subfolders.
         ValueError: If ``folder`` is outside ``root``.

@@ -5,8 +5,8 @@ Checked in Python, 0.15 s for 100K rows, because every fault names its row, its 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from vap.data.rows import KNOWN_SPLITS, ClipRow, OnError, Problem, ProblemKind, refuse
@@ -41,36 +41,26 @@ def load_table(
 def check_table(
     table: Table, *, root: str | Path | None = None, splits: Collection[str] | None = KNOWN_SPLITS
 ) -> Table:
-    """Leave out what is faulty, and list it.
+    """Leave out what is faulty, and list it in ``problems``, by row.
 
     A row is dropped when its path is a duplicate (the first one stays), its split is unknown or its
     file is missing. A reference is dropped when it is the row's own clip, no clip of the table, or
-    a clip of another condition; the row stays, as in training (``pairing``).
-
-    Args:
-        table: The rows read.
-        root: Folder that the paths are relative to; None leaves the files unchecked.
-        splits: Allowed values of ``split``; None allows any.
-
-    Returns:
-        The sound rows with their sound references; ``problems`` holds the earlier faults of
-        ``table`` and those found here, by row.
-
-    Raises:
-        FileNotFoundError: If ``root`` is not a folder.
+    a clip of another condition; the row stays, as in training (``pairing``). For ``root`` and
+    ``splits`` see :func:`load_table`.
     """
     folder = None if root is None else existing_folder(root)
-    checker = _Checker(folder, None if splits is None else frozenset(splits), {})
+    sound: dict[str, ClipRow] = {}
     problems = list(table.problems)
     for row in table.rows:
-        problem = checker.row_problem(row)
+        problem = _row_problem(row, sound.get(row.video), folder, splits)
         if problem is None:
-            checker.sound[row.video] = row
+            sound[row.video] = row
         else:
             problems.append(problem)
     rows = []
-    for row in checker.sound.values():
-        faults = dict(checker.reference_problems(row))
+    for row in sound.values():
+        found = {path: _reference_problem(path, row, sound.get(path)) for path in row.references}
+        faults = {path: problem for path, problem in found.items() if problem is not None}
         problems += faults.values()
         kept = tuple(path for path in row.references if path not in faults)
         rows.append(replace(row, references=kept) if faults else row)
@@ -96,36 +86,32 @@ def has_file(root: Path, path: str) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class _Checker:
-    root: Path | None
-    splits: frozenset[str] | None
-    sound: dict[str, ClipRow]
+def _row_problem(
+    row: ClipRow, first: ClipRow | None, root: Path | None, splits: Collection[str] | None
+) -> Problem | None:
+    """The first fault for which a row is dropped; ``first`` is an earlier row of its path."""
+    if first is not None:
+        message = f"{row.video!r} is already row {first.number}. Keep one of the two."
+        return Problem(row.number, ProblemKind.DUPLICATE_PATH, message)
+    if splits is not None and row.split not in splits:
+        message = f"split={row.split!r} is none of {sorted(splits)}. Correct or allow it."
+        return Problem(row.number, ProblemKind.UNKNOWN_SPLIT, message)
+    if root is not None and not has_file(root, row.video):
+        message = f"{row.video!r} is not in {root}. Fetch the clip or drop the row."
+        return Problem(row.number, ProblemKind.MISSING_FILE, message)
+    return None
 
-    def row_problem(self, row: ClipRow) -> Problem | None:
-        """The first fault for which the row is dropped."""
-        if (first := self.sound.get(row.video)) is not None:
-            message = f"{row.video!r} is already row {first.number}. Keep one of the two."
-            return Problem(row.number, ProblemKind.DUPLICATE_PATH, message)
-        if self.splits is not None and row.split not in self.splits:
-            message = f"split={row.split!r} is none of {sorted(self.splits)}. Correct or allow it."
-            return Problem(row.number, ProblemKind.UNKNOWN_SPLIT, message)
-        if self.root is not None and not has_file(self.root, row.video):
-            message = f"{row.video!r} is not in {self.root}. Fetch the clip or drop the row."
-            return Problem(row.number, ProblemKind.MISSING_FILE, message)
+
+def _reference_problem(path: str, row: ClipRow, clip: ClipRow | None) -> Problem | None:
+    """The fault of a sound row's reference, of which ``clip`` is the sound row."""
+    if path == row.video:
+        kind, message = ProblemKind.SELF_REFERENCE, f"{path!r} is its own reference."
+    elif clip is None:
+        kind = ProblemKind.UNKNOWN_REFERENCE
+        message = f"the reference {path!r} is no sound clip of the table."
+    elif clip.condition != row.condition:
+        kind = ProblemKind.OTHER_CONDITION
+        message = f"the reference {path!r} shows {clip.condition!r}, not {row.condition!r}."
+    else:
         return None
-
-    def reference_problems(self, row: ClipRow) -> Iterator[tuple[str, Problem]]:
-        """Faulty references of a sound row, each with its fault."""
-        for path in row.references:
-            if path == row.video:
-                kind, message = ProblemKind.SELF_REFERENCE, f"{path!r} is its own reference."
-            elif (clip := self.sound.get(path)) is None:
-                kind = ProblemKind.UNKNOWN_REFERENCE
-                message = f"the reference {path!r} is no sound clip of the table."
-            elif clip.condition != row.condition:
-                kind = ProblemKind.OTHER_CONDITION
-                message = f"the reference {path!r} shows {clip.condition!r}, not {row.condition!r}."
-            else:
-                continue
-            yield path, Problem(row.number, kind, message, drops_row=False)
+    return Problem(row.number, kind, message, drops_row=False)

@@ -34,12 +34,9 @@ class FoundClip:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class InspectedClip:
+class InspectedClip(FoundClip):
     """A clip that could be decoded from first to last frame."""
 
-    path: Path
-    video: str
-    condition: str
     info: ClipInfo
     sha256: str
     signature: ClipSignature

@@ -40,8 +40,7 @@ def find_duplicates(
 
     Args:
         signatures: The clips' signatures.
-        distance: Bits of the hash's 512 in which a duplicate may differ, 0 to 41. No cell of its
-            frames may differ by more than 20 of 255 in color, either.
+        distance: Bits of the hash's 512 in which a duplicate may differ, 0 to 41.
 
     Returns:
         For each duplicate's position, that of the clip it repeats, which is no duplicate itself.

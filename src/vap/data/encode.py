@@ -13,13 +13,13 @@ import random
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
 from vap.data.check import has_file
 from vap.data.clip_files import Progress, no_progress
@@ -34,13 +34,7 @@ if TYPE_CHECKING:
 
 
 def run_job(job: EncodeJob, *, workers: int = 1, progress: Progress = no_progress) -> None:
-    """Encode the missing shards on this machine.
-
-    Args:
-        job: What to encode.
-        workers: Processes; each loads the encoders, and with accelerators takes the next one.
-        progress: Told after each shard.
-    """
+    """Encode the missing shards on this machine, in processes that each load the encoders."""
     missing = job.missing()
     if workers <= 1 or len(missing) <= 1:
         for shard in _in_turn(job, missing):
@@ -79,8 +73,6 @@ def encode_shard(job: EncodeJob, index: int, device: torch.device | str | None =
 
 def read_frames(path: Path, settings: EncodeSettings) -> tuple[PixelShape, np.ndarray]:
     """Read a clip as it is trained with: at the given rate, frames taken evenly, bicubic.
-
-    Frames are resized one by one as they are decoded, so large clips take no more memory.
 
     Returns:
         The size that was chosen, and frames ``[T, H, W, 3]`` of that size in 0 … 255.
@@ -140,72 +132,43 @@ def _in_turn(job: EncodeJob, shards: Sequence[int]) -> Iterator[int]:
 
 
 def _run_workers(job: EncodeJob, missing: list[int], workers: int, progress: Progress) -> None:
-    context = _process_context()
-    accelerators = torch.accelerator.device_count() if torch.accelerator.is_available() else 0
-    processes, receivers = [], []
-    for worker in range(workers):
-        kind = torch.accelerator.current_accelerator() if accelerators else None
-        device = f"{kind.type}:{worker % accelerators}" if kind else None
-        share = missing[worker::workers]
-        receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=_work, args=(job, share, device, sender))
-        process.start()
-        sender.close()  # the worker's is left, and ends with it
-        processes.append(process)
-        receivers.append(receiver)
-    errors: list[Exception] = []
+    method = _start_method()
+    errors = multiprocessing.get_context(method).SimpleQueue()
+    arguments = (job, missing, workers, errors)
+    running = start_processes(_work, arguments, workers, join=False, start_method=method)
     try:
-        for _ in _until_done(processes):
-            errors += _heard(receivers)
+        while not running.join(timeout=1.0):
             progress("encoding", job.shards - len(job.missing()), job.shards)
+    except ProcessExitedException as end:
+        if not errors.empty():
+            raise errors.get() from None
+        raise RuntimeError(
+            f"A worker died ({end}); see its messages above. What is written is sound: run the "
+            "same command again to go on."
+        ) from end
     finally:
         # Where it was interrupted: the end of this process would wait for theirs.
-        for process in processes:
+        for process in running.processes:
             process.terminate()
-    errors += _heard(receivers)
-    if errors:
-        raise errors[0]
-    failed = [process.exitcode for process in processes if process.exitcode]
-    if failed:
-        raise RuntimeError(
-            f"{len(failed)} of {workers} workers died (exit codes {failed}); see their messages "
-            "above. What is written is sound: run the same command again to go on."
-        )
 
 
-def _process_context() -> Any:
+def _start_method() -> str:
     """New processes without this one's threads and accelerators."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vap.data.encode", "vap.data.clip_encoder"])
-    return context
+        return "spawn"
+    multiprocessing.set_forkserver_preload(["vap.data.encode", "vap.data.clip_encoder"])
+    return "forkserver"
 
 
-def _until_done(processes: Sequence[Any]) -> Iterator[None]:
-    for process in processes:
-        while process.is_alive():
-            process.join(timeout=1.0)
-            yield
-
-
-def _heard(receivers: list[Any]) -> Iterator[Exception]:
-    """Errors that workers have sent; the receivers of those and of ended workers are removed."""
-    for receiver in [each for each in receivers if each.poll()]:
-        receivers.remove(receiver)
-        with suppress(EOFError):
-            yield receiver.recv()
-
-
-def _work(job: EncodeJob, shards: list[int], device: str | None, sender: Any) -> None:
-    parent = multiprocessing.parent_process()
+def _work(worker: int, job: EncodeJob, missing: list[int], workers: int, errors: Any) -> None:
+    """Encode every ``workers``-th of the missing shards; with accelerators, on the next one."""
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    place = f"{device.type}:{worker % torch.accelerator.device_count()}" if device else None
     try:
-        for shard in _in_turn(job, shards):
-            if parent is not None and not parent.is_alive():
-                return  # the command was killed
-            encode_shard(job, shard, device)
+        for shard in _in_turn(job, missing[worker::workers]):
+            encode_shard(job, shard, place)
     except Exception as error:  # noqa: BLE001 - the command says what it was
-        sender.send(_portable(error))
+        errors.put(_portable(error))
         sys.exit(1)
 
 

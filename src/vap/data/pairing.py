@@ -48,50 +48,32 @@ class PairingRules:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A target with the references it is shown, and the captions of all as the model gets them.
-
-    Attributes:
-        target: The target's row.
-        references: The rows of its R references, R ≥ 1.
-        caption: Caption of the target, or ``""``.
-        reference_captions: Captions of the R references, or R times ``""``.
-    """
+    """A target with the references it is shown, and the captions of all as the model gets them."""
 
     target: ClipRow
-    references: tuple[ClipRow, ...]
-    caption: str
-    reference_captions: tuple[str, ...]
+    references: tuple[ClipRow, ...]  # R, at least one
+    caption: str  # of the target, or ""
+    reference_captions: tuple[str, ...]  # R, all "" if the caption is
 
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """Alive targets with the references each may be shown.
+    """Alive targets with the references each may be shown."""
 
-    Attributes:
-        targets: The alive rows that have a reference.
-        candidates: For each target, its alive references.
-        gone: How many rows went for which reason.
-        borrowed: Targets whose reference is a random clip of their condition.
-        rules: The rules that made this pairing and that ``draw`` follows.
-    """
-
-    targets: tuple[ClipRow, ...]
-    candidates: tuple[tuple[ClipRow, ...], ...]
-    gone: dict[str, int]
-    borrowed: int
+    targets: tuple[ClipRow, ...]  # the alive rows that have a reference
+    candidates: tuple[tuple[ClipRow, ...], ...]  # of each target: its alive references
+    gone: dict[str, int]  # how many rows went for which reason
+    borrowed: int  # targets whose reference is a random clip of their condition
     rules: PairingRules
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def draw(self, index: int, epoch: int = 0) -> Sample:
-        """The sample of one target in one epoch; the same arguments give the same sample.
+        """The sample of one target in one epoch (pass over the data).
 
-        The draw depends on the target's path and references, not on its position or on other rows.
-
-        Args:
-            index: Position of the target, 0 to ``len(self) - 1``.
-            epoch: Pass over the data.
+        It depends on the rules, the epoch, and the target's path and references: not on the
+        target's position or on other rows.
         """
         target, rules = self.targets[index], self.rules
         rng = seeded(rules.seed, "draw", epoch, target.video)
@@ -106,15 +88,7 @@ class Pairing:
 
 
 def pair_clips(rows: Iterable[ClipRow], rules: PairingRules) -> Pairing:
-    """Find the alive targets and their references.
-
-    Args:
-        rows: Rows with different paths, as ``check.check_table`` leaves them.
-        rules: The rules.
-
-    Returns:
-        The pairing, empty when nothing is alive.
-    """
+    """Find the alive targets, and their references, among rows of different paths."""
     selected = select_rows(rows, SelectionRules(above=rules.threshold, splits=rules.splits))
     alive = {row.video: row for row in selected.rows}
     conditions: dict[str, list[ClipRow]] = defaultdict(list)

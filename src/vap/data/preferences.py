@@ -6,7 +6,6 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from vap.data.pairing import seeded
 from vap.data.rows import MAX_SCORE, TRAIN, ClipRow, score_bin
@@ -14,15 +13,10 @@ from vap.data.rows import MAX_SCORE, TRAIN, ClipRow, score_bin
 
 @dataclass(frozen=True, slots=True)
 class PreferenceStage:
-    """Which scores win and which lose.
+    """Which scores win and which lose."""
 
-    Attributes:
-        winner_from: Winners are scored this or more.
-        loser_to: Losers are scored this or less.
-    """
-
-    winner_from: float
-    loser_to: float
+    winner_from: float  # winners are scored this or more
+    loser_to: float  # losers are scored this or less
 
     def __post_init__(self) -> None:
         if not 0 <= self.loser_to < self.winner_from <= MAX_SCORE:
@@ -91,31 +85,30 @@ def mine_preferences(
         rules: The rules.
         epoch: Pass over the data; sets the stage and the draws.
         stage: Scores that win and lose; None takes the epoch's stage.
-
-    Returns:
-        The pairs, at most one a winner, in the order of the winners' rows.
     """
     stage = stage or stage_of_epoch(epoch)
-    conditions: dict[str, list[ClipRow]] = defaultdict(list)
     mined = [
         row for row in rows if row.usable and (rules.splits is None or row.split in rules.splits)
     ]
+    # By condition. A loser may never be the reference, so it is no candidate for it.
+    losers: dict[str, list[ClipRow]] = defaultdict(list)
+    good: dict[str, list[ClipRow]] = defaultdict(list)
     for row in mined:
-        conditions[row.condition].append(row)
-    pools = {name: _Pool.of(clips, stage, rules) for name, clips in conditions.items()}
+        if row.score <= stage.loser_to:
+            losers[row.condition].append(row)
+        elif row.score > rules.reference_above:
+            good[row.condition].append(row)
     weigh = weight_by_scores([row.score for row in mined], alpha=rules.alpha, beta=rules.beta)
     pairs = []
     for winner in mined:
-        if winner.score < stage.winner_from:
-            continue
-        pool = pools[winner.condition]
-        references = pool.references_for(winner)
-        if not pool.losers or not references:
+        references = [row for row in good[winner.condition] if row is not winner]
+        if winner.score < stage.winner_from or not losers[winner.condition] or not references:
             continue
         rng = seeded(rules.seed, "preference", epoch, winner.video)
-        loser = rng.choice(pool.losers)
-        weight = weigh(winner.score, loser.score)
-        pairs.append(PreferencePair(winner, loser, rng.choice(references), weight))
+        loser = rng.choice(losers[winner.condition])
+        perfect = [row for row in references if row.score == MAX_SCORE]
+        reference = rng.choice(perfect or references)
+        pairs.append(PreferencePair(winner, loser, reference, weigh(winner.score, loser.score)))
     return tuple(pairs)
 
 
@@ -137,35 +130,9 @@ def weight_by_scores(
     """
     counts = Counter(map(score_bin, scores))
     shares = {index: count / len(scores) for index, count in counts.items()}
-    return partial(_weight, shares, alpha, beta)
 
+    def weight(winner: float, loser: float) -> float:
+        rarity = math.sqrt(shares[score_bin(winner)] * shares[score_bin(loser)])
+        return float((abs(winner - loser) * beta / rarity) ** alpha)
 
-def _weight(
-    shares: dict[int, float], alpha: float, beta: float, winner: float, loser: float
-) -> float:
-    rarity = math.sqrt(shares[score_bin(winner)] * shares[score_bin(loser)])
-    return (abs(winner - loser) * beta / rarity) ** alpha
-
-
-@dataclass(frozen=True, slots=True)
-class _Pool:
-    """Losers and references of one condition."""
-
-    losers: list[ClipRow]
-    perfect: list[ClipRow]
-    good: list[ClipRow]
-
-    @classmethod
-    def of(cls, clips: list[ClipRow], stage: PreferenceStage, rules: PreferenceRules) -> _Pool:
-        # A loser may never be the reference, so clips that lose are no candidates for it.
-        good = [row for row in clips if row.score > max(rules.reference_above, stage.loser_to)]
-        return cls(
-            [row for row in clips if row.score <= stage.loser_to],
-            [row for row in good if row.score == MAX_SCORE],
-            good,
-        )
-
-    def references_for(self, winner: ClipRow) -> list[ClipRow]:
-        """Clips scored 100 other than the winner, else the other good ones."""
-        perfect = [row for row in self.perfect if row is not winner]
-        return perfect or [row for row in self.good if row is not winner]
+    return weight

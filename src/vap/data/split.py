@@ -18,18 +18,15 @@ SplitBy = Literal["clip", "condition"]
 def split_rows(
     rows: Sequence[ClipRow], shares: Mapping[str, float], *, by: SplitBy = "clip", seed: int = 0
 ) -> tuple[ClipRow, ...]:
-    """Give every row a split.
+    """Give every row a split, whatever its present one.
 
     Args:
-        rows: The rows; their present splits are forgotten.
+        rows: The rows.
         shares: Share of each split other than ``train``, which takes the rest.
         by: ``"clip"`` takes the shares from every condition's clips, so that each split shows all
             conditions; ``"condition"`` takes whole conditions, so that none is in two splits and
             held-out ones measure zero-shot use.
         seed: Another seed gives another split.
-
-    Returns:
-        The rows with new splits, in their order.
     """
     _check_shares(shares)
     if by == "condition":

@@ -20,7 +20,7 @@ class ConditionSummary:
 
     name: str
     clips: int
-    splits: dict[str, int]
+    splits: dict[str, int]  # clips of each
     mean_score: float
     histogram: tuple[int, ...]  # clips in each of ten equal bins of the score
     without_reference: int
@@ -28,29 +28,17 @@ class ConditionSummary:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A dataset in numbers.
-
-    Attributes:
-        clips: Rows.
-        splits: Rows of each split.
-        unusable: Rows whose ``_valid`` is ≤ 0.
-        without_caption: Rows with an empty caption.
-        without_reference: Rows that list no reference.
-        references: Mean number of references listed.
-        mean_score: Mean score, 0 to 100; 0 for an empty table.
-        histogram: Rows in each of ten equal bins of the score.
-        conditions: Each condition, by name.
-    """
+    """A dataset in numbers."""
 
     clips: int
     splits: dict[str, int]
-    unusable: int
+    unusable: int  # rows whose ``_valid`` is ≤ 0
     without_caption: int
     without_reference: int
-    references: float
-    mean_score: float
+    references: float  # listed by a row on average
+    mean_score: float  # 0 for an empty table
     histogram: tuple[int, ...]
-    conditions: tuple[ConditionSummary, ...]
+    conditions: tuple[ConditionSummary, ...]  # by name
 
 
 def summarize(rows: Sequence[ClipRow]) -> Summary:
@@ -70,18 +58,13 @@ def summarize(rows: Sequence[ClipRow]) -> Summary:
     )
 
 
-def score_histogram(rows: Sequence[ClipRow]) -> tuple[int, ...]:
-    """Clips in each of ten equal bins of the score, 0 to 100."""
-    counts = Counter(score_bin(row.score) for row in rows)
-    return tuple(counts[index] for index in range(SCORE_BINS))
-
-
 def _counts(rows: Sequence[ClipRow]) -> dict[str, Any]:
     """What is counted of a dataset and of each condition."""
+    bins = Counter(score_bin(row.score) for row in rows)
     return {
         "clips": len(rows),
         "splits": dict(sorted(Counter(row.split for row in rows).items())),
         "mean_score": statistics.fmean(row.score for row in rows) if rows else 0.0,
-        "histogram": score_histogram(rows),
+        "histogram": tuple(bins[index] for index in range(SCORE_BINS)),
         "without_reference": sum(not row.references for row in rows),
     }

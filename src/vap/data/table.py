@@ -62,34 +62,23 @@ def read_table(path: str | Path, *, on_error: OnError = "refuse") -> Table:
         on_error: ``"refuse"`` raises when any row is faulty; ``"skip"`` leaves faulty rows out and
             lists them in ``Table.problems``.
 
-    Returns:
-        The rows.
-
     Raises:
         FileNotFoundError: If there is no such file.
         TableError: If the file as a whole is unreadable, or has faulty rows that are refused.
     """
     path = Path(path)
     records = read_records(path, CLIP_COLUMNS)
-    known = {*CLIP_COLUMNS, VALID}
-    extra_columns = tuple(name for name in records.columns if name not in known)
-    parse = partial(_parse_row, _Columns.of(records.columns, extra_columns), {})
+    extras = {name: place for place, name in enumerate(records.columns)}
+    known = tuple(extras.pop(name) for name in CLIP_COLUMNS)
+    parse = partial(_parse_row, known, extras.pop(VALID, None), tuple(extras.values()), {})
     rows, problems = parse_records(records.rows, len(records.columns), parse)
     if problems and on_error == "refuse":
         raise refuse(str(path), problems)
-    return Table(rows, extra_columns, problems)
+    return Table(rows, tuple(extras), problems)
 
 
 def write_table(table: Table, path: str | Path) -> None:
-    """Write a dataset table; reading it back gives equal rows.
-
-    Args:
-        table: The rows.
-        path: A ``.csv`` or ``.parquet`` file; it appears whole or not at all.
-
-    Raises:
-        ValueError: If the name ends otherwise.
-    """
+    """Write a ``.csv`` or ``.parquet`` table, whole or not at all; read back, it is equal."""
     with_valid = any(row.valid is not None for row in table.rows)
     columns = (*CLIP_COLUMNS, *((VALID,) if with_valid else ()), *table.extra_columns)
 
@@ -119,28 +108,16 @@ def parse_records(
     return tuple(rows), tuple(problems)
 
 
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """Positions of the known columns in a record."""
-
-    known: tuple[int, ...]
-    valid: int | None
-    extras: tuple[int, ...]
-
-    @classmethod
-    def of(cls, columns: Sequence[str], extra_columns: Sequence[str]) -> _Columns:
-        places = {name: place for place, name in enumerate(columns)}
-        return cls(
-            tuple(places[name] for name in CLIP_COLUMNS),
-            places.get(VALID),
-            tuple(places[name] for name in extra_columns),
-        )
-
-
 def _parse_row(
-    columns: _Columns, paths: dict[str, str], cells: Sequence[object], number: int
+    known: tuple[int, ...],
+    valid: int | None,
+    extras: tuple[int, ...],
+    paths: dict[str, str],
+    cells: Sequence[object],
+    number: int,
 ) -> ClipRow:
-    video, references, caption, condition, split, score = (cells[i] for i in columns.known)
+    """The row of a record whose columns stand at the given places."""
+    video, references, caption, condition, split, score = (cells[place] for place in known)
     return ClipRow(
         video=parse_path(video, VIDEO, paths),
         references=_parse_references(references, paths),
@@ -148,8 +125,8 @@ def _parse_row(
         condition=_parse_name(condition, CONDITION),
         split=_parse_name(split, SPLIT),
         score=_parse_score(score),
-        valid=None if columns.valid is None else _parse_valid(cells[columns.valid]),
-        extras=tuple([cells[i] for i in columns.extras]),
+        valid=None if valid is None else _parse_valid(cells[valid]),
+        extras=tuple([cells[place] for place in extras]),
         number=number,
     )
 
