@@ -26,20 +26,20 @@ def resolve_folder(name_or_path: str | Path, variant: str | None = None) -> Path
     return folder
 
 
-def find_folder(name_or_path: str | Path) -> Path:
+def find_folder(name_or_path: str | Path, revision: str | None = None) -> Path:
     """The folder of a model, downloaded if need be; what is in it is not looked at."""
-    return local_model(name_or_path) or _download(hub_id(name_or_path))
+    return local_model(name_or_path) or _download(hub_id(name_or_path), revision)
 
 
-def _download(hub_id: str) -> Path:
+def _download(hub_id: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     # No pickle is asked for.
     wanted = ["*.json", "*.safetensors", "*.model", "*.txt"]
     try:
-        _check_disk(hub_id, wanted)
-        return Path(snapshot_download(hub_id, allow_patterns=wanted))
+        _check_disk(hub_id, revision, wanted)
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=wanted))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise FileNotFoundError(
             f"{hub_id!r} could not be downloaded from the Hub: {str(error).rstrip('. ')}."
@@ -48,14 +48,14 @@ def _download(hub_id: str) -> Path:
         ) from error
 
 
-def _check_disk(hub_id: str, wanted: list[str]) -> None:
+def _check_disk(hub_id: str, revision: str | None, wanted: list[str]) -> None:
     """Refuse a download that the disk has no room for."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.errors import DryRunError
 
     try:
-        files = snapshot_download(hub_id, allow_patterns=wanted, dry_run=True)
+        files = snapshot_download(hub_id, revision=revision, allow_patterns=wanted, dry_run=True)
     except DryRunError:  # without a connection; what is in the cache may be all of it
         return
     needed = sum(file.file_size or 0 for file in files if file.will_download)

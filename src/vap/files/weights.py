@@ -147,13 +147,20 @@ def weights_hash(folder: Path) -> str:
     Raises:
         FileNotFoundError: If the folder holds no weights.
     """
-    files = sorted(folder.glob("*/*.safetensors"))
+    return _hash(folder, "*/", "in its subfolders")
+
+
+def component_hash(folder: Path) -> str:
+    """Identify one model's folder as :func:`weights_hash` does a pipeline's."""
+    return _hash(folder, "", "in it")
+
+
+def _hash(folder: Path, within: str, where: str) -> str:
+    files = sorted(folder.glob(f"{within}*.safetensors"))
     if not files:
-        raise FileNotFoundError(
-            f"{folder} holds no weights: expected safetensors files in its subfolders."
-        )
+        raise FileNotFoundError(f"{folder} holds no weights: expected safetensors files {where}.")
     digest = hashlib.sha256()
-    for path in [*sorted(folder.glob("*/*config.json")), *files]:
+    for path in [*sorted(folder.glob(f"{within}*config.json")), *files]:
         _add(digest, path.relative_to(folder).as_posix().encode())
         _add(digest, plain_configuration(path) if path.suffix == ".json" else sampled_digest(path))
     return digest.hexdigest()

@@ -15,6 +15,11 @@ METRICS: Registry[Metric] = Registry(
         "gap": f"{_HERE}.gap:Gap",
         "recognized": f"{_HERE}.recognized:Recognized",
         "first-frame": f"{_HERE}.psnr:FirstFrame",
+        "clip-score": f"{_HERE}.clip_score:ClipScore",
+        "motion-smoothness": f"{_HERE}.motion_smoothness:MotionSmoothness",
+        "dynamic-degree": f"{_HERE}.dynamic_degree:DynamicDegree",
+        "aesthetic": f"{_HERE}.aesthetic:Aesthetic",
+        "identity": f"{_HERE}.identity:Identity",
     },
     (Path(__file__).parent / "configs",),
 )
