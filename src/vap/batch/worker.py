@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from vap.batch.ledger import Batch, Outcome
-from vap.batch.prompt_cache import PromptCache
 from vap.batch.requests import BatchRequest, check_files
+from vap.generation.prompt_cache import PromptCache
 from vap.generation.request import GenerationRequest
 from vap.generation.run import OnStep, generate, load_for, model_key, save
 

@@ -1,150 +1,221 @@
-"""``vap eval``: how good a model is, in numbers and in pictures."""
+"""``vap eval``: compare systems on a benchmark."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Column, Table
+from rich.table import Table
 
-from vap.cli.console import messages, progress_bar, quiet_libraries, reporting, results, show_json
+from vap.cli.console import (
+    FAILED,
+    messages,
+    note,
+    progress_bar,
+    quiet_libraries,
+    reporting,
+    results,
+    show_json,
+)
 from vap.cli.data_options import AsJson
+from vap.cli.evaluate_mini import mini, story
 from vap.cli.help import App
 
 if TYPE_CHECKING:
-    from vap.mini.evaluation.report import Report
+    from vap.evaluation.metrics.base import Metric
+    from vap.evaluation.registry import Registry
+    from vap.evaluation.systems.base import System
 
 app = App(
-    name="eval", help="Say how good a model is, in numbers and in pictures.", no_args_is_help=True
+    name="eval", help="Say how good systems are, in numbers and in pictures.", no_args_is_help=True
 )
 
-Model = Annotated[
-    str, typer.Option(metavar="NAME", help="Bundled name or pipeline folder of a Wan model.")
-]
-Steps = Annotated[
-    int | None, typer.Option(metavar="N", help="Denoising steps. Default: the model's.", min=1)
+Baseline = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="System that others are compared with. Default: the first."),
 ]
 
 
-@app.command("mini")
-def mini(
+@app.command("run")
+def run_(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where everything is written.")
-    ] = Path("outputs/eval-mini"),
+    ],
+    systems: Annotated[
+        str, typer.Option(metavar="NAMES", help="Names (see `systems`) or .yaml files, by commas.")
+    ],
+    metrics: Annotated[
+        str, typer.Option(metavar="NAMES", help="Names (see `metrics`) or .yaml files, by commas.")
+    ] = "gap,recognized,first-frame",
+    benchmark: Annotated[
+        str, typer.Option(metavar="NAME", help="synth, a table, or a folder of effect packs.")
+    ] = "synth",
     cases: Annotated[
-        int | None, typer.Option(metavar="N", help="Pairs in all. Default: 240.")
-    ] = None,
-    model: Model = "vap-mini",
-    systems_from: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Trained alternatives, a folder for each system."),
-    ] = None,
-    system: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Compare this one. Repeatable; all by default."),
+        int | None, typer.Option(metavar="N", help="Use only so many cases. synth: 24.", min=1)
     ] = None,
     condition: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Only this condition. Repeatable; all by default."),
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Of the pairs. Default: 2026.", min=0)
+    root: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where the paths of a table start.")
     ] = None,
-    steps: Steps = None,
-    guidance: Annotated[
-        float | None, typer.Option(metavar="SCALE", help="1: off. Default: the model's.")
+    benchmark_seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Of the cases of synth. Default: 2026.", min=0)
     ] = None,
-    reference_guidance: Annotated[
-        float | None,
-        typer.Option(metavar="SCALE", help="The same, by the reference."),
-    ] = None,
+    seeds: Annotated[
+        str, typer.Option(metavar="NUMBERS", help="Of the noise, by commas: a video for each.")
+    ] = "0",
+    baseline: Baseline = None,
     workers: Annotated[
         int, typer.Option(metavar="N", help="Processes that share the work.", min=1)
     ] = 1,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Keep what the folder holds, add what is missing.")
-    ] = False,
+    ray: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Ray cluster that shares the work.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score a small model against rendered truths, on subjects that it never saw."""
+    """Make and score the videos of systems; a run that was interrupted goes on."""
     with reporting(as_json=as_json):
         quiet_libraries()
-        from vap.mini.evaluation.cases import CASES, SEED
-        from vap.mini.evaluation.evaluate_mini import Evaluation, evaluate
-        from vap.mini.evaluation.systems import Generation
+        from vap.evaluation.benchmarks.read import read_benchmark
+        from vap.evaluation.plan import Evaluation
+        from vap.evaluation.run import run, with_bounds
+        from vap.evaluation.workers import Workers
 
+        chosen = _registries()[1].read_all(_names(metrics))
+        compared = with_bounds(_registries()[0].read_all(_names(systems)), chosen, _registries()[0])
+        _check_baseline(baseline, [system.name for system in compared])
         evaluation = Evaluation(
-            model=model,
-            systems_from=systems_from,
-            systems=tuple(system or ()),
-            cases=CASES if cases is None else cases,
-            conditions=tuple(condition or ()),
-            seed=SEED if seed is None else seed,
-            generation=Generation(steps, guidance, reference_guidance),
+            read_benchmark(
+                benchmark,
+                folder=output,
+                cases=cases,
+                conditions=tuple(condition or ()),
+                seed=benchmark_seed,
+                root=root,
+            ),
+            compared,
+            chosen,
+            tuple(_numbers(seeds)),
         )
         with progress_bar(shown=messages.is_terminal) as bar:
-            task = bar.add_task("videos", total=None)
-            report = evaluate(
-                evaluation,
-                output,
-                resume=resume,
-                workers=workers,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            tasks: dict[str, Any] = {}
+
+            def progress(what: str, done: int, total: int) -> None:
+                if what not in tasks:
+                    tasks[what] = bar.add_task(what, total=total)
+                bar.update(tasks[what], completed=done, total=total)
+
+            summary = run(evaluation, output, workers=Workers(workers, ray), progress=progress)
+        _show(output, baseline, as_json=as_json)
+        failed = summary.failed_videos + summary.failed_scores
+        if failed:
+            note(
+                f"{summary.failed_videos} videos and {summary.failed_scores} scores failed; "
+                "table.md says why. Run the same command to try them again."
             )
-        if as_json:
-            show_json(report.as_json())
-            return
-        results.print(_grid(report))
-        for note in report.notes:
-            results.print(note)
-        messages.print(f"All of it is in {output}.", soft_wrap=True)
+            raise typer.Exit(FAILED)
 
 
-@app.command("story")
-def story(
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where everything is written.")
-    ] = Path("outputs/eval-story"),
-    model: Model = "vap-mini",
-    condition: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="What the references show. Repeatable, two or more."),
-    ] = None,
-    image: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="Photograph to animate, before public ones. Repeatable."),
-    ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the drawn scenes.", min=0)] = 0,
-    steps: Steps = None,
+@app.command("report")
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Of a run.")],
+    baseline: Baseline = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Make a page of moving pictures: on what a result depends."""
+    """Write the tables of a run again."""
+    with reporting(as_json=as_json):
+        _show(folder, baseline, as_json=as_json)
+
+
+@app.command("systems")
+def systems_() -> None:
+    """List the systems that can be named."""
     with reporting():
-        quiet_libraries()
-        from vap.mini.story.tell import Story, tell
-
-        chosen = {"conditions": tuple(condition)} if condition else {}
-        told = Story(model=model, images=tuple(image or ()), seed=seed, steps=steps, **chosen)
-        with progress_bar(shown=messages.is_terminal) as bar:
-            task = bar.add_task("panels", total=None)
-            written = tell(
-                told, output, lambda done, total: bar.update(task, completed=done, total=total)
-            )
-        for path in written:
-            messages.print(f"  {path}", soft_wrap=True)
+        _list(_registries()[0])
 
 
-def _grid(report: Report) -> Table:
-    """The rows in 80 columns, units in the headings: gap closed, recognized, first frame."""
-    splits = list(dict.fromkeys(row.split for row in report.rows))
-    cells: dict[str, dict[str, tuple[str, str, str]]] = {}
-    for row in report.rows:
-        cells.setdefault(row.system, {})[row.split] = row.cells()
-    grid = Table(Column("system", no_wrap=True), box=None)
-    for split in splits:
-        for heading in (f"{split}\ngap", "\n%", "\ndB"):
-            grid.add_column(heading, justify="right", no_wrap=True)
-    for system, found in cells.items():
-        numbers = (cell for split in splits for cell in found.get(split, ("", "", "")))
-        grid.add_row(system, *(number.partition(" ")[0] for number in numbers))
-    return grid
+@app.command("metrics")
+def metrics_() -> None:
+    """List the metrics that can be named."""
+    with reporting():
+        _list(_registries()[1])
+
+
+app.command("mini")(mini)
+app.command("story")(story)
+
+
+def _registries() -> tuple[Registry[System], Registry[Metric]]:
+    """Systems and metrics, those of the bundled model among them."""
+    from vap.evaluation.metrics.registry import METRICS
+    from vap.evaluation.systems.registry import SYSTEMS
+
+    return SYSTEMS, METRICS
+
+
+def _show(folder: Path, baseline: str | None, *, as_json: bool) -> None:
+    """Write and print the results of a run."""
+    from vap.evaluation.report.summary import summarize
+    from vap.evaluation.report.tables import write_tables
+    from vap.evaluation.run_folder import read_run_folder
+
+    found = read_run_folder(folder, *_registries())
+    names = [system.name for system in found.systems]
+    _check_baseline(baseline, names)
+    came_to = summarize(found)
+    written = write_tables(found, came_to, baseline or names[0])
+    if as_json:
+        show_json(came_to.as_json())
+        return
+    grid = Table("system", "cases", box=None)
+    for metric in found.metrics:
+        grid.add_column(metric.title or metric.name, justify="right")
+    from vap.evaluation.report.tables import cell
+
+    for system in found.systems:
+        own = {
+            number.metric: number
+            for number in came_to.numbers
+            if number.system == system.name and number.group is None
+        }
+        counts = {number.cases for number in own.values()}
+        cells = (cell(metric, own[metric.name]) for metric in found.metrics)
+        grid.add_row(system.name, str(max(counts, default=0)), *cells)
+    results.print(grid)
+    for path in written:
+        messages.print(f"  {path}", soft_wrap=True)
+
+
+def _list(registry: Registry[Any]) -> None:
+    grid = Table("name", "kind", "title", box=None)
+    for name in registry.names():
+        item = registry.read(name)
+        grid.add_row(name, item.kind, item.title)
+    results.print(grid)
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise ValueError(f"{text!r} names nothing. Give names or .yaml files, separated by commas.")
+    return names
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(number) for number in dict.fromkeys(_names(text))]
+    except ValueError as error:
+        raise ValueError(f"seeds={text!r}: give whole numbers, such as 0,1,2.") from error
+
+
+def _check_baseline(baseline: str | None, names: list[str]) -> None:
+    from vap.files.names import did_you_mean
+
+    if baseline is not None and baseline not in names:
+        raise ValueError(
+            f"baseline={baseline!r} is not among the systems.{did_you_mean(baseline, names)} They "
+            f"are: {', '.join(names)}."
+        )

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from vap.mini.evaluation.scores import RECOGNIZER, Scorer, summarize
+from vap.evaluation.metrics.recognized import RECOGNIZER
+from vap.mini.evaluation.scores import Scorer, summarize
 from vap.mini.evaluation.systems import Static, Truth
 from vap.synth.classifier import as_video
 

@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 from tests.cli.running import COGVIDEOX
 from tests.mini.evaluation.denoised import latents
 from vap.loading.pipeline import load_transformer
-from vap.mini.evaluation.references import OneReferenceEach
+from vap.evaluation.systems.one_reference_each import OneReferenceEach
 from vap.mini.evaluation.systems import TITLES, Generated, Generation
 from vap.mini.evaluation.trained import (
     TRAINED,

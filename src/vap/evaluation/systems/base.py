@@ -84,8 +84,8 @@ class System(BaseModel, ABC):
     title: str = ""
 
     @property
-    def batch(self) -> int:
-        """How many jobs are made at once; a run records them together and stays repeatable."""
+    def jobs_at_once(self) -> int:
+        """How many jobs are made together: a run records them together, too."""
         return 1
 
     def check(self) -> None:

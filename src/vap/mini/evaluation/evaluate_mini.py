@@ -14,13 +14,14 @@ from typing import Any
 
 import torch
 
+from vap.evaluation.metrics.recognized import RECOGNIZER
 from vap.files.atomic import check_makeable
 from vap.files.folders import generation_defaults_of
 from vap.files.names import DEFAULT_MODEL
 from vap.mini.evaluation.cases import CASES, SEED, Case, CaseSpec, choose_cases, render_case
 from vap.mini.evaluation.journal import Journal
 from vap.mini.evaluation.report import RESULT_FILES, Report, report
-from vap.mini.evaluation.scores import RECOGNIZER, Score, Scorer
+from vap.mini.evaluation.scores import Score, Scorer
 from vap.mini.evaluation.strips import SHEETS, Strips
 from vap.mini.evaluation.systems import BOUNDS, TITLES, Generation, System
 from vap.mini.evaluation.trained import (

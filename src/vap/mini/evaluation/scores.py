@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from vap.evaluation.metrics.gap import Video, changed_error, gap_closed
 from vap.evaluation.metrics.psnr import psnr
+from vap.evaluation.metrics.recognized import RECOGNIZER
 from vap.media.pixels import to_uint8
 from vap.mini.evaluation.cases import Case
 from vap.synth import Split
 from vap.synth.classifier import Recognizer, load_recognizer, recognize
-
-RECOGNIZER = Path(__file__).parent / "recognizer.safetensors"
-"""Weights of the classifier, written by ``python benchmarks/synth.py recognize --out``."""
 
 _RESAMPLES = 1000
 

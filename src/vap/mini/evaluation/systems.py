@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from vap.evaluation.metrics.gap import Video, still
+from vap.evaluation.systems.one_reference_each import OneReferenceEach
 from vap.mini.evaluation.cases import Case
-from vap.mini.evaluation.references import OneReferenceEach
 from vap.synth import SynthClip
 
 TITLES: Mapping[str, str] = {

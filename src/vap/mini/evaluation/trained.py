@@ -21,13 +21,13 @@ from typing import Any
 import torch
 
 from vap.evaluation.metrics.gap import Video
+from vap.evaluation.systems.one_reference_each import OneReferenceEach
 from vap.files.components import load_component
 from vap.files.folders import family_of
 from vap.files.hub import resolve_folder
 from vap.files.weights import LORA_FILE
 from vap.loading.pipeline import load_pipeline, load_transformer
 from vap.mini.evaluation.cases import Case, CaseSpec
-from vap.mini.evaluation.references import OneReferenceEach
 from vap.mini.evaluation.systems import Autoencoded, Generated, Generation, Static, System, Truth
 
 TRAINED = ("lora", "single_branch", "unidirectional", "residual", "shared_positions")

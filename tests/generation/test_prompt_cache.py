@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from vap.batch import prompt_cache as cache
-from vap.batch.prompt_cache import PromptCache
+from vap.generation import prompt_cache as cache
+from vap.generation.prompt_cache import PromptCache
 from vap.generation.request import GenerationRequest
 from vap.pipelines.video_prompt import ReferenceSource, VideoPrompt
 from vap.shapes import PixelShape

@@ -1,0 +1,1 @@
+"""Benchmarks: cases from tables, effect packs or the procedural renderer."""

@@ -1,0 +1,1 @@
+"""Reports of a run: rows with intervals, differences between systems, tables."""

@@ -1,0 +1,259 @@
+"""Run an evaluation: make what is missing, score it, record all."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from vap.evaluation.benchmarks.base import digest, media_digest
+from vap.evaluation.case import Case
+from vap.evaluation.journal import Journal
+from vap.evaluation.metrics.base import Metric
+from vap.evaluation.plan import Evaluation, Plan, Scoring, Task
+from vap.evaluation.registry import Registry, described
+from vap.evaluation.rows import ScoreRow, VideoRow
+from vap.evaluation.systems.base import System
+from vap.evaluation.units import ScoreUnit, Unit, VideoUnit
+from vap.evaluation.workers import Workers, work
+from vap.files.atomic import check_makeable
+from vap.files.json_files import write_json
+
+RUN, VIDEOS, SCORES = "run.json", "videos.jsonl", "scores.jsonl"
+_LOCK = ".lock"
+_LIBRARIES = ("video-as-prompt", "torch", "diffusers", "transformers", "numpy", "av")
+_SCORES_OF_A_UNIT = 16
+
+Progress = Callable[[str, int, int], None]
+"""Told what is made (videos or scores), how many are done, and how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What came of a run.
+
+    Attributes:
+        videos: Videos that are there.
+        failed_videos: Videos that could not be made.
+        scores: Scores that are there.
+        failed_scores: Scores that could not be computed.
+    """
+
+    videos: int
+    failed_videos: int
+    scores: int
+    failed_scores: int
+
+
+def run(
+    evaluation: Evaluation,
+    output: Path,
+    *,
+    workers: Workers | None = None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Make and score every video of an evaluation that is not there yet.
+
+    After a kill at any moment, call it again: nothing that is recorded is made twice. What failed
+    is tried again.
+
+    Args:
+        evaluation: What.
+        output: Folder of the run; it is made if it is missing.
+        workers: Who does the work; by default this process.
+        progress: Told how far the work is.
+
+    Raises:
+        ValueError: If a system or metric cannot start, or another run writes to the folder.
+    """
+    check_makeable(output)
+    output.mkdir(parents=True, exist_ok=True)
+    with _alone(output):
+        for system in evaluation.systems:
+            system.check()
+        for metric in evaluation.metrics:
+            metric.check()
+        plan = Plan(evaluation, output)
+        report = progress or (lambda _, __, ___: None)
+        write_json(output / RUN, run_record(plan))
+        videos = _make_videos(plan, workers or Workers(), report)
+        scores = _make_scores(plan, videos, workers or Workers(), report)
+    made = [videos.rows[task.key] for task in plan.tasks]
+    return Summary(
+        sum(row.error is None for row in made),
+        sum(row.error is not None for row in made),
+        sum(row.error is None for row in scores),
+        sum(row.error is not None for row in scores),
+    )
+
+
+def run_record(plan: Plan) -> dict[str, Any]:
+    """What is evaluated, as :data:`RUN` holds it. JSON values."""
+    evaluation = plan.evaluation
+    return {
+        "benchmark": {
+            "name": evaluation.benchmark.name,
+            "identity": digest(plan.case_digests),
+            "exact": evaluation.benchmark.exact,
+            "cases": [_case(case, plan) for case in evaluation.benchmark.cases],
+        },
+        "systems": [
+            {**described(each), "identity": dict(plan.system_identities[each.name])}
+            for each in evaluation.systems
+        ],
+        "metrics": [
+            {**described(each), "identity": dict(plan.metric_identities[each.name])}
+            for each in evaluation.metrics
+        ],
+        "seeds": list(evaluation.seeds),
+        "versions": {name: version(name) for name in _LIBRARIES},
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+
+
+def _case(case: Case, plan: Plan) -> dict[str, Any]:
+    """A case with its paths as texts, inside the run's folder relative to it."""
+    output = plan.output.resolve()
+
+    def shown(value: Any) -> Any:
+        if not isinstance(value, Path):
+            return value
+        path = value.resolve()
+        return str(path.relative_to(output) if path.is_relative_to(output) else path)
+
+    values = {name: shown(value) for name, value in asdict(case).items()}
+    return {**values, "digest": plan.case_digests[case.name]}
+
+
+def _make_videos(plan: Plan, workers: Workers, report: Progress) -> Journal[VideoRow]:
+    """Make the videos that are missing, changed or failed."""
+    journal = Journal(plan.output / VIDEOS, VideoRow)
+    wanted = {task.key: task for task in plan.tasks}
+    places = {key: place for place, key in enumerate(wanted)}
+
+    def is_current(row: VideoRow) -> bool:
+        return row.key not in wanted or _is_there(plan.output, row, wanted[row.key])
+
+    def order(row: VideoRow) -> int:
+        return places.get(row.key, len(places))
+
+    journal.rewrite(is_current, order)
+    missing = [task for task in plan.tasks if task.key not in journal.rows]
+    done = len(wanted) - len(missing)
+    report("videos", done, len(wanted))
+    for rows in work(_video_units(missing, plan.output, workers), workers) if missing else ():
+        journal.add(rows)  # type: ignore[arg-type]  # of video units
+        done += len(rows)
+        report("videos", done, len(wanted))
+    journal.rewrite(lambda _: True, order)
+    return journal
+
+
+def _is_there(output: Path, row: VideoRow, task: Task) -> bool:
+    """Whether a row's video is the one that is wanted, unchanged."""
+    if row.identity != task.identity or row.sha256 is None or row.file != task.file:
+        return False
+    try:
+        return media_digest(output / row.file) == row.sha256
+    except OSError:
+        return False
+
+
+def _video_units(missing: Sequence[Task], output: Path, workers: Workers) -> list[Unit]:
+    """Units of one system and variant; of a batch, where several processes share the work."""
+    groups: dict[tuple[str, str], list[Task]] = {}
+    for task in missing:
+        groups.setdefault((task.system.name, task.job.variant), []).append(task)
+    units: list[Unit] = []
+    for tasks in groups.values():
+        system = tasks[0].system
+        folder = output / "systems" / system.name
+        size = len(tasks) if system.remote or not workers.several else system.jobs_at_once
+        units += [VideoUnit(system, tuple(part), folder) for part in _parts(tasks, size)]
+    return units
+
+
+def _make_scores(
+    plan: Plan, videos: Journal[VideoRow], workers: Workers, report: Progress
+) -> list[ScoreRow]:
+    """Compute the scores that are missing, changed or failed."""
+    journal = Journal(plan.output / SCORES, ScoreRow)
+    wanted = {_score_key(each): each for each in plan.scorings(videos.rows)}
+    places = {key: place for place, key in enumerate(wanted)}
+    names = {metric.name for metric in plan.evaluation.metrics}
+    systems = {system.name for system in plan.evaluation.systems}
+
+    def is_current(row: ScoreRow) -> bool:
+        if row.key not in wanted:  # of another run, or of a video that is no more
+            return row.metric not in names or row.system not in systems
+        each = wanted[row.key]
+        same = (row.identity, row.sha256) == (each.identity, each.sha256)
+        return same and row.error is None
+
+    def order(row: ScoreRow) -> int:
+        return places.get(row.key, len(places))
+
+    journal.rewrite(is_current, order)
+    missing = [each for key, each in wanted.items() if key not in journal.rows]
+    done = len(wanted) - len(missing)
+    report("scores", done, len(wanted))
+    for rows in work(_score_units(missing, workers), workers) if missing else ():
+        journal.add(rows)  # type: ignore[arg-type]  # of score units
+        done += len(rows)
+        report("scores", done, len(wanted))
+    journal.rewrite(lambda _: True, order)
+    return [journal.rows[key] for key in wanted]
+
+
+def _score_key(each: Scoring) -> tuple[str, str, int, str]:
+    return each.sample.system, each.sample.case.name, each.sample.seed, each.metric.name
+
+
+def _score_units(missing: Sequence[Scoring], workers: Workers) -> list[Unit]:
+    groups: dict[str, list[Scoring]] = {}
+    for each in missing:
+        groups.setdefault(each.metric.name, []).append(each)
+    units: list[Unit] = []
+    for group in groups.values():
+        size = _SCORES_OF_A_UNIT if workers.several else len(group)
+        units += [ScoreUnit(group[0].metric, tuple(part)) for part in _parts(group, size)]
+    return units
+
+
+def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+@contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """Refuse a folder that another run writes to."""
+    lock = FileLock(output / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ValueError(
+            f"Another run writes to {output}. Wait for it, or choose another folder."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def with_bounds(
+    systems: Sequence[System], metrics: Sequence[Metric], registry: Registry[System]
+) -> list[System]:
+    """Add the systems that metrics compare with, where none of their kind is there."""
+    every = list(systems)
+    for kind in dict.fromkeys(kind for metric in metrics for kind in metric.bounds):
+        if kind not in {system.kind for system in every}:
+            every.append(registry.read(kind))
+    return every

@@ -1,0 +1,157 @@
+"""Who does the work of a run: this process, several of this machine, or a Ray cluster."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from vap.evaluation.rows import ScoreRow, VideoRow
+from vap.evaluation.units import Unit, VideoUnit
+
+Rows: TypeAlias = list[VideoRow] | list[ScoreRow]
+
+_PURPOSE = "evaluate on several machines (one works without: leave out --ray)"
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Who does the work.
+
+    Attributes:
+        count: Processes.
+        ray: Address of a Ray cluster, ``local`` for one on this machine; None for none.
+    """
+
+    count: int = 1
+    ray: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"workers={self.count}: at least one is needed.")
+
+    @property
+    def several(self) -> bool:
+        """Whether other processes do the work."""
+        return self.count > 1 or self.ray is not None
+
+
+def work(units: Sequence[Unit], workers: Workers) -> Iterator[Rows]:
+    """Do the units, remote systems beside local work; yield rows as they come."""
+    remote = [unit for unit in units if _is_remote(unit)]
+    local = [unit for unit in units if not _is_remote(unit)]
+    streams: list[Iterator[Rows]] = [_here([unit]) for unit in remote]
+    if local:
+        streams.append(_local(local, workers))
+    yield from streams[0] if len(streams) == 1 else _merged(streams)
+
+
+def _is_remote(unit: Unit) -> bool:
+    return isinstance(unit, VideoUnit) and unit.system.remote
+
+
+def _here(units: Sequence[Unit]) -> Iterator[Rows]:
+    for unit in units:
+        yield from unit.results()
+
+
+def _local(units: Sequence[Unit], workers: Workers) -> Iterator[Rows]:
+    if workers.ray is not None:
+        return _on_ray(units, workers.count, workers.ray)
+    if min(workers.count, len(units)) > 1:
+        return _in_processes(units, min(workers.count, len(units)))
+    return _here(units)
+
+
+def _all(unit: Unit) -> Rows:
+    return [row for rows in unit.results() for row in rows]  # type: ignore[return-value]
+
+
+def _in_processes(units: Sequence[Unit], count: int) -> Iterator[Rows]:
+    threads = max(1, (os.cpu_count() or 1) // count)
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, context, _set_up, (threads,))
+    try:
+        for future in as_completed([pool.submit(_all, unit) for unit in units]):
+            yield future.result()
+    finally:
+        # Ctrl-C must not wait for the rest.
+        pool.shutdown(cancel_futures=True)
+
+
+def _set_up(threads: int) -> None:
+    """Prepare a process of the pool, which must not outlive a run that is killed."""
+    import torch
+
+    torch.set_num_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "it was started by the pool"
+    parent.join()
+    os._exit(1)
+
+
+class UnitActor:
+    """Does units in a process of a Ray cluster."""
+
+    def __init__(self, units: Sequence[Unit]) -> None:
+        self._units = units
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Do the unit ``row["place"]``."""
+        return {"rows": _all(self._units[int(row["place"])])}
+
+
+def _on_ray(units: Sequence[Unit], count: int, address: str) -> Iterator[Rows]:
+    """Do units on a cluster; every machine needs package, models and folders at the same paths."""
+    from vap.parallel.ray_cluster import ray_cluster
+
+    with ray_cluster(address, purpose=_PURPOSE) as (ray, data):
+        data.DataContext.get_current().enable_progress_bars = False
+        gpus = int(ray.cluster_resources().get("GPU", 0))
+        places = data.from_items(
+            [{"place": place} for place in range(len(units))], override_num_blocks=len(units)
+        )
+        done = places.map(
+            UnitActor,
+            fn_constructor_args=(units,),
+            compute=data.ActorPoolStrategy(size=min(len(units), max(count, gpus, 1))),
+            num_gpus=1 if gpus else 0,
+            # A little less than a core leaves room for Ray Data's own tasks.
+            num_cpus=None if gpus else 0.9,
+        )
+        for row in done.iter_rows():
+            yield row["rows"]
+
+
+def _merged(streams: Sequence[Iterator[Rows]]) -> Iterator[Rows]:
+    """Items of several iterators, each in a thread of its own, as they come."""
+    items: queue.SimpleQueue[Rows | BaseException | None] = queue.SimpleQueue()
+
+    def drain(stream: Iterator[Rows]) -> None:
+        try:
+            for rows in stream:
+                items.put(rows)
+            items.put(None)
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            items.put(error)
+
+    for stream in streams:
+        threading.Thread(target=drain, args=(stream,), daemon=True).start()
+    ended = 0
+    while ended < len(streams):
+        item = items.get()
+        if isinstance(item, BaseException):
+            raise item
+        if item is None:
+            ended += 1
+        else:
+            yield item

@@ -1,0 +1,1 @@
+from tests.batch.conftest import inputs as inputs  # the same files
