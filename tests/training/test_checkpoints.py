@@ -3,15 +3,15 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from vap.training.checkpoints import Part, RunState, load_checkpoint, save_checkpoint
+from vap.training.checkpoints import RunState, load_checkpoint, save_checkpoint
 from vap.training.optimizers import WeightAverage, build_optimizers, trainable_parameters
+from vap.training.parallel import Layout
 from vap.training.sections import OptimizerConfig
 
 RECIPE = {"loop.seed": 0, "optimizer.schedule": "cosine", "loop.steps": 6}
@@ -124,16 +124,19 @@ def test_a_checkpoint_moved_aside_but_not_replaced_is_found(tmp_path):
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        ({"data_processes": 4}, r"2 different batches.*run\.context=2"),
-        ({"shards": 4}, r"weights cut into 2.*cut into 4.*run\.sharding and run\.shard"),
+        (Layout(copies=4), r"2 different batches.*run\.context=2"),
+        (
+            Layout(shards=2, context=2, sharded=True),
+            r"weights cut into 2.*cut into 4.*run\.sharding and run\.shard",
+        ),
     ],
 )
 def test_the_same_processes_shared_otherwise_are_refused(tmp_path, other, said):
-    before = Part(processes=4, data_processes=2, shards=2)
+    before = Layout(copies=2, context=2, sharded=True)
     save_checkpoint(tmp_path / "checkpoint", run_state()[1], 1, RECIPE, before)
 
     with pytest.raises(ValueError, match=said):
-        load_checkpoint(tmp_path / "checkpoint", run_state()[1], RECIPE, replace(before, **other))
+        load_checkpoint(tmp_path / "checkpoint", run_state()[1], RECIPE, other)
 
 
 def in_processes(count, act):
@@ -148,11 +151,8 @@ def in_processes(count, act):
             barrier.wait(10)
             return values
 
-        def wait():
-            barrier.wait(10)
-
         try:
-            results[rank] = act(rank, wait, gather)
+            results[rank] = act(rank, gather)
         except Exception as error:  # noqa: BLE001 - the test looks at it
             results[rank] = error
 
@@ -165,21 +165,19 @@ def in_processes(count, act):
 
 
 def test_processes_that_find_different_checkpoints_are_refused_all_of_them(tmp_path):
-    save_checkpoint(tmp_path / "0" / "checkpoint", run_state()[1], 7, RECIPE, Part(processes=2))
+    save_checkpoint(tmp_path / "0" / "checkpoint", run_state()[1], 7, RECIPE, Layout(copies=2))
 
-    def load(rank, wait, gather):
-        part = Part(rank, 2, wait=wait, gather=gather)
+    def load(rank, gather):
         folder = tmp_path / str(rank) / "checkpoint"
-        return load_checkpoint(folder, run_state()[1], RECIPE, part)
+        return load_checkpoint(folder, run_state()[1], RECIPE, Layout(2, rank=rank), gather)
 
     for found in in_processes(2, load):
         assert "continue at step 7 in process 0, 0 in process 1" in str(found)
 
 
 def shards_of_two_copies(tmp_path, act):
-    def one(rank, wait, gather):
-        part = Part(rank, 4, sharded=True, data_processes=4, shards=2, wait=wait, gather=gather)
-        return act(tmp_path / "checkpoint", part)
+    def one(rank, gather):
+        return act(tmp_path / "checkpoint", Layout(2, 2, sharded=True, rank=rank), gather)
 
     return in_processes(4, one)
 
@@ -197,13 +195,19 @@ def states_of_two_copies():
 def test_only_the_first_copy_writes_its_parts(tmp_path):
     states = states_of_two_copies()
     shards_of_two_copies(
-        tmp_path, lambda folder, part: save_checkpoint(folder, states[part.rank], 1, RECIPE, part)
+        tmp_path,
+        lambda folder, layout, gather: save_checkpoint(
+            folder, states[layout.rank], 1, RECIPE, layout, gather
+        ),
     )
     assert len(list((tmp_path / "checkpoint").glob("tensors-*"))) == 2
 
     fresh = [run_state()[1] for _ in range(4)]
     steps = shards_of_two_copies(
-        tmp_path, lambda folder, part: load_checkpoint(folder, fresh[part.rank], RECIPE, part)
+        tmp_path,
+        lambda folder, layout, gather: load_checkpoint(
+            folder, fresh[layout.rank], RECIPE, layout, gather
+        ),
     )
     assert steps == [1] * 4
     for before, after in zip(states, fresh, strict=True):
@@ -290,11 +294,17 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_serves(tmp_path, da
 def test_a_part_that_one_process_finds_damaged_stops_all(tmp_path):
     states = states_of_two_copies()
     shards_of_two_copies(
-        tmp_path, lambda folder, part: save_checkpoint(folder, states[part.rank], 1, RECIPE, part)
+        tmp_path,
+        lambda folder, layout, gather: save_checkpoint(
+            folder, states[layout.rank], 1, RECIPE, layout, gather
+        ),
     )
     (tmp_path / "checkpoint" / "tensors-00001.safetensors").write_bytes(b"junk")
 
     for found in shards_of_two_copies(
-        tmp_path, lambda folder, part: load_checkpoint(folder, run_state()[1], RECIPE, part)
+        tmp_path,
+        lambda folder, layout, gather: load_checkpoint(
+            folder, run_state()[1], RECIPE, layout, gather
+        ),
     ):
         assert isinstance(found, ValueError)

@@ -45,11 +45,10 @@ def one_with_a_bad_loss(rank: int, rendezvous: Path) -> None:
 
     os.environ["LOCAL_RANK"] = str(rank)
     with gloo_rank(rank, 2, rendezvous):
-        run = SimpleNamespace(accelerator=Accelerator(cpu=True), part=SimpleNamespace(rank=rank))
         batch = SimpleNamespace(names=(f"clip-of-{rank}.mp4",))
-        losses = {"loss": torch.tensor((0.25, float("nan"))[rank])}
+        loss = torch.tensor((0.25, float("nan"))[rank])
         try:
-            trainer._Run.check_finite(run, losses, batch, 7)
+            trainer.check_finite(Accelerator(cpu=True), loss, batch, 7)
         except FloatingPointError as error:
             (rendezvous.parent / f"said-{rank}").write_text(str(error), encoding="utf-8")
 

@@ -91,7 +91,7 @@ def test_what_would_end_the_run_later_is_refused_before_a_model_is_loaded(
 
 
 def test_a_model_that_is_spread_is_refused_before_it_trains(clips, tmp_path) -> None:
-    layout = Layout(data_processes=2, sharded=True)
+    layout = Layout(shards=2, sharded=True)
     with (
         patch("vap.training.trainer.layout_of", return_value=layout),
         pytest.raises(ValueError, match=r"validation\.every to 0"),

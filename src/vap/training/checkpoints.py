@@ -24,70 +24,23 @@ from torch.optim import Optimizer
 from vap.files.atomic import atomic_file
 from vap.files.weights import sampled_digest, save_tensors, shape_difference
 from vap.training.optimizers import NamedParameters, WeightAverage
-from vap.training.parallel import local_part
+from vap.training.parallel import Gather, Layout, local_part
 from vap.training.recipe_identity import Identity, check_continues
 
 _LOGGER = logging.getLogger(__name__)
 _STATE = "state.json"
 _Read = TypeVar("_Read")
+_ALONE = Layout()
 
 
-def _no_others() -> None:
-    """Wait for nobody."""
-
-
-def _alone(value: int) -> list[int]:
+def _one(value: int) -> list[int]:
     """The numbers of all processes, of which there is one."""
     return [value]
 
 
 @dataclass(frozen=True)
-class Part:
-    """What one of several processes does for a checkpoint.
-
-    Attributes:
-        rank: The process; the first one also writes what all have in common.
-        processes: How many there are.
-        sharded: Whether each holds a part of the weights; else the first one writes them all.
-        data_processes: Different batches that they work on at once.
-        shards: Parts that every weight is cut into.
-        wait: Returns when every process has called it.
-        gather: The numbers of all processes, in their order; every process must call.
-    """
-
-    rank: int = 0
-    processes: int = 1
-    sharded: bool = False
-    data_processes: int = 1
-    shards: int = 1
-    wait: Callable[[], None] = _no_others
-    gather: Callable[[int], list[int]] = _alone
-
-    @property
-    def file(self) -> str:
-        """Name of this process's tensors: copies of the model hold the same in the same order."""
-        if not self.sharded:
-            return "tensors.safetensors"
-        return f"tensors-{self.rank % self.shards:05d}.safetensors"
-
-    @property
-    def writes(self) -> bool:
-        """Whether this process writes tensors: those of the first copy do."""
-        return self.rank < (self.shards if self.sharded else 1)
-
-
-_ALONE = Part()
-
-
-@dataclass(frozen=True)
 class RunState:
-    """What a run changes as it goes.
-
-    Attributes:
-        parameters: The weights that train.
-        optimizers: Their optimizers.
-        average: Their moving average, if one is kept.
-    """
+    """What a run changes as it goes: weights, their optimizers, and their moving average if any."""
 
     parameters: NamedParameters
     optimizers: Sequence[Optimizer]
@@ -95,7 +48,7 @@ class RunState:
 
 
 class _Written(BaseModel):
-    """What ``state.json`` holds."""
+    """What ``state.json`` contains."""
 
     model_config = ConfigDict(strict=True)
 
@@ -112,26 +65,31 @@ class _DamagedError(ValueError):
 
 
 def save_checkpoint(
-    folder: Path, state: RunState, step: int, recipe: Identity, part: Part = _ALONE
+    folder: Path,
+    state: RunState,
+    step: int,
+    recipe: Identity,
+    layout: Layout = _ALONE,
+    gather: Gather = _one,
 ) -> None:
     """Write a checkpoint beside the previous one, then put it in its place."""
     partial, previous = folder.with_suffix(".partial"), folder.with_suffix(".previous")
-    if part.rank == 0:
+    if layout.rank == 0:
         _restore(folder, previous)
         for leftover in (partial, previous):
             _remove(leftover)
         partial.mkdir(parents=True)
-    part.wait()
-    if part.writes:
-        save_tensors(_pack(state), partial / part.file)
-    part.wait()
-    if part.rank == 0:
+    gather(step)
+    if layout.rank < layout.weight_shards:  # the first copy of the model
+        save_tensors(_pack(state), partial / _tensors_of(layout))
+    gather(step)
+    if layout.rank == 0:
         written = _Written(
             step=step,
             recipe=recipe,
-            processes=part.processes,
-            data_processes=part.data_processes,
-            shards=part.shards,
+            processes=layout.processes,
+            data_processes=layout.batches,
+            shards=layout.weight_shards,
             digests={file.name: sampled_digest(file).hex() for file in partial.iterdir()},
         )
         with atomic_file(partial / _STATE) as file:
@@ -140,22 +98,28 @@ def save_checkpoint(
             folder.rename(previous)
         partial.rename(folder)
         _remove(previous)
-    part.wait()
+    gather(step)
 
 
-def load_checkpoint(folder: Path, state: RunState, recipe: Identity, part: Part = _ALONE) -> int:
-    """Continue a run: fill weights, average and optimizers in place."""
+def load_checkpoint(
+    folder: Path,
+    state: RunState,
+    recipe: Identity,
+    layout: Layout = _ALONE,
+    gather: Gather = _one,
+) -> int:
+    """Fill weights, average and optimizers in place; return the step, 0 without a checkpoint."""
     previous = folder.with_suffix(".previous")
-    if part.rank == 0:
+    if layout.rank == 0:
         _restore(folder, previous)
-    part.wait()
+    gather(layout.rank)
     try:
-        return _load(folder, state, recipe, part)
+        return _load(folder, state, recipe, layout, gather)
     except _DamagedError as damage:
         if not previous.is_dir():
             raise
         _LOGGER.warning("%s The one before it, %s, is used.", damage, previous)
-        return _load(previous, state, recipe, part)
+        return _load(previous, state, recipe, layout, gather)
 
 
 def read_identity(folder: Path) -> Identity | None:
@@ -163,28 +127,35 @@ def read_identity(folder: Path) -> Identity | None:
     return _read_state(folder).recipe if os.path.lexists(folder) else None
 
 
-def _load(folder: Path, state: RunState, recipe: Identity, part: Part) -> int:
+def _load(folder: Path, state: RunState, recipe: Identity, layout: Layout, gather: Gather) -> int:
     # A link that leads nowhere is a damaged checkpoint, not none.
     found = os.path.lexists(folder)
-    written = _together(lambda: _read_state(folder) if found else None, part)
-    _check_all_begin_at(written.step if written else 0, folder, part)
+    written = _together(lambda: _read_state(folder) if found else None, gather)
+    steps = gather(written.step if written else 0)
+    if len(set(steps)) > 1:
+        each = ", ".join(f"{step} in process {rank}" for rank, step in enumerate(steps))
+        raise ValueError(
+            f"The processes of this run do not find the same checkpoint {folder}: they would "
+            f"continue at step {each}. Set output to a folder that all machines share."
+        )
     if written is None:
         return 0
     check_continues(folder.parent, written.recipe, recipe)
-    _check_processes(folder, written, part)
-    digest = written.digests.get(part.file)
-    _unpack(_together(lambda: _read_tensors(folder / part.file, digest), part), state, folder)
+    _check_layout(folder, written, layout)
+    name = _tensors_of(layout)
+    tensors = _together(lambda: _read_tensors(folder / name, written.digests.get(name)), gather)
+    _unpack(tensors, state, folder)
     return written.step
 
 
-def _together(read: Callable[[], _Read], part: Part) -> _Read:
+def _together(read: Callable[[], _Read], gather: Gather) -> _Read:
     """What this process reads; if any process finds damage, all of them raise."""
     value, damage = None, None
     try:
         value = read()
     except _DamagedError as error:
         damage = error
-    whole = part.gather(int(damage is None))
+    whole = gather(int(damage is None))
     if not all(whole):
         raise damage or _DamagedError(f"Process {whole.index(0)} finds its checkpoint damaged.")
     return cast("_Read", value)
@@ -196,6 +167,13 @@ def _read_state(folder: Path) -> _Written:
         return _Written.model_validate_json(place.read_bytes())
     except (OSError, ValidationError) as error:
         raise _damaged(place, "it cannot be read, or an earlier version wrote it") from error
+
+
+def _tensors_of(layout: Layout) -> str:
+    """File of a process's tensors: copies of the model have the same in the same order."""
+    if not layout.sharded:
+        return "tensors.safetensors"
+    return f"tensors-{layout.rank % layout.weight_shards:05d}.safetensors"
 
 
 def _read_tensors(place: Path, digest: str | None) -> dict[str, Tensor]:
@@ -213,36 +191,25 @@ def _damaged(place: Path, what: str) -> _DamagedError:
     )
 
 
-def _check_all_begin_at(step: int, folder: Path, part: Part) -> None:
-    """Refuse processes of which some continue and others restart."""
-    steps = part.gather(step)
-    if len(set(steps)) > 1:
-        found = ", ".join(f"{each} in process {rank}" for rank, each in enumerate(steps))
-        raise ValueError(
-            f"The processes of this run do not find the same checkpoint {folder}: they would "
-            f"continue at step {found}. Set output to a folder that all machines share."
-        )
-
-
-def _check_processes(folder: Path, written: _Written, part: Part) -> None:
+def _check_layout(folder: Path, written: _Written, layout: Layout) -> None:
     """Refuse processes that do something else than those that wrote a checkpoint."""
-    processes = written.processes
-    if processes != part.processes:
+    processes, batches = written.processes, written.data_processes
+    if processes != layout.processes:
         raise ValueError(
             f"The checkpoint {folder} was written by {processes} processes, and there are "
-            f"{part.processes}, which see other data. Continue with {processes}."
+            f"{layout.processes}, which see other data. Continue with {processes}."
         )
-    if (batches := written.data_processes) != part.data_processes:
+    if batches != layout.batches:
         raise ValueError(
             f"The checkpoint {folder} was written by processes with {batches} different batches at "
-            f"once, and here are {part.data_processes}, which see other data. Continue with "
+            f"once, and here are {layout.batches}, which see other data. Continue with "
             f"run.context={processes // batches}."
         )
-    if (shards := written.shards) != part.shards:
+    if written.shards != layout.weight_shards:
         raise ValueError(
-            f"The checkpoint {folder} was written with weights cut into {shards}, and here they "
-            f"are cut into {part.shards}. Continue with the run.sharding and run.shard that it "
-            "was written with."
+            f"The checkpoint {folder} was written with weights cut into {written.shards}, and here "
+            f"they are cut into {layout.weight_shards}. Continue with the run.sharding and "
+            "run.shard that it was written with."
         )
 
 
@@ -274,8 +241,8 @@ def _unpack(tensors: dict[str, Tensor], state: RunState, folder: Path) -> None:
     if difference := shape_difference(found, wanted):
         name, there, here = difference
         raise ValueError(
-            f"The checkpoint {folder} holds other weights than this run trains: {name} is {there} "
-            f"there and {here} here. Set output to a new folder."
+            f"The checkpoint {folder} contains other weights than this run trains: {name} is "
+            f"{there} there and {here} here. Set output to a new folder."
         )
     for name, value in state.parameters:
         local_part(value).copy_(tensors[f"model.{name}"])
@@ -283,30 +250,26 @@ def _unpack(tensors: dict[str, Tensor], state: RunState, folder: Path) -> None:
         for name, shadow in state.average.shadow.items():
             local_part(shadow).copy_(tensors[f"average.{name}"])
     for index, optimizer in enumerate(state.optimizers):
-        values: dict[int, dict[str, Any]] = {}
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        moments: dict[int, dict[str, Any]] = {}
         for name, tensor in tensors.items():
             kind, *rest = name.split(".", 3)
             if kind == "optimizer" and int(rest[0]) == index:
-                values.setdefault(int(rest[1]), {})[rest[2]] = tensor
-        _spread_like_weights(optimizer, values)
-        saved = optimizer.state_dict()
-        optimizer.load_state_dict({"state": values, "param_groups": saved["param_groups"]})
+                key = int(rest[1])
+                moments.setdefault(key, {})[rest[2]] = _spread_like(weights[key], tensor)
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
 
-def _spread_like_weights(optimizer: Optimizer, values: dict[int, dict[str, Any]]) -> None:
-    """Make moments of weights that are spread over processes spread as well."""
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    for index, moments in values.items():
-        weight = weights[index]
-        if not isinstance(weight, DTensor):
-            continue
-        for name, moment in moments.items():
-            if isinstance(moment, Tensor) and moment.shape == weight.to_local().shape:
-                moments[name] = DTensor.from_local(
-                    moment,
-                    weight.device_mesh,
-                    weight.placements,
-                    run_check=False,
-                    shape=weight.shape,
-                    stride=weight.stride(),
-                )
+def _spread_like(weight: Tensor, moment: Tensor) -> Tensor:
+    """A moment as part of one that is spread over processes, where its weight is."""
+    if not isinstance(weight, DTensor) or moment.shape != weight.to_local().shape:
+        return moment
+    return DTensor.from_local(
+        moment,
+        weight.device_mesh,
+        weight.placements,
+        run_check=False,
+        shape=weight.shape,
+        stride=weight.stride(),
+    )

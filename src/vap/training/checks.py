@@ -11,8 +11,8 @@ from vap.shapes import Family
 from vap.training.architectures import KNOWN, weightless
 from vap.training.checkpoints import read_identity
 from vap.training.methods import strategy_for
+from vap.training.parallel import check_residual, check_validation, layout_of
 from vap.training.predictions import check_shift, flow_for
-from vap.training.processes import check_residual, check_validation, cut_of
 from vap.training.recipe_identity import check_continues, identity_of
 from vap.training.tracking import check_trackers
 from vap.training.training_clips import PairedClips, PreferredClips
@@ -37,9 +37,7 @@ def _checks(recipe: TuningStage) -> Iterator[Callable[[], object]]:
     yield lambda: check_trackers(recipe.run.trackers)
     yield lambda: _check_output(recipe)
     yield lambda: _check_files(recipe)
-    yield lambda: check_validation(
-        validation.every, spread=cut_of(recipe.run, recipe.hardware.gpus).spread
-    )
+    yield lambda: check_validation(validation.every, layout_of(recipe.run, recipe.hardware.gpus))
     yield lambda: Validation.of(recipe, reads_references=strategy_for(recipe).reads_references)
     yield lambda: _check_family(recipe, weightless(start)[0], elsewhere=elsewhere)
     clips = PreferredClips if isinstance(recipe, DPOStage) else PairedClips

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from vap.training.muon import Muon
@@ -135,8 +135,3 @@ class WeightAverage:
             with torch.no_grad():
                 for name, value in parameters:
                     value.copy_(own[name])
-
-    def load(self, shadow: dict[str, Tensor]) -> None:
-        """Take over saved averages."""
-        for name, value in self.shadow.items():
-            value.copy_(shadow[name])

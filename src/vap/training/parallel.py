@@ -1,11 +1,12 @@
 """Spread a model over processes: copies, shards, and groups that share a video.
 
-One mesh of (copies, shards, context); a context group works on one batch and shares one copy.
+A group works on one batch and shares one copy.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,98 +15,139 @@ import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from vap.training.processes import cut_of
-from vap.training.tuning_config import RunConfig
+from vap.shapes import Family
+from vap.training.tuning_config import RunConfig, TuningStage
+
+Gather = Callable[[int], list[int]]
+"""The numbers of all processes, in their order; every process must call."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A process's place among all.
+    """How processes are cut, and which of them this is.
 
     Attributes:
-        data_rank: Which of the different batches of a step is this process's.
-        data_processes: Different batches of a step.
+        copies: Copies of the model.
+        shards: Different batches of one copy.
+        context: Processes that share a batch.
         sharded: Whether the weights are sharded.
-        context: Processes that share a video.
-        mesh: Axes ``copies``, ``shards``, ``ring``, ``ulysses``; None for a single process.
+        rank: This process.
     """
 
-    data_rank: int = 0
-    data_processes: int = 1
-    sharded: bool = False
+    copies: int = 1
+    shards: int = 1
     context: int = 1
-    mesh: DeviceMesh | None = None
+    sharded: bool = False
+    rank: int = 0
 
     @property
-    def copies(self) -> int:
-        """Copies of the model over all processes."""
-        return 1 if self.mesh is None else self.mesh["copies"].size()
+    def processes(self) -> int:
+        """All processes."""
+        return self.copies * self.shards * self.context
+
+    @property
+    def batches(self) -> int:
+        """Different batches at once."""
+        return self.copies * self.shards
 
     @property
     def weight_shards(self) -> int:
         """Parts that every weight is cut into; 1 where no weight is sharded."""
-        return self.mesh.size() // self.copies if self.sharded and self.mesh is not None else 1
+        return self.shards * self.context if self.sharded else 1
+
+    @property
+    def spread(self) -> bool:
+        """Whether no process could generate by itself."""
+        return self.sharded or self.context > 1
 
 
-def layout_of(run: RunConfig, accelerator: Accelerator) -> Layout:
-    """Place this process."""
-    processes = accelerator.num_processes
-    cut = cut_of(run, processes)
-    if processes == 1:
-        return Layout()
-    mesh = init_device_mesh(
-        accelerator.device.type,
-        (cut.copies, cut.shards, 1, cut.context),
-        # The names that diffusers gives to the two axes of a context group.
-        mesh_dim_names=("copies", "shards", "ring", "ulysses"),
-    )
-    return Layout(
-        accelerator.process_index // cut.context,
-        cut.batches,
-        sharded=cut.sharded,
-        context=cut.context,
-        mesh=mesh,
-    )
+def layout_of(run: RunConfig, processes: int, rank: int = 0) -> Layout:
+    """Cut processes into copies, shards and groups that share a video."""
+    shards = {"none": 1, "fsdp": processes // run.context, "hsdp": run.shard}[run.sharding]
+    copies, rest = divmod(processes, max(1, shards) * run.context)
+    if rest or not copies or not shards:
+        group = run.context * (run.shard if run.sharding == "hsdp" else 1)
+        parts = [f"{run.context} that share a video (run.context)"] if run.context > 1 else []
+        if run.sharding == "hsdp":
+            parts.append(f"{run.shard} that share the weights (run.shard)")
+        raise ValueError(
+            f"{processes} processes cannot be cut into groups of {' and of '.join(parts)}. "
+            f"Start a multiple of {group}."
+        )
+    sharded = run.sharding != "none" and processes > 1
+    return Layout(copies, shards, run.context, sharded=sharded, rank=rank)
 
 
-def gather(value: int) -> list[int]:
-    """The numbers of all processes, in their order; every process must call."""
-    values: list[int] = gather_object([value])
-    return values
+def check_residual(recipe: TuningStage, family: Family) -> None:
+    """Refuse means over references where no process has whole references.
+
+    CogVideoX has the tokens of several references in one row, which processes that share a video
+    cut anywhere, and not at the ends of references.
+    """
+    references, context = recipe.data.references, recipe.run.context
+    added = recipe.model.method == "residual" and family == "cogvideox"
+    if added and references > 1 and context > 1:
+        raise ValueError(
+            f"The method residual takes the mean over references (data.references is {references}) "
+            f"token by token, and {context} processes that share a video (run.context) do not "
+            "have the same tokens of each. Set run.context or data.references to 1."
+        )
+
+
+def check_validation(every: int, layout: Layout) -> None:
+    """Refuse to generate with a model that is spread over processes."""
+    if every and layout.spread:
+        raise ValueError(
+            "Videos cannot be generated by a model that is spread over processes. Set "
+            "validation.every to 0, and generate from what the run writes."
+        )
 
 
 def spread(model: nn.Module, layout: Layout, accelerator: Accelerator) -> nn.Module:
     """Give each process its part of a model."""
     if layout.context > 1:
-        share_videos(model, layout)
+        _share_videos(model, layout, accelerator.device.type)
     if layout.sharded:
-        return _shard(model, layout, accelerator.device)
+        return _shard(model, layout, accelerator.device.type)
     if layout.context > 1:
         # Gradients are summed by hand, in `sum_gradients`: a wrapper would average them.
         return model.to(accelerator.device)
     return accelerator.prepare(model)
 
 
-def share_videos(model: Any, layout: Layout) -> None:
+def _share_videos(model: Any, layout: Layout, device: str) -> None:
     """Split the tokens of each video over the processes of a context group (Ulysses)."""
     from diffusers import ContextParallelConfig
     from diffusers.hooks.context_parallel import apply_context_parallel
     from diffusers.models._modeling_parallel import ParallelConfig
 
-    assert layout.mesh is not None
-    mesh = layout.mesh["ring", "ulysses"]
+    # The names that diffusers gives to the two axes of a context group.
+    names = ("batches", "ring", "ulysses")
+    mesh = init_device_mesh(device, (layout.batches, 1, layout.context), mesh_dim_names=names)
     config = ContextParallelConfig(ulysses_degree=layout.context)
-    rank = layout.mesh["ulysses"].get_local_rank()
-    config.setup(rank, layout.context, torch.device(mesh.device_type), mesh)
+    rank = mesh["ulysses"].get_local_rank()
+    config.setup(rank, layout.context, torch.device(device), mesh["ring", "ulysses"])
     for module in model.modules():
         processor: Any = getattr(module, "processor", None)
         if hasattr(processor, "_parallel_config"):
             processor._parallel_config = ParallelConfig(context_parallel_config=config)
     apply_context_parallel(model, config, model._cp_plan)
+
+
+def _shard(model: Any, layout: Layout, device: str) -> nn.Module:
+    """FSDP2: each block gathers its weights when it runs; several copies make it HSDP."""
+    size = layout.copies, layout.weight_shards
+    mesh = init_device_mesh(device, size, mesh_dim_names=("copies", "weights"))
+    if layout.copies == 1:
+        mesh = mesh["weights"]
+    # Each call moves its own weights to the device, so that they are never all on an accelerator.
+    for block in model.expert_blocks:
+        fully_shard(block, mesh=mesh)
+    return fully_shard(model, mesh=mesh)
 
 
 def sum_gradients(parameters: list[tuple[str, nn.Parameter]], layout: Layout) -> None:
@@ -123,16 +165,20 @@ def sum_gradients(parameters: list[tuple[str, nn.Parameter]], layout: Layout) ->
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         dist.all_reduce(parameter.grad)
-        parameter.grad /= layout.data_processes
+        parameter.grad /= layout.batches
 
 
 def no_sync(
     model: nn.Module, layout: Layout, accelerator: Accelerator
 ) -> contextlib.AbstractContextManager[Any]:
     """Leave gradients where they are until the last batch of a step."""
-    if layout.sharded or layout.context > 1:
-        return contextlib.nullcontext()
-    return accelerator.no_sync(model)
+    return contextlib.nullcontext() if layout.spread else accelerator.no_sync(model)
+
+
+def gather(value: int) -> list[int]:
+    """See :data:`Gather`."""
+    values: list[int] = gather_object([value])
+    return values
 
 
 def full_tensor(tensor: Tensor) -> Tensor:
@@ -145,15 +191,12 @@ def local_part(tensor: Tensor) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def _shard(model: Any, layout: Layout, device: torch.device) -> nn.Module:
-    """FSDP2: each block gathers its weights when it runs; several copies make it HSDP."""
-    assert layout.mesh is not None
-    copies = layout.copies
-    weights = init_device_mesh(
-        device.type, (copies, layout.weight_shards), mesh_dim_names=("copies", "weights")
-    )
-    mesh = weights if copies > 1 else weights["weights"]
-    # Each call moves its own weights to the device, so that no accelerator ever holds them all.
-    for block in model.expert_blocks:
-        fully_shard(block, mesh=mesh)
-    return fully_shard(model, mesh=mesh)
+def whole_state(model: nn.Module, keep: Callable[[str], bool]) -> dict[str, Tensor]:
+    """Whole tensors of the state whose name is kept; every process must call."""
+    state = model.state_dict()
+    return {name: full_tensor(tensor).detach() for name, tensor in state.items() if keep(name)}
+
+
+def is_writer() -> bool:
+    """Whether this process writes what all have."""
+    return not dist.is_initialized() or dist.get_rank() == 0

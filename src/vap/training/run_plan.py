@@ -20,7 +20,7 @@ from vap.models.expert_file import read_expert_info
 from vap.shapes import Compression, Family, PixelShape
 from vap.training.architectures import KNOWN, weightless
 from vap.training.methods import strategy_for
-from vap.training.processes import check_residual, check_validation, cut_of
+from vap.training.parallel import check_residual, check_validation, layout_of
 from vap.training.tuning_config import DistillStage, DPOStage, TuningStage
 
 _BYTES = {"float32": 4, "bfloat16": 2}
@@ -98,15 +98,15 @@ class RunPlan:
 def plan_run(recipe: TuningStage) -> RunPlan:
     """Predict a run on the hardware that its recipe names."""
     hardware, run = recipe.hardware, recipe.run
-    cut = cut_of(run, hardware.gpus)
-    check_validation(recipe.validation.every, spread=cut.spread)
+    layout = layout_of(run, hardware.gpus)
+    check_validation(recipe.validation.every, layout)
     family, model = _prepared(recipe)
     check_residual(recipe, family)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     everything, expert = _stored(model)
     frozen, each = _FROZEN_IN[recipe.loop.precision], _BYTES[recipe.model.weights]
     size = TransformerSize.of(model.config, family)
-    shards = cut.weight_shards
+    shards = layout.weight_shards
     weights = ((everything - trained) * frozen + trained * each) / shards
     if shards > 1:  # two blocks are whole at a time: the one that runs and the next
         weights += 2 * everything / len(model.expert_blocks) * each
@@ -123,7 +123,7 @@ def plan_run(recipe: TuningStage) -> RunPlan:
         others=others,
         capacity=hardware.memory * _GIGA,
         steps=recipe.loop.stop or recipe.loop.steps,
-        samples=cut.batches * recipe.loop.batch_size * run.accumulate,
+        samples=layout.batches * recipe.loop.batch_size * run.accumulate,
         seconds=_operations(recipe, size, trained)
         * recipe.loop.batch_size
         * run.accumulate

@@ -1,75 +1,81 @@
-"""Where a run's numbers go: ``metrics.jsonl`` always, trackers by name."""
+"""What a run reports: ``metrics.jsonl``, trackers, a bar on a terminal or lines in a log."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from vap.extras import MissingExtraError
 from vap.files.atomic import atomic_file
 from vap.training.tuning_config import RunConfig
 
-_FILE = "metrics.jsonl"
+_LOGGER = logging.getLogger(__name__)
+
+WriteMetrics = Callable[[int, Mapping[str, float]], None]
+"""Record the numbers of a step."""
 
 
-class Metrics:
-    """Open while a run lasts.
+@contextmanager
+def metrics_of_run(output: Path, run: RunConfig, first: int, rank: int) -> Iterator[WriteMetrics]:
+    """Record metrics in the run's folder and its trackers; only the first process writes.
 
-    A run that continues forgets what was logged after its checkpoint, so that every step stands
-    in the file once.
-
-    Args:
-        output: The run's folder.
-        run: Names of the trackers and of the project.
-        first: Step that the run continues at.
-        rank: The process; only the first one writes.
+    A run that continues at a step removes the later lines of ``metrics.jsonl``, so that every
+    step is in the file once.
     """
+    if rank:
+        yield lambda _step, _metrics: None
+        return
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
-    def __init__(self, output: Path, run: RunConfig, first: int, rank: int) -> None:
-        self._path, self._first, self._writes = output / _FILE, first, rank == 0
-        self._trackers = _open_trackers(output, run) if self._writes else []
+    path, logs, trackers = output / "metrics.jsonl", str(output / "logs"), []
+    _remove_after(first, path)
+    for name in dict.fromkeys(run.trackers):
+        kind = LOGGER_TYPE_TO_CLASS[name]
+        options = {"logging_dir": logs} if kind.requires_logging_directory else {}
+        trackers.append(kind(run.project, **options))
+        trackers[-1].start()
+    with path.open("a", encoding="utf-8") as file:
 
-    def __enter__(self) -> Self:
-        if self._writes:
-            self._forget_after(self._first)
-            self._file = self._path.open("a", encoding="utf-8")
-        return self
+        def write(step: int, metrics: Mapping[str, float]) -> None:
+            file.write(json.dumps({**metrics, "step": step}) + "\n")
+            file.flush()
+            for tracker in trackers:
+                tracker.log(dict(metrics), step=step)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._writes:
-            self._file.close()
-        for tracker in self._trackers:
-            tracker.finish()
+        try:
+            yield write
+        finally:
+            for tracker in trackers:
+                tracker.finish()
 
-    def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Record numbers of a step."""
-        if not self._writes:
-            return
-        self._file.write(json.dumps({**metrics, "step": step}) + "\n")
-        self._file.flush()
-        for tracker in self._trackers:
-            tracker.log(dict(metrics), step=step)
 
-    def _forget_after(self, step: int) -> None:
-        if not self._path.is_file():
-            return
-        lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
-        kept = [line for line in lines if _step(line) <= step]
-        if len(kept) < len(lines):
-            with atomic_file(self._path) as partial:
-                partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+def _remove_after(step: int, path: Path) -> None:
+    if not path.is_file():
+        return
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    kept = [line for line in lines if _step(line) <= step]
+    if len(kept) < len(lines):
+        with atomic_file(path) as partial:
+            partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
 
 def _step(line: str) -> float:
-    """Step of a line; what is none, as one cut short by a kill, is after every checkpoint."""
+    """Step of a line; one cut short by a kill is after every checkpoint."""
     try:
         return int(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -77,7 +83,7 @@ def _step(line: str) -> float:
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """See that trackers are known to accelerate and installed."""
+    """Check that accelerate has these trackers and that they are installed."""
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
     for name in names:
@@ -91,16 +97,44 @@ def check_trackers(names: Sequence[str]) -> None:
             )
 
 
-def _open_trackers(output: Path, run: RunConfig) -> list[Any]:
-    """Accelerate's trackers of these names."""
-    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, filter_trackers
+class RunProgress(Progress):
+    """Steps, loss, learning rate and time: a bar on a terminal, lines in a log."""
 
-    check_trackers(run.trackers)
-    trackers = []
-    for name in filter_trackers(list(run.trackers), str(output / "logs")):
-        kind = LOGGER_TYPE_TO_CLASS[str(name)]
-        options = {"logging_dir": str(output / "logs")} if kind.requires_logging_directory else {}
-        tracker = kind(run.project, **options)
-        tracker.start()
-        trackers.append(tracker)
-    return trackers
+    def __init__(
+        self, first: int, last: int, *, shown: bool, console: Console | None = None
+    ) -> None:
+        console = console or Console(stderr=True)
+        self._first, self._last, self._begun = first, last, time.monotonic()
+        self._logs = shown and not console.is_terminal
+        super().__init__(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("elapsed,"),
+            TimeRemainingColumn(),
+            TextColumn("remaining"),
+            console=console,
+            disable=not shown or self._logs,
+        )
+        self._bar = self.add_task("first step", total=last, completed=first)
+
+    def step(self, done: int, loss: float, rate: float) -> None:
+        """Move the bar to a step."""
+        self.update(self._bar, completed=done, description=f"loss {loss:.4g}, rate {rate:.3g}")
+
+    def line(self, done: int, loss: float, rate: float) -> None:
+        """Log where the run is."""
+        if not self._logs:
+            return
+        elapsed = time.monotonic() - self._begun
+        remaining = elapsed / (done - self._first) * (self._last - done)
+        _LOGGER.info(
+            "step %d of %d: loss %.4g, rate %.3g, %s elapsed, %s remaining",
+            done,
+            self._last,
+            loss,
+            rate,
+            timedelta(seconds=round(elapsed)),
+            timedelta(seconds=round(remaining)),
+        )

@@ -1,14 +1,14 @@
-"""The training loop: one for every stage, which only says what a step computes."""
+"""The training loop: one for every stage, which only defines what a step computes."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import time
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
@@ -23,7 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vap.acceleration.compile import compile_each
 from vap.devices import note_slow_half
-from vap.training.checkpoints import Part, RunState, load_checkpoint, save_checkpoint
+from vap.training.checkpoints import RunState, load_checkpoint, save_checkpoint
 from vap.training.optimizers import (
     WeightAverage,
     build_optimizers,
@@ -33,6 +33,7 @@ from vap.training.optimizers import (
 )
 from vap.training.parallel import (
     Layout,
+    check_validation,
     full_tensor,
     gather,
     layout_of,
@@ -40,12 +41,10 @@ from vap.training.parallel import (
     spread,
     sum_gradients,
 )
-from vap.training.processes import check_validation
-from vap.training.progress import RunProgress
 from vap.training.recipe_identity import identity_of
 from vap.training.sections import TrainingRecipe
 from vap.training.shared_folder import check_shared
-from vap.training.tracking import Metrics
+from vap.training.tracking import RunProgress, metrics_of_run
 from vap.training.tuning_config import RunConfig
 
 _LOGGER = logging.getLogger(__name__)
@@ -54,6 +53,9 @@ _LONGEST_VALIDATION = timedelta(hours=12)
 
 class Task(Protocol):
     """What a stage trains and how a step's loss is computed.
+
+    One that validates also has ``validate_every``, the steps between, and ``validate(step,
+    output)``, which writes videos and returns metrics.
 
     Attributes:
         model: The module whose parameters with ``requires_grad`` are trained.
@@ -69,16 +71,6 @@ class Task(Protocol):
 
     def save(self, output: Path) -> None:
         """Write the trained parts into the output folder."""
-
-
-@runtime_checkable
-class ValidatingTask(Protocol):
-    """A task that now and then shows what it has learnt."""
-
-    validate_every: int
-
-    def validate(self, step: int, output: Path) -> dict[str, float]:
-        """Write what can be looked at, and return metrics."""
 
 
 def train(
@@ -105,25 +97,27 @@ def train(
     if loop.threads:
         torch.set_num_threads(loop.threads)
     output.mkdir(parents=True, exist_ok=True)
+    validate_every = getattr(task, "validate_every", 0)
+    # Nothing reads the last expert block's own output, so some weights get no gradient.
+    handlers: list[KwargsHandler] = [DistributedDataParallelKwargs(find_unused_parameters=True)]
+    if validate_every:
+        # The others wait for the first process, which generates: longer than NCCL's ten minutes.
+        handlers.append(InitProcessGroupKwargs(timeout=_LONGEST_VALIDATION))
     accelerator = Accelerator(
         # Without being told, Accelerate takes processes on CPUs for as many runs on their own.
         cpu=not torch.accelerator.is_available(),
         mixed_precision=loop.precision,
-        kwargs_handlers=_handlers(task),
+        kwargs_handlers=handlers,
     )
     if loop.precision == "bf16":
         note_slow_half(accelerator.device)
-    layout = layout_of(run, accelerator)
-    check_validation(
-        getattr(task, "validate_every", 0), spread=layout.sharded or layout.context > 1
-    )
-    check_shared(output, accelerator.process_index, gather)
+    layout = layout_of(run, accelerator.num_processes, accelerator.process_index)
+    check_validation(validate_every, layout)
+    check_shared(output, layout.rank, gather)
     if loop.compile:
         compile_repeated_blocks(task.model)
-    model = spread(task.model, layout, accelerator)
-    training = _Run(task, model, accelerator, recipe, run, layout)
-    training.resume()
-    training.run()
+    training = _Run(task, spread(task.model, layout, accelerator), accelerator, recipe, run, layout)
+    training.run(validate_every)
     if training.state.average is not None:
         training.state.average.copy_to(training.state.parameters)
     # Weights that are spread are gathered while saving, which takes every process.
@@ -131,16 +125,6 @@ def train(
         task.save(output)
     accelerator.wait_for_everyone()
     return output
-
-
-def _handlers(task: Task) -> list[KwargsHandler]:
-    """What Accelerate is told of processes."""
-    # Nothing reads the last expert block's own output, so some weights get no gradient.
-    handlers: list[KwargsHandler] = [DistributedDataParallelKwargs(find_unused_parameters=True)]
-    if getattr(task, "validate_every", 0):
-        # The others wait for the first process, which generates: longer than NCCL's ten minutes.
-        handlers.append(InitProcessGroupKwargs(timeout=_LONGEST_VALIDATION))
-    return handlers
 
 
 def compile_repeated_blocks(model: nn.Module) -> None:
@@ -178,69 +162,63 @@ class _Run:
         average = WeightAverage(parameters, self.config.ema) if self.config.ema else None
         optimizers = build_optimizers(parameters, self.config, self.loop.seed)
         self.state = RunState(parameters, optimizers, average)
-        self.part = Part(
-            accelerator.process_index,
-            accelerator.num_processes,
-            layout.sharded,
-            layout.data_processes,
-            layout.weight_shards,
-            accelerator.wait_for_everyone,
-            gather,
-        )
         self.identity = identity_of(recipe)
-        self.first, self.last = 0, self.loop.stop or self.loop.steps
 
-    def resume(self) -> None:
-        folder = self.output / "checkpoint"
-        self.first = load_checkpoint(folder, self.state, self.identity, self.part)
-        if self.first > self.last:
-            raise ValueError(
-                f"The checkpoint {folder} is at step {self.first}, and this recipe ends at "
-                f"{self.last}. Set loop.steps (or loop.stop) to more, or output to a new folder."
-            )
-        if self.first:
-            _LOGGER.info("continuing at step %d", self.first)
-
-    def run(self) -> None:
+    def run(self, validate_every: int) -> None:
+        first, last = self.resume(), self.loop.stop or self.loop.steps
         self.model.train()
         started = time.monotonic()
         unwritten: list[dict[str, float]] = []
-        progress = RunProgress(self.first, self.last, shown=self.part.rank == 0)
-        with Metrics(self.output, self.settings, self.first, self.part.rank) as log, progress:
-            for step in range(self.first, self.last):
-                rate = self.set_rate(step)
+        rank = self.layout.rank
+        progress = RunProgress(first, last, shown=rank == 0)
+        with metrics_of_run(self.output, self.settings, first, rank) as write, progress:
+            for step in range(first, last):
+                factor = schedule_factor(step, self.loop.steps, self.config)
+                set_learning_rate(self.state.optimizers, factor)
+                rate = factor * self.config.learning_rate
                 unwritten.append(self.step(step))
-                done, last = step + 1, step + 1 == self.last
+                done = step + 1
                 progress.step(done, unwritten[-1]["loss"], rate)
-                if done % self.loop.log_every == 0 or last:
+                if done % self.loop.log_every == 0 or done == last:
                     means = _means(unwritten)
                     progress.line(done, means["loss"], rate)
-                    log.write(done, means | {"seconds": round(time.monotonic() - started, 3)})
+                    write(done, means | {"seconds": round(time.monotonic() - started, 3)})
                     unwritten.clear()
                 every = self.loop.checkpoint_every
-                if last or (every and done % every == 0):
-                    self.checkpoint(done)
-                if isinstance(self.task, ValidatingTask) and self.validates(done):
-                    with self.averaged():
-                        scores = self.task.validate(done, self.output)
-                    log.write(done, scores)
-                    self.model.train()
+                if done == last or (every and done % every == 0):
+                    folder = self.output / "checkpoint"
+                    save_checkpoint(folder, self.state, done, self.identity, self.layout, gather)
+                if validate_every and done % validate_every == 0 and rank == 0:
+                    write(done, self.validate(done))
 
-    def set_rate(self, step: int) -> float:
-        """Set the learning rates of a step, and return AdamW's."""
-        factor = schedule_factor(step, self.loop.steps, self.config)
-        set_learning_rate(self.state.optimizers, factor)
-        return factor * self.config.learning_rate
+    def resume(self) -> int:
+        """Load the checkpoint, if there is one; return the first step."""
+        folder, last = self.output / "checkpoint", self.loop.stop or self.loop.steps
+        first = load_checkpoint(folder, self.state, self.identity, self.layout, gather)
+        if first > last:
+            raise ValueError(
+                f"The checkpoint {folder} is at step {first}, and this recipe ends at {last}. Set "
+                "loop.steps (or loop.stop) to more, or output to a new folder."
+            )
+        if first:
+            _LOGGER.info("continuing at step %d", first)
+        return first
+
+    def validate(self, step: int) -> dict[str, float]:
+        """Validate the weights that would be written now."""
+        task: Any = self.task
+        average, parameters = self.state.average, self.state.parameters
+        with nullcontext() if average is None else average.in_place(parameters):
+            scores: dict[str, float] = task.validate(step, self.output)
+        self.model.train()
+        return scores
 
     def step(self, step: int) -> dict[str, float]:
         sums: dict[str, Tensor] = {}
-        for part in range(self.settings.accumulate):
-            last = part == self.settings.accumulate - 1
-            with (
-                contextlib.nullcontext()
-                if last
-                else no_sync(self.model, self.layout, self.accelerator)
-            ):
+        count = self.settings.accumulate
+        for part in range(count):
+            last = part == count - 1
+            with nullcontext() if last else no_sync(self.model, self.layout, self.accelerator):
                 losses = self.accumulate(step, part)
             for name, value in losses.items():
                 sums[name] = sums.get(name, value.new_zeros(())) + value.detach()
@@ -254,7 +232,7 @@ class _Run:
             optimizer.zero_grad(set_to_none=True)
         if self.state.average is not None:
             self.state.average.update(self.state.parameters, step)
-        scalars = {name: value / self.settings.accumulate for name, value in sums.items()}
+        scalars = {name: value / count for name, value in sums.items()}
         if self.accelerator.num_processes > 1:
             scalars = self.accelerator.reduce(scalars, "mean")
         scalars["gradient"] = norm
@@ -265,31 +243,17 @@ class _Run:
         # Batch and noise are functions of the seed and the batch's number over all processes, so
         # a continued run repeats nothing, and two processes do what one does with twice as many
         # batches a step.
-        number = (
-            step * self.settings.accumulate + part
-        ) * self.layout.data_processes + self.layout.data_rank
+        place = self.layout.rank // self.layout.context
+        number = (step * self.settings.accumulate + part) * self.layout.batches + place
         generator = torch.Generator(self.accelerator.device)
         generator.manual_seed((self.loop.seed * 1_000_003 + number) * 1024)
         batch = self.task.batch(number)
-        with self.accelerator.autocast(), self.attention():
+        kernel = sdpa_kernel(SDPBackend.MATH) if self.loop.math_attention else nullcontext()
+        with self.accelerator.autocast(), kernel:
             losses = self.task.loss(self.model, batch, generator)
-        self.check_finite(losses, batch, step)
+        check_finite(self.accelerator, losses["loss"], batch, step)
         self.accelerator.backward(losses["loss"] / self.settings.accumulate)
         return losses
-
-    def check_finite(self, losses: dict[str, Tensor], batch: Any, step: int) -> None:
-        """Stop every process if the loss of one is not finite, naming that one and its clips."""
-        finite = torch.isfinite(losses["loss"].detach()).reshape(1)
-        if self.accelerator.gather(finite).all():
-            return
-        fault = None
-        if not finite.item():
-            names = ", ".join(getattr(batch, "names", ()))
-            of = f"process {self.part.rank}{' on ' + names if names else ''}"
-            fault = f"The loss is {losses['loss'].item()} at step {step} in {of}"
-        found = [each for each in gather_object([fault]) if each]
-        more = f"; the same in {len(found) - 1} other processes" if len(found) > 1 else ""
-        raise FloatingPointError(f"{found[0]}{more}; no weight was changed.")
 
     def gradient_fault(self, step: int) -> str:
         """Which gradient is not finite."""
@@ -303,24 +267,20 @@ class _Run:
         )
         return f"Gradients are not finite at step {step}: {first}; no weight was changed."
 
-    def attention(self) -> contextlib.AbstractContextManager[None]:
-        if self.loop.math_attention:
-            return sdpa_kernel(SDPBackend.MATH)
-        return contextlib.nullcontext()
 
-    def averaged(self) -> contextlib.AbstractContextManager[None]:
-        """While it lasts, the weights are what would be written now."""
-        if self.state.average is None:
-            return contextlib.nullcontext()
-        return self.state.average.in_place(self.state.parameters)
-
-    def validates(self, step: int) -> bool:
-        """Whether this process generates now."""
-        every = getattr(self.task, "validate_every", 0)
-        return bool(every) and step % every == 0 and self.part.rank == 0
-
-    def checkpoint(self, step: int) -> None:
-        save_checkpoint(self.output / "checkpoint", self.state, step, self.identity, self.part)
+def check_finite(accelerator: Accelerator, loss: Tensor, batch: Any, step: int) -> None:
+    """Stop every process if the loss of one is not finite, naming that one and its clips."""
+    finite = torch.isfinite(loss.detach()).reshape(1)
+    if accelerator.gather(finite).all():
+        return
+    fault = None
+    if not finite.item():
+        names = ", ".join(getattr(batch, "names", ()))
+        of = f"process {accelerator.process_index}{' on ' + names if names else ''}"
+        fault = f"The loss is {loss.item()} at step {step} in {of}"
+    found = [each for each in gather_object([fault]) if each]
+    more = f"; the same in {len(found) - 1} other processes" if len(found) > 1 else ""
+    raise FloatingPointError(f"{found[0]}{more}; no weight was changed.")
 
 
 def _means(steps: list[dict[str, float]]) -> dict[str, float]:

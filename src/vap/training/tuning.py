@@ -14,7 +14,7 @@ from vap.loading.pipeline import load_transformer
 from vap.parallel.launch import is_first
 from vap.training.methods import Strategy, strategy_for
 from vap.training.methods.expert_method import restore_precision
-from vap.training.processes import check_residual
+from vap.training.parallel import check_residual
 from vap.training.tracking import check_trackers
 from vap.training.training_clips import PairedClips, PreferredClips
 from vap.training.tuning_config import TuningStage

@@ -47,15 +47,15 @@ def strategy_of(method: Method) -> Strategy:
     from vap.training.methods.expert_method import ExpertStrategy
     from vap.training.methods.lora import LoraStrategy
     from vap.training.methods.single_branch import SingleBranchStrategy
-    from vap.training.methods.streams import OneWayStrategy, ResidualStrategy
+    from vap.training.methods.streams import CouplingStrategy
 
     strategies: dict[Method, Strategy] = {
         "expert": ExpertStrategy(),
         "expert-lora": LoraStrategy("expert"),
         "single-branch": SingleBranchStrategy(),
         "single-branch-lora": LoraStrategy("backbone", single_branch=True),
-        "cross-attention": OneWayStrategy(),
-        "residual": ResidualStrategy(),
+        "cross-attention": CouplingStrategy("cross-attention"),
+        "residual": CouplingStrategy("residual"),
         "backbone-lora": LoraStrategy("backbone", reads_references=False),
     }
     return strategies[method]

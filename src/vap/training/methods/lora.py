@@ -17,7 +17,7 @@ from vap.files.weights import LORA_FILE, save_tensors, shape_difference
 from vap.models.lora_file import in_layer_names, lora_path, stored_alpha
 from vap.training.methods.expert_method import keep_expert
 from vap.training.methods.single_branch import tie_branches
-from vap.training.methods.whole import is_writer, whole_state
+from vap.training.parallel import is_writer, whole_state
 from vap.training.tuning_config import ModelConfig
 
 _PROJECTIONS = r"\.(to_q|to_k|to_v|to_out\.0)"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import safe_open
@@ -17,25 +17,26 @@ from torch import Tensor, nn
 from vap.files.components import check_stored
 from vap.files.reading import reading
 from vap.files.weights import read_headers, save_tensors
+from vap.models.attention import Coupling
 from vap.models.cogvideox_block import CogVideoXJointAttnProcessor
 from vap.models.expert import is_expert_name
 from vap.models.rope import RotaryTable
 from vap.models.wan_attention import WanJointAttnProcessor
 from vap.training.methods.expert_method import ensure_expert
-from vap.training.methods.whole import is_writer, whole_state
+from vap.training.parallel import is_writer, whole_state
 from vap.training.tuning_config import Method, ModelConfig
 
 _FILE = "alternative.safetensors"
 _FORMAT = "vap-alternative"
 
 
-class WanSeparateProcessor(WanJointAttnProcessor):
-    """The reference attends to itself alone; the target to itself and, one way, to it."""
+class _SeparateAttention:
+    """The references attend to themselves alone; the target to itself and, one way, to them."""
 
     def __init__(self, *, target_reads: bool) -> None:
         super().__init__()
         self.target_reads = target_reads
-        self.coupling = "one-way" if target_reads else "addition"
+        self.coupling: Coupling = "one-way" if target_reads else "addition"
 
     def __call__(
         self,
@@ -44,125 +45,77 @@ class WanSeparateProcessor(WanJointAttnProcessor):
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
         rotary_emb: RotaryTable | None = None,
-        reference_hidden_states: Tensor | None = None,
-        reference_rotary_emb: RotaryTable | None = None,
-        reference_strength: float = 1.0,
-        reference_output: bool = True,
-    ) -> Any:
-        """Attend; arguments and results are those of the joint processor."""
-        references: dict[str, Any] = {}
-        if self.target_reads and reference_hidden_states is not None:
-            references = {
-                "reference_hidden_states": reference_hidden_states,
-                "reference_rotary_emb": reference_rotary_emb,
-                "reference_strength": reference_strength,
-                "reference_output": False,
-            }
-        target = super().__call__(
-            attn, hidden_states, encoder_hidden_states, attention_mask, rotary_emb, **references
-        )
-        if reference_hidden_states is None or not reference_output:
-            return target
-        assert reference_rotary_emb is not None
-        (expert,) = attn.expert
-        cosines, sines = (
-            table.repeat(len(hidden_states), 1, 1, 1) for table in reference_rotary_emb
-        )
-        return target, super().__call__(
-            expert, reference_hidden_states, None, None, (cosines, sines)
-        )
-
-
-class CogVideoXSeparateProcessor(CogVideoXJointAttnProcessor):
-    """The references attend to themselves alone; the target to itself and, one way, to them."""
-
-    def __init__(self, *, target_reads: bool) -> None:
-        super().__init__()
-        self.target_reads = target_reads
-        self.coupling = "one-way" if target_reads else "addition"
-
-    def __call__(
-        self,
-        attn: Any,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor,
-        attention_mask: Tensor | None = None,
         image_rotary_emb: RotaryTable | None = None,
         reference_hidden_states: Tensor | None = None,
         reference_encoder_hidden_states: Tensor | None = None,
         reference_rotary_emb: RotaryTable | None = None,
         reference_strength: float = 1.0,
         reference_output: bool = True,
-    ) -> tuple[Tensor, ...]:
-        """Attend; arguments and results are those of the joint processor."""
+    ) -> Any:
+        """Attend; arguments and results are those of the joint processors."""
+        joint: Any = super().__call__  # type: ignore[misc]  # of the class that this is mixed into
+        is_wan = encoder_hidden_states is None  # CogVideoX's text comes beside its video
+        rotary = "rotary_emb" if is_wan else "image_rotary_emb"
         references: dict[str, Any] = {}
         if self.target_reads and reference_hidden_states is not None:
             references = {
                 "reference_hidden_states": reference_hidden_states,
-                "reference_encoder_hidden_states": reference_encoder_hidden_states,
                 "reference_rotary_emb": reference_rotary_emb,
                 "reference_strength": reference_strength,
                 "reference_output": False,
             }
-        target = super().__call__(
-            attn,
-            hidden_states,
-            encoder_hidden_states,
-            attention_mask,
-            image_rotary_emb,
-            **references,
-        )
+            if not is_wan:
+                references["reference_encoder_hidden_states"] = reference_encoder_hidden_states
+        references[rotary] = rotary_emb if is_wan else image_rotary_emb
+        target = joint(attn, hidden_states, encoder_hidden_states, attention_mask, **references)
         if reference_hidden_states is None or not reference_output:
             return target
-        assert reference_encoder_hidden_states is not None
         (expert,) = attn.expert
-        return *target, *super().__call__(
-            expert,
-            reference_hidden_states,
-            reference_encoder_hidden_states,
-            None,
-            reference_rotary_emb,
-        )
+        own = reference_hidden_states, reference_encoder_hidden_states
+        reference = joint(expert, *own, **{rotary: reference_rotary_emb})
+        return (target, reference) if is_wan else (*target, *reference)
 
 
-class OneWayStrategy:
-    """Unidirectional cross-attention: the reference is encoded without seeing the target.
+class _WanSeparateProcessor(_SeparateAttention, WanJointAttnProcessor):  # type: ignore[misc]
+    pass
 
-    The target keeps one softmax over its own tokens and the reference's, so that nothing but the
-    direction differs from the paper's method.
+
+class _CogVideoXSeparateProcessor(_SeparateAttention, CogVideoXJointAttnProcessor):  # type: ignore[misc]
+    pass
+
+
+class CouplingStrategy:
+    """Train an expert that meets the target in another way than the paper's.
+
+    Args:
+        method: ``cross-attention``: the reference is encoded without seeing the target, which
+            keeps one softmax over its own tokens and the reference's, so that nothing but the
+            direction differs from the paper's method. ``residual``: the reference stream is added
+            to the target stream, the mean over several references. As in a ControlNet, each
+            addition passes a linear layer that starts at zero.
     """
 
     reads_references = True
 
+    def __init__(self, method: Literal["cross-attention", "residual"]) -> None:
+        self.method: Method = method
+
     def prepare(self, model: Any, config: ModelConfig) -> None:
-        """Install one-way attention and train the expert."""
+        """Couple the expert, and train it with what couples it."""
         ensure_expert(model, config)
-        couple_one_way(model)
+        _COUPLED[self.method](model)
         model.freeze_backbone()
 
     def save(self, model: Any, output: Path) -> None:
         """Write ``output/alternative.safetensors``."""
-        _save(model, output, "cross-attention")
-
-
-class ResidualStrategy:
-    """Residual addition: the reference stream runs beside and is added to the target stream.
-
-    As in a ControlNet, each addition passes a linear layer that starts at zero, so that training
-    starts from the backbone. Several references are averaged.
-    """
-
-    reads_references = True
-
-    def prepare(self, model: Any, config: ModelConfig) -> None:
-        """Install the additions and train the expert and them."""
-        ensure_expert(model, config)
-        couple_by_addition(model)
-        model.freeze_backbone()
-
-    def save(self, model: Any, output: Path) -> None:
-        """Write ``output/alternative.safetensors``."""
-        _save(model, output, "residual")
+        state = whole_state(model, is_expert_name)
+        header = {
+            "method": self.method,
+            "depths": list(model.expert_depths),
+            "reference_positions": model.config.reference_positions,
+        }
+        if is_writer():
+            save_tensors(state, output / _FILE, {_FORMAT: json.dumps(header)})
 
 
 def couple_one_way(model: Any) -> None:
@@ -185,8 +138,11 @@ def couple_by_addition(model: Any) -> None:
         block.addition = block.register_forward_hook(_add_reference)
 
 
+_COUPLED = {"cross-attention": couple_one_way, "residual": couple_by_addition}
+
+
 def load_alternative(model: Any, path: Path) -> Method:
-    """Give a model what :class:`OneWayStrategy` or :class:`ResidualStrategy` wrote."""
+    """Give a model what :class:`CouplingStrategy` wrote."""
     with reading(path):
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get(_FORMAT, "null"))
@@ -205,14 +161,11 @@ def load_alternative(model: Any, path: Path) -> Method:
     return method
 
 
-_COUPLED = {"cross-attention": couple_one_way, "residual": couple_by_addition}
-
-
 def _separate(model: Any, *, target_reads: bool) -> None:
     for depth in model.expert_depths:
         attention = model.expert_blocks[depth].attn1
-        joint = isinstance(attention.processor, WanJointAttnProcessor)
-        kind = WanSeparateProcessor if joint else CogVideoXSeparateProcessor
+        is_wan = isinstance(attention.processor, WanJointAttnProcessor)
+        kind = _WanSeparateProcessor if is_wan else _CogVideoXSeparateProcessor
         attention.set_processor(kind(target_reads=target_reads))
 
 
@@ -229,14 +182,3 @@ def _add_reference(block: Any, _inputs: Any, outputs: tuple[Tensor, ...]) -> Any
         return outputs
     mean = reference.reshape(len(target), -1, *target.shape[1:]).mean(dim=1)
     return target + block.residual_mot_ref(mean), *rest
-
-
-def _save(model: Any, output: Path, method: Method) -> None:
-    state = whole_state(model, is_expert_name)
-    header = {
-        "method": method,
-        "depths": list(model.expert_depths),
-        "reference_positions": model.config.reference_positions,
-    }
-    if is_writer():
-        save_tensors(state, output / _FILE, {_FORMAT: json.dumps(header)})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vap.training.processes import cut_of
+from vap.training.parallel import layout_of
 from vap.training.tuning_config import RunConfig
 
 
@@ -19,9 +19,9 @@ from vap.training.tuning_config import RunConfig
     ],
 )
 def test_copies_batches_and_parts_of_the_weights(run, count, numbers) -> None:
-    cut = cut_of(RunConfig(**run), count)
-    assert (cut.copies, cut.batches, cut.weight_shards) == numbers
-    assert cut.spread == (count > 1 and run != {})
+    layout = layout_of(RunConfig(**run), count)
+    assert (layout.copies, layout.batches, layout.weight_shards) == numbers
+    assert layout.spread == (count > 1 and run != {})
 
 
 @pytest.mark.parametrize(
@@ -37,4 +37,4 @@ def test_copies_batches_and_parts_of_the_weights(run, count, numbers) -> None:
 )
 def test_a_number_that_does_not_fit_is_refused_with_one_that_does(run, count, said) -> None:
     with pytest.raises(ValueError, match=said):
-        cut_of(RunConfig(**run), count)
+        layout_of(RunConfig(**run), count)
