@@ -14,7 +14,7 @@ from tests.media.making import moving
 from vap.acceleration.plan import ACCELERATOR_PLANS, CPU_PLANS
 from vap.cli.app import app
 from vap.media import write_video
-from vap.training.recipe_files import packaged_recipes
+from vap.training.recipe import packaged_recipes
 
 BASH, PYTHON = blocks("bash"), blocks("python")
 WITH_OPTIONS = [block for block in BASH if block.vap_commands]

@@ -12,8 +12,14 @@ from hypothesis import strategies as st
 
 from vap.mini.training.mini_recipe import BackboneStage, ExportStage
 from vap.synth import conditions_of
-from vap.training.recipe import STAGES, load_recipe, parse_recipe, recipe_class
-from vap.training.recipe_files import RecipeError, packaged_recipes
+from vap.training.recipe import (
+    STAGES,
+    RecipeError,
+    load_recipe,
+    packaged_recipes,
+    parse_recipe,
+    recipe_class,
+)
 
 MINI = [Path(name) for name in packaged_recipes() if name.startswith("vap-mini/")]
 

@@ -8,7 +8,7 @@ from torch import nn
 from tests.training.tuning_tiny import metrics_of, recipe_of
 from vap.training.checkpoints import RunState, load_checkpoint, save_checkpoint
 from vap.training.optimizers import WeightAverage, build_optimizers
-from vap.training.recipe_files import RecipeError
+from vap.training.recipe import RecipeError
 from vap.training.rounding import RoundedAdamW, round_by_chance
 from vap.training.sections import OptimizerConfig
 from vap.training.stages import run_recipe

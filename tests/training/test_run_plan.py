@@ -5,10 +5,8 @@ import pytest
 
 from tests.training.tuning_tiny import GOLDEN, VARIANTS, recipe_of
 from vap.files.folders import RELEASED
-from vap.training.architectures import weightless
-from vap.training.recipe import load_recipe
-from vap.training.recipe_files import packaged_recipes
-from vap.training.run_plan import plan_run
+from vap.training.recipe import load_recipe, packaged_recipes
+from vap.training.run_plan import plan_run, weightless
 from vap.training.stages.sft import SFTTask
 from vap.training.tuning_config import TuningStage
 

@@ -90,9 +90,9 @@ def test_the_scale_is_a_number_of_clips_that_can_be_trained_on(datasets, tmp_pat
 @pytest.mark.parametrize(
     ("chosen", "said"),
     [
-        ({"conditions": ["kind 0", "knid 1"]}, r"data\.conditions names 'knid 1'.*mean 'kind 1'\?"),
-        ({"splits": ["train", "trian"]}, r"data\.splits names 'trian'.*mean 'train'\?"),
-        ({"splits": ["zzz"]}, r"data\.splits names 'zzz'.*it has, for example, 'train'"),
+        ({"conditions": ["kind 0", "knid 1"]}, r"data\.conditions: 'knid 1'.*mean 'kind 1'\?"),
+        ({"splits": ["train", "trian"]}, r"data\.splits: 'trian'.*mean 'train'\?"),
+        ({"splits": ["zzz"]}, r"data\.splits: 'zzz'.*there are: train"),
     ],
 )
 def test_a_name_that_no_row_has_is_refused_with_the_nearest(

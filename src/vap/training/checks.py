@@ -8,12 +8,12 @@ from vap.files.atomic import check_makeable
 from vap.files.hub import resolve_folder
 from vap.loading.pipeline import load_scheduler
 from vap.shapes import Family
-from vap.training.architectures import KNOWN, weightless
 from vap.training.checkpoints import read_identity
 from vap.training.methods import strategy_for
 from vap.training.parallel import check_residual, check_validation, layout_of
 from vap.training.predictions import check_shift, flow_for
 from vap.training.recipe_identity import check_continues, identity_of
+from vap.training.run_plan import KNOWN, weightless
 from vap.training.tracking import check_trackers
 from vap.training.training_clips import PairedClips, PreferredClips
 from vap.training.tuning_config import DistillStage, DPOStage, TuningStage

@@ -1,4 +1,4 @@
-"""Read a training recipe: a YAML file of one stage, checked key by key before anything is built."""
+"""Training recipes: YAML files of one stage, found, read and checked before anything is built."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from vap.files.yaml_text import brief
-from vap.training.recipe_files import RecipeError, find_recipe, read_tree
+from vap.files.yaml_text import LARGEST, brief, parse_yaml
 from vap.training.sections import Recipe
 
 
@@ -36,7 +35,16 @@ STAGES = {
     "export": Stage(_MINI, "ExportStage", f"{_MINI_STAGES}.export_stage"),
     "demo": Stage(_MINI, "DemoStage", f"{_MINI_STAGES}.demo_stage"),
 }
-_SHOWN, _LONGEST = 12, 100  # problems, and characters of a key
+_PACKAGED = {
+    "": Path(__file__).parent / "recipes",
+    "vap-mini/": Path(__file__).parents[1] / "mini" / "recipes",
+}
+_BASE, _DEEPEST = "base", 8
+_PROBLEMS, _LONGEST = 12, 100  # of a message: problems, and characters of a key
+
+
+class RecipeError(ValueError):
+    """A recipe cannot be used; the message lists every problem and where it is."""
 
 
 def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
@@ -75,9 +83,9 @@ def parse_recipe(tree: dict[str, Any], source: str = "the recipe") -> Recipe:
         return kind.model_validate(tree)
     except ValidationError as error:
         found = error.errors()
-        problems = [f"  {_explain(dict(entry), stage, kind)}" for entry in found[:_SHOWN]]
-        if len(found) > _SHOWN:
-            problems.append(f"  and {len(found) - _SHOWN} more")
+        problems = [f"  {_explain(dict(entry), stage, kind)}" for entry in found[:_PROBLEMS]]
+        if len(found) > _PROBLEMS:
+            problems.append(f"  and {len(found) - _PROBLEMS} more")
         raise RecipeError("\n".join([f"{source} is not a valid recipe:", *problems])) from error
 
 
@@ -103,8 +111,88 @@ def _explain(entry: dict[str, Any], stage: str, kind: type[Recipe]) -> str:
 
 
 def _allowed_keys(kind: type[BaseModel], parents: list[str]) -> list[str]:
-    section: type[BaseModel] | None = kind
+    section: Any = kind
     for parent in parents:
-        annotation: Any = section.model_fields[parent].annotation if section else None
-        section = annotation if isinstance(annotation, type) else None
-    return sorted(section.model_fields) if section else []
+        section = section.model_fields[parent].annotation
+    return sorted(section.model_fields)
+
+
+def packaged_recipes() -> dict[str, Path]:
+    """Files of the recipes that ship with the package, by their names."""
+    files = {
+        above + str(path.relative_to(folder).with_suffix("")): path
+        for above, folder in _PACKAGED.items()
+        for path in folder.rglob("*.yaml")
+    }
+    return dict(sorted(files.items()))
+
+
+def find_recipe(name: Path) -> Path:
+    """A recipe file by its path, or by the name of one that ships with the package."""
+    if name.is_file():
+        return name
+    packaged = packaged_recipes()
+    if file := packaged.get(name.as_posix().removesuffix(".yaml")):
+        return file
+    raise FileNotFoundError(
+        f"There is no recipe {str(name)!r}. Give the path of a YAML file, or one of: "
+        f"{', '.join(packaged)}."
+    )
+
+
+def read_tree(path: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Keys and values of a recipe file over those of its base, then the overrides."""
+    tree = _read(path, _DEEPEST)
+    for override in overrides:
+        _apply(tree, override)
+    return tree
+
+
+def _read(path: Path, deeper: int) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no recipe {str(path)!r}. Give the path of a YAML file.")
+    try:
+        with path.open(encoding="utf-8") as file:
+            tree = parse_yaml(file.read(LARGEST + 1))
+    except ValueError as error:
+        raise RecipeError(f"{path} is not a recipe in YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise RecipeError(f"{path} contains {type(tree).__name__}, not a mapping of recipe keys.")
+    base = tree.pop(_BASE, None)
+    if base is None:
+        return tree
+    if not isinstance(base, str) or not deeper:
+        raise RecipeError(
+            f"{path}: base={brief(base)} must name a recipe file that does not lead back here."
+        )
+    return _merged(_read(path.parent / base, deeper - 1), tree)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Sections are merged key by key; every other value replaces the one below."""
+    merged = dict(below)
+    for key, value in above.items():
+        mine = merged.get(key)
+        both = isinstance(mine, dict) and isinstance(value, dict)
+        merged[key] = _merged(mine, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"The override {brief(override)} is not of the form key.subkey=value.")
+    *parents, last = key.split(".")
+    node = tree
+    for parent in parents:
+        node = node.setdefault(parent, {})
+        if not isinstance(node, dict):
+            raise RecipeError(
+                f"The override {brief(override)} goes through {brief(parent)}, which is no section."
+            )
+    try:
+        node[last] = parse_yaml(value)
+    except ValueError as error:
+        raise RecipeError(
+            f"The override {brief(override)} has no readable value: {error}"
+        ) from error

@@ -13,12 +13,12 @@ from vap.cost.footprint import coding, weightless_vae
 from vap.cost.model import PlannedModel
 from vap.cost.released import RELEASED_MODELS
 from vap.cost.text import parameter_count
-from vap.files.folders import RELEASED
+from vap.files.folders import RELEASED, family_of, read_json
 from vap.files.hub import resolve_folder
 from vap.models.expert import is_expert_name
 from vap.models.expert_file import read_expert_info
+from vap.pipelines.registry import pipeline_class
 from vap.shapes import Compression, Family, PixelShape
-from vap.training.architectures import KNOWN, weightless
 from vap.training.methods import strategy_for
 from vap.training.parallel import check_residual, check_validation, layout_of
 from vap.training.tuning_config import DistillStage, DPOStage, TuningStage
@@ -30,20 +30,31 @@ _LIVE_TENSORS = 24
 _GIGA = 1e9
 
 
+# Plans of these need no download: they are the released models without the expert.
+_BACKBONES: dict[str, Family] = {
+    "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers": "wan",
+    "Wan-AI/Wan2.1-I2V-14B-720P-Diffusers": "wan",
+    "THUDM/CogVideoX-5b-I2V": "cogvideox",
+    "zai-org/CogVideoX-5b-I2V": "cogvideox",
+}
+KNOWN = {*RELEASED_MODELS, *_BACKBONES}
+"""Models of which a plan needs no file."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """A run, predicted.
+    """A run, predicted; sizes of memory are bytes of one accelerator.
 
     Attributes:
         parameters: Of the transformer in all.
         trained: Parameters that train.
         expert: Parameters of the expert.
-        weights: Bytes of weights on one accelerator.
-        gradients: Bytes of gradients.
-        moments: Bytes of optimizer moments, and of averaged weights if they are kept.
-        activations: Bytes of activations at the peak (estimate).
-        others: Bytes of the encoders and the VAE, where the run generates videos on its way.
-        capacity: Bytes of one accelerator.
+        weights: Bytes.
+        gradients: Bytes.
+        moments: Bytes of optimizer moments, and of averaged weights if there are any.
+        activations: Bytes at the peak (estimate).
+        others: Bytes of the encoders and the VAE, where the run generates videos.
+        capacity: Bytes that there are.
         steps: Optimizer steps.
         samples: Samples of a step over all accelerators.
         seconds: Expected time of a step.
@@ -131,13 +142,28 @@ def plan_run(recipe: TuningStage) -> RunPlan:
     )
 
 
+def weightless(model: str) -> tuple[Family, Any]:
+    """The family and the transformer of a model, without memory for its weights."""
+    if model in KNOWN:
+        planned = RELEASED_MODELS[RELEASED[_BACKBONES[model]] if model in _BACKBONES else model]
+        family, config = planned.family, dict(planned.transformer)
+        if model in _BACKBONES:
+            del config["block_idx_with_mot_ref"]
+    else:
+        folder = resolve_folder(model)
+        family = family_of(folder)
+        config = read_json(folder / "transformer" / "config.json")
+    with torch.device("meta"):
+        return family, pipeline_class(family).transformer_class.from_config(config)
+
+
 def _prepared(recipe: TuningStage) -> tuple[Family, Any]:
     """The family and the transformer, prepared as for the run but without weights."""
     family, model = weightless(recipe.model.start)
     config, file = recipe.model, recipe.model.expert
     with torch.device("meta"):
         if file is not None:
-            # Its weights are not needed, nor has it to be here yet: where it goes is enough.
+            # Its weights are not needed, nor does it have to be here yet: its depths are enough.
             depths = read_expert_info(file).depths if file.is_file() else config.expert_blocks
             model.remove_expert().add_expert(depths or None)
         strategy_for(recipe).prepare(model, config.model_copy(update={"expert": None}))
@@ -147,7 +173,7 @@ def _prepared(recipe: TuningStage) -> tuple[Family, Any]:
 def _validation(recipe: TuningStage, family: Family) -> tuple[float, float]:
     """Bytes of what a pipeline has beside the transformer, and of its VAE at work."""
     start = recipe.model.start
-    if start in KNOWN:  # the backbones have the encoders of the released models
+    if start in KNOWN:
         model = RELEASED_MODELS[RELEASED[family]]
     else:
         model = PlannedModel.from_folder(resolve_folder(start), family)
@@ -179,7 +205,7 @@ def _activations(recipe: TuningStage, size: TransformerSize, element: int) -> fl
     if isinstance(recipe, DistillStage) and recipe.objective == "path":
         passes = recipe.steps
     token = (_LIVE_TENSORS * size.width + 2 * size.feed_forward) * element
-    if not _recomputes(recipe):
+    if not recipe.model.gradient_checkpointing:
         return passes * (target * size.blocks + reference * size.coupled) * token
     # Blocks keep their inputs; a block without an expert passes the reference on as it is.
     kept = (target * size.blocks + reference * size.coupled) * size.width * element
@@ -194,7 +220,7 @@ def _operations(recipe: TuningStage, size: TransformerSize, trained: int) -> flo
     ).flop_per_forward
     # A trained weight meets the tokens of its stream once more: 2 operations each.
     weights = 2.0 * trained * _tokens(recipe) * references
-    once = forward * (3 if _recomputes(recipe) else 2) + weights
+    once = forward * (3 if recipe.model.gradient_checkpointing else 2) + weights
     if isinstance(recipe, DPOStage):
         # Winner and loser, and both again by the reference model, which learns nothing.
         return 2 * once + 2 * forward
@@ -209,10 +235,6 @@ def _operations(recipe: TuningStage, size: TransformerSize, trained: int) -> flo
 
 
 _COMPRESSION = Compression(4, 8, (1, 2, 2))
-
-
-def _recomputes(recipe: TuningStage) -> bool:
-    return recipe.model.gradient_checkpointing
 
 
 def _shape(recipe: TuningStage) -> PixelShape:

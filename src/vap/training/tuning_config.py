@@ -26,22 +26,22 @@ class ModelConfig(Section):
 
     Attributes:
         start: Pipeline folder, bundled model or Hub id to start from.
-        method: ``expert`` (the paper's), or ``expert-lora``: LoRA on a trained expert. The
-            alternatives: ``single-branch`` (references go through the backbone, which trains) and
-            ``single-branch-lora``; ``cross-attention`` (the reference is encoded without seeing
-            the target); ``residual`` (no joint attention, the reference stream is added to the
-            target's); ``backbone-lora`` (no reference: a LoRA for one condition). For sft.
+        method: For sft: ``expert`` (the paper's), ``expert-lora`` (LoRA on a trained expert), or
+            an alternative: ``single-branch`` (references go through the backbone, which trains),
+            ``single-branch-lora``, ``cross-attention`` (the reference is encoded without seeing
+            the target), ``residual`` (the reference stream is added to the target's, without
+            joint attention), ``backbone-lora`` (a LoRA for one condition, no reference).
         expert: Expert file to continue from; else the model's own, else a copy of the backbone.
         expert_blocks: Depths of a new expert in place of the model's own; empty keeps what the
-            model has, or takes the released depths. The blocks of ``expert`` move there, or stay
-            and are joined by copies of the backbone's where there are more depths than blocks.
+            model has, or takes the released depths. The blocks of ``expert`` move there; where
+            there are more depths than blocks, these stay and copies of the backbone's join them.
             A LoRA stays beside the expert that there is, whose depths these then are.
         reference_positions: Placement of references of a new expert; see ``vap.models.rope``.
         lora_rank: Rank of the LoRA methods, of DPO and of distillation.
         lora: File of such a LoRA to continue from, of the same rank; a new one by default.
         weights: Precision of what trains; optimizer moments follow it. ``bfloat16`` takes half the
-            memory: AdamW then rounds by chance (:mod:`vap.training.rounding`), and ``muon`` is
-            refused. Frozen weights have the precision of the loop.
+            memory: AdamW then rounds stochastically (:mod:`vap.training.rounding`), and ``muon``
+            is refused. Frozen weights have the precision of the loop.
         gradient_checkpointing: Recompute activations in the backward pass.
     """
 
@@ -88,7 +88,7 @@ class RunConfig(Section):
 
     Attributes:
         accumulate: Batches whose gradients are averaged into one step.
-        sharding: ``none``: every process holds the model (DDP). ``fsdp``: all processes share
+        sharding: ``none``: every process has the whole model (DDP). ``fsdp``: all processes share
             one copy (FSDP2). ``hsdp``: groups of ``shard`` processes share one copy each.
         shard: Processes of an ``hsdp`` group; with ``context``, so many times as many.
         context: Processes that share the tokens of one video (context parallelism).
@@ -112,7 +112,7 @@ class RunConfig(Section):
             )
         if self.sharding == "hsdp" and self.shard * self.context == 1:
             raise ValueError(
-                "sharding is hsdp and shard is 1: each process would hold all of the model. Set "
+                "sharding is hsdp and shard is 1: each process would have the whole model. Set "
                 "shard to the processes that share a copy, or sharding to none or fsdp."
             )
         return self
@@ -163,7 +163,7 @@ class HardwareConfig(Section):
 
 
 class TuningStage(TrainingRecipe):
-    """What supervised tuning and preference tuning share.
+    """What supervised tuning, preference tuning and distillation share.
 
     Attributes:
         flow: Objective of the Wan variant; CogVideoX has no choices.
@@ -192,16 +192,20 @@ class SFTStage(TuningStage):
     stage: Literal["sft"]
 
 
-def _check_own_lora(recipe: DPOStage | DistillStage) -> None:
-    """Refuse a method where the stage trains a LoRA of its own."""
-    if recipe.model.method != "expert":
-        raise ValueError(
-            f"model.method is {recipe.model.method!r}, but {recipe.stage} always trains a LoRA of "
-            "its own. Leave out model.method, or set stage to sft."
-        )
+class _LoraStage(TuningStage):
+    """A stage that always trains a LoRA of its own."""
+
+    @model_validator(mode="after")
+    def _trains_its_own_lora(self) -> Self:
+        if self.model.method != "expert":
+            raise ValueError(
+                f"model.method is {self.model.method!r}, but {self.stage} always trains a LoRA of "
+                "its own. Leave out model.method, or set stage to sft."
+            )
+        return self
 
 
-class DPOStage(TuningStage):
+class DPOStage(_LoraStage):
     """Tune a trained model to winners over losers, by LoRA on its attention projections.
 
     Of ``data``, ``table``, ``encoded``, ``splits``, ``conditions`` and ``clips`` are read. The
@@ -215,13 +219,8 @@ class DPOStage(TuningStage):
     stage: Literal["dpo"]
     beta: float = Field(500.0, gt=0)
 
-    @model_validator(mode="after")
-    def _trains_its_own_lora(self) -> Self:
-        _check_own_lora(self)
-        return self
 
-
-class DistillStage(TuningStage):
+class DistillStage(_LoraStage):
     """Teach a frozen model, by LoRA on its backbone, to sample in a few steps without guidance.
 
     Attributes:
@@ -235,8 +234,8 @@ class DistillStage(TuningStage):
         guidance: The teacher's classifier-free guidance; 1 for none.
         reference_guidance: The teacher's guidance by the references; 1 for none.
         references_every: The student computes the references at every so many of its steps and
-            reuses them at the others, as profiles with a reference cache do. Objective ``path``
-            alone, whose student takes all its steps in a row.
+            reuses them at the others, as profiles with a reference cache do. For the objective
+            ``path``, whose student takes all its steps in a row.
     """
 
     stage: Literal["distill"]
@@ -248,12 +247,7 @@ class DistillStage(TuningStage):
     references_every: int = Field(1, gt=0)
 
     @model_validator(mode="after")
-    def _trains_its_own_lora(self) -> Self:
-        _check_own_lora(self)
-        return self
-
-    @model_validator(mode="after")
-    def _keeps_references_where_there_are_steps_to_keep_them_for(self) -> Self:
+    def _reuses_references_over_steps(self) -> Self:
         if self.references_every > 1 and self.objective != "path":
             raise ValueError(
                 f"references_every is {self.references_every}, but objective={self.objective!r} "

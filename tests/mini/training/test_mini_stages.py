@@ -26,8 +26,7 @@ from vap.mini.training.stages.latents_stage import render_pairs
 from vap.mini.training.stages.vae_stage import VAETask, render_clips, to_video
 from vap.models.expert import is_expert_name
 from vap.training import trainer
-from vap.training.recipe import parse_recipe
-from vap.training.recipe_files import RecipeError
+from vap.training.recipe import RecipeError, parse_recipe
 from vap.training.stages import run_recipe
 
 RENDER = {"height": 16, "width": 32, "frames": 5, "conditions": ["sepia", "pan"]}

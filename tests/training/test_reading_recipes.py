@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vap.training.recipe_files import RecipeError, find_recipe, packaged_recipes, read_tree
+from vap.training.recipe import RecipeError, find_recipe, packaged_recipes, read_tree
 
 
 def write(folder, **files):
