@@ -13,6 +13,7 @@ from vap.cli import (
     data_encode,
     data_synth,
     doctor,
+    effect,
     evaluate,
     expert,
     generate,
@@ -36,6 +37,7 @@ app.command("doctor")(doctor.doctor)
 app.command("train")(train.train)
 app.add_typer(prompt.app, name="prompt")
 app.add_typer(expert.app, name="expert")
+app.add_typer(effect.app, name="effect")
 data.app.command("encode")(data_encode.encode)
 data.app.add_typer(data_synth.app, name="synth")
 app.add_typer(data.app, name="data")
