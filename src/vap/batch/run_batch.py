@@ -39,17 +39,12 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """Who does the work.
+    """Who does the work."""
 
-    Attributes:
-        count: Workers; None for one a GPU with Ray, or this process alone without.
-        ray: Address of a cluster, ``local`` for one on this machine, None to decide by ``count``.
-        cpus: Cores of each worker that has no GPU.
-    """
-
-    count: int | None = None
+    count: int | None = None  # workers; None for one a GPU with Ray, or this process alone without
+    # Address of a cluster, ``local`` for one on this machine, None to decide by ``count``.
     ray: str | None = None
-    cpus: int = 1
+    cpus: int = 1  # cores of each worker that has no GPU
 
     def __post_init__(self) -> None:
         for name, number in (("workers", self.count), ("cpus", self.cpus)):

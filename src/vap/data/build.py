@@ -28,25 +28,18 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True, slots=True)
 class BuildRules:
-    """How a table is made.
+    """How a table is made."""
 
-    Attributes:
-        duplicates: Bits of 512 in which a near-duplicate may differ, 0 to 41; None keeps them.
-        references: References listed for a row at most.
-        choice: ``"random"`` lists a row's references at random, ``"best"`` the best scored.
-        reference_above: Only clips scored above this are listed as references.
-        split: Split of every row.
-        seed: Seed of the random choice.
-        workers: Clips decoded at a time.
-    """
-
+    # Bits of 512 in which a near-duplicate may differ, 0 to 41; None keeps them.
     duplicates: int | None = DEFAULT_DISTANCE
-    references: int = MAX_REFERENCES
+    references: int = MAX_REFERENCES  # listed for a row at most
+    # ``"random"`` lists a row's references at random, ``"best"`` the best scored.
     choice: ReferenceChoice = "random"
+    # Only clips scored above this are listed as references.
     reference_above: float = COGVIDEOX_THRESHOLD
     split: str = TRAIN
     seed: int = 0
-    workers: int = 2
+    workers: int = 2  # clips decoded at a time
 
     def __post_init__(self) -> None:
         if not 0 <= self.references <= MAX_REFERENCES:

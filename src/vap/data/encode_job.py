@@ -25,21 +25,14 @@ StoredAs = Literal["float16", "bfloat16", "float32"]
 
 @dataclass(frozen=True, slots=True)
 class EncodeSettings:
-    """How clips are encoded.
+    """How clips are encoded."""
 
-    Attributes:
-        model: Pipeline folder, bundled model or Hub id whose VAE and encoders are used.
-        sizes: Sizes that a clip may be brought to; see :func:`vap.data.encode.choose_size`.
-        fps: Rate that clips are read at before frames are taken evenly (release: 16).
-        shard_size: Clips of a shard.
-        stored_as: Precision of what is written.
-    """
-
-    model: str
+    model: str  # pipeline folder, bundled model or Hub id whose VAE and encoders are used
+    # Sizes that a clip may be brought to; see :func:`vap.data.encode.choose_size`.
     sizes: tuple[PixelShape, ...]
-    fps: float = 16.0
+    fps: float = 16.0  # rate that clips are read at before frames are taken evenly (release: 16)
     shard_size: int = 64
-    stored_as: StoredAs = "float16"
+    stored_as: StoredAs = "float16"  # precision of what is written
 
     def __post_init__(self) -> None:
         exact_rate(self.fps)

@@ -20,21 +20,15 @@ COGVIDEOX_THRESHOLD, WAN_THRESHOLD = 5.0, 10.0
 
 @dataclass(frozen=True, slots=True)
 class PairingRules:
-    """How targets and references are put together.
+    """How targets and references are put together."""
 
-    Attributes:
-        threshold: Rows with a score above this are alive: 5 for CogVideoX, 10 for Wan.
-        splits: Splits that are alive; None keeps all.
-        references: References drawn for a sample at most (the paper trains with up to 3).
-        reference_drop: Probability of dropping each reference after the first (paper: 0.3).
-        caption_drop: Probability of emptying all captions of a sample (release: 0.02 to 0.1).
-        seed: Seed of every random choice.
-    """
-
+    # Rows with a score above this are alive: 5 for CogVideoX, 10 for Wan.
     threshold: float = COGVIDEOX_THRESHOLD
-    splits: frozenset[str] | None = frozenset({TRAIN})
-    references: int = 1
+    splits: frozenset[str] | None = frozenset({TRAIN})  # those that are alive; None keeps all
+    references: int = 1  # drawn for a sample at most (the paper trains with up to 3)
+    # Probability of dropping each reference after the first (paper: 0.3).
     reference_drop: float = 0.0
+    # Probability of emptying all captions of a sample (release: 0.02 to 0.1).
     caption_drop: float = 0.0
     seed: int = 0
 

@@ -32,21 +32,14 @@ CLEAR_EPOCHS = 2
 
 @dataclass(frozen=True, slots=True)
 class PreferenceRules:
-    """How pairs are mined and weighted.
+    """How pairs are mined and weighted."""
 
-    Attributes:
-        alpha: Exponent of the weight, α.
-        beta: Scale of the score difference, β of the weight (not of the DPO loss).
-        reference_above: References are scored 100 or, where no such clip is left, above this.
-        splits: Splits that are mined; None takes all.
-        seed: Seed of the draws of losers and references.
-    """
-
-    alpha: float = 1.0
-    beta: float = 0.02
+    alpha: float = 1.0  # exponent of the weight, α
+    beta: float = 0.02  # scale of the score difference, β of the weight (not of the DPO loss)
+    # References are scored 100 or, where no such clip is left, above this.
     reference_above: float = 80.0
-    splits: frozenset[str] | None = frozenset({TRAIN})
-    seed: int = 0
+    splits: frozenset[str] | None = frozenset({TRAIN})  # those that are mined; None takes all
+    seed: int = 0  # seed of the draws of losers and references
 
     def __post_init__(self) -> None:
         if not (self.alpha >= 0 and self.beta > 0):

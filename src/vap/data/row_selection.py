@@ -16,24 +16,16 @@ _LISTED = 20  # names that a refusal lists
 
 @dataclass(frozen=True, slots=True)
 class SelectionRules:
-    """Which rows stay. A row must pass every rule.
+    """Which rows stay. A row must pass every rule."""
 
-    Attributes:
-        above: Rows with a score above this stay; None keeps every score. The release trains
-            CogVideoX above 5 and Wan above 10.
-        splits: Splits that stay; None keeps all.
-        conditions: Conditions that stay; None keeps all.
-        without: Conditions that go.
-        at_most: Rows kept of each condition, the best scored first; None keeps all.
-        unusable: Keep rows whose ``_valid`` is ≤ 0.
-    """
-
+    # Rows with a score above this stay; None keeps every score. The release trains CogVideoX above
+    # 5 and Wan above 10.
     above: float | None = None
-    splits: frozenset[str] | None = None
-    conditions: frozenset[str] | None = None
-    without: frozenset[str] = frozenset()
-    at_most: int | None = None
-    unusable: bool = False
+    splits: frozenset[str] | None = None  # those that stay; None keeps all
+    conditions: frozenset[str] | None = None  # those that stay; None keeps all
+    without: frozenset[str] = frozenset()  # those that go
+    at_most: int | None = None  # rows kept of each condition, the best scored first; None keeps all
+    unusable: bool = False  # keep rows whose ``_valid`` is ≤ 0
 
     def __post_init__(self) -> None:
         if self.above is not None and not math.isfinite(self.above):

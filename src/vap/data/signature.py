@@ -16,16 +16,12 @@ _GRID = 4  # cells along each side in which change is measured
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipSignature:
-    """What is kept of a clip's frames.
+    """What is kept of a clip's frames."""
 
-    Attributes:
-        bits: uint8 [64], the 512 bits of its perceptual hash: 64 for each of 8 frames.
-        colors: uint8 [8, 4, 4, 3], mean color of each frame in a 4 × 4 grid.
-        change: float32 [D], how far and where the clip moves away from its first frame.
-    """
-
+    # uint8 [64], the 512 bits of its perceptual hash: 64 for each of 8 frames.
     bits: npt.NDArray[np.uint8]
-    colors: npt.NDArray[np.uint8]
+    colors: npt.NDArray[np.uint8]  # uint8 [8, 4, 4, 3], mean color of each frame in a 4 × 4 grid
+    # float32 [D], how far and where the clip moves away from its first frame.
     change: npt.NDArray[np.float32]
 
 

@@ -31,25 +31,16 @@ FrameIndices = Sequence[int] | Callable[[int], Sequence[int]]
 
 @dataclass(frozen=True, slots=True)
 class ClipInfo:
-    """What a clip is, known without decoding it.
+    """What a clip is, known without decoding it."""
 
-    Attributes:
-        kind: Container or form: ``"mov"`` (also MP4), ``"matroska"`` (also WebM), ``"avi"``,
-            ``"gif"``, ``"apng"``, ``"webp"``, ``"folder"``, ``"list of images"``, ``"array"`` or
-            ``"tensor"``.
-        frames: Frames at the constant rate ``fps``.
-        fps: Frames per second.
-        width: Width in pixels as displayed.
-        height: Height in pixels as displayed.
-        variable_rate: Whether the source's own timing is uneven.
-    """
-
+    # Container or form: ``"mov"`` (also MP4), ``"matroska"`` (also WebM), ``"avi"``, ``"gif"``,
+    # ``"apng"``, ``"webp"``, ``"folder"``, ``"list of images"``, ``"array"`` or ``"tensor"``.
     kind: str
-    frames: int
+    frames: int  # frames at the constant rate ``fps``
     fps: float
-    width: int
-    height: int
-    variable_rate: bool
+    width: int  # in pixels, as displayed
+    height: int  # in pixels, as displayed
+    variable_rate: bool  # whether the source's own timing is uneven
 
     @property
     def seconds(self) -> float:
@@ -59,23 +50,15 @@ class ClipInfo:
 
 @dataclass(frozen=True, slots=True, eq=False)  # arrays have no single answer to ==
 class Clip:
-    """Frames of a video.
+    """Frames of a video."""
 
-    Attributes:
-        frames: uint8 [T, H, W, 3], RGB in 0..255.
-        fps: Frames per second of the source's constant rate, whichever frames were picked.
-        name: File name, or a word for frames without a file.
-        sha256: Digest of the source's bytes (of its pixels, where it has no file), in hexadecimal.
-        info: The source before selection and resizing.
-        path: The source's path, if it has one.
-    """
-
-    frames: RGB
-    fps: float
-    name: str
+    frames: RGB  # uint8 [T, H, W, 3], RGB in 0..255
+    fps: float  # frames per second of the source's constant rate, whichever frames were picked
+    name: str  # file name, or a word for frames without a file
+    # Digest of the source's bytes (of its pixels, where it has no file), in hexadecimal.
     sha256: str
-    info: ClipInfo
-    path: Path | None = None
+    info: ClipInfo  # the source before selection and resizing
+    path: Path | None = None  # the source's path, if it has one
 
 
 def read_clip(

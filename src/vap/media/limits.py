@@ -11,25 +11,17 @@ _FREE_PIXELS = 1_000_000_000  # 480 frames of 1080p, in a file of any size
 
 @dataclass(frozen=True, slots=True)
 class MediaLimits:
-    """Upper bounds for media from outside; what exceeds one is a ``MediaError``.
+    """Upper bounds for media from outside; what exceeds one is a ``MediaError``."""
 
-    Attributes:
-        seconds: Longest clip, in seconds.
-        frames: Most frames of a clip.
-        min_frames: Fewest frames of a clip: one frame shows no motion.
-        pixels: Most pixels of one frame or image (8192 x 4320, "8K").
-        total_pixels: Most pixels returned by one read, after selection and resizing; 3 bytes each.
-        file_bytes: Largest file.
-        pixels_per_byte: Most pixels decoded for a byte of the file, after the first billion. Of a
-            progressive JPEG, every scan counts.
-    """
-
-    seconds: float = 600.0
-    frames: int = 20_000
-    min_frames: int = 2
-    pixels: int = 8192 * 4320
+    seconds: float = 600.0  # of the longest clip
+    frames: int = 20_000  # of a clip, at most
+    min_frames: int = 2  # one frame shows no motion
+    pixels: int = 8192 * 4320  # most pixels of one frame or image (8192 x 4320, "8K")
+    # Most pixels returned by one read, after selection and resizing; 3 bytes each.
     total_pixels: int = 1_000_000_000
     file_bytes: int = 4 * 1024**3
+    # Most pixels decoded for a byte of the file, after the first billion. Of a progressive JPEG,
+    # every scan counts.
     pixels_per_byte: int = 5_000
 
     def check_bytes(self, name: object, size: int) -> None:

@@ -42,54 +42,35 @@ def installed_versions() -> dict[str, str]:
 
 @validated(frozen=True, config=_STRICT)
 class InputFile:
-    """An image or video that a run used.
+    """An image or video that a run used."""
 
-    Attributes:
-        role: What it was used as: ``"reference"``, ``"image"``, ...
-        name: File name without folders.
-        sha256: Digest of its bytes, as in ``Clip.sha256``.
-        path: Its path, if it was a file.
-    """
-
-    role: str
-    name: str
-    sha256: str
-    path: str | None = None
+    role: str  # what it was used as: ``"reference"``, ``"image"``, ...
+    name: str  # file name without folders
+    sha256: str  # digest of its bytes, as in ``Clip.sha256``
+    path: str | None = None  # its path, if it was a file
 
 
 @validated(frozen=True, config=_STRICT)
 class RunRecord:
-    """How a video was made.
+    """How a video was made."""
 
-    Attributes:
-        model: Name of the model, as given by the user.
-        prompt: Its prompt.
-        seed: Seed of its noise.
-        fps: Frames per second it was written at.
-        model_path: Folder the model was loaded from, if local.
-        model_id: Hub id of the model, if it has one.
-        reference_prompts: Captions of the reference videos, in their order.
-        negative_prompt: Its negative prompt.
-        arguments: All other arguments of the call, by name.
-        versions: Versions of the software, by distribution.
-        inputs: The files used.
-        weights: Digest of the model's configurations and weights, see
-            :func:`vap.files.weights.weights_hash`; None in records of before it was taken.
-        created: When, as an ISO 8601 time in UTC.
-    """
-
-    model: str
+    model: str  # name of the model, as given by the user
     prompt: str
-    seed: int
-    fps: float
-    model_path: str | None = None
-    model_id: str | None = None
-    reference_prompts: tuple[str, ...] = ()
+    seed: int  # seed of its noise
+    fps: float  # frames per second it was written at
+    model_path: str | None = None  # folder the model was loaded from, if local
+    model_id: str | None = None  # Hub id of the model, if it has one
+    reference_prompts: tuple[str, ...] = ()  # captions of the reference videos, in their order
     negative_prompt: str | None = None
+    # All other arguments of the call, by name.
     arguments: dict[str, JsonValue] = field(default_factory=dict)
+    # Versions of the software, by distribution.
     versions: dict[str, str] = field(default_factory=installed_versions)
     inputs: tuple[InputFile, ...] = ()
+    # Digest of the model's configurations and weights, see :func:`vap.files.weights.weights_hash`;
+    # None in records of before it was taken.
     weights: str | None = None
+    # When, as an ISO 8601 time in UTC.
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     def to_json(self) -> str:

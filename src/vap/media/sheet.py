@@ -28,17 +28,12 @@ _PAPER, _INK, _FAINT = (250, 250, 247), (38, 40, 44), (140, 143, 148)
 
 @dataclass(frozen=True, slots=True)
 class SheetRow:
-    """A row of a contact sheet.
+    """A row of a contact sheet."""
 
-    Attributes:
-        title: A word or two: "reference", "image", "result".
-        frames: A clip, as for ``write_video``; a still is a clip of one frame and shown once.
-        note: Fainter text after the title, such as a prompt; cut to the row's width.
-    """
-
-    title: str
+    title: str  # a word or two: "reference", "image", "result"
+    # A clip, as for ``write_video``; a still is a clip of one frame and shown once.
     frames: FrameStack | torch.Tensor
-    note: str = ""
+    note: str = ""  # fainter text after the title, such as a prompt; cut to the row's width
 
 
 @dataclass(frozen=True, slots=True)

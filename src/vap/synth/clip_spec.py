@@ -28,42 +28,25 @@ _CAPTIONS: Mapping[Category, str] = {
 
 @dataclass(frozen=True)
 class SynthClip:
-    """A rendered clip.
+    """A rendered clip."""
 
-    Attributes:
-        frames: ``uint8`` RGB ``[T, H, W, 3]``; the first is the untouched picture.
-        caption: The scene, and in some samples the effect, in words.
-        scene_caption: The scene in words.
-        condition: Name of the condition.
-        parameters: The condition's parameters, timing included.
-        composition: What the scene shows.
-    """
-
-    frames: NDArray[np.uint8]
-    caption: str
+    frames: NDArray[np.uint8]  # ``uint8`` RGB ``[T, H, W, 3]``; the first is the untouched picture
+    caption: str  # the scene, and in some samples the effect, in words
     scene_caption: str
     condition: str
-    parameters: Mapping[str, Value]
+    parameters: Mapping[str, Value]  # the condition's parameters, timing included
     composition: Composition
 
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """All there is to say about a clip before it has a size.
-
-    Attributes:
-        condition: Name of the condition.
-        parameters: A value for each of its parameters.
-        composition: What the scene shows.
-        tells_effect: Whether the caption says what happens.
-        variation: How the clip departs from the condition, if it does.
-    """
+    """All there is to say about a clip before it has a size."""
 
     condition: str
-    parameters: Mapping[str, Value]
+    parameters: Mapping[str, Value]  # a value for each of its parameters
     composition: Composition
-    tells_effect: bool = False
-    variation: Variation | None = None
+    tells_effect: bool = False  # whether the caption says what happens
+    variation: Variation | None = None  # how the clip departs from the condition, if it does
 
     @property
     def caption(self) -> str:

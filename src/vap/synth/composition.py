@@ -21,35 +21,20 @@ _A_BEFORE_VOWEL = re.compile(r"\ba (?=[aeiou])")
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """A scene in words and numbers, independent of the resolution.
-
-    Attributes:
-        subject: Name of the subject.
-        colour: Name of its main color.
-        accent: Name of its second color.
-        background: Name of the background.
-        background_colour: Name of its main color.
-        background_accent: Name of its second color.
-        background_seed: Which one of its kind.
-        x: Middle of the subject, share of the width.
-        y: Middle of the subject, share of the height.
-        size: Height of the subject's patch, share of the frame's height.
-        aspect: Width of the patch over its height.
-        flipped: Whether the subject is mirrored.
-    """
+    """A scene in words and numbers, independent of the resolution."""
 
     subject: str
-    colour: str
-    accent: str
-    background: str
-    background_colour: str
-    background_accent: str
-    background_seed: int
-    x: float
-    y: float
-    size: float
-    aspect: float
-    flipped: bool
+    colour: str  # name of its main color
+    accent: str  # name of its second color
+    background: str  # name of the background
+    background_colour: str  # name of its main color
+    background_accent: str  # name of its second color
+    background_seed: int  # which one of its kind
+    x: float  # middle of the subject, share of the width
+    y: float  # middle of the subject, share of the height
+    size: float  # height of the subject's patch, share of the frame's height
+    aspect: float  # width of the patch over its height
+    flipped: bool  # whether the subject is mirrored
 
     @property
     def caption(self) -> str:

@@ -66,24 +66,18 @@ TIMING: Mapping[str, Parameter] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Condition:
-    """One semantic condition: what videos of it share.
+    """One semantic condition: what videos of it share."""
 
-    Attributes:
-        name: Identity, for example ``"turn_to_gold"``.
-        category: What it changes.
-        phrase: The effect in words, after a subject: "turns to gold".
-        parameters: What a reference and its target also share, timing included.
-        exposure: ``"train"``: experts may train on it; ``"heldout"``: only backbones may;
-            ``"unknown"``: nothing may.
-        render: ``(scene, progress, **parameters) -> frame`` with progress from 0 (untouched)
-            to 1 (complete) and the parameters without the timing.
-    """
-
-    name: str
-    category: Category
-    phrase: str
+    name: str  # identity, for example ``"turn_to_gold"``
+    category: Category  # what it changes
+    phrase: str  # the effect in words, after a subject: "turns to gold"
+    # What a reference and its target also share, timing included.
     parameters: Mapping[str, Parameter]
+    # ``"train"``: experts may train on it; ``"heldout"``: only backbones may; ``"unknown"``:
+    # nothing may.
     exposure: Exposure
+    # ``(scene, progress, **parameters) -> frame`` with progress from 0 (untouched) to 1 (complete)
+    # and the parameters without the timing.
     render: Render
 
     def draw(self, rng: np.random.Generator) -> dict[str, Value]:

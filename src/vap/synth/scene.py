@@ -19,16 +19,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Layer:
-    """A picture with transparency.
+    """A picture with transparency."""
 
-    Attributes:
-        rgb: ``[H, W, 3]`` in 0 to 1, already multiplied by alpha, so that warps and blurs keep
-            clean edges.
-        alpha: ``[H, W, 1]``, 0 where the layer is transparent.
-    """
-
+    # ``[H, W, 3]`` in 0 to 1, already multiplied by alpha, so that warps and blurs keep clean
+    # edges.
     rgb: Image
-    alpha: Image
+    alpha: Image  # ``[H, W, 1]``, 0 where the layer is transparent
 
     @classmethod
     def of(cls, rgba: Image) -> Layer:
@@ -55,21 +51,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Scene:
-    """The first frame, in layers.
+    """The first frame, in layers."""
 
-    Attributes:
-        background: ``[H, W, 3]`` in 0 to 1, complete behind the subject.
-        subject: The subject, as large as the frame.
-        nearness: ``[H, W]`` of the background, 0 far away to 1 as near as the subject.
-        centre: Middle of the subject's box, ``(x, y)`` in pixels.
-        extent: Half width and half height of the subject's box, in pixels.
-    """
-
-    background: Image
-    subject: Layer
-    nearness: Image
-    centre: tuple[float, float]
-    extent: tuple[float, float]
+    background: Image  # ``[H, W, 3]`` in 0 to 1, complete behind the subject
+    subject: Layer  # the subject, as large as the frame
+    nearness: Image  # ``[H, W]`` of the background, 0 far away to 1 as near as the subject
+    centre: tuple[float, float]  # middle of the subject's box, ``(x, y)`` in pixels
+    extent: tuple[float, float]  # half width and half height of the subject's box, in pixels
     _kept: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def once(self, key: Hashable, make: Callable[[], _T]) -> _T:

@@ -31,20 +31,15 @@ _SEAM = 0.06
 
 @dataclass(frozen=True, slots=True)
 class Symmetry:
-    """A map of pictures to pictures that can be undone without loss.
+    """A map of pictures to pictures that can be undone without loss."""
 
-    Attributes:
-        channels: Which channel each of red, green and blue is taken from.
-        negative: Which of the channels, after that, are turned into 1 minus themselves.
-        upside_down: Whether up and down change places.
-        mirrored: Whether left and right do.
-        sideways: Whether, after that, rows and columns do, so that what rises goes sideways.
-    """
-
+    # Which channel each of red, green and blue is taken from.
     channels: tuple[int, int, int] = (0, 1, 2)
+    # Which of the channels, after that, are turned into 1 minus themselves.
     negative: tuple[bool, bool, bool] = (False, False, False)
-    upside_down: bool = False
-    mirrored: bool = False
+    upside_down: bool = False  # whether up and down change places
+    mirrored: bool = False  # whether left and right do
+    # Whether, after that, rows and columns do, so that what rises goes sideways.
     sideways: bool = False
 
     def scene(self, scene: Scene) -> Scene:

@@ -27,30 +27,19 @@ _TRAINING_SPLITS = frozenset({"train", "backbone"})
 
 @dataclass(frozen=True)
 class SynthSettings:
-    """What all clips of a folder share; written there, so that a later run can only continue it.
+    """What all clips of a folder share; written there, so that a later run can only continue it."""
 
-    Attributes:
-        split: Which conditions and scenes are drawn.
-        seed: Of the whole set.
-        height: In pixels.
-        width: In pixels.
-        frames: Frames a clip.
-        fps: Frames a second of the written videos.
-        effect_in_caption: Share of the pairs whose captions tell the effect.
-        varied: Share of the pairs that show a variation of their condition, each a condition of
-            its own in the tables.
-        mixed: Share of these that also lie sideways or stand beside another condition.
-    """
-
-    split: Split = "train"
-    seed: int = 0
-    height: int = 64
-    width: int = 96
+    split: Split = "train"  # which conditions and scenes are drawn
+    seed: int = 0  # of the whole set
+    height: int = 64  # in pixels
+    width: int = 96  # in pixels
     frames: int = 17
-    fps: float = 16.0
-    effect_in_caption: float = 0.1
+    fps: float = 16.0  # frames a second of the written videos
+    effect_in_caption: float = 0.1  # share of the pairs whose captions tell the effect
+    # Share of the pairs that show a variation of their condition, each a condition of its own in
+    # the tables.
     varied: float = 0.0
-    mixed: float = 0.0
+    mixed: float = 0.0  # share of these that also lie sideways or stand beside another condition
 
 
 def write_pairs(
