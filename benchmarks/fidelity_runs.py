@@ -16,9 +16,9 @@ from benchmarks.fidelity_settings import Candidate
 from benchmarks.measured.gauges import STAGES, StageClock
 from vap.evaluation.metrics.gap import Video
 from vap.evaluation.metrics.psnr import psnr
+from vap.evaluation.systems.one_reference_each import OneReferenceEach
 from vap.extras import require
 from vap.mini.evaluation.cases import Case, choose_cases, render_case
-from vap.evaluation.systems.one_reference_each import OneReferenceEach
 from vap.mini.evaluation.scores import Score, Scorer, summarize
 from vap.mini.evaluation.systems import Autoencoded, Generated, Generation, Static
 from vap.shapes import PixelShape

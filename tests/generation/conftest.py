@@ -1,1 +1,1 @@
-from tests.batch.conftest import inputs as inputs  # the same files
+from tests.batch.conftest import inputs  # noqa: F401 - the same files

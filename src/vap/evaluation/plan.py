@@ -122,7 +122,8 @@ class Plan:
         if "own" not in made or (task.system.reads_reference and len(made) < len(variants)):
             return None
         files = {variant: self.output / row.file for variant, row in made.items()}
-        sample = Sample(task.job.case, name, seed, files)
+        other = self.swapped[case].reference if "swapped" in made else None
+        sample = Sample(task.job.case, name, seed, files, swapped_reference=other)
         if not metric.applies(sample):
             return None
         hashes = [row.sha256 or "" for row in made.values()]

@@ -5,8 +5,8 @@ from safetensors.torch import save_file
 
 from tests.cli.running import COGVIDEOX
 from tests.mini.evaluation.denoised import latents
-from vap.loading.pipeline import load_transformer
 from vap.evaluation.systems.one_reference_each import OneReferenceEach
+from vap.loading.pipeline import load_transformer
 from vap.mini.evaluation.systems import TITLES, Generated, Generation
 from vap.mini.evaluation.trained import (
     TRAINED,

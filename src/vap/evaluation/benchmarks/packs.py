@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from vap.evaluation.benchmarks.base import Benchmark, selected
 from vap.evaluation.benchmarks.table import file_name
 from vap.evaluation.case import Case
+from vap.files.yaml_text import LARGEST, parse_yaml
 
 MANIFEST = "manifest.yaml"
-_LARGEST = 1_000_000  # bytes of a manifest
-
 _Text = Annotated[str, Field(min_length=1)]
 
 
@@ -79,23 +77,23 @@ def read_packs(
 def parse_manifest(text: str, source: str) -> Manifest:
     """Parse a manifest; errors name the source and the key."""
     try:
-        return Manifest.model_validate(yaml.safe_load(text))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        if isinstance(error, ValidationError):
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "manifest"
-            raise ValueError(f"{source}: {where}: {first['msg']}. Correct it.") from error
+        return Manifest.model_validate(parse_yaml(text))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "manifest"
+        raise ValueError(f"{source}: {where}: {first['msg']}. Correct it.") from error
+    except ValueError as error:
         raise ValueError(f"{source} is not YAML ({error}). Correct it.") from error
 
 
 def _read(folder: Path) -> _Pack:
     path = folder / MANIFEST
-    if path.stat().st_size > _LARGEST:
-        raise ValueError(f"{path} is larger than {_LARGEST} bytes. Give the manifest of an effect.")
     try:
-        manifest = parse_manifest(path.read_text(encoding="utf-8"), str(path))
+        with path.open(encoding="utf-8") as file:
+            text = file.read(LARGEST + 1)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text ({error}). Save it as UTF-8.") from error
+    manifest = parse_manifest(text, str(path))
     shown = manifest.showcases[0]
     image = shown.inputs.get("image") or next(iter(shown.inputs.values()), "")
     return _Pack(
