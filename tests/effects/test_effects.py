@@ -24,7 +24,7 @@ from vap.effects.library import (
     unpack,
 )
 from vap.effects.manifest import MANIFEST, parse_manifest
-from vap.media import write_video
+from vap.media import probe_clip, write_video
 
 OPENEFFECT = """
 manifest_version: 1
@@ -228,3 +228,15 @@ def test_any_bytes_are_an_effect_or_a_value_error(
     (folder / "place").mkdir()
     with pytest.raises(ValueError, match=r"any\.zip"):
         unpack(folder / "any.zip", folder / "place")
+
+
+def test_the_bundled_effects_fit_the_bundled_model() -> None:
+    bundled = [effect for effect in effects() if effect.folder.parent == bundled_folder()]
+    assert len(bundled) == 12
+    assert {effect.category for effect in bundled} >= {"concept", "style", "motion"}
+    for effect in bundled:
+        assert effect.reference is not None
+        info = probe_clip(effect.reference)
+        assert (info.frames, info.height, info.width) == (17, 64, 96)
+        assert effect.request("a cat")["prompt"] == "a cat"
+        assert effect.model == "vap-mini"
