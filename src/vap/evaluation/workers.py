@@ -43,16 +43,18 @@ class Workers:
 
 def work(units: Sequence[Unit], workers: Workers) -> Iterator[Rows]:
     """Do the units, remote systems beside local work; yield rows as they come."""
-    remote = [unit for unit in units if _is_remote(unit)]
-    local = [unit for unit in units if not _is_remote(unit)]
-    streams: list[Iterator[Rows]] = [_here([unit]) for unit in remote]
+    remote: dict[str, list[Unit]] = {}
+    local = []
+    for unit in units:
+        if isinstance(unit, VideoUnit) and unit.system.remote:
+            remote.setdefault(unit.system.name, []).append(unit)
+        else:
+            local.append(unit)
+    # A remote system's units follow each other: it has one ledger of paid tasks.
+    streams: list[Iterator[Rows]] = [_here(of_system) for of_system in remote.values()]
     if local:
         streams.append(_local(local, workers))
     yield from streams[0] if len(streams) == 1 else _merged(streams)
-
-
-def _is_remote(unit: Unit) -> bool:
-    return isinstance(unit, VideoUnit) and unit.system.remote
 
 
 def _here(units: Sequence[Unit]) -> Iterator[Rows]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.evaluation.systems.conftest import FastClock, make_job
+from tests.evaluation.conftest import FastClock, make_job
 from tests.evaluation.systems.stand_in import FAULTS, KEYS, serving
 from vap.evaluation.systems.kling import KlingEffects
 from vap.evaluation.systems.paid_system import PaidSystem

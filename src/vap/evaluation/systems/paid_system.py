@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
 import time
@@ -15,11 +13,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
+from vap.evaluation.benchmarks.base import digest, media_digest
 from vap.evaluation.case import Case
 from vap.evaluation.systems.base import Job, Outcome, System
 from vap.evaluation.systems.connection import Connection, sort_by_status
 from vap.evaluation.systems.ledger import opened_ledger
-from vap.media.files import hash_file
 
 Caption = Literal["effect", "scene", "none"]
 """Which text is sent: the caption with the effect, the one without it, or nothing."""
@@ -190,14 +188,15 @@ class PaidSystem(System):
 
     def digest(self, job: Job) -> str:
         """Hash all that is asked for, so that the same is never paid for twice."""
+        reference = job.reference if self.reads_reference else None
         asked = {
             "identity": self.case_identity(job.case),
             "case": [job.case.name, job.seed, job.variant],
             "text": self.text(job.case),
-            "image": _digest(job.case.image),
-            "reference": _digest(job.reference) if self.reads_reference else "",
+            "image": media_digest(job.case.image),
+            "reference": media_digest(reference) if reference else "",
         }
-        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+        return digest(asked, digits=32)
 
 
 def key_of(variable: str) -> str:
@@ -212,13 +211,3 @@ def amount(value: object) -> float:
     except (TypeError, ValueError):
         return -1.0
     return number if math.isfinite(number) else -1.0
-
-
-def _digest(path: Path | None) -> str:
-    """Hash a file, or the files of a folder of frames."""
-    if path is None:
-        return ""
-    if not path.is_dir():
-        return hash_file(path)
-    files = sorted(item for item in path.iterdir() if item.is_file())
-    return hashlib.sha256("".join(f.name + hash_file(f) for f in files).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The local server, and cases to send to it; usable from other tests by ``pytest_plugins``."""
+"""The local server of services, and jobs to send to it."""
 
 from pathlib import Path
 
