@@ -15,6 +15,7 @@ from PIL import Image
 from vap.effects.create import create_effect
 from vap.effects.effect import read_effect
 from vap.effects.library import (
+    bundled_folder,
     effects,
     export,
     find_effect,
