@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +57,21 @@ def unreadable(path: Path, error: OSError) -> MediaError | MachineError:
     if isinstance(error, PermissionError):
         return refusal(path, "permission denied", "Make it readable for this user, or copy it.")
     return blame(path, error, f"it cannot be read ({error.strerror or error})", _COPY_AGAIN)
+
+
+@contextmanager
+def blaming(
+    path: Path, errors: tuple[type[Exception], ...], problem: str, fix: str
+) -> Iterator[None]:
+    """Turn errors of a decoder in the block into one that names the file."""
+    try:
+        yield
+    except (MediaError, MachineError):
+        raise
+    except errors as error:
+        said = str(error).replace(str(path), path.name).rstrip(".")
+        reason = getattr(error, "strerror", None) or said
+        raise blame(path, error, f"{problem} ({reason})", fix) from error
 
 
 def hash_file(path: Path) -> str:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vap.extras import require
-from vap.files.errors import MachineError, MediaError, blame, refusal
-from vap.media.files import check_file, is_folder, mislabeled
+from vap.files.errors import refusal
+from vap.media.files import blaming, check_file, is_folder, mislabeled
 from vap.media.limits import MediaLimits
 from vap.media.pixels import image_to_rgb, to_channels_last, to_uint8
 from vap.media.sniff import HEAD_BYTES, HEIC, identify
@@ -101,13 +101,8 @@ def _formats(path: Path) -> tuple[str, ...]:
 def decoding(path: Path) -> Iterator[None]:
     """Turn what Pillow's decoders raise on damaged files into a ``MediaError``."""
     try:
-        yield
-    except (MediaError, MachineError):
-        raise
+        with blaming(path, _DECODER_ERRORS, "it cannot be decoded", "Export it again."):
+            yield
     except Image.DecompressionBombError as error:
         problem = f"it claims more pixels than Pillow's own limit ({error})"
         raise refusal(path, problem, "Scale it down.") from error
-    except _DECODER_ERRORS as error:
-        reason = str(error).replace(str(path), path.name).rstrip(".")
-        problem = f"it cannot be decoded ({reason})"
-        raise blame(path, error, problem, "Export it again.") from error

@@ -36,22 +36,6 @@ class SheetRow:
     note: str = ""  # fainter text after the title, such as a prompt; cut to the row's width
 
 
-@dataclass(frozen=True, slots=True)
-class _Strip:
-    """Equally large thumbnails under a title."""
-
-    row: SheetRow
-    thumbnails: tuple[Image.Image, ...]
-
-    @property
-    def width(self) -> int:
-        return sum(image.width + _GAP for image in self.thumbnails) - _GAP
-
-    @property
-    def height(self) -> int:
-        return _TEXT + _TITLE_GAP + self.thumbnails[0].height
-
-
 def write_sheet(path: str | Path, rows: Sequence[SheetRow], columns: int = 8) -> Path:
     """Draw rows of at most ``columns`` frames, spread evenly over each clip, as one PNG.
 
@@ -67,21 +51,24 @@ def write_sheet(path: str | Path, rows: Sequence[SheetRow], columns: int = 8) ->
     target = Path(path)
     if target.suffix.lower() != ".png":
         raise refusal(target, "contact sheets are PNG", "Use a name that ends with .png.")
-    strips = [_strip(row, columns) for row in rows]
+    strips = [_thumbnails(row, columns) for row in rows]
     titles = [round(text_width(readable(row.title), _TEXT)) for row in rows]
-    width = max(*titles, *(strip.width for strip in strips)) + 2 * _MARGIN
-    height = sum(strip.height + _ROW_GAP for strip in strips) - _ROW_GAP + 2 * _MARGIN
+    widths = [len(strip) * (strip[0].width + _GAP) - _GAP for strip in strips]
+    heights = [_TEXT + _TITLE_GAP + strip[0].height for strip in strips]
+    width = max(*titles, *widths) + 2 * _MARGIN
+    height = sum(heights) + (len(rows) - 1) * _ROW_GAP + 2 * _MARGIN
     sheet = Image.new("RGB", (width, height), _PAPER)
     top = _MARGIN
-    for strip in strips:
-        _draw(sheet, strip, top)
-        top += strip.height + _ROW_GAP
+    for row, strip, tall in zip(rows, strips, heights, strict=True):
+        _draw(sheet, row, strip, top)
+        top += tall + _ROW_GAP
     with atomic_file(target) as temporary:
         sheet.save(temporary, format="PNG", optimize=True)
     return target
 
 
-def _strip(row: SheetRow, columns: int) -> _Strip:
+def _thumbnails(row: SheetRow, columns: int) -> list[Image.Image]:
+    """Equally large thumbnails of a row's frames."""
     frames = as_frames(row.frames)
     if frames.count == 0:
         raise refusal(f"row {row.title!r}", "it has no frames", "Give at least one.")
@@ -90,19 +77,17 @@ def _strip(row: SheetRow, columns: int) -> _Strip:
     size = (max(1, round(frames.width * scale)), max(1, round(frames.height * scale)))
     chosen = select_frames(frames.count, min(columns, frames.count))
     images = (Image.fromarray(frames.load(index)) for index in chosen)
-    lanczos = Image.Resampling.LANCZOS
-    return _Strip(row, tuple(image.resize(size, lanczos) for image in images))
+    return [image.resize(size, Image.Resampling.LANCZOS) for image in images]
 
 
-def _draw(sheet: Image.Image, strip: _Strip, top: int) -> None:
-    title = readable(strip.row.title)
-    draw_text(sheet, (_MARGIN, top), title, _INK, _TEXT)
-    left = _MARGIN + round(text_width(title + "   ", _TEXT))
-    for note in fit_text(strip.row.note, _TEXT, sheet.width - _MARGIN - left):
+def _draw(sheet: Image.Image, row: SheetRow, strip: Sequence[Image.Image], top: int) -> None:
+    draw_text(sheet, (_MARGIN, top), readable(row.title), _INK, _TEXT)
+    left = _MARGIN + round(text_width(readable(row.title) + "   ", _TEXT))
+    for note in fit_text(row.note, _TEXT, sheet.width - _MARGIN - left):
         draw_text(sheet, (left, top), note, _FAINT, _TEXT)
-    mask = _rounded(strip.thumbnails[0].size)
+    mask = _rounded(strip[0].size)
     left = _MARGIN
-    for image in strip.thumbnails:
+    for image in strip:
         sheet.paste(image, (left, top + _TEXT + _TITLE_GAP), mask)
         left += image.width + _GAP
 

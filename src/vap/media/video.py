@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -17,9 +17,9 @@ import numpy as np
 from av.stream import Disposition
 from PIL import Image
 
-from vap.files.errors import MachineError, MediaError, blame, refusal
+from vap.files.errors import refusal
 from vap.media.colors import are_plain, managed, to_srgb
-from vap.media.files import CheckedFile, hash_file
+from vap.media.files import CheckedFile, blaming, hash_file
 from vap.media.images import opened
 from vap.media.limits import MediaLimits
 from vap.media.pixels import RGB, on_white, resize
@@ -105,17 +105,11 @@ def open_container(file: CheckedFile, limits: MediaLimits) -> Iterator[Any]:
         yield container
 
 
-@contextmanager
-def _decoding(file: CheckedFile) -> Iterator[None]:
+def _decoding(file: CheckedFile) -> AbstractContextManager[None]:
     """Turn FFmpeg's errors into one that names the file."""
-    try:
-        yield
-    except (MediaError, MachineError):
-        raise
-    except _DECODER_ERRORS as error:
-        reason = getattr(error, "strerror", None) or error
-        problem = f"it cannot be decoded as {file.kind.title} ({reason})"
-        raise blame(file.path, error, problem, _REPAIR) from error
+    return blaming(
+        file.path, _DECODER_ERRORS, f"it cannot be decoded as {file.kind.title}", _REPAIR
+    )
 
 
 def _video_stream(path: Path, container: Any) -> Any:
