@@ -1,10 +1,10 @@
 """VAP-Synth: speed, variety, and how well a small classifier tells the conditions apart.
 
-Run: ``python benchmarks/synth.py speed``      milliseconds a clip and a core, by condition
-     ``python benchmarks/synth.py variety``    distinct pairs among 100,000
-     ``python benchmarks/synth.py recognize``  train the classifier, accuracy on unseen subjects
-     ``python benchmarks/synth.py sheet OUT``  start, middle and end of every condition as a JPEG
-     ``python benchmarks/synth.py variations OUT``  varied pairs, likewise
+Run: ``python -m benchmarks.synth speed``      milliseconds a clip and a core, by condition
+     ``python -m benchmarks.synth variety``    distinct pairs among 100,000
+     ``python -m benchmarks.synth recognize``  train the classifier, accuracy on unseen subjects
+     ``python -m benchmarks.synth sheet OUT``  start, middle and end of every condition as a JPEG
+     ``python -m benchmarks.synth variations OUT``  varied pairs as a JPEG
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def recognize(arguments: argparse.Namespace) -> None:
     """Train the classifier and print its accuracy on unseen subjects."""
     import torch
 
-    from vap.synth.classifier import Training, confusion, save_recognizer, train_recognizer
-    from vap.synth.softening import soften
+    from benchmarks.recognizer import Training, confusion, soften, train_recognizer
+    from vap.synth.classifier import save_recognizer
 
     torch.set_num_threads(1)
     training = Training(steps=arguments.steps, batch=arguments.batch)

@@ -8,14 +8,10 @@ from safetensors.torch import save_file
 from vap.synth import CONDITIONS
 from vap.synth.classifier import (
     Recognizer,
-    Training,
     as_video,
-    confusion,
-    labelled_batches,
     load_recognizer,
     recognize,
     save_recognizer,
-    train_recognizer,
 )
 
 
@@ -41,21 +37,6 @@ def test_clips_of_any_size_become_the_same_input():
     torch.testing.assert_close(video, torch.full_like(video, 0.2))
 
 
-def test_batches_show_all_conditions_equally_often():
-    _, labels = next(labelled_batches(0, len(CONDITIONS), unseen=True))
-    assert sorted(labels.tolist()) == list(range(len(CONDITIONS)))
-
-
-def test_training_lowers_the_loss_and_repeats():
-    losses = []
-    short = Training(steps=6, batch=4)
-    model = train_recognizer(short, progress=lambda _, loss: losses.append(loss))
-    again = train_recognizer(short)
-    assert np.isfinite(losses).all()
-    for name, value in model.state_dict().items():
-        torch.testing.assert_close(value, again.state_dict()[name])
-
-
 def test_file_round_trip(model, tmp_path):
     path = tmp_path / "recognizer.safetensors"
     save_recognizer(model, path)
@@ -69,8 +50,3 @@ def test_a_file_of_other_conditions_is_refused(model, tmp_path):
     save_file(model.state_dict(), path, {"conditions": "jump,fly"})
     with pytest.raises(ValueError, match="other conditions"):
         load_recognizer(path)
-
-
-def test_uneven_counts_are_refused(model):
-    with pytest.raises(ValueError, match="multiple of 100"):
-        confusion(model, 150, seed=0)

@@ -1,15 +1,11 @@
 """A small video classifier that recognizes which condition a clip shows.
 
-It learns from rendered clips of all 100 conditions on subjects that training may show, half of them
-softened, and is measured on subjects it has never seen. It tells whether a *generated* video shows
-the condition of its reference, without a judge.
+It tells whether a *generated* video shows the condition of its reference, without a judge.
+``benchmarks/recognizer.py`` trains it.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +16,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from vap.devices import has_fast_half
 from vap.files.weights import save_tensors
-from vap.synth.clip_spec import ClipSpec
-from vap.synth.composition import compose
-from vap.synth.fields import generator
 from vap.synth.registry import CONDITIONS
-from vap.synth.softening import soften_half
 
 FRAMES, HEIGHT, WIDTH = 9, 64, 96
-_LABELS = tuple(CONDITIONS)
+LABELS = tuple(CONDITIONS)
 _CHANNELS = (48, 64, 128, 160)
 
 
@@ -46,7 +37,7 @@ class Recognizer(nn.Module):
             _block(third, last),
         )
         self.drop = nn.Dropout(0.2)
-        self.head = nn.Linear(3 * last, len(_LABELS))
+        self.head = nn.Linear(3 * last, len(LABELS))
 
     def forward(self, video: Tensor) -> Tensor:
         """Score every condition.
@@ -86,75 +77,6 @@ def _block(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Training:
-    """How the classifier is trained."""
-
-    steps: int = 2000
-    batch: int = 48
-    learning_rate: float = 4e-3  # the highest, after a tenth of the steps; it decays to zero
-    seed: int = 0
-
-
-def train_recognizer(
-    training: Training | None = None, *, progress: Callable[[int, float], None] | None = None
-) -> Recognizer:
-    """Train a classifier on clips rendered on the way."""
-    training = training or Training()
-    torch.manual_seed(training.seed)
-    model = Recognizer().train()
-    optimizer = torch.optim.AdamW(model.parameters(), training.learning_rate, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, training.learning_rate, total_steps=training.steps, pct_start=0.1
-    )
-    batches = labelled_batches(training.seed, training.batch, unseen=False)
-    half = has_fast_half(torch.device("cpu"))
-    softness = torch.Generator().manual_seed(training.seed)
-    for step in range(training.steps):
-        video, labels = next(batches)
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):  # weights stay float32
-            logits = model(soften_half(video, softness))
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=0.05)
-        if not math.isfinite(loss.item()):
-            raise FloatingPointError(
-                f"The loss is {loss.item()} at step {step}; lower the learning rate."
-            )
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        if progress is not None:
-            progress(step + 1, loss.item())
-    return model.eval()
-
-
-def labelled_batches(seed: int, batch: int, *, unseen: bool) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless batches of rendered clips; all conditions come equally often.
-
-    Yields:
-        Videos ``[B, 3, T, H, W]`` in 0 to 1 and labels ``[B]``.
-    """
-    index = 0
-    rounds = generator(seed, int(unseen), 51)
-    order: list[int] = []
-    while True:
-        videos, labels = [], []
-        for _ in range(batch):
-            if not order:
-                order = rounds.permutation(len(_LABELS)).tolist()
-            labels.append(order.pop())
-            videos.append(_clip(seed, index, labels[-1], unseen=unseen))
-            index += 1
-        yield as_video(np.stack(videos)), torch.tensor(labels)
-
-
-def _clip(seed: int, index: int, label: int, *, unseen: bool) -> NDArray[np.uint8]:
-    rng = generator(seed, index, int(unseen), 52)
-    condition = CONDITIONS[_LABELS[label]]
-    spec = ClipSpec(condition.name, condition.draw(rng), compose(rng, unseen=unseen))
-    return spec.render(HEIGHT, WIDTH, FRAMES).frames
-
-
 def as_video(frames: NDArray[np.uint8]) -> Tensor:
     """Clips ``[B, T, H, W, 3]`` of any length and size (uint8) as the classifier's input.
 
@@ -176,37 +98,9 @@ def recognize(model: Recognizer, frames: NDArray[np.uint8]) -> list[dict[str, fl
     shares = model.eval()(as_video(frames)).softmax(dim=1)
     ranked = shares.sort(dim=1, descending=True)
     return [
-        {_LABELS[int(label)]: float(share) for share, label in zip(*clip, strict=True)}
+        {LABELS[int(label)]: float(share) for share, label in zip(*clip, strict=True)}
         for clip in zip(ranked.values, ranked.indices, strict=True)
     ]
-
-
-@torch.no_grad()
-def confusion(
-    model: Recognizer,
-    clips: int,
-    *,
-    seed: int,
-    unseen: bool = True,
-    change: Callable[[Tensor], Tensor] | None = None,
-) -> Tensor:
-    """Count what rendered clips of each condition are taken for, after an optional change.
-
-    Returns:
-        Counts ``[100, 100]``: rows are the truth, columns the likeliest condition.
-    """
-    if clips < 1 or clips % len(_LABELS):
-        raise ValueError(
-            f"clips={clips} does not share out evenly; use a multiple of {len(_LABELS)}."
-        )
-    model.eval()
-    counts = torch.zeros(len(_LABELS), len(_LABELS), dtype=torch.int64)
-    batches = labelled_batches(seed, len(_LABELS), unseen=unseen)
-    for _ in range(clips // len(_LABELS)):
-        video, labels = next(batches)
-        seen = model(change(video) if change else video)
-        counts.index_put_((labels, seen.argmax(dim=1)), torch.ones_like(labels), accumulate=True)
-    return counts
 
 
 def save_recognizer(model: Recognizer, path: str | Path) -> None:
@@ -215,14 +109,14 @@ def save_recognizer(model: Recognizer, path: str | Path) -> None:
         name: value.half() if value.is_floating_point() else value
         for name, value in model.state_dict().items()
     }
-    save_tensors(state, Path(path), {"conditions": ",".join(_LABELS)})
+    save_tensors(state, Path(path), {"conditions": ",".join(LABELS)})
 
 
 def load_recognizer(path: str | Path) -> Recognizer:
     """Read a classifier that :func:`save_recognizer` wrote."""
     with safe_open(path, framework="pt") as file:
         names = (file.metadata() or {}).get("conditions", "").split(",")
-    if tuple(names) != _LABELS:
+    if tuple(names) != LABELS:
         raise ValueError(
             f"{path} tells other conditions apart than this version has; train it again."
         )
