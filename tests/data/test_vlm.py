@@ -67,7 +67,7 @@ def test_a_model_from_a_folder_captions_a_clip_in_words(model_folder, tmp_path):
 
 def test_a_model_that_says_nothing_is_a_reason_to_drop_the_clip(model_folder, tmp_path):
     captioner = VlmCaptioner.load(str(model_folder), device="cpu", prompt="w1", frames=1)
-    captioner.processor.batch_decode = lambda *_, **__: [" \n"]
+    captioner.chat.processor.batch_decode = lambda *_, **__: [" \n"]
     with pytest.raises(ValueError, match="empty caption"):
         captioner.caption(inspected(made_clip(tmp_path / "a.mp4")))
 
@@ -75,8 +75,8 @@ def test_a_model_that_says_nothing_is_a_reason_to_drop_the_clip(model_folder, tm
 def test_the_model_sees_the_frames_asked_for_no_larger_than_needed(model_folder, tmp_path):
     captioner = VlmCaptioner.load(str(model_folder), device="cpu", frames=3)
     seen = []
-    apply = captioner.processor.apply_chat_template
-    captioner.processor.apply_chat_template = lambda messages, **options: (
+    apply = captioner.chat.processor.apply_chat_template
+    captioner.chat.processor.apply_chat_template = lambda messages, **options: (
         seen.extend(messages[0]["content"]) or apply(messages, **options)
     )
     captioner.caption(inspected(made_clip(tmp_path / "a.mp4", size=480)))

@@ -26,6 +26,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from vap.files.cache import cache_folder
+
 PRECISIONS = (torch.float32, torch.bfloat16)
 _PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter)
 
@@ -264,7 +266,7 @@ def _kept(dtype: torch.dtype) -> Kernels:
     """What this machine knows, or else measures and keeps; the first to keep it decides."""
     machine = _machine(dtype)
     name = hashlib.sha256(json.dumps(machine).encode()).hexdigest()[:16]
-    file = _cache_folder() / f"kernels-{name}.json"
+    file = cache_folder() / f"kernels-{name}.json"
     kept = _read(file)
     if kept is None:
         measured = _measure(dtype)
@@ -291,10 +293,6 @@ def _read(file: Path) -> Kernels | None:
     with suppress(OSError):
         file.unlink()
     return None
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "video-as-prompt"
 
 
 def _machine(dtype: torch.dtype) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,20 +18,63 @@ DEFAULT_PROMPT = (
 
 
 @dataclass(frozen=True, slots=True)
-class VlmCaptioner:
-    """Shows frames of a clip to a chat model and takes its answer as the caption.
+class ChatModel:
+    """A chat model that sees images.
 
     Attributes:
         model: A transformers model for "image-text-to-text".
         processor: Its processor, with a chat template.
+    """
+
+    model: Any
+    processor: Any
+
+    @classmethod
+    def load(cls, name: str, device: str = "auto") -> ChatModel:
+        """Load a model from a folder, or from the Hub by its id.
+
+        Only safetensors weights are read and no code of the model's repository is run.
+        """
+        # transformers takes seconds to import, which only users of a model should wait for.
+        import torch
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        processor = AutoProcessor.from_pretrained(name)
+        model = AutoModelForImageTextToText.from_pretrained(
+            name, dtype="auto", use_safetensors=True
+        )
+        return cls(model.to(device).eval(), processor)
+
+    def answer(self, content: Sequence[dict[str, Any]], max_new_tokens: int) -> str:
+        """The model's answer to a message of images and texts, as its chat template takes them."""
+        inputs = self.processor.apply_chat_template(
+            [{"role": "user", "content": content}],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+        ).to(self.model.device, dtype=self.model.dtype)
+        tokens = self.model.generate(**inputs, do_sample=False, max_new_tokens=max_new_tokens)
+        asked = inputs["input_ids"].shape[1]
+        text: str = self.processor.batch_decode(tokens[:, asked:], skip_special_tokens=True)[0]
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class VlmCaptioner:
+    """Shows frames of a clip to a chat model and takes its answer as the caption.
+
+    Attributes:
+        chat: The model.
         prompt: What is asked after the frames.
         frames: Frames shown, evenly over the clip.
         side: Longest side of a frame in pixels; a long caption needs no more than the gist.
         max_new_tokens: Length at which an answer is cut.
     """
 
-    model: Any
-    processor: Any
+    chat: ChatModel
     prompt: str = DEFAULT_PROMPT
     frames: int = 8
     side: int = 448
@@ -40,36 +84,14 @@ class VlmCaptioner:
     def load(
         cls, name: str, *, device: str = "auto", prompt: str = DEFAULT_PROMPT, frames: int = 8
     ) -> VlmCaptioner:
-        """Load a model from a folder, or from the Hub by its id.
-
-        Only safetensors weights are read and no code of the model's repository is run.
-        """
-        # transformers takes seconds to import, which only this captioner should cost.
-        import torch
-        from transformers import AutoModelForImageTextToText, AutoProcessor
-
+        """Load a model as :meth:`ChatModel.load` does."""
         if frames < 1:
             raise ValueError(f"frames={frames}: the model must see at least 1 frame.")
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        processor = AutoProcessor.from_pretrained(name)
-        model = AutoModelForImageTextToText.from_pretrained(
-            name, dtype="auto", use_safetensors=True
-        )
-        return cls(model.to(device).eval(), processor, prompt, frames)
+        return cls(ChatModel.load(name, device), prompt, frames)
 
     def caption(self, clip: InspectedClip) -> str:
         """The model's answer, on one line."""
-        inputs = self.processor.apply_chat_template(
-            [{"role": "user", "content": self._content(clip)}],
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=True,
-            return_tensors="pt",
-        ).to(self.model.device, dtype=self.model.dtype)
-        answer = self.model.generate(**inputs, do_sample=False, max_new_tokens=self.max_new_tokens)
-        asked = inputs["input_ids"].shape[1]
-        text = self.processor.batch_decode(answer[:, asked:], skip_special_tokens=True)[0]
+        text = self.chat.answer(self._content(clip), self.max_new_tokens)
         caption = " ".join(text.split())
         if not caption:
             raise ValueError("the model answered with an empty caption")

@@ -20,6 +20,10 @@ METRICS: Registry[Metric] = Registry(
         "dynamic-degree": f"{_HERE}.dynamic_degree:DynamicDegree",
         "aesthetic": f"{_HERE}.aesthetic:Aesthetic",
         "identity": f"{_HERE}.identity:Identity",
+        "alignment": f"{_HERE}.judged:Alignment",
+        "occurrence": f"{_HERE}.judged:Occurrence",
+        "effect-fidelity": f"{_HERE}.judged:EffectFidelity",
+        "content-leakage": f"{_HERE}.judged:ContentLeakage",
     },
     (Path(__file__).parent / "configs",),
 )

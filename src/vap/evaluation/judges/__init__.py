@@ -1,0 +1,1 @@
+"""Judges: models that look at videos and answer a question in JSON."""

@@ -1,0 +1,70 @@
+"""Any server that speaks OpenAI's chat completions, as a judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from vap.evaluation.judges.base import Judge, Shown
+from vap.evaluation.judges.service import jpeg, key_from, mp4, post
+
+_OPENAI = "https://api.openai.com/v1"
+
+
+class OpenAIJudge(Judge):
+    """A chat model behind ``/chat/completions``: of OpenAI, or of vLLM, SGLang and others.
+
+    Attributes:
+        base_url: Address of the server, with ``/v1``.
+        key: Environment variable with the key; servers of one's own may need none.
+        send: Send frames as images, or a video (``video_url``, as vLLM takes it).
+        structured: Send the schema of the answer; not all servers take it.
+    """
+
+    kind: Literal["openai"] = "openai"
+    base_url: str = _OPENAI
+    key: str = "OPENAI_API_KEY"
+    send: Literal["frames", "video"] = "frames"
+    structured: bool = True
+
+    def check(self) -> None:
+        """See that there is a key where one is needed for sure."""
+        if self.base_url == _OPENAI and not key_from(self.key):
+            raise ValueError(
+                f"The judge {self.model} needs a key: set {self.key} in the environment, or set "
+                "base_url to a server of your own."
+            )
+
+    def answer(self, shown: Sequence[Shown], schema: Mapping[str, Any]) -> str:
+        """Ask once."""
+        content = [part for each in shown for part in self._parts(each)]
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": content}],
+        }
+        if self.structured:
+            named = {"name": "answer", "schema": schema, "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": named}
+        key = key_from(self.key)
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        reply = post(f"{self.base_url.rstrip('/')}/chat/completions", headers, body)
+        try:
+            message = reply["choices"][0]["message"]
+            if refusal := message.get("refusal"):
+                raise ValueError(f"{self.model} refuses: {str(refusal)[:300]}")
+            return str(message.get("content") or "")
+        except (AttributeError, LookupError, TypeError):
+            return ""
+
+    def _parts(self, shown: Shown) -> list[dict[str, Any]]:
+        if isinstance(shown, str):
+            return [{"type": "text", "text": shown}]
+        if self.send == "video":
+            return [_linked("video_url", f"data:video/mp4;base64,{mp4(shown)}")]
+        return [
+            _linked("image_url", f"data:image/jpeg;base64,{jpeg(frame)}") for frame in shown.frames
+        ]
+
+
+def _linked(kind: str, url: str) -> dict[str, Any]:
+    return {"type": kind, kind: {"url": url}}

@@ -1,0 +1,98 @@
+"""Requests to services of judges, repeated where that helps."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vap.extras import require
+from vap.media import Clip, write_video
+
+_ATTEMPTS = 6
+_FIRST_WAIT, _LONGEST_WAIT = 2.0, 60.0
+_TIMEOUT = 300.0
+_TOO_MANY, _SERVER_ERRORS, _ERRORS = 429, 500, 400
+
+
+def post(url: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> Any:
+    """Send JSON, and return the JSON that comes back.
+
+    Full queues, errors of the server and lost connections are repeated after a while.
+
+    Raises:
+        ValueError: If the service refuses or cannot be reached.
+    """
+    httpx = require("httpx2", extra="eval", purpose="ask a judge")
+    problem = ""
+    with httpx.Client(timeout=_TIMEOUT) as client:
+        for attempt in range(_ATTEMPTS):
+            wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt)
+            try:
+                answer = client.post(url, headers=dict(headers), json=body)
+            except httpx.TransportError as error:
+                problem = f"cannot be reached: {error or type(error).__name__}"
+            else:
+                status = answer.status_code
+                if status < _ERRORS:
+                    return _json(url, answer)
+                problem = f"answers {status}: {_said(answer)}"
+                if status != _TOO_MANY and status < _SERVER_ERRORS:
+                    break
+                wait = max(wait, _retry_after(answer.headers.get("retry-after", "")))
+            if attempt + 1 < _ATTEMPTS:
+                pause(wait)
+    raise ValueError(f"{url} {problem}")
+
+
+pause = time.sleep
+"""Waits for some seconds; tests replace it."""
+
+
+def key_from(variable: str) -> str:
+    """A key from the environment, empty if there is none."""
+    return os.environ.get(variable, "").strip()
+
+
+def jpeg(frame: np.ndarray) -> str:
+    """A frame as JPEG, in base64."""
+    stream = io.BytesIO()
+    Image.fromarray(frame).save(stream, "JPEG", quality=90)
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def mp4(clip: Clip) -> str:
+    """The frames that are shown as an MP4 of the clip's length, in base64."""
+    rate = max(1.0, len(clip.frames) / clip.info.seconds)
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_video(clip.frames, Path(folder) / "clip.mp4", rate)
+        return base64.b64encode(path.read_bytes()).decode()
+
+
+def _json(url: str, answer: Any) -> Any:
+    try:
+        return answer.json()
+    except ValueError as error:
+        raise ValueError(f"{url} answers with what is no JSON: {answer.text[:200]!r}") from error
+
+
+def _said(answer: Any) -> str:
+    """The message of an error, in the form that most services use."""
+    try:
+        error = answer.json()["error"]
+        return str(error["message"] if isinstance(error, dict) else error)[:300]
+    except (ValueError, LookupError, TypeError):
+        return str(answer.text[:300])
+
+
+def _retry_after(text: str) -> float:
+    """Seconds that a service asks to wait; 0 for a date or nothing."""
+    return min(_LONGEST_WAIT, float(text)) if text.isdigit() else 0.0
