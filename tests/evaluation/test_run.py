@@ -1,0 +1,237 @@
+"""Runs end with the same rows whatever happens on the way, and nothing is made twice."""
+
+import json
+import multiprocessing
+
+import pytest
+from filelock import FileLock
+
+from tests.evaluation.standins import (
+    Blind,
+    Brightness,
+    Broken,
+    Far,
+    Painted,
+    Use,
+    logged,
+    make_benchmark,
+)
+from vap.evaluation.plan import Evaluation
+from vap.evaluation.run import run
+from vap.evaluation.workers import Workers
+
+
+def rows(output, name="videos.jsonl"):
+    return [json.loads(line) for line in (output / name).read_text().splitlines()]
+
+
+@pytest.fixture
+def benchmark(tmp_path):
+    return make_benchmark(tmp_path / "media")
+
+
+@pytest.fixture
+def logs(tmp_path):
+    return tmp_path / "logs"
+
+
+def evaluation(benchmark, logs, **settings):
+    seeds = settings.pop("seeds", (0,))
+    return Evaluation(
+        benchmark,
+        [
+            Painted(name="painted", log_folder=logs, **settings),
+            Blind(name="blind", log_folder=logs),
+        ],
+        [Brightness(name="brightness", log_folder=logs), Use(name="use")],
+        seeds,
+    )
+
+
+def test_every_case_system_seed_and_variant_is_made_and_scored_once(benchmark, logs, tmp_path):
+    output = tmp_path / "out"
+    summary = run(evaluation(benchmark, logs, seeds=(0, 7)), output)
+    painted, blind = 6 * 2 * 3, 5 * 2  # three variants; one case of another is not covered
+    assert (summary.videos, summary.failed_videos) == (painted + blind, 0)
+    assert len(logged(logs, "painted.log")) == painted
+    assert len(logged(logs, "blind.log")) == blind
+    found = rows(output)
+    assert found[0] == {
+        "system": "painted",
+        "case": "case0",
+        "seed": 0,
+        "variant": "own",
+        "identity": found[0]["identity"],
+        "file": "videos/painted/case0-s0",
+        "sha256": found[0]["sha256"],
+        "seconds": 0.5,
+        "cost": 1.0,
+        "error": None,
+        "details": {"gray": 100},
+    }
+    assert summary.scores == len(rows(output, "scores.jsonl")) == (6 + 5) * 2 + 6 * 2
+
+
+def test_a_finished_run_makes_nothing_again(benchmark, logs, tmp_path):
+    output, asked = tmp_path / "out", evaluation(benchmark, logs)
+    run(asked, output)
+    before = {name: (output / name).read_bytes() for name in ("videos.jsonl", "scores.jsonl")}
+    made = len(logged(logs, "painted.log")), len(logged(logs, "brightness.log"))
+    run(asked, output)
+    assert (len(logged(logs, "painted.log")), len(logged(logs, "brightness.log"))) == made
+    assert {name: (output / name).read_bytes() for name in before} == before
+
+
+def test_the_swapped_reference_is_the_next_case_of_another_condition(benchmark, logs, tmp_path):
+    output = tmp_path / "out"
+    run(evaluation(benchmark, logs), output)
+    grays = {
+        (row["case"], row["variant"]): row["details"]["gray"]
+        for row in rows(output)
+        if row["system"] == "painted"
+    }
+    assert (grays["case0", "own"], grays["case0", "swapped"]) == (100, 120)  # melt, then pan
+    assert grays["case5", "swapped"] == 120  # after the last comes the first of another
+    assert {gray for (_, variant), gray in grays.items() if variant == "none"} == {100}
+
+
+def test_what_a_change_decides_is_made_again_and_nothing_else(benchmark, logs, tmp_path):
+    output = tmp_path / "out"
+    run(evaluation(benchmark, logs), output)
+    run(evaluation(benchmark, logs, shade=5), output)
+    assert len(logged(logs, "painted.log")) == 2 * 18
+    assert len(logged(logs, "blind.log")) == 5
+    assert {row["details"]["gray"] for row in rows(output) if row["variant"] == "none"} == {105}
+
+
+@pytest.mark.parametrize("damage", ["changed", "gone"])
+def test_a_video_counts_only_as_it_was_recorded(damage, benchmark, logs, tmp_path):
+    output, asked = tmp_path / "out", evaluation(benchmark, logs)
+    run(asked, output)
+    before = rows(output, "scores.jsonl")
+    frame = output / "videos/blind/case1-s0/frame_00000.png"
+    if damage == "changed":
+        frame.write_bytes((output / "videos/painted/case3-s0/frame_00000.png").read_bytes())
+    else:
+        frame.unlink()
+    run(asked, output)
+    assert logged(logs, "blind.log").count("case1:0:own") == 2
+    assert len(logged(logs, "blind.log")) == 6
+    assert rows(output, "scores.jsonl") == before
+
+
+def test_a_changed_image_makes_the_case_again(benchmark, logs, tmp_path):
+    output, asked = tmp_path / "out", evaluation(benchmark, logs)
+    run(asked, output)
+    image = benchmark.cases[1].image
+    image.write_bytes(benchmark.cases[2].image.read_bytes())
+    run(asked, output)
+    assert logged(logs, "blind.log").count("case1:0:own") == 2
+    assert len(logged(logs, "blind.log")) == 6
+
+
+def test_failures_are_rows_and_are_tried_again(benchmark, logs, tmp_path):
+    output = tmp_path / "out"
+    broken = Evaluation(
+        benchmark,
+        [
+            Painted(name="painted", log_folder=logs, fails_on=("case2",)),
+            Broken(name="broken", log_folder=logs),
+        ],
+        [Brightness(name="brightness", log_folder=logs, fails_on=("case3",))],
+    )
+    summary = run(broken, output)
+    assert (summary.videos, summary.failed_videos) == (5 + 1, 1 + 5)
+    assert (summary.scores, summary.failed_scores) == (4 + 1, 1)
+    errors = {(row["system"], row["case"]): row["error"] for row in rows(output) if row["error"]}
+    assert errors["painted", "case2"] == "ValueError: as told"
+    assert errors["broken", "case5"] == "RuntimeError: no more"
+    healed = Evaluation(
+        benchmark,
+        [Painted(name="painted", log_folder=logs), Painted(name="broken", log_folder=logs)],
+        [Brightness(name="brightness", log_folder=logs)],
+    )
+    summary = run(healed, output)
+    assert (summary.failed_videos, summary.failed_scores) == (0, 0)
+    assert sorted(logged(logs, "painted.log")) == [f"case{n}:0:own" for n in range(6)]
+
+
+def test_other_systems_of_a_folder_stay_recorded(benchmark, logs, tmp_path):
+    output = tmp_path / "out"
+    metrics = [Brightness(name="brightness", log_folder=logs)]
+    first = Evaluation(benchmark, [Painted(name="one", log_folder=logs)], metrics)
+    second = Evaluation(benchmark, [Painted(name="two", log_folder=logs)], metrics)
+    for asked in (first, second, first):
+        run(asked, output)
+    assert len(logged(logs, "one.log")) == 6
+    assert {row["system"] for row in rows(output, "scores.jsonl")} == {"one", "two"}
+
+
+def test_videos_of_other_benchmarks_are_mp4(logs, tmp_path):
+    benchmark = make_benchmark(tmp_path / "media", exact=False, count=2)
+    output = tmp_path / "out"
+    run(Evaluation(benchmark, [Far(name="far", log_folder=logs)], []), output)
+    assert (output / "videos/far/case0-s0.mp4").is_file()
+
+
+def test_two_runs_do_not_write_one_folder(benchmark, logs, tmp_path):
+    output = tmp_path / "out"
+    output.mkdir()
+    with FileLock(output / ".lock"), pytest.raises(ValueError, match="Another run"):
+        run(evaluation(benchmark, logs), output)
+
+
+def test_remote_systems_work_beside_local_ones(benchmark, logs, tmp_path):
+    systems = [Far(name="far", log_folder=logs), Painted(name="painted", log_folder=logs)]
+    summary = run(Evaluation(benchmark, systems, []), tmp_path / "out")
+    assert (summary.videos, summary.failed_videos) == (5 + 6, 0)
+
+
+_MOMENTS = [
+    {"dies_before": "case0:0:own"},
+    {"dies_after": "case0:0:own"},
+    {"dies_after": "case2:0:own"},
+    {"dies_before": "case5:0:own"},
+    {"dies_after": "case1:0:none"},
+    {"dies_before": "case3:0:swapped"},
+    {"dies_after": "case5:0:swapped"},
+    {"dies_on": "painted:case0:0"},
+    {"dies_on": "painted:case4:0"},
+    {"dies_on": "blind:case5:0"},
+]
+
+
+def _interrupted(benchmark, logs, output, moment):
+    asked = evaluation(benchmark, logs)
+    change = {name: value for name, value in moment.items() if name != "dies_on"}
+    painted = asked.systems[0].model_copy(update={"at_once": 2, **change})
+    brightness = asked.metrics[0].model_copy(update={"dies_on": moment.get("dies_on", "")})
+    run(Evaluation(benchmark, [painted, asked.systems[1]], [brightness, asked.metrics[1]]), output)
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_ends_with_the_same_rows(benchmark, logs, tmp_path):
+    whole, context = tmp_path / "whole", multiprocessing.get_context("fork")
+    _interrupted(benchmark, tmp_path / "other", whole, {})
+    for place, moment in enumerate(_MOMENTS):
+        output, own = tmp_path / f"killed{place}", logs / str(place)
+        child = context.Process(target=_interrupted, args=(benchmark, own, output, moment))
+        child.start()
+        child.join()
+        assert child.exitcode == -9
+        _interrupted(benchmark, own, output, {})
+        for name in ("videos.jsonl", "scores.jsonl"):
+            assert rows(output, name) == rows(whole, name), moment
+        # At most the batch that was made when the process ended.
+        assert len(logged(own, "painted.log")) <= 18 + 2
+        assert len(logged(own, "brightness.log")) == 11
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [Workers(2), Workers(2, ray="local")], ids=["local", "ray"])
+def test_several_processes_end_with_the_same_rows(workers, benchmark, logs, tmp_path):
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    run(evaluation(benchmark, logs), alone)
+    run(evaluation(benchmark, logs), together, workers=workers)
+    for name in ("videos.jsonl", "scores.jsonl"):
+        assert rows(alone, name) == rows(together, name)
