@@ -17,6 +17,7 @@ SYSTEMS: Registry[System] = Registry(
         "truth": f"{_HERE}.bounds:Truth",
         "vap": f"{_HERE}.pipelines:VideoAsPrompt",
         "i2v": f"{_HERE}.pipelines:WithoutReference",
+        "lora": f"{_HERE}.lora:ConditionLora",
         "vace": f"{_HERE}.vace:Vace",
         "folder": f"{_HERE}.folder:Folder",
         "kling-effects": f"{_HERE}.kling:KlingEffects",
