@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vap.synth import CONDITIONS, SPLITS, conditions_of, pair_spec, sample_clip, sample_pair
-from vap.synth.backgrounds import UNSEEN_BACKGROUNDS
+from vap.synth.backgrounds import SCENIC_BACKGROUNDS, UNSEEN_BACKGROUNDS
 from vap.synth.registry import HELD_OUT, UNKNOWN
-from vap.synth.subjects import SUBJECTS, UNSEEN_SUBJECTS
+from vap.synth.subjects import DRAWINGS, SUBJECTS, UNSEEN_SUBJECTS
 
 TINY = {"height": 24, "width": 32, "frames": 3}
 
@@ -87,6 +87,21 @@ def test_conditions_of_the_splits():
     assert set(conditions_of("heldout")) == HELD_OUT - UNKNOWN
     assert set(conditions_of("unknown")) == UNKNOWN
     assert set(conditions_of("backbone")) == set(CONDITIONS) - UNKNOWN
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_drawn_pair_has_no_photographs_and_no_noise(split):
+    for index in range(100):
+        plain, drawn = (pair_spec(7, index, split=split, drawn=share) for share in (0.0, 1.0))
+        assert drawn[0].parameters == plain[0].parameters
+        for spec in drawn:
+            assert spec.composition.subject in DRAWINGS
+            assert spec.composition.background in SCENIC_BACKGROUNDS
+
+
+def test_pairs_that_are_not_drawn_stay_what_they_are():
+    plain, some = ([pair_spec(0, i, drawn=share) for i in range(200)] for share in (0.0, 0.75))
+    assert 30 < sum(a == b for a, b in zip(plain, some, strict=True)) < 70
 
 
 def test_enough_subjects_on_both_sides():

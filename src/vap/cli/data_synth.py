@@ -68,6 +68,13 @@ def synth(
             "Default: 0.",
         ),
     ] = None,
+    drawn: Annotated[
+        float | None,
+        typer.Option(
+            metavar="0…1",
+            help="Share of pairs without photographs and noise-like textures. Default: 0.",
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="FOLDER", help="Folder to write or to continue."),
@@ -93,6 +100,7 @@ def synth(
             "effect_in_caption": effect_in_caption,
             "varied": varied,
             "mixed": mixed,
+            "drawn": drawn,
         }
         chosen: dict[str, Any] = {k: value for k, value in given.items() if value is not None}
         settings = SynthSettings(**chosen)

@@ -7,11 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vap.synth.backgrounds import BACKGROUNDS, UNSEEN_BACKGROUNDS, draw_background, place
+from vap.synth.backgrounds import (
+    BACKGROUNDS,
+    SCENIC_BACKGROUNDS,
+    UNSEEN_BACKGROUNDS,
+    draw_background,
+    place,
+)
 from vap.synth.opencv import cv2
 from vap.synth.palette import COLOURS
 from vap.synth.scene import Layer, Scene
-from vap.synth.subjects import SUBJECTS, UNSEEN_SUBJECTS, draw_subject, has_colour
+from vap.synth.subjects import DRAWINGS, SUBJECTS, UNSEEN_SUBJECTS, draw_subject, has_colour
 
 _SMALLEST_PATCH = 8
 _SOLID = 0.5  # alpha from which a pixel counts as part of the subject
@@ -84,11 +90,20 @@ class Composition:
         return Layer.of(canvas)
 
 
-def compose(rng: np.random.Generator, *, unseen: bool) -> Composition:
-    """Draw a composition, of subjects that training shows or never shows (``unseen``)."""
+def compose(rng: np.random.Generator, *, unseen: bool, drawn: bool = False) -> Composition:
+    """Draw a composition.
+
+    Args:
+        rng: Of all its choices.
+        unseen: Whether its subject is one that training never shows.
+        drawn: Whether nothing of it is a photograph or a noise-like texture.
+    """
     subjects = [name for name in SUBJECTS if (name in UNSEEN_SUBJECTS) == unseen]
     novel = unseen and bool(rng.integers(2))
     backgrounds = [name for name in BACKGROUNDS if (name in UNSEEN_BACKGROUNDS) == novel]
+    if drawn:
+        subjects = [name for name in subjects if name in DRAWINGS]
+        backgrounds = [name for name in backgrounds if name in SCENIC_BACKGROUNDS]
     # Four different colors keep the subject apart from what is behind it.
     colours = rng.permutation(list(COLOURS))[:4]
     return Composition(

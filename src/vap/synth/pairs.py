@@ -25,6 +25,7 @@ _EXPOSURES: Mapping[Split, frozenset[Exposure]] = {
     "unknown": frozenset({"unknown"}),
     "backbone": frozenset({"train", "heldout"}),
 }
+_DRAWN = 83  # tells the generator of this choice from those of others
 _UNSEEN_SUBJECTS: frozenset[Split] = frozenset({"seen", "heldout", "unknown"})
 
 
@@ -52,6 +53,7 @@ def pair_spec(
     conditions: Sequence[str] | None = None,
     varied: float = 0.0,
     mixed: float = 0.0,
+    drawn: float = 0.0,
 ) -> tuple[ClipSpec, ClipSpec]:
     """Draw what a pair shows: its reference and its target.
 
@@ -65,12 +67,15 @@ def pair_spec(
             condition is one of the same that the first is drawn from.
         mixed: Share of the variations that also lie sideways or stand beside another condition in
             a part of the picture or of the time, 0 to 1.
+        drawn: Share of the pairs without photographs and noise-like textures, 0 to 1; the others
+            are what they are without it.
     """
-    shares = (effect_in_caption, varied, mixed)
+    shares = (effect_in_caption, varied, mixed, drawn)
     if seed < 0 or index < 0 or not all(0 <= share <= 1 for share in shares):
         raise ValueError(
             f"seed={seed}, index={index}, effect_in_caption={effect_in_caption}, varied={varied}, "
-            f"mixed={mixed}: use a seed and an index of at least 0, and shares from 0 to 1."
+            f"mixed={mixed}, drawn={drawn}: use a seed and an index of at least 0, and shares "
+            "from 0 to 1."
         )
     allowed = _allowed(split, conditions)
     rng = generator(seed, index, SPLITS.index(split))
@@ -78,10 +83,12 @@ def pair_spec(
     tells = bool(rng.random() < effect_in_caption)
     parameters = condition.draw(rng)
     unseen = split in _UNSEEN_SUBJECTS
-    reference = compose(rng, unseen=unseen)
-    target = compose(rng, unseen=unseen)
+    # From a generator of its own: a pair that is not chosen stays what it is.
+    is_drawn = bool(generator(seed, index, SPLITS.index(split), _DRAWN).random() < drawn)
+    reference = compose(rng, unseen=unseen, drawn=is_drawn)
+    target = compose(rng, unseen=unseen, drawn=is_drawn)
     while target.subject == reference.subject or target.background == reference.background:
-        target = compose(rng, unseen=unseen)
+        target = compose(rng, unseen=unseen, drawn=is_drawn)
     # Drawn last: whatever the share, the rest of a pair stays what it is.
     is_varied = bool(rng.random() < varied)
     variation = draw_variation(rng, condition.name, allowed, mixed=mixed) if is_varied else None
@@ -113,6 +120,7 @@ class PairChoices(TypedDict, total=False):
     conditions: Sequence[str] | None
     varied: float
     mixed: float
+    drawn: float
 
 
 def sample_pair(

@@ -40,6 +40,7 @@ class SynthSettings:
     # the tables.
     varied: float = 0.0
     mixed: float = 0.0  # share of these that also lie sideways or stand beside another condition
+    drawn: float = 0.0  # share of the pairs without photographs and noise-like textures
 
 
 def write_pairs(
@@ -88,6 +89,7 @@ def write_pairs(
             effect_in_caption=settings.effect_in_caption,
             varied=settings.varied,
             mixed=settings.mixed,
+            drawn=settings.drawn,
         )
         label = _label(target, index)
         folder = f"{VIDEOS}/{label}/{index:06}"

@@ -34,6 +34,7 @@ class RenderConfig(Section):
         varied: Share of the pairs that show a variation of their condition. A caption cannot tell
             all of it, so such pairs are for experts.
         mixed: Share of these that also lie sideways or stand beside another condition.
+        drawn: Share of the pairs without photographs and noise-like textures.
     """
 
     conditions: tuple[str, ...] = ()
@@ -43,6 +44,7 @@ class RenderConfig(Section):
     split: Split = "train"
     varied: float = Field(0.0, ge=0, le=1)
     mixed: float = Field(0.0, ge=0, le=1)
+    drawn: float = Field(0.0, ge=0, le=1)
 
     @field_validator("frames")
     @classmethod

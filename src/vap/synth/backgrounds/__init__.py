@@ -16,6 +16,10 @@ UNSEEN_BACKGROUNDS: frozenset[str] = frozenset(
 )
 
 
+SCENIC_BACKGROUNDS: frozenset[str] = frozenset({*LANDSCAPES, "mist", "marble", "bokeh"})
+"""Drawn places and soft backdrops: nothing like noise, which costs a small model its capacity."""
+
+
 def place(background: str, colour: str) -> str:
     """Where a subject is, in words: "on a beach under a red sky"."""
     phrase = _DRAWN[background][0] if background in _DRAWN else PHOTOGRAPHS[background][0]
