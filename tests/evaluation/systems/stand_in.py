@@ -51,6 +51,7 @@ class StandIn:
         tasks: What was submitted and taken.
         polls: How often a task says that it is under way.
         knows_own_ids: Whether tasks can be asked for by the client's ids.
+        late: Whether own ids and lists tell a task only after a second submission.
         requests: Kind and path of each request.
     """
 
@@ -59,6 +60,7 @@ class StandIn:
     tasks: list[Task] = field(default_factory=list)
     polls: int = 1
     knows_own_ids: bool = True
+    late: bool = False
     requests: list[tuple[str, str]] = field(default_factory=list)
     bodies: list[dict] = field(default_factory=list)
     failure: str = ""
@@ -68,6 +70,12 @@ class StandIn:
     def plan(self, **faults: list[str]) -> None:
         """Script faults by kind."""
         self.script = {kind: deque(names) for kind, names in faults.items()}
+
+    @property
+    def known(self) -> list[Task]:
+        """What can be found without the service's ids."""
+        submissions = sum(kind == "submit" for kind, _ in self.requests)
+        return [] if self.late and submissions < 2 else self.tasks
 
     def fault(self, kind: str) -> str:
         queue = self.script.get(kind)
@@ -137,7 +145,7 @@ class Handler(BaseHTTPRequestHandler):
         path, query = parts.path, parse_qs(parts.query)
         if path.startswith("/files/"):
             self._file()
-        elif path == "/ent/v2/tasks":
+        elif path == "/ent/v2/tasks" or "pageNum" in query:
             self._list(query)
         elif found := re.fullmatch(r"(/v1/videos/[a-z0-9-]+)/([^/]+)", path):
             if found[2] == "content":
@@ -159,7 +167,7 @@ class Handler(BaseHTTPRequestHandler):
         if self._failed(speech, fault):
             return
         if speech == "kling" and self.service.knows_own_ids:
-            tasks |= {task.own_id: task for task in self.service.tasks}
+            tasks |= {task.own_id: task for task in self.service.known}
         task = tasks.get(name)
         if task is None:
             self._error(speech, 404, 1203, "no such task")
@@ -169,14 +177,19 @@ class Handler(BaseHTTPRequestHandler):
         self._json(_state(speech, task, self.service))
 
     def _list(self, query):
+        speech = "kling" if "pageNum" in query else "vidu"
         self.service.requests.append(("find", self.path))
-        if not self._allowed("vidu") or self._failed("vidu", self.service.fault("find")):
+        if not self._allowed(speech) or self._failed(speech, self.service.fault("find")):
             return
         if not self.service.knows_own_ids:
-            self._error("vidu", 404, 0, "no such method")
+            self._error(speech, 404, 1202, "no such method")
+            return
+        if speech == "kling":
+            data = [_state("kling", task, self.service)["data"] for task in self.service.known]
+            self._json({"code": 0, "data": data[::-1][: int(query["pageSize"][0])]})
             return
         size, page = int(query["pager.pagesz"][0]), int(query["pager.page"][0])
-        tasks = self.service.tasks[page * size : (page + 1) * size]
+        tasks = self.service.known[page * size : (page + 1) * size]
         listed = [_state("vidu", task, self.service) | {"payload": task.own_id} for task in tasks]
         self._json({"tasks": listed})
 
@@ -297,6 +310,7 @@ def _state(speech, task, service):
             "task_status": state,
             "task_status_msg": task.failure,
             "task_info": {"external_task_id": task.own_id},
+            "created_at": 1_800_000_000_000,
         }
         if state == "succeed":
             data |= {"task_result": {"videos": [{"id": "v", "url": address}]}}

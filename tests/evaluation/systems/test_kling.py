@@ -9,7 +9,12 @@ import pytest
 from PIL import Image
 
 from tests.evaluation.systems.stand_in import KEY, SECRET
-from vap.evaluation.systems.kling import KlingEffects, KlingImageToVideo, KlingMotionControl
+from vap.evaluation.systems.kling import (
+    KlingEffects,
+    KlingImageToVideo,
+    KlingMotionControl,
+    _listed,
+)
 from vap.evaluation.systems.registry import SYSTEMS
 from vap.media import write_video
 
@@ -92,7 +97,6 @@ def test_motion_control_is_priced_by_the_second(stand_in, clock, long_job, tmp_p
 @pytest.mark.parametrize(
     ("settings", "changes", "named"),
     [
-        ({}, {}, "media_base_url"),
         ({"media_base_url": PUBLIC, "media_root": "/elsewhere"}, {}, "media_root"),
         ({"media_base_url": PUBLIC}, {"reference": None}, "reference"),
         ({"media_base_url": PUBLIC}, {"short": True}, "seconds"),
@@ -106,6 +110,39 @@ def test_motion_control_says_what_it_cannot_send(
     (outcome,) = send(system, tmp_path, asked)
     assert named in outcome.error
     assert not stand_in.requests
+
+
+def test_motion_control_needs_a_public_address(clock):
+    with pytest.raises(ValueError, match="media_base_url"):
+        KlingMotionControl(name="k", **PAID).check()
+
+
+@pytest.mark.parametrize(
+    ("tasks", "since", "found"),
+    [
+        ([], 0, None),
+        ([("other", 5)], 0, None),
+        ([("ours", 5), ("other", 5)], 0, "ours"),
+        ([("other", 1_000_000)] * 500, 2_000, None),  # older than ours: ours would be there
+        ([("other", 1_000_000)] * 500, 900, LookupError),
+        ([(None, 5)], 0, LookupError),
+        (None, 0, LookupError),
+    ],
+)
+def test_a_list_tells_whether_a_task_is_missing(tasks, since, found):
+    def told(name, created):
+        information = {} if name is None else {"external_task_id": name}
+        return {"task_id": name, "task_info": information, "created_at": created}
+
+    answer = {"data": tasks and [told(*task) for task in tasks]}
+    if tasks == []:
+        answer = {"data": []}
+    if found is LookupError:
+        with pytest.raises(LookupError):
+            _listed(answer, "ours", since)
+    else:
+        task = _listed(answer, "ours", since)
+        assert (task and task.id) == found
 
 
 def test_an_image_of_a_wrong_shape_is_not_sent(stand_in, clock, job, tmp_path):
@@ -136,7 +173,6 @@ def test_identity_has_what_decides_the_videos_and_no_more(clock):
     system = KlingEffects(name="k", effects={"melt": "melt_it"}, **PAID)
     assert dict(system.identity()) == {
         "kind": "kling-effects",
-        "caption": "effect",
         "model_name": None,
         "mode": None,
         "effects": {"melt": "melt_it"},

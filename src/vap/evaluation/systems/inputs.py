@@ -84,11 +84,6 @@ def public_url(path: Path, base_url: str, root: Path | None) -> str:
     Raises:
         ValueError: If there is no address.
     """
-    if not base_url:
-        raise ValueError(
-            f"The service fetches videos by their address. Publish {path.name} and set "
-            "media_base_url (and media_root, the folder here that it shows)."
-        )
     if path.is_dir():
         raise ValueError(f"{path} is a folder of frames; the service takes MP4 or MOV files.")
     name = path.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -36,6 +37,8 @@ _REFERENCE_SECONDS = {"image": (3.0, 10.0), "video": (3.0, 30.0)}  # by characte
 _REFERENCE_BYTES = 100_000_000
 _BUSY = range(1302, 1305)
 _INTERNAL = 5000  # and above
+_PAGE = 500
+_CLOCKS = 300.0  # seconds that our clock and the service's may differ
 _CLOSED = (*range(1000, 1005), *range(1100, 1104))
 
 
@@ -108,14 +111,21 @@ class Kling(PaidSystem):
         return _task(connection.call("GET", f"{self.path}/{quote(task, safe='')}"))
 
     def find(self, connection: Connection, own_id: str, since: float) -> Task | None:
-        """Ask for a task by our own id."""
-        del since
+        """Ask for a task by our own id, and look through the list of tasks to be sure."""
         try:
             return _task(connection.call("GET", f"{self.path}/{own_id}"))
         except ClosedError:
             raise
         except RefusedError:  # 1201 or 1203: no such task
-            return None
+            pass
+        try:
+            query = {"pageNum": 1, "pageSize": _PAGE}
+            answer = connection.call("GET", self.path, params=query)
+        except ClosedError:
+            raise
+        except RefusedError as error:
+            raise LookupError from error
+        return _listed(answer, own_id, since)
 
     def _keys(self) -> tuple[str, ...]:
         """The API key, or the access key and its secret."""
@@ -139,9 +149,10 @@ class KlingEffects(Kling):
 
     kind: ClassVar[str] = "kling-effects"
     path: ClassVar[str] = "/v1/videos/effects"
+    asides: ClassVar[frozenset[str]] = Kling.asides | {"caption"}
 
     effects: dict[str, str] = Field(min_length=1)
-    duration: Literal["5", "10"] | None = None
+    duration: Literal[5, 10] | None = None
 
     def covers(self, case: Case) -> bool:
         """Whether the condition has an effect."""
@@ -161,7 +172,7 @@ class KlingEffects(Kling):
         image = _image(job.case.image)
         return {
             "effect_scene": self.effects[job.case.condition],
-            "input": self._chosen(image=image, duration=self.duration),
+            "input": self._chosen(image=image, duration=str(self.duration or "")),
         }
 
 
@@ -177,7 +188,7 @@ class KlingImageToVideo(Kling):
     kind: ClassVar[str] = "kling-image-to-video"
     path: ClassVar[str] = "/v1/videos/image2video"
 
-    duration: str = Field(default="5", pattern=r"^\d{1,2}$")
+    duration: int = Field(default=5, ge=3, le=15)
     negative_prompt: str = Field(default="", max_length=_PROMPT)
     cfg_scale: float | None = Field(default=None, ge=0, le=1)
 
@@ -188,7 +199,7 @@ class KlingImageToVideo(Kling):
             prompt=checked_text(self.text(job.case), _PROMPT),
             negative_prompt=self.negative_prompt,
             cfg_scale=self.cfg_scale,
-            duration=self.duration,
+            duration=str(self.duration),
         )
 
 
@@ -212,6 +223,15 @@ class KlingMotionControl(Kling):
     media_root: Path | None = None
     mode: Literal["std", "pro", "4k"] | None = "std"
     character_orientation: Literal["image", "video"] = "image"
+
+    def check(self) -> None:
+        """Refuse to start without a key, a price, a budget and a public address."""
+        super().check()
+        if not self.media_base_url:
+            raise ValueError(
+                "Kling fetches reference videos by their address: publish them and set "
+                "media_base_url (and media_root, the folder here that it shows)."
+            )
 
     def cost(self, job: Job) -> float:
         """Return what a job is expected to cost: by the length of its reference."""
@@ -283,6 +303,25 @@ def _task(answer: Mapping[str, Any]) -> Task:
         error=str(data.get("task_status_msg") or ""),
         cost=_deducted(data),
     )
+
+
+def _listed(answer: Mapping[str, Any], own_id: str, since: float) -> Task | None:
+    """Look for our own id in the newest tasks; None if it would be there."""
+    tasks = answer.get("data")
+    if not isinstance(tasks, list):
+        raise LookupError
+    oldest = math.inf
+    for task in tasks:
+        information = task.get("task_info") if isinstance(task, Mapping) else None
+        # A list that does not tell our ids cannot say that a task is missing.
+        if not isinstance(information, Mapping) or "external_task_id" not in information:
+            raise LookupError
+        if information["external_task_id"] == own_id:
+            return _task({"data": task})
+        oldest = min(oldest, amount(task.get("created_at")) / 1000)
+    if len(tasks) < _PAGE or oldest < since - _CLOCKS:
+        return None
+    raise LookupError
 
 
 def _deducted(data: Mapping[str, Any]) -> float | None:

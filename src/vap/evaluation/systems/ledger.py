@@ -36,6 +36,7 @@ class Entry:
         cost: What the service says that it cost; None if it says nothing.
         error: Why it has ended without a video.
         sha256: Of the video.
+        seconds: From the submission to the video.
     """
 
     job: str
@@ -48,6 +49,7 @@ class Entry:
     cost: float | None = None
     error: str = ""
     sha256: str = ""
+    seconds: float = 0.0
 
     @property
     def paid(self) -> float:

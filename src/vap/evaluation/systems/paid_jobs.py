@@ -263,7 +263,8 @@ class PaidJobs:
                     "Run again to ask for it; it is not paid for again.",
                 )
         sha256 = hash_file(output) if output.is_file() else ""
-        work.entry = self._ledger.write(entry, state="done", sha256=sha256)
+        seconds = entry.seconds or self._clock.time() - entry.at
+        work.entry = self._ledger.write(entry, state="done", sha256=sha256, seconds=seconds)
         return self._end(work, None)
 
     def _accept(self, work: _Work, entry: Entry, task: Task) -> None:
@@ -301,7 +302,8 @@ class PaidJobs:
         if entry is None:
             return Outcome(work.job, error)
         details = {"submission": entry.id, "task": entry.task}
-        return Outcome(work.job, error, self._clock.time() - entry.at, entry.paid, details)
+        seconds = entry.seconds or self._clock.time() - entry.at
+        return Outcome(work.job, error, seconds, entry.paid, details)
 
 
 def _is_file(path: Path, sha256: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from vap.evaluation.benchmarks.base import digest, media_digest
 from vap.evaluation.case import Case
@@ -98,7 +98,7 @@ class PaidSystem(System):
     caption: Caption = "effect"
     in_flight: PositiveInt = 3
     poll_seconds: PositiveFloat = 10.0
-    timeout_seconds: PositiveFloat = Field(default=3600.0)
+    timeout_seconds: PositiveFloat = 3600.0
     resubmit_lost: bool = False
 
     def check(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
-from pydantic import Field, JsonValue, NonNegativeFloat
+from pydantic import Field, JsonValue, NonNegativeFloat, PositiveFloat
 
 from vap.evaluation.systems.base import Job
 from vap.evaluation.systems.connection import Connection, UnclearError
@@ -28,7 +28,7 @@ class VideosApi(PaidSystem):
     Attributes:
         base_url: Address of the server, with or without ``/v1``.
         model: The model, where the server has several.
-        seconds: Length, as the server takes it.
+        seconds: Length.
         size: Such as ``832x480``.
         fields: Further fields of the request, such as ``num_frames`` and ``fps``.
         api_key_variable: Environment variable of the key, for servers that take one.
@@ -43,7 +43,7 @@ class VideosApi(PaidSystem):
 
     price: NonNegativeFloat | None = 0.0
     model: str = ""
-    seconds: str = ""
+    seconds: PositiveFloat | None = None
     size: str = Field(default="", pattern=r"^(\d+x\d+)?$")
     fields: dict[str, JsonValue] = Field(default_factory=dict)
     api_key_variable: str = "VIDEOS_API_KEY"
@@ -75,7 +75,8 @@ class VideosApi(PaidSystem):
 
     def settings(self, job: Job) -> dict[str, JsonValue]:
         """Return the fields that have a value."""
-        named = {"model": self.model, "seconds": self.seconds, "size": self.size}
+        seconds = f"{self.seconds:g}" if self.seconds else ""
+        named = {"model": self.model, "seconds": seconds, "size": self.size}
         chosen: dict[str, JsonValue] = {k: value for k, value in named.items() if value}
         return {"prompt": self.text(job.case), "seed": job.seed, **chosen, **self.fields}
 
@@ -188,13 +189,13 @@ def _form(settings: Mapping[str, JsonValue]) -> dict[str, str]:
 def _task(answer: Mapping[str, Any]) -> Task:
     if not answer.get("id"):
         raise UnclearError("the server's answer has no id")
-    status = str(answer.get("status"))
+    status, url = str(answer.get("status")), str(answer.get("url") or "")
     error = answer.get("error")
     if isinstance(error, Mapping):
         error = error.get("message") or error.get("code")
     return Task(
         id=str(answer["id"]),
         state="done" if status == "completed" else "failed" if status in _FAILED else "waiting",
-        url=str(answer.get("url") or ""),
+        url=url if "://" in url else "",
         error=str(error or (status if status in _FAILED else "")),
     )
