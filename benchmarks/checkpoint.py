@@ -84,7 +84,7 @@ def _build(model_class: Any, config: Any) -> Any:
 
 
 def _transformer(size: Size) -> tuple[Any, dict[str, Any]]:
-    from vap.pipelines.registry import pipeline_class
+    from vap.pipelines.base import pipeline_class
 
     return pipeline_class(size.family).transformer_class, dict(size.transformer)
 

@@ -147,7 +147,7 @@ def _provenance(options: argparse.Namespace) -> Mapping[str, Any]:
     import torch
 
     from benchmarks.report import describe_machine
-    from vap.files.hub import resolve_folder
+    from vap.files.names import resolve_folder
     from vap.files.weights import weights_hash
 
     return {

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from vap.acceleration.profiles import Settings
-from vap.pipelines.work import Reuse
+from vap.pipelines.denoise import Reuse
 
 
 @dataclass(frozen=True, slots=True)

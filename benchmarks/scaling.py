@@ -24,7 +24,7 @@ from vap.parallel.guidance import SplitPasses
 from vap.parallel.mesh import Groups
 from vap.parallel.session import own_device
 from vap.parallel.traffic import Streams, traffic
-from vap.pipelines.denoise import Guidance
+from vap.pipelines.denoiser import Guidance
 from vap.pipelines.wan_denoiser import WanConditions, WanDenoiser, WanReference
 
 # Bytes a second that a GPU sends in practice, about three quarters of what is advertised:

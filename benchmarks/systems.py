@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
 
-from vap.acceleration.profiles import Profile
+from vap.acceleration.plan import Profile
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.pipelines.golden import FOLDER
-from vap.pipelines.registry import pipeline_class
+from vap.pipelines.base import pipeline_class
 
 _MIB = 1 << 20
 # Peak memory of the process before and after a transformer was loaded; ru_maxrss would remember the
@@ -19,7 +19,7 @@ import re, sys
 from pathlib import Path
 import torch
 from vap.loading.pipeline import load_transformer
-from vap.pipelines.registry import pipeline_class
+from vap.pipelines.base import pipeline_class
 pipeline_class("wan")
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])

@@ -56,7 +56,7 @@ def generate(pipeline: Any, job: Job, steps: int) -> torch.Tensor:
 def _created(job: Job, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
     """Components whose weights are drawn where they are used."""
     from benchmarks.measured.created import create_components
-    from vap.pipelines.registry import pipeline_class
+    from vap.pipelines.base import pipeline_class
 
     transformer = pipeline_class(job.family).transformer_class  # type: ignore[arg-type]
     return create_components(Path(job.folder), job.family, transformer, dtype, device)

@@ -21,7 +21,7 @@ from vap.acceleration.calibration import (
     settings_for,
 )
 from vap.acceleration.profiles import GUESSES, Settings
-from vap.pipelines.work import Reuse
+from vap.pipelines.denoise import Reuse
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -14,7 +14,7 @@ from vap.acceleration import fast as fast_module
 from vap.acceleration.fast import apply_profile
 from vap.acceleration.fast_products import can_multiply_fp8, quantized_attention
 from vap.acceleration.profiles import GUESSES, Settings
-from vap.pipelines.work import Reuse
+from vap.pipelines.denoise import Reuse
 from vap.training.methods.streams import couple_by_addition, couple_one_way
 
 

@@ -11,7 +11,7 @@ from benchmarks.sizes import SIZES
 from safetensors.torch import load_file
 
 from vap.files.folders import check_folder, family_of
-from vap.pipelines.registry import pipeline_class
+from vap.pipelines.base import pipeline_class
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TINY = ("tiny", "tiny-cogvideox")

@@ -151,7 +151,7 @@ def test_damaged_records_are_refused(change, message, made, here):
 
 
 def test_a_model_that_only_a_record_names_is_not_downloaded(made, here, monkeypatch):
-    monkeypatch.setattr("vap.files.hub._download", lambda _: pytest.fail("downloaded"))
+    monkeypatch.setattr("vap.files.names._download", lambda _: pytest.fail("downloaded"))
     record = json.loads(made.video.with_name("out.mp4.json").read_text())
     for change in ({"model_path": "owner/name"}, {"model_path": None, "model": "owner/name"}):
         (here / "hub.json").write_text(json.dumps(record | change))

@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from tests.devices.fake import CUDA, retype
-from vap.pipelines.registry import pipeline_class
+from vap.pipelines.base import pipeline_class
 from vap.shapes import Family
 
 GOLDEN = Path(__file__).parents[1] / "golden"

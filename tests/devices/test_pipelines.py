@@ -16,7 +16,7 @@ from vap.acceleration.tiling import enable_tiling
 from vap.acceleration.whole_clips import use_whole_clips
 from vap.loading.memory import place
 from vap.pipelines import base
-from vap.pipelines.work import NOTHING, Reuse
+from vap.pipelines.denoise import NOTHING, Reuse
 
 pytestmark = pytest.mark.slow
 

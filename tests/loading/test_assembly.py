@@ -6,8 +6,8 @@ import torch
 import vap
 from tests.pipelines.golden import FOLDER, Golden, load
 from vap.acceleration.plan import CPU_PLANS
-from vap.loading import assembly as loading
-from vap.loading.assembly import check_options
+from vap.loading import memory
+from vap.loading.pipeline import check_options
 
 NAMED = {"quantize", "offload", "student"}
 
@@ -42,7 +42,7 @@ def test_a_wrong_option_is_refused_before_anything_is_looked_for() -> None:
 
 
 def test_a_text_encoder_of_the_users_stays_in_memory(case: Golden, monkeypatch) -> None:
-    monkeypatch.setattr(loading, "planned", lambda *_, **__: CPU_PLANS[1])
+    monkeypatch.setattr(memory, "planned", lambda *_, **__: CPU_PLANS[1])
     own = load(case.family).text_encoder
     pipeline = load(case.family, memory="10GB", text_encoder=own)
     assert pipeline.text_encoder is own
@@ -54,7 +54,7 @@ def test_a_text_encoder_of_the_users_stays_in_memory(case: Golden, monkeypatch) 
 
 @pytest.mark.parametrize("options", [{"profile": "exact"}, {"memory": "10GB"}])
 def test_a_pipeline_loads_without_its_text_encoder(case: Golden, monkeypatch, options) -> None:
-    monkeypatch.setattr(loading, "planned", lambda *_, **__: CPU_PLANS[1])
+    monkeypatch.setattr(memory, "planned", lambda *_, **__: CPU_PLANS[1])
     pipeline = load(case.family, text_encoder=None, tokenizer=None, **options)
     length = {"wan": 512, "cogvideox": 226}[case.family]
     text, negative = case.pipeline.encode_prompt(

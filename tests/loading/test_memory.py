@@ -20,11 +20,12 @@ from vap.acceleration.plan import (
     ACCELERATOR_PLANS,
     CPU_PLANS,
     MemoryPlan,
+    Profile,
     WantedVideo,
     memory_bytes,
     plans_for,
 )
-from vap.acceleration.profiles import GUESSES, Profile, Settings
+from vap.acceleration.profiles import GUESSES, Settings
 from vap.acceleration.text_encoder import is_unloaded
 from vap.cost.model import PlannedModel
 from vap.cost.prediction import Prediction
@@ -32,7 +33,7 @@ from vap.loading import assembly
 from vap.loading import memory as memory_module
 from vap.loading.memory import choose, place
 from vap.pipelines import registry
-from vap.pipelines.work import Reuse
+from vap.pipelines.denoise import Reuse
 
 CPU = torch.device("cpu")
 GB = 10**9

@@ -8,7 +8,7 @@ from diffusers.callbacks import PipelineCallback
 from peft import LoraConfig
 
 from tests.pipelines.golden import Golden, load
-from vap.pipelines.work import Reuse
+from vap.pipelines.denoise import Reuse
 
 
 def test_a_callback_sees_every_step_and_the_tensors_it_asked_for(case: Golden) -> None:

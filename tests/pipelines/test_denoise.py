@@ -7,8 +7,8 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 
-from vap.pipelines.denoise import Guidance, StepEnd
-from vap.pipelines.schedules import released_sigmas
+from vap.pipelines.denoise import StepEnd, released_sigmas
+from vap.pipelines.denoiser import Guidance
 
 
 @pytest.mark.parametrize(("scale", "enabled"), [(0.0, False), (1.0, False), (1.1, True)])

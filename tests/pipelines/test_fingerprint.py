@@ -9,7 +9,7 @@ import torch
 
 import vap
 from tests.pipelines.golden import Golden, load
-from vap.pipelines.fingerprint import encoder_configs, fingerprint, sampled_weights
+from vap.pipelines.video_prompt import encoder_configs, fingerprint, sampled_weights
 
 
 class Vae(torch.nn.Module):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.pipelines.golden import Golden, load, relative_error
-from vap.pipelines.passes import BatchedPasses, Pass, SequentialPasses, join_passes
+from vap.pipelines.denoiser import BatchedPasses, Pass, SequentialPasses, join_passes
 
 CLOSE = 1e-5
 

@@ -8,10 +8,9 @@ import torch
 
 from tests.pipelines.golden import Golden, load, relative_error
 from tests.pipelines.test_passes import CLOSE, spied
-from vap.pipelines.denoise import Guidance
-from vap.pipelines.passes import BatchedPasses, SequentialPasses
+from vap.pipelines.denoise import EVERYTHING, StepWork
+from vap.pipelines.denoiser import BatchedPasses, Guidance, SequentialPasses
 from vap.pipelines.wan_denoiser import WanConditions, WanDenoiser, WanReference
-from vap.pipelines.work import EVERYTHING, StepWork
 
 # What the transformer below predicts, told by which pass it is.
 WITH, NEGATIVE, WITHOUT = 7.0, 4.0, 2.0

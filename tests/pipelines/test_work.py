@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vap.pipelines.work import EVERYTHING, Reuse, StepWork
+from vap.pipelines.denoise import EVERYTHING, Reuse, StepWork
 
 counts = st.integers(1, 6)
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vap.pipelines.denoise import Guidance
+from vap.pipelines.denoiser import Guidance
 from vap.training.objectives.consistency import consistency_loss, draw_points
 
 SCHEDULE = torch.linspace(1, 0, 13)  # three phases of four

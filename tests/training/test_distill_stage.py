@@ -10,8 +10,7 @@ from tests.training.tuning_tiny import GOLDEN, VARIANTS, recipe_of
 from vap.acceleration.student import first_order
 from vap.loading.pipeline import load_pipeline
 from vap.models.reference_cache import GenerationMemory, StepMemory
-from vap.pipelines.schedules import released_sigmas
-from vap.pipelines.work import Reuse
+from vap.pipelines.denoise import Reuse, released_sigmas
 from vap.training.objectives.consistency import PhasePoints
 from vap.training.sections import FlowConfig
 from vap.training.stages import run_recipe

@@ -15,7 +15,7 @@ from vap.data.encoded import MANIFEST
 from vap.data.table import Table, write_table
 from vap.loading.pipeline import load_pipeline, load_transformer
 from vap.media import read_clip
-from vap.pipelines.work import NOTHING, Reuse
+from vap.pipelines.denoise import NOTHING, Reuse
 from vap.training.parallel import Layout
 from vap.training.stages import run_recipe
 

@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
-from vap.acceleration.profiles import GUESSES, Profile, Settings
+from vap.acceleration.plan import Profile
+from vap.acceleration.profiles import GUESSES, Settings
 from vap.shapes import Family
 
 FOLDER = Path(__file__).parent / "calibrations"

@@ -11,8 +11,8 @@ from vap.acceleration.attention import use_attention
 from vap.acceleration.calibration import Chosen, Kind, settings_for
 from vap.acceleration.exact import apply_exact
 from vap.acceleration.fast_products import can_multiply_fp8, quantized_attention, use_fp8_products
-from vap.acceleration.plan import MemoryPlan
-from vap.acceleration.profiles import Profile, Settings, check_profile
+from vap.acceleration.plan import MemoryPlan, Profile, check_profile
+from vap.acceleration.profiles import Settings
 from vap.acceleration.student import own_student, use_student
 from vap.devices import has_fast_half
 

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, get_args
 
 Offload: TypeAlias = Literal["model", "sequential", "group"]
 Quantization: TypeAlias = Literal["int8", "fp8"]
+Profile: TypeAlias = Literal["exact", "fast", "turbo"]
 TextEncoder: TypeAlias = Literal["resident", "offload"]
 
 # Of what the whole picture takes in memory, what strips or tiles take, and how much more they
@@ -138,19 +139,25 @@ def dtype_name(dtype: str) -> str:
     return name
 
 
-def check_quantize(quantize: str | None) -> None:
+def check_quantize(quantize: str) -> None:
     """Refuse a precision that weights are not quantized to."""
-    if quantize is not None and quantize not in get_args(Quantization):
+    if quantize not in get_args(Quantization):
         raise ValueError(f"quantize={quantize!r} is unknown. Use one of: {get_args(Quantization)}.")
 
 
-def check_offload(offload: str | None, device_type: str) -> None:
+def check_offload(offload: str, device_type: str) -> None:
     """Refuse a way to offload that there is none of, or no place to offload from."""
-    if offload is None:
-        return
     if device_type == "cpu":
         raise ValueError(
             f"offload={offload!r} needs an accelerator, and the device is the CPU. Leave it out."
         )
     if offload not in get_args(Offload):
         raise ValueError(f"offload={offload!r} is unknown. Use 'model', 'group' or 'sequential'.")
+
+
+def check_profile(profile: str) -> None:
+    """Refuse a profile that there is none of."""
+    if profile not in get_args(Profile):
+        raise ValueError(
+            f"profile={profile!r} is unknown. Use one of: {', '.join(get_args(Profile))}."
+        )

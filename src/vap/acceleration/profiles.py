@@ -8,11 +8,9 @@ measured for, they are cautious guesses.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
 
-from vap.pipelines.work import NOTHING, Reuse
-
-Profile: TypeAlias = Literal["exact", "fast", "turbo"]
+from vap.acceleration.plan import Profile
+from vap.pipelines.denoise import NOTHING, Reuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +56,3 @@ GUESSES: dict[Profile, Settings] = {
     ),
 }
 """For models that nothing was measured for."""
-
-
-def check_profile(profile: str | None) -> None:
-    """Refuse a profile that there is none of."""
-    if profile is not None and profile not in get_args(Profile):
-        raise ValueError(
-            f"profile={profile!r} is unknown. Use one of: {', '.join(get_args(Profile))}."
-        )

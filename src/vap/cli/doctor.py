@@ -15,8 +15,8 @@ from vap.cli import options
 from vap.cli.console import in_options, quiet_libraries, reporting, results, show_json
 
 if TYPE_CHECKING:
-    from vap.acceleration.plan import WantedVideo
-    from vap.acceleration.profiles import Profile, Settings
+    from vap.acceleration.plan import Profile, WantedVideo
+    from vap.acceleration.profiles import Settings
     from vap.cost.devices import DeviceSpec
     from vap.cost.model import PlannedModel
     from vap.cost.prediction import Prediction

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from vap.cost.model import PlannedModel
-from vap.pipelines.denoise import Guidance
-from vap.pipelines.registry import pipeline_class
-from vap.pipelines.work import StepWork
+from vap.pipelines.base import pipeline_class
+from vap.pipelines.denoise import StepWork
+from vap.pipelines.denoiser import Guidance
 from vap.shapes import LatentShape, PixelShape
 
 _META = torch.device("meta")

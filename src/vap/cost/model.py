@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vap.cost.arithmetic import TransformerSize, stored_parameters, stored_shapes
-from vap.files.defaults import GenerationDefaults
-from vap.files.folders import generation_defaults_of, read_json
+from vap.files.folders import GenerationDefaults, generation_defaults_of, read_json
 from vap.files.reading import reading
 from vap.shapes import Compression, PixelShape
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from vap.files.folders import family_of, read_json
-from vap.files.hub import resolve_folder
+from vap.files.names import resolve_folder
 from vap.files.reading import reading
 from vap.files.weights import plain_configuration, sampled_digest
 from vap.loading.pipeline import load_pipeline
-from vap.pipelines.registry import pipeline_class
+from vap.pipelines.base import pipeline_class
 from vap.shapes import TEXT_TOKENS, PixelShape
 
 _ENCODERS = ("vae", "text_encoder", "image_encoder", "tokenizer", "image_processor")

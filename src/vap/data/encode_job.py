@@ -89,7 +89,7 @@ def _check_sizes(settings: EncodeSettings) -> None:
     """Refuse sizes that the model cannot take, before it is loaded."""
     from vap.cost.model import PlannedModel
     from vap.files.folders import family_of
-    from vap.files.hub import resolve_folder
+    from vap.files.names import resolve_folder
 
     folder = resolve_folder(settings.model)
     compression = PlannedModel.from_folder(folder, family_of(folder)).compression

@@ -9,8 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vap.acceleration.plan import Offload, Quantization, dtype_name, memory_bytes
-from vap.acceleration.profiles import Profile
+from vap.acceleration.plan import Offload, Profile, Quantization, dtype_name, memory_bytes
 from vap.cost.released import planned_model
 from vap.devices import check_device
 from vap.files.errors import refusal

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from vap.files.defaults import GenerationDefaults
+from vap.files.folders import GenerationDefaults
 from vap.generation.request import GenerationRequest, check_request
 from vap.generation.run import Generation, OnStage, OnStep, generate, load_for
 from vap.parallel.apply import parallelize

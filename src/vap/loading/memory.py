@@ -5,20 +5,77 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from vap.acceleration.calibration import Chosen
-from vap.acceleration.plan import MemoryPlan, Quantization, memory_bytes, plans_for
-from vap.cost.devices import DeviceSpec, host_memory
+from vap.acceleration.calibration import Chosen, Kind, settings_for
+from vap.acceleration.plan import (
+    MemoryPlan,
+    Profile,
+    Quantization,
+    WantedVideo,
+    memory_bytes,
+    plans_for,
+)
+from vap.cost.devices import DeviceSpec, device_for_planning, host_memory
 from vap.cost.footprint import Video
 from vap.cost.model import PlannedModel
 from vap.cost.prediction import Prediction, predict
 from vap.cost.recorded import footprint
+from vap.cost.released import planned_model
+from vap.files.folders import check_folder
+from vap.models.expert_file import read_expert_info
+from vap.shapes import Family
 
 logger = logging.getLogger(__name__)
 _GB = 1e9
+
+
+def planned(
+    folder: Path,
+    family: Family,
+    memory: int,
+    video: WantedVideo | None,
+    device: torch.device,
+    dtype: torch.dtype,
+    quantize: Quantization | None,
+    *,
+    expert: str | Path | None,
+    profile: Profile | None,
+) -> MemoryPlan:
+    """The fastest plan that fits a model in a folder, for this machine.
+
+    For the arguments see :func:`vap.load_pipeline`.
+    """
+    from vap.loading.pipeline import load_scheduler
+
+    check_folder(folder)
+    model = PlannedModel.from_folder(folder, family)
+    if expert is not None:
+        model = model.with_expert(read_expert_info(expert).depths)
+    wanted = Video.native(model, video)
+    machine = device_for_planning(device)
+    guided = model.guidance or model.reference_guidance
+    kind = Kind.by(family, load_scheduler(folder), model.steps, guided=guided)
+    chosen = settings_for(profile or "exact", kind)
+    return plan_for(model, wanted, machine, dtype, memory, quantize, chosen)
+
+
+def check_fits(
+    name: str,
+    memory: int,
+    video: WantedVideo | None,
+    device: torch.device,
+    dtype: torch.dtype,
+    quantize: Quantization | None,
+) -> None:
+    """Refuse a known model that does not fit, before it is downloaded."""
+    model = planned_model(name)
+    if model is not None:
+        wanted, machine = Video.native(model, video), device_for_planning(device)
+        choose(predictions(model, wanted, machine, dtype, quantize), memory)
 
 
 def plan_for(

@@ -2,32 +2,52 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
 from vap.acceleration.plan import (
     MemoryPlan,
     Offload,
+    Profile,
     Quantization,
     WantedVideo,
     check_offload,
+    check_profile,
     check_quantize,
     dtype_name,
 )
-from vap.acceleration.profiles import Profile, check_profile
-from vap.cost.devices import budget
 from vap.devices import check_device, half_precision, has_fast_half, note_slow_half
-from vap.files.folders import RELEASED, family_of
-from vap.files.hub import find_folder, resolve_folder
-from vap.files.names import DEFAULT_MODEL, full_name, hub_id, local_model
+from vap.files.components import load_component
+from vap.files.folders import RELEASED, check_folder, family_of
+from vap.files.names import (
+    DEFAULT_MODEL,
+    find_folder,
+    full_name,
+    hub_id,
+    local_model,
+    resolve_folder,
+)
 from vap.files.reading import one_at_a_time
-from vap.files.weights import stored_dtype
-from vap.pipelines.registry import pipeline_class
+from vap.files.weights import settle, stored_dtype
+from vap.pipelines.base import pipeline_class
 from vap.quiet import quiet_libraries
+from vap.shapes import Family
+
+# What a pipeline's from_pretrained takes beside the parts of the pipeline. What would run code of
+# a model's author is not among them.
+_LOADING_OPTIONS = frozenset(
+    {
+        *("cache_dir", "force_download", "local_files_only", "proxies", "revision", "token"),
+        *("device_map", "low_cpu_mem_usage", "max_memory", "offload_folder", "offload_state_dict"),
+        *("provider", "provider_options", "sess_options", "use_onnx", "load_connected_pipeline"),
+        *("disable_mmap", "quantization_config", "use_flashpack", "use_safetensors", "variant"),
+    }
+)
 
 
 @one_at_a_time
@@ -94,26 +114,21 @@ def load_pipeline(
         ValueError: If a file is damaged or does not fit, memory does not suffice, or an option is
             unknown or contradicts another.
     """
-    from vap.loading import assembly as loading
-
     # First what needs no model: one of these may be downloaded for hours.
     if device is not None:
         check_device(str(device))
-    device = torch.device(device) if device is not None else default_device()
-    check_offload(offload, device.type)
-    check_quantize(quantize)
-    check_profile(profile)
-    dtype = _as_dtype(dtype) or _default_dtype(device, profile)
-    if dtype == torch.bfloat16:
-        note_slow_half(device)
+    device = default_device() if device is None else torch.device(device)
+    _check_choices(device, offload, quantize, profile)
+    dtype = _precision(dtype, device, profile)
     if options:
-        named = {*inspect.signature(load_pipeline).parameters} - {"options"}
-        loading.check_options(options, named)
+        check_options(options, {*inspect.signature(load_pipeline).parameters} - {"options"})
     allowed = _allowed(name_or_path, memory, device, offload, backbone)
-    _check_backbone(backbone, student or distilled)
-    loading.check_adapters(lora, student, distilled)
+    gguf = Path(backbone or "").suffix == ".gguf"
+    _check_adapters(lora, student, distilled, mergeable=not gguf)
     if allowed is not None and local_model(name_or_path) is None:
-        loading.check_fits(hub_id(name_or_path), allowed, video, device, dtype, quantize)
+        from vap.loading.memory import check_fits
+
+        check_fits(hub_id(name_or_path), allowed, video, device, dtype, quantize)
     folder = find_folder(name_or_path)
     family = family_of(folder)
     plan = MemoryPlan(
@@ -124,7 +139,9 @@ def load_pipeline(
         keep_references=True,
     )
     if allowed is not None:
-        plan = loading.planned(
+        from vap.loading.memory import planned
+
+        plan = planned(
             folder, family, allowed, video, device, dtype, quantize, expert=expert, profile=profile
         )
     if compile and plan.offload is not None:
@@ -132,15 +149,15 @@ def load_pipeline(
             f"compile needs all weights on the device, and the memory plan is {plan.name!r}. "
             "Leave out compile, or give more memory."
         )
-    pipeline = loading.loaded(folder, family, plan, device, dtype, backbone, options)
+    pipeline = _loaded(folder, family, plan, device, dtype, backbone, options)
     if expert is not None:
         pipeline.transformer.load_expert(expert)
-    loading.use_adapters(pipeline, lora, student, distilled, backbone)
+    _use_adapters(pipeline, lora, student, distilled, merge=not gguf)
     if profile is not None and not plan.mergeable:
         from vap.acceleration.fast import merge_own_student
 
         merge_own_student(pipeline, profile)
-    pipeline = loading.placed(pipeline, plan, device)
+    _place(pipeline, plan, device)
     if profile is not None or compile or attention is not None:
         from vap.acceleration.fast import apply_profile
 
@@ -151,8 +168,6 @@ def load_pipeline(
 @quiet_libraries()
 def load_transformer(name_or_path: str | Path, *, dtype: torch.dtype | None = None) -> Any:
     """Load the transformer of a model alone, in the precision that it is stored in by default."""
-    from vap.files.components import load_component
-
     folder = resolve_folder(name_or_path)
     kind = pipeline_class(family_of(folder)).transformer_class
     dtype = dtype or stored_dtype(folder / "transformer")
@@ -161,8 +176,6 @@ def load_transformer(name_or_path: str | Path, *, dtype: torch.dtype | None = No
 
 def load_scheduler(name_or_path: str | Path) -> Any:
     """Load the scheduler of a model alone."""
-    from vap.files.components import load_component
-
     return load_component(resolve_folder(name_or_path), "scheduler")
 
 
@@ -171,13 +184,19 @@ def default_device() -> torch.device:
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
-def _default_dtype(device: torch.device, profile: Profile | None) -> torch.dtype:
-    """Half precision where it is faster, unless the profile is exact."""
-    if device.type != "cpu":
-        return half_precision(device)
-    if profile in {None, "exact"}:
-        return torch.float32
-    return torch.bfloat16 if has_fast_half(device) else torch.float32
+def _precision(
+    dtype: torch.dtype | str | None, device: torch.device, profile: Profile | None
+) -> torch.dtype:
+    """What was asked for; else half precision where it is faster and the profile allows it."""
+    if isinstance(dtype, str):
+        dtype = getattr(torch, dtype_name(dtype))
+    if not isinstance(dtype, torch.dtype):
+        exact_cpu = device.type == "cpu" and profile in {None, "exact"}
+        slow = exact_cpu or not has_fast_half(device)
+        dtype = torch.float32 if slow else half_precision(device)
+    if dtype == torch.bfloat16:
+        note_slow_half(device)
+    return dtype
 
 
 def _allowed(
@@ -188,37 +207,159 @@ def _allowed(
     backbone: str | Path | None,
 ) -> int | None:
     """Bytes that a plan has to fit; None where there is nothing to plan."""
-    if memory is not None:
-        _check_choices(offload, backbone)
-        return budget(memory, device)
-    large = device.type != "cpu" or full_name(model) in RELEASED.values()
-    if offload is not None or backbone is not None or not large:
-        return None
-    return budget("auto", device)
-
-
-def _check_choices(offload: Offload | None, backbone: str | Path | None) -> None:
-    if offload is not None:
+    if memory is not None and offload is not None:
         raise ValueError(
             "memory chooses how weights are offloaded. Leave out either memory or offload."
         )
-    if backbone is not None:
+    if memory is not None and backbone is not None:
         raise ValueError(
             "How much memory a backbone file takes is not predicted. Leave out memory, and choose "
             "offload yourself if the model does not fit."
         )
+    large = device.type != "cpu" or full_name(model) in RELEASED.values()
+    if memory is None and (offload is not None or backbone is not None or not large):
+        return None
+    from vap.cost.devices import budget
+
+    return budget("auto" if memory is None else memory, device)
 
 
-def _check_backbone(backbone: str | Path | None, student: str | Path | None) -> None:
-    if backbone is not None and student is not None and Path(backbone).suffix == ".gguf":
+def check_options(options: Iterable[str], named: Iterable[str]) -> None:
+    """Refuse options that nothing takes, which diffusers would leave out."""
+    parts = {
+        name
+        for family in get_args(Family)
+        for name in inspect.signature(pipeline_class(family).__init__).parameters
+    }
+    taken = (_LOADING_OPTIONS | parts) - {"self"}
+    for name in options:
+        if name in taken:
+            continue
+        nearest = difflib.get_close_matches(name, sorted({*taken, *named}), n=1)
+        hint = f"Did you mean {nearest[0]!r}?" if nearest else f"Give one of: {sorted(taken)}."
+        raise ValueError(f"load_pipeline has no option {name!r}. {hint}")
+
+
+def _check_choices(
+    device: torch.device,
+    offload: Offload | None,
+    quantize: Quantization | None,
+    profile: Profile | None,
+) -> None:
+    """Refuse unknown ways to hold or to run a model."""
+    if offload is not None:
+        check_offload(offload, device.type)
+    if quantize is not None:
+        check_quantize(quantize)
+    if profile is not None:
+        check_profile(profile)
+
+
+def _check_adapters(
+    lora: Sequence[tuple[str | Path, float]],
+    student: str | Path | None,
+    distilled: str | None,
+    *,
+    mergeable: bool,
+) -> None:
+    """Find the files of adapters before a model is loaded."""
+    if (student or distilled) and not mergeable:
         raise ValueError(
             "A student is merged into the backbone, and nothing can be merged into the weights of "
             "a GGUF file. Leave out student, or give a .safetensors backbone."
         )
+    files = [*(path for path, _ in lora), *([] if student is None else [student])]
+    if files:
+        from vap.models.lora_file import lora_path
+
+        for path in files:
+            lora_path(path)
+    if distilled is not None:
+        from vap.acceleration.student import distilled_file, known_distilled
+
+        known_distilled(distilled)
+        if student is None:
+            distilled_file(distilled)
 
 
-def _as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
-    if dtype is None or isinstance(dtype, torch.dtype):
-        return dtype
-    chosen: torch.dtype = getattr(torch, dtype_name(dtype))
-    return chosen
+def _loaded(
+    folder: Path,
+    family: Family,
+    plan: MemoryPlan,
+    device: torch.device,
+    dtype: torch.dtype,
+    backbone: str | Path | None,
+    options: dict[str, Any],
+) -> Any:
+    """Load the pipeline into main memory, as far as a plan says."""
+    kind = pipeline_class(family)
+    dtypes: Any = dtype
+    if family == "wan":
+        dtypes = {"default": dtype, "vae": torch.float32, "image_encoder": torch.float32}
+    if backbone is not None:
+        from vap.loading.backbones import transformer_with_backbone
+
+        check_folder(folder)
+        options = {
+            "transformer": transformer_with_backbone(
+                kind.transformer_class, folder, backbone, dtype
+            ),
+            **options,
+        }
+    offloaded = plan.text_encoder == "offload" and plan.offload in {None, "group"}
+    # One that the user brought is not ours to free: nobody could read it again.
+    on_demand = offloaded and "text_encoder" not in options
+    if on_demand:
+        from vap.acceleration.text_encoder import release_before, text_encoder_on_demand
+
+        check_folder(folder)
+        options = {"text_encoder": text_encoder_on_demand(folder, dtype, device), **options}
+    pipeline = kind.from_pretrained(folder, dtype=dtypes, **options)
+    if on_demand and device.type == "cpu":
+        release_before(pipeline.transformer, pipeline.text_encoder)
+    return pipeline
+
+
+def _use_adapters(
+    pipeline: Any,
+    lora: Sequence[tuple[str | Path, float]],
+    student: str | Path | None,
+    distilled: str | None,
+    *,
+    merge: bool,
+) -> None:
+    """Merge LoRA files and a distilled one into a pipeline, before it is placed."""
+    if lora:
+        from vap.pipelines.adapters import use_loras
+
+        use_loras(pipeline, lora, merge=merge)
+    if distilled is not None:
+        from vap.acceleration.student import use_distilled
+
+        use_distilled(pipeline, distilled, student)
+    elif student is not None:
+        from vap.acceleration.student import use_student
+
+        use_student(pipeline, student)
+
+
+def _place(pipeline: Any, plan: MemoryPlan, device: torch.device) -> None:
+    """Quantize, tile and place a loaded pipeline by a plan."""
+    if plan.tiling:
+        from vap.acceleration.tiling import enable_tiling
+
+        enable_tiling(pipeline.vae)
+    if plan.quantize is not None:
+        from vap.acceleration.quantize import quantize
+
+        quantize(pipeline.transformer.expert_blocks, plan.quantize)
+    if device.type == "cpu":
+        for component in pipeline.components.values():
+            if isinstance(component, torch.nn.Module):
+                settle(component)
+    else:
+        from vap.loading.memory import place
+
+        place(pipeline, plan, device)
+    pipeline.keep_constants = plan.keep_constants
+    pipeline.memory_plan = plan

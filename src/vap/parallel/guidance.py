@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 
 from vap.parallel.mesh import Group
-from vap.pipelines.passes import Pass
+from vap.pipelines.denoiser import Pass
 
 
 @dataclass(frozen=True, eq=False, slots=True)

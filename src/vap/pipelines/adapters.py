@@ -1,4 +1,4 @@
-"""LoRA on a pipeline's transformer: loaded beside its weights, merged into them, and told apart."""
+"""LoRA on a pipeline's transformer: loaded beside its weights, or merged into them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 from diffusers.loaders.lora_base import _fetch_state_dict
-from peft.tuners.tuners_utils import BaseTunerLayer
-from torch import nn
 
 from vap.models.lora_file import Lora, in_layer_names, lora_path, plain_parameters, stored_alpha
 
@@ -139,21 +137,3 @@ def _add(pipeline: Any, lora: Lora, metadata: dict[str, Any] | None, **options: 
 
 def _name(source: object) -> str:
     return str(source) if isinstance(source, str | Path) else "The LoRA"
-
-
-def adapter_state(transformer: nn.Module) -> list[tuple[Any, ...]]:
-    """What of each adapted layer decides its output, next to the weights.
-
-    Equal as long as no adapter is added, switched, scaled, merged or taken away.
-    """
-    if not hasattr(transformer, "peft_config"):
-        return []
-    return [
-        (
-            *(tuple(adapters) for adapters in (layer.active_adapters, layer.merged_adapters)),
-            dict(getattr(layer, "scaling", {})),
-            layer.disable_adapters,
-        )
-        for layer in transformer.modules()
-        if isinstance(layer, BaseTunerLayer)
-    ]

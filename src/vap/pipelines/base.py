@@ -16,7 +16,7 @@ import torch
 from diffusers.utils import BaseOutput
 from PIL import Image
 
-from vap.files.defaults import GenerationDefaults
+from vap.files.folders import GenerationDefaults
 from vap.files.reading import one_at_a_time, reading
 from vap.files.weights import disk_errors
 from vap.media import FrameSelection
@@ -24,8 +24,8 @@ from vap.media.pixels import Fit
 from vap.models.stored_form import StoredFormMixin
 from vap.pipelines.adapters import LoraMixin
 from vap.pipelines.call import Call, PlacedOnce
-from vap.pipelines.denoise import Guidance, StepEnd
-from vap.pipelines.fingerprint import encoder_configs, fingerprint, sampled_weights
+from vap.pipelines.denoise import NOTHING, Reuse, StepEnd
+from vap.pipelines.denoiser import Guidance, GuidancePasses
 from vap.pipelines.inputs import (
     ClipLike,
     Generators,
@@ -40,9 +40,7 @@ from vap.pipelines.inputs import (
     check_texts,
     fitted,
 )
-from vap.pipelines.passes import GuidancePasses
-from vap.pipelines.video_prompt import VideoPrompt
-from vap.pipelines.work import NOTHING, Reuse
+from vap.pipelines.video_prompt import VideoPrompt, encoder_configs, fingerprint, sampled_weights
 from vap.shapes import TEXT_TOKENS, Compression, Family, PixelShape
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
@@ -115,7 +113,7 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
 
     @property
     def encoder_fingerprint(self) -> str:
-        """Identifies the encoders behind a video prompt, see :mod:`vap.pipelines.fingerprint`."""
+        """Identifies the encoders behind a video prompt, see :mod:`vap.pipelines.video_prompt`."""
         if self._known_vae is not self.vae:  # type: ignore[attr-defined]
             self._remember_encoders()
         return fingerprint(self.family, encoder_configs(self), self._vae_weights)
@@ -151,7 +149,7 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:
         """Load a pipeline folder or Hub id, as diffusers does; see :func:`vap.load_pipeline`."""
         from vap.files.components import load_components
-        from vap.files.hub import resolve_folder
+        from vap.files.names import resolve_folder
 
         folder = resolve_folder(pretrained_model_name_or_path, kwargs.get("variant"))
         kwargs |= load_components(folder, cls, kwargs)
@@ -381,3 +379,14 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
         self, clips: Sequence[ReferenceClip], shape: PixelShape, *, has_last_frame: bool
     ) -> VideoPrompt:
         """Encode clips whose frames have been taken."""
+
+
+def pipeline_class(family: Family) -> Any:
+    """The pipeline class of a variant."""
+    if family == "wan":
+        from vap.pipelines.wan import WanVideoAsPromptPipeline
+
+        return WanVideoAsPromptPipeline
+    from vap.pipelines.cogvideox import CogVideoXVideoAsPromptPipeline
+
+    return CogVideoXVideoAsPromptPipeline

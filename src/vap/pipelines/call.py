@@ -14,7 +14,8 @@ from weakref import WeakKeyDictionary
 import torch
 from PIL import Image
 
-from vap.pipelines.denoise import Guidance, StepEnd
+from vap.pipelines.denoise import StepEnd
+from vap.pipelines.denoiser import Guidance
 from vap.pipelines.inputs import Batch
 from vap.pipelines.video_prompt import VideoPrompt
 from vap.shapes import PixelShape

@@ -11,7 +11,7 @@ from diffusers import CogVideoXImageToVideoPipeline
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.utils.torch_utils import randn_tensor
 
-from vap.files.defaults import GenerationDefaults
+from vap.files.folders import GenerationDefaults
 from vap.media import FrameSelection
 from vap.media.pixels import Fit
 from vap.models.cogvideox import CogVideoXVideoAsPromptTransformer3DModel

@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Self
 import torch
 
 from vap.models.rope import RotaryTable
-from vap.pipelines.denoiser import GuidedDenoiser
-from vap.pipelines.passes import (
+from vap.pipelines.denoiser import (
     CONDITIONAL,
     UNCONDITIONAL,
     UNREFERENCED,
     BatchedPasses,
+    GuidedDenoiser,
     Pass,
 )
 

@@ -1,20 +1,85 @@
-"""The one denoising loop of the project, and what it steps with."""
+"""The one denoising loop of the project, the work of its steps and their noise levels."""
 
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from diffusers import UniPCMultistepScheduler
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.schedulers import CogVideoXDPMScheduler
 
-from vap.pipelines.work import EVERYTHING, StepWork
+from vap.models.reference_cache import ReferenceUse
 
 StepCallback = Callable[[Any, int, torch.Tensor, dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class StepWork:
+    """One step's work."""
+
+    model: bool = True  # Whether the transformer runs at all; else its predictions are carried on
+    # Whether the unconditional pass runs; else the last difference of both passes stands for
+    # today's
+    guidance: bool = True
+    # What is done with the reference stream, see :mod:`vap.models.reference_cache`
+    references: ReferenceUse = "run"
+
+
+EVERYTHING = StepWork()
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """How much of a generation is taken from earlier steps.
+
+    The first ``warm_up`` steps compute everything. After them each kind of work is done at every
+    k-th step, counted from the end of the warm-up. The last step always runs the transformer, but
+    may take over the rest as any other.
+    """
+
+    model: int = 1  # k of the transformer; 1 runs it at every step
+    # k of the unconditional pass, counted over the steps that run the transformer
+    guidance: int = 1
+    references: int = 1  # k of the reference stream, the same
+    warm_up: int = 1  # Steps at the start that compute everything; at least 1
+
+    def __post_init__(self) -> None:
+        for name in ("model", "guidance", "references", "warm_up"):
+            value = getattr(self, name)
+            if value < 1:
+                raise ValueError(f"Reuse({name}={value}): give at least 1, which is no reuse.")
+
+    @property
+    def nothing(self) -> bool:
+        """Whether every step computes everything."""
+        return max(self.model, self.guidance, self.references) == 1
+
+    def schedule(self, steps: int) -> tuple[StepWork, ...]:
+        """The work of each of so many steps."""
+        return tuple(self._work(index, steps) for index in range(steps))
+
+    def _work(self, index: int, steps: int) -> StepWork:
+        place = index - self.warm_up + 1
+        if place <= 0 or self.nothing:
+            keeps: ReferenceUse = "run" if self.references == 1 else "record"
+            return StepWork(references=keeps)
+        last = index == steps - 1
+        if not last and place % self.model:
+            return StepWork(model=False, guidance=False, references="read")
+        # Of the steps that run the transformer, not of all.
+        ran = -(-place // self.model)
+        guidance = ran % self.guidance == 0
+        if self.references == 1:
+            return StepWork(guidance=guidance)
+        return StepWork(guidance=guidance, references="read" if ran % self.references else "record")
+
+
+NOTHING = Reuse()
 
 
 class Denoiser(Protocol):
@@ -38,66 +103,6 @@ class Denoiser(Protocol):
     def guide(self, scale: float) -> None:
         """Take a scale of guidance by the text that a step callback set."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Guidance:
-    """Classifier-free guidance, by the text and by the reference."""
-
-    scale: float  # Scale of guidance by the text; 1 or less turns it off
-    dynamic: bool = False  # Raise that scale over the steps by CogVideoX's cosine
-    steps: int = 50  # Number of inference steps N of that cosine
-    reference: float = 1.0  # Scale of guidance by the reference; 1 or less turns it off
-
-    @property
-    def enabled(self) -> bool:
-        """Whether an unconditional prediction is needed."""
-        return self.scale > 1.0
-
-    @property
-    def by_reference(self) -> bool:
-        """Whether a prediction without the references is needed."""
-        return self.reference > 1.0
-
-    def at(self, timestep: torch.Tensor) -> float:
-        """Scale at a timestep.
-
-        The released formula takes the scheduler's timestep value for t, so most of N − t is
-        negative; it is kept because the released numbers depend on it.
-        """
-        if not self.dynamic:
-            return self.scale
-        progress = (self.steps - timestep.item()) / self.steps
-        return 1 + self.scale * (1 - math.cos(math.pi * progress**5.0)) / 2
-
-    def combine(
-        self, conditional: torch.Tensor, unconditional: torch.Tensor, timestep: torch.Tensor
-    ) -> torch.Tensor:
-        """Move from the unconditional prediction through the conditional one."""
-        return unconditional + self.at(timestep) * (conditional - unconditional)
-
-    def moved(
-        self,
-        conditional: torch.Tensor,
-        unconditional: torch.Tensor | None,
-        by_reference: torch.Tensor | None,
-        timestep: torch.Tensor,
-    ) -> torch.Tensor:
-        """Move a prediction by all guidance that there is.
-
-        Args:
-            conditional: The prediction.
-            unconditional: That of the negative prompt; None without guidance by the text.
-            by_reference: The prediction less that without the references: all that these change;
-                None without guidance by the reference.
-            timestep: Of the step.
-        """
-        guided = conditional
-        if unconditional is not None:
-            guided = self.combine(conditional, unconditional, timestep)
-        if by_reference is not None:
-            guided = guided + (self.reference - 1.0) * by_reference
-        return guided
 
 
 class SchedulerStep:
@@ -272,3 +277,59 @@ def _version(tensor: torch.Tensor | None) -> object:
         return None
     # Tensors of inference mode count nothing: any of them may have been written to.
     return object() if tensor.is_inference() else tensor._version
+
+
+def set_flow_timesteps(
+    scheduler: Any,
+    num_inference_steps: int,
+    strength: float,
+    device: torch.device,
+    *,
+    even: bool = False,
+) -> None:
+    """Set a schedule: as stock diffusers at strength 0 (no reference), as released at 1.
+
+    Args:
+        scheduler: The pipeline's scheduler.
+        num_inference_steps: Steps N.
+        strength: Reference strength, 0 … 1.
+        device: Where the timesteps are wanted.
+        even: Space the noise levels evenly from 1 to 0 before the shift, as step distillation does.
+    """
+    sigmas = (
+        np.linspace(1.0, 0.0, num_inference_steps + 1)[:-1]
+        if even
+        else released_sigmas(scheduler, num_inference_steps, strength)
+    )
+    if sigmas is None:
+        scheduler.set_timesteps(num_inference_steps, device=device)
+    else:
+        scheduler.set_timesteps(sigmas=sigmas, device=device)
+
+
+def released_sigmas(scheduler: Any, num_inference_steps: int, strength: float) -> np.ndarray | None:
+    """Noise levels that the released Wan model was run with, where diffusers' have moved.
+
+    The UniPC scheduler of diffusers 0.34 spaced its T flow noise levels, before the shift, from
+    1 − 1/T down; today's start at 1. The difference is 3e-2 in the final latents of a
+    short schedule, so the released numbers need the old ones, and the stock pipeline today's.
+    Between the two, they follow the reference strength, so that results do too.
+
+    Args:
+        scheduler: The pipeline's scheduler.
+        num_inference_steps: Steps N.
+        strength: Reference strength, 0 (stock) … 1 (released).
+
+    Returns:
+        N noise levels before the shift, to be handed to ``set_timesteps(sigmas=…)``; None where
+        the scheduler's own are right.
+    """
+    config = scheduler.config
+    if not isinstance(scheduler, UniPCMultistepScheduler) or strength == 0.0:
+        return None
+    others = "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"
+    spaced_otherwise = config.use_dynamic_shifting or any(config[name] for name in others)
+    if not config.use_flow_sigmas or spaced_otherwise:
+        return None
+    lowest = 1.0 / config.num_train_timesteps
+    return np.linspace(1.0, lowest, num_inference_steps + 1)[:-1] - strength * lowest

@@ -1,24 +1,155 @@
-"""What the denoisers of both variants share: guidance, and callbacks that change conditions."""
+"""What the denoisers of both variants share: guidance, its passes, and changed conditions."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 
 from vap.models.reference_cache import GenerationMemory, StepMemory
-from vap.pipelines.adapters import adapter_state
-from vap.pipelines.denoise import Guidance
-from vap.pipelines.passes import (
-    CONDITIONAL,
-    UNCONDITIONAL,
-    UNREFERENCED,
-    GuidancePasses,
-    Pass,
-)
-from vap.pipelines.work import EVERYTHING, StepWork
+from vap.pipelines.denoise import EVERYTHING, StepWork
+
+CONDITIONAL, UNCONDITIONAL, UNREFERENCED = "cond", "uncond", "unreferenced"
+"""The prediction itself, that of the negative prompt, and that of the backbone alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guidance:
+    """Classifier-free guidance, by the text and by the reference."""
+
+    scale: float  # Scale of guidance by the text; 1 or less turns it off
+    dynamic: bool = False  # Raise that scale over the steps by CogVideoX's cosine
+    steps: int = 50  # Number of inference steps N of that cosine
+    reference: float = 1.0  # Scale of guidance by the reference; 1 or less turns it off
+
+    @property
+    def enabled(self) -> bool:
+        """Whether an unconditional prediction is needed."""
+        return self.scale > 1.0
+
+    @property
+    def by_reference(self) -> bool:
+        """Whether a prediction without the references is needed."""
+        return self.reference > 1.0
+
+    def at(self, timestep: torch.Tensor) -> float:
+        """Scale at a timestep.
+
+        The released formula takes the scheduler's timestep value for t, so most of N − t is
+        negative; it is kept because the released numbers depend on it.
+        """
+        if not self.dynamic:
+            return self.scale
+        progress = (self.steps - timestep.item()) / self.steps
+        return 1 + self.scale * (1 - math.cos(math.pi * progress**5.0)) / 2
+
+    def combine(
+        self, conditional: torch.Tensor, unconditional: torch.Tensor, timestep: torch.Tensor
+    ) -> torch.Tensor:
+        """Move from the unconditional prediction through the conditional one."""
+        return unconditional + self.at(timestep) * (conditional - unconditional)
+
+    def moved(
+        self,
+        conditional: torch.Tensor,
+        unconditional: torch.Tensor | None,
+        by_reference: torch.Tensor | None,
+        timestep: torch.Tensor,
+    ) -> torch.Tensor:
+        """Move a prediction by all guidance that there is.
+
+        Args:
+            conditional: The prediction.
+            unconditional: That of the negative prompt; None without guidance by the text.
+            by_reference: The prediction less that without the references: all that these change;
+                None without guidance by the reference.
+            timestep: Of the step.
+        """
+        guided = conditional
+        if unconditional is not None:
+            guided = self.combine(conditional, unconditional, timestep)
+        if by_reference is not None:
+            guided = guided + (self.reference - 1.0) * by_reference
+        return guided
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Pass:
+    """One forward of the transformer at every step: all that it is given but noise and time."""
+
+    context: str  # Name that diffusers' caches know the pass by
+    conditions: Mapping[str, torch.Tensor | None]  # Arguments with the batch first, [B, …] or None
+    shared: Mapping[str, Any]  # Arguments that do not differ between passes and videos
+    copies: int = 1  # How often the noisy latents are repeated along the batch
+
+
+class GuidancePasses(Protocol):
+    """A way to run the passes of guidance: both here, one after the other or at once, or apart."""
+
+    def arrange(self, passes: Sequence[Pass]) -> tuple[Pass, ...]:
+        """What this process runs at every step; asked once for the same conditions."""
+        ...
+
+    def collect(self, predictions: Sequence[torch.Tensor], passes: int) -> Sequence[torch.Tensor]:
+        """One prediction ``[B, …]`` for each of so many given passes, in their order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SequentialPasses:
+    """One pass after the other: half the activations of a batch of both."""
+
+    def arrange(self, passes: Sequence[Pass]) -> tuple[Pass, ...]:
+        """The passes as they are."""
+        return tuple(passes)
+
+    def collect(self, predictions: Sequence[torch.Tensor], passes: int) -> Sequence[torch.Tensor]:
+        """The predictions as they are."""
+        assert len(predictions) == passes
+        return predictions
+
+
+@dataclass(frozen=True, slots=True)
+class BatchedPasses:
+    """All passes in one batch: fewer, larger matrix products."""
+
+    def arrange(self, passes: Sequence[Pass]) -> tuple[Pass, ...]:
+        """A pass for each set of arguments: those that are given the same make one batch."""
+        alike = groupby(passes, lambda one: one.conditions.keys())
+        groups = [tuple(group) for _, group in alike]
+        return tuple(join_passes(group) if len(group) > 1 else group[0] for group in groups)
+
+    def collect(self, predictions: Sequence[torch.Tensor], passes: int) -> Sequence[torch.Tensor]:
+        """The batches, split again."""
+        size = sum(map(len, predictions)) // passes
+        return [part for together in predictions for part in together.split(size)]
+
+
+def join_passes(passes: Sequence[Pass]) -> Pass:
+    """One pass whose batch is those of several, in their order."""
+    first = passes[0]
+    conditions = {
+        name: None if tensor is None else torch.cat([_condition(one, name) for one in passes])
+        for name, tensor in first.conditions.items()
+    }
+    return Pass(
+        context="_".join(sorted(one.context for one in passes)),
+        conditions=conditions,
+        shared=first.shared,
+        copies=sum(one.copies for one in passes),
+    )
+
+
+def _condition(one: Pass, name: str) -> torch.Tensor:
+    tensor = one.conditions[name]
+    assert tensor is not None
+    return tensor
 
 
 class Conditions(Protocol):
@@ -193,3 +324,21 @@ class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
         self.guidance = replace(self.guidance, scale=scale)
         if not self.guidance.enabled:
             self._differences.pop(UNCONDITIONAL, None)
+
+
+def adapter_state(transformer: torch.nn.Module) -> list[tuple[Any, ...]]:
+    """What of each adapted layer decides its output, next to the weights.
+
+    Equal as long as no adapter is added, switched, scaled, merged or taken away.
+    """
+    if not hasattr(transformer, "peft_config"):
+        return []
+    return [
+        (
+            *(tuple(adapters) for adapters in (layer.active_adapters, layer.merged_adapters)),
+            dict(getattr(layer, "scaling", {})),
+            layer.disable_adapters,
+        )
+        for layer in transformer.modules()
+        if isinstance(layer, BaseTunerLayer)
+    ]

@@ -12,12 +12,18 @@ from diffusers.utils.torch_utils import get_module_execution_device, randn_tenso
 from diffusers.video_processor import VideoProcessor
 from PIL import Image
 
-from vap.files.defaults import GenerationDefaults
+from vap.files.folders import GenerationDefaults
 from vap.media import FrameSelection
 from vap.media.pixels import Fit
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.pipelines.base import VideoAsPromptMixin, VideoAsPromptPipelineOutput
-from vap.pipelines.denoise import SchedulerStep, StepCallback, check_finite, denoise
+from vap.pipelines.denoise import (
+    SchedulerStep,
+    StepCallback,
+    check_finite,
+    denoise,
+    set_flow_timesteps,
+)
 from vap.pipelines.inputs import (
     Batch,
     ClipLike,
@@ -29,7 +35,6 @@ from vap.pipelines.inputs import (
     fitted,
 )
 from vap.pipelines.repetition import answered_once
-from vap.pipelines.schedules import set_flow_timesteps
 from vap.pipelines.video_prompt import VideoPrompt
 from vap.pipelines.wan_denoiser import WanConditions, WanDenoiser, WanReference
 from vap.shapes import TEXT_TOKENS, PixelShape

@@ -7,8 +7,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 
-from vap.pipelines.denoiser import GuidedDenoiser
-from vap.pipelines.passes import UNREFERENCED, Pass, SequentialPasses
+from vap.pipelines.denoiser import UNREFERENCED, GuidedDenoiser, Pass, SequentialPasses
 from vap.pipelines.video_prompt import VideoPrompt
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from vap.files.atomic import check_makeable
-from vap.files.hub import resolve_folder
+from vap.files.names import resolve_folder
 from vap.loading.pipeline import load_scheduler
 from vap.shapes import Family
 from vap.training.checkpoints import read_identity

@@ -14,10 +14,10 @@ from vap.cost.model import PlannedModel
 from vap.cost.released import RELEASED_MODELS
 from vap.cost.text import parameter_count
 from vap.files.folders import RELEASED, family_of, read_json
-from vap.files.hub import resolve_folder
+from vap.files.names import resolve_folder
 from vap.models.expert import is_expert_name
 from vap.models.expert_file import read_expert_info
-from vap.pipelines.registry import pipeline_class
+from vap.pipelines.base import pipeline_class
 from vap.shapes import Compression, Family, PixelShape
 from vap.training.methods import strategy_for
 from vap.training.parallel import check_residual, check_validation, layout_of

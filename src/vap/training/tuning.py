@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from vap.files.folders import family_of
-from vap.files.hub import resolve_folder
+from vap.files.names import resolve_folder
 from vap.loading.pipeline import load_transformer
 from vap.parallel.launch import is_first
 from vap.training.methods import Strategy, strategy_for

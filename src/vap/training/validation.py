@@ -20,7 +20,7 @@ from vap.evaluation.metrics.psnr import psnr
 from vap.loading.pipeline import load_pipeline
 from vap.media import SheetRow, write_sheet, write_video
 from vap.parallel.launch import is_first
-from vap.pipelines.work import Reuse
+from vap.pipelines.denoise import Reuse
 from vap.shapes import PixelShape
 from vap.training.training_clips import splits_of
 from vap.training.tuning_config import DistillStage, TuningStage

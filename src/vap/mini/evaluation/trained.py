@@ -24,7 +24,7 @@ from vap.evaluation.metrics.gap import Video
 from vap.evaluation.systems.one_reference_each import OneReferenceEach
 from vap.files.components import load_component
 from vap.files.folders import family_of
-from vap.files.hub import resolve_folder
+from vap.files.names import resolve_folder
 from vap.files.weights import LORA_FILE
 from vap.loading.pipeline import load_pipeline, load_transformer
 from vap.mini.evaluation.cases import Case, CaseSpec

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vap.files.hub import resolve_folder
+from vap.files.names import resolve_folder
 from vap.files.weights import weights_hash
 from vap.media.files import hash_file
 from vap.mini.evaluation.trained import Weights

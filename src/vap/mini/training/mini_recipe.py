@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from vap.files.defaults import GenerationDefaults
+from vap.files.folders import GenerationDefaults
 from vap.models.rope import ReferencePositions
 from vap.synth import Split
 from vap.training.sections import (
@@ -251,7 +251,7 @@ class ExportStage(Recipe):
         flow_shift: Shift of the scheduler's sigmas.
         prediction: What the backbone predicts, its ``flow.prediction``; by default as its folder
             says, or ``sample`` where an earlier version wrote it, which does not.
-        generation_defaults: The model's native settings, as ``vap.files.defaults`` names them.
+        generation_defaults: The model's native settings, as ``vap.files.folders`` names them.
     """
 
     stage: Literal["export"]

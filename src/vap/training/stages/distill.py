@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from vap.acceleration.student import first_order
 from vap.loading.pipeline import load_scheduler
 from vap.models.reference_cache import GenerationMemory, StepMemory
-from vap.pipelines.denoise import Guidance, SchedulerStep
-from vap.pipelines.work import Reuse
+from vap.pipelines.denoise import Reuse, SchedulerStep
+from vap.pipelines.denoiser import Guidance
 from vap.training.methods.lora import without_updates
 from vap.training.objectives.consistency import (
     PhasePoints,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vap.models.reference_cache import GenerationMemory, StepMemory
-from vap.pipelines.schedules import set_flow_timesteps
+from vap.pipelines.denoise import set_flow_timesteps
 from vap.training.objectives.flow_matching import (
     NoisyBatch,
     add_noise,
