@@ -34,7 +34,7 @@ from vap.acceleration.student import (
     use_student,
 )
 from vap.files.names import BUNDLED_FOLDER
-from vap.loading import assembly as loading
+from vap.loading import pipeline as loading
 from vap.training.methods.lora import LoraStrategy
 from vap.training.tuning_config import ModelConfig
 
@@ -172,7 +172,7 @@ def test_a_profile_without_its_student_is_refused_before_weights_are_quantized(
 ) -> None:
     settings = Chosen(Settings(student=True), "measured on some")
     monkeypatch.setattr(fast, "settings_for", lambda *_: settings)
-    monkeypatch.setattr(loading, "placed", None)
+    monkeypatch.setattr(loading, "_place", None)
     with pytest.raises(ValueError, match=r"student/ is missing.*profile='fast'"):
         load(case.family, profile="turbo", quantize="int8", dtype="fp32")
 

@@ -13,7 +13,6 @@ from peft import LoraConfig, get_peft_model_state_dict
 
 import vap
 from tests.pipelines.golden import FOLDER, Golden, load, relative_error
-from vap.acceleration import calibration
 from vap.acceleration import fast as fast_module
 from vap.acceleration.calibration import Chosen, Kind, settings_for
 from vap.acceleration.plan import (
@@ -29,10 +28,10 @@ from vap.acceleration.profiles import GUESSES, Settings
 from vap.acceleration.text_encoder import is_unloaded
 from vap.cost.model import PlannedModel
 from vap.cost.prediction import Prediction
-from vap.loading import assembly
 from vap.loading import memory as memory_module
+from vap.loading import pipeline as loading
 from vap.loading.memory import choose, place
-from vap.pipelines import registry
+from vap.pipelines.base import pipeline_class
 from vap.pipelines.denoise import Reuse
 
 CPU = torch.device("cpu")
@@ -118,7 +117,7 @@ def test_only_plans_of_eight_bits_are_inexact() -> None:
 def measured(monkeypatch, settings: Settings) -> None:
     """Have a profile that was measured for whatever model."""
     chosen = Chosen(settings, "measured on some")
-    for module in (calibration, fast_module):
+    for module in (memory_module, fast_module):
         monkeypatch.setattr(module, "settings_for", lambda *_: chosen)
 
 
@@ -176,7 +175,7 @@ def test_the_plan_is_made_for_the_profile_that_is_applied(monkeypatch, model) ->
         kinds.append(kind)
         return settings_for(profile, kind)
 
-    for module in (calibration, fast_module):
+    for module in (memory_module, fast_module):
         monkeypatch.setattr(module, "settings_for", spied)
     predicted(monkeypatch, plain_gb=4, kept_gb=8)
     vap.load_pipeline(model, device="cpu", memory="10GB", profile="fast")
@@ -188,7 +187,7 @@ def test_a_measured_profile_without_room_is_refused_before_anything_is_loaded(mo
     measured(monkeypatch, Settings(reuse=Reuse(references=2)))
     predicted(monkeypatch, plain_gb=4, kept_gb=8)
     assert load("wan", memory="10GB", profile="fast", dtype="fp32").reuse.references == 2
-    monkeypatch.setattr(assembly, "loaded", None)
+    monkeypatch.setattr(loading, "_loaded", None)
     with pytest.raises(ValueError, match=r"needs 8\.00 GB.*what the profile keeps.*'exact'"):
         load("wan", memory="5GB", profile="fast", dtype="fp32")
 
@@ -211,7 +210,7 @@ def test_an_expert_file_is_part_of_the_plan(monkeypatch, tmp_path) -> None:
 
 
 def test_a_missing_expert_file_is_refused_before_anything_is_loaded(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(assembly, "loaded", None)
+    monkeypatch.setattr(loading, "_loaded", None)
     with pytest.raises(FileNotFoundError, match="no expert file"):
         load("wan", memory="10GB", expert=tmp_path / "none.safetensors")
 
@@ -289,7 +288,7 @@ def adapter(case: Golden, tmp_path: Path) -> Path:
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.3)
     layers = get_peft_model_state_dict(transformer)
-    kind = registry.pipeline_class(case.family)
+    kind = pipeline_class(case.family)
     kind.save_lora_weights(tmp_path, transformer_lora_layers=layers)
     return tmp_path
 

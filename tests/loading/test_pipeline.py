@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 
 import vap
 from vap.acceleration import fast
-from vap.files import folders, hub, names
+from vap.cost import devices
+from vap.files import folders, names
 from vap.loading import pipeline as loading
-from vap.pipelines import registry
+from vap.pipelines.base import pipeline_class
 from vap.quiet import quiet_libraries
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -61,22 +62,22 @@ def copy(tmp_path):
 def test_a_released_folder_loads_as_its_variant(family: str, downloads) -> None:
     pipeline = vap.load_pipeline(GOLDEN / family)
     assert pipeline.family == family
-    assert type(pipeline) is registry.pipeline_class(family)
+    assert type(pipeline) is pipeline_class(family)
     assert type(pipeline.transformer) is type(pipeline).transformer_class
     assert not downloads
 
 
 def test_a_path_may_be_text_and_start_at_home(monkeypatch, copy) -> None:
     folder = copy("wan")
-    assert hub.resolve_folder(str(folder)) == folder
+    assert names.resolve_folder(str(folder)) == folder
     monkeypatch.setenv("HOME", str(folder.parent))
-    assert hub.resolve_folder("~/wan") == folder
+    assert names.resolve_folder("~/wan") == folder
 
 
 def test_a_bundled_model_is_found_by_name(monkeypatch, copy, downloads) -> None:
     folder = copy("wan")
     monkeypatch.setattr(names, "BUNDLED_FOLDER", folder.parent)
-    assert hub.resolve_folder("wan") == folder
+    assert names.resolve_folder("wan") == folder
     entry = names.known_models()[0]
     assert (entry.name, entry.family, entry.where) == ("wan", "wan", "bundled")
     assert not downloads
@@ -89,9 +90,9 @@ def test_a_bundled_name_wins_over_a_folder_that_happens_to_be_here(
     monkeypatch.setattr(names, "BUNDLED_FOLDER", folder.parent)
     (tmp_path / "here" / "wan").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
-    assert hub.resolve_folder("wan") == folder
+    assert names.resolve_folder("wan") == folder
     with pytest.raises(FileNotFoundError, match=r"model_index\.json is missing"):
-        hub.resolve_folder("./wan")
+        names.resolve_folder("./wan")
 
 
 @pytest.mark.parametrize("name", [".", "..", "demo", "wan/", ""])
@@ -129,7 +130,7 @@ def test_a_hub_id_is_downloaded_without_anything_that_unpickles(monkeypatch) -> 
         return [] if options.get("dry_run") else str(GOLDEN / "wan")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    assert hub.resolve_folder("someone/a-model") == GOLDEN / "wan"
+    assert names.resolve_folder("someone/a-model") == GOLDEN / "wan"
     assert asked["repo_id"] == "someone/a-model"
     assert not any(end in str(asked["allow_patterns"]) for end in ("bin", "pt", "ckpt", "py"))
 
@@ -140,7 +141,7 @@ def test_a_failed_download_is_told_in_whole_sentences(monkeypatch) -> None:
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
     with pytest.raises(FileNotFoundError, match=r"someone/a-model.*again\. Check"):
-        hub.resolve_folder("someone/a-model")
+        names.resolve_folder("someone/a-model")
 
 
 def test_a_download_larger_than_the_disk_is_refused(monkeypatch) -> None:
@@ -150,7 +151,7 @@ def test_a_download_larger_than_the_disk_is_refused(monkeypatch) -> None:
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     with pytest.raises(ValueError, match=r"someone/a-model takes a download of 1000000000.0 GB"):
-        hub.resolve_folder("someone/a-model")
+        names.resolve_folder("someone/a-model")
 
 
 def test_a_released_model_that_does_not_fit_is_refused_before_it_is_downloaded(downloads) -> None:
@@ -160,7 +161,7 @@ def test_a_released_model_that_does_not_fit_is_refused_before_it_is_downloaded(d
 
 
 def test_memory_is_planned_by_itself_on_an_accelerator_alone(monkeypatch) -> None:
-    monkeypatch.setattr(loading, "budget", lambda memory, _: {"auto": 24, "10GB": 10}[memory])
+    monkeypatch.setattr(devices, "budget", lambda memory, _: {"auto": 24, "10GB": 10}[memory])
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
     assert loading._allowed("vap-mini", None, cuda, None, None) == 24
     assert loading._allowed("vap-mini", "10GB", cuda, None, None) == 10
@@ -171,7 +172,7 @@ def test_memory_is_planned_by_itself_on_an_accelerator_alone(monkeypatch) -> Non
 
 def test_a_hub_id_that_cannot_be_had_is_named(downloads) -> None:
     with pytest.raises(FileNotFoundError, match=r"'someone/a-model' could not be.*no conn"):
-        hub.resolve_folder("someone/a-model")
+        names.resolve_folder("someone/a-model")
     assert downloads == ["someone/a-model"]
 
 
@@ -180,13 +181,13 @@ def test_a_hub_id_that_cannot_be_had_is_named(downloads) -> None:
 )
 def test_an_unknown_name_is_refused_with_the_known_ones(name: str, downloads) -> None:
     with pytest.raises(FileNotFoundError, match="vap-mini, wan, cogvideox"):
-        hub.resolve_folder(name)
+        names.resolve_folder(name)
     assert not downloads
 
 
 def test_a_path_is_never_taken_for_a_hub_id(downloads) -> None:
     with pytest.raises(FileNotFoundError, match="no model"):
-        hub.resolve_folder(Path("someone/a-model"))
+        names.resolve_folder(Path("someone/a-model"))
     assert not downloads
 
 
@@ -196,7 +197,7 @@ def test_a_path_is_never_taken_for_a_hub_id(downloads) -> None:
 def test_any_name_is_found_or_refused(downloads, name: str) -> None:
     downloads.clear()
     with pytest.raises(FileNotFoundError):
-        hub.resolve_folder(name)
+        names.resolve_folder(name)
     assert downloads in ([], [name])
 
 
@@ -220,7 +221,7 @@ def test_each_missing_file_is_named(copy, family: str, file: str) -> None:
     folder = copy(family)
     (folder / file).unlink()
     with pytest.raises(FileNotFoundError, match=file.replace(".", r"\.")):
-        hub.resolve_folder(folder)
+        names.resolve_folder(folder)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +232,7 @@ def test_each_file_cut_short_is_named(copy, family: str, file: str) -> None:
     contents = (folder / file).read_bytes()
     (folder / file).write_bytes(contents[: len(contents) // 2])
     with pytest.raises(ValueError, match=file.replace(".", r"\.")):
-        hub.resolve_folder(folder)
+        names.resolve_folder(folder)
 
 
 def test_where_to_get_a_missing_file_is_said(copy) -> None:
@@ -261,12 +262,12 @@ def test_a_folder_of_another_model_is_refused(copy) -> None:
     folder = copy("wan")
     (folder / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
     with pytest.raises(ValueError, match=r"holds a FluxPipeline.*WanImageToVideoMOTPipeline"):
-        hub.resolve_folder(folder)
+        names.resolve_folder(folder)
 
 
 def test_a_folder_that_is_no_pipeline_is_refused(tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match="is no pipeline folder"):
-        hub.resolve_folder(tmp_path)
+        names.resolve_folder(tmp_path)
 
 
 @given(
@@ -343,15 +344,15 @@ def test_the_short_names_stand_for_the_released_models(monkeypatch, tmp_path, do
     monkeypatch.chdir(tmp_path)  # a folder of that name is meant by ./wan
     for short, name in folders.RELEASED.items():
         with pytest.raises(FileNotFoundError, match=name):
-            hub.resolve_folder(short)
+            names.resolve_folder(short)
     assert downloads == list(folders.RELEASED.values())
 
 
 def test_a_mistyped_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(FileNotFoundError, match="Did you mean 'wan'"):
-        hub.resolve_folder("wna")
+        names.resolve_folder("wna")
     with pytest.raises(FileNotFoundError, match="Did you mean 'vap-mini'"):
-        hub.resolve_folder("vap-mni")
+        names.resolve_folder("vap-mni")
 
 
 def test_loading_is_silent_and_leaves_the_libraries_as_they_were() -> None:

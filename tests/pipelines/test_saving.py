@@ -10,7 +10,7 @@ import vap
 from tests.pipelines.golden import Golden, load
 from vap.acceleration.plan import CPU_PLANS
 from vap.acceleration.text_encoder import is_unloaded
-from vap.loading import assembly as loading
+from vap.loading import memory
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp8"])
@@ -37,7 +37,7 @@ def test_adapters_are_refused_until_they_are_merged(case: Golden, tmp_path: Path
 def test_a_text_encoder_that_waits_in_its_file_is_written_whole(
     case: Golden, monkeypatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(loading, "planned", lambda *_, **__: CPU_PLANS[1])
+    monkeypatch.setattr(memory, "planned", lambda *_, **__: CPU_PLANS[1])
     pipeline = load(case.family, memory="10GB")
     case.run(case.prompted(), pipeline)
     assert is_unloaded(pipeline.text_encoder)
@@ -48,7 +48,7 @@ def test_a_text_encoder_that_waits_in_its_file_is_written_whole(
 
 
 def test_the_state_of_a_text_encoder_that_waits_is_what_it_reads(case: Golden, monkeypatch) -> None:
-    monkeypatch.setattr(loading, "planned", lambda *_, **__: CPU_PLANS[1])
+    monkeypatch.setattr(memory, "planned", lambda *_, **__: CPU_PLANS[1])
     state = load(case.family, memory="10GB").text_encoder.state_dict()
     for name, tensor in case.pipeline.text_encoder.state_dict().items():
         assert torch.equal(state[name], tensor)

@@ -15,12 +15,12 @@ from vap.cli import options
 from vap.cli.console import (
     FAILED,
     messages,
+    note_demonstration,
     progress_bar,
     quiet_libraries,
     reporting,
     show_json,
 )
-from vap.cli.models import note_demonstration
 
 if TYPE_CHECKING:
     from vap.batch.ledger import Outcome

@@ -34,10 +34,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from vap import quiet
 from vap.files.errors import MachineError
 from vap.files.reading import is_out_of_memory
 from vap.parallel.launch import launched, leave
+from vap.quiet import quiet_libraries as quieted
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 
@@ -229,7 +229,7 @@ def _as_json(value: Any) -> Any:
 
 def quiet_libraries() -> None:
     """Show errors of the libraries and our own warnings only, from here on; this imports them."""
-    _quiet.enter_context(quiet.quiet_libraries())
+    _quiet.enter_context(quieted())
     warnings.showwarning = _show_warning
 
 
@@ -250,6 +250,20 @@ def show_notes() -> None:
 def note(said: str) -> None:
     """One line on standard error."""
     messages.print(f"note: {said}", soft_wrap=True)
+
+
+def note_demonstration(*models: str) -> None:
+    """Say what the default model is, where it is among those about to run."""
+    from vap.files.folders import native_video
+    from vap.files.names import BUNDLED_FOLDER, DEFAULT_MODEL
+
+    if DEFAULT_MODEL in models:
+        shape, _ = native_video(BUNDLED_FOLDER / DEFAULT_MODEL)
+        note(
+            f"{DEFAULT_MODEL} is a demonstration model of {shape.height}×{shape.width} pixels. "
+            "For real videos use --model wan or --model cogvideox; `vap doctor` says what they "
+            "need here."
+        )
 
 
 class _Notes(logging.Handler):

@@ -24,9 +24,7 @@ from vap.cli.data_options import AsJson, Faulty, OutTable, Root, Seed, Splits, T
 from vap.cli.help import App
 from vap.data.benchmark import check_benchmark, read_benchmark
 from vap.data.check import check_table, load_table
-from vap.data.exports import write_preferences, write_samples
 from vap.data.pairing import PairingRules, pair_clips
-from vap.data.preferences import PreferenceRules, mine_preferences
 from vap.data.row_selection import SelectionRules, check_names, filter_table
 from vap.data.rows import KNOWN_SPLITS, OnError
 from vap.data.split import SplitBy, split_rows
@@ -176,6 +174,9 @@ def pair(
 ) -> None:
     """Write what a trainer would see in one epoch: targets with references, or preference pairs."""
     with reporting(as_json=as_json):
+        from vap.data.exports import write_preferences, write_samples
+        from vap.data.preferences import PreferenceRules, mine_preferences
+
         _check_suffix(output, ".jsonl")
         loaded = _load(table, root, on_error)
         check_names("--split", split or (), (row.split for row in loaded.rows))

@@ -13,6 +13,7 @@ from vap.cli.console import (
     ending_together,
     in_options,
     messages,
+    note_demonstration,
     option,
     progress_bar,
     quiet_libraries,
@@ -20,7 +21,6 @@ from vap.cli.console import (
     show_json,
     show_notes,
 )
-from vap.cli.models import note_demonstration
 from vap.parallel.launch import is_first, launched
 
 if TYPE_CHECKING:

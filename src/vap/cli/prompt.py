@@ -13,6 +13,7 @@ from vap.cli import options
 from vap.cli.console import (
     LESS_TO_HOLD,
     in_options,
+    note_demonstration,
     quiet_libraries,
     reporting,
     results,
@@ -20,7 +21,6 @@ from vap.cli.console import (
     show_notes,
 )
 from vap.cli.help import App
-from vap.cli.models import note_demonstration
 
 app = App(help="Encode reference videos once and reuse them.", no_args_is_help=True)
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vap.cost.arithmetic import TransformerSize, stored_parameters, stored_shapes
-from vap.files.folders import GenerationDefaults, generation_defaults_of, read_json
+from vap.files.folders import (
+    GenerationDefaults,
+    compression_of,
+    generation_defaults_of,
+    native_video,
+    read_json,
+)
 from vap.files.reading import reading
-from vap.shapes import Compression, PixelShape
-
-if TYPE_CHECKING:  # requests are checked before torch is imported
-    from vap.shapes import Family
+from vap.shapes import Compression, Family, PixelShape
 
 _ENCODERS = ("text_encoder", "image_encoder")
 
@@ -25,8 +28,8 @@ class VaeRates:
     Attributes:
         encode_bytes: Peak of the encoder by pixel of one frame.
         encode_flop: Operations by pixel of the clip.
-        decode_bytes: Likewise, of the decoder.
-        decode_flop: The same.
+        decode_bytes: The same, of the decoder.
+        decode_flop: Of the decoder.
     """
 
     encode_bytes: float
@@ -67,23 +70,18 @@ class PlannedModel:
     def from_folder(cls, folder: Path, family: Family) -> PlannedModel:
         """Read a pipeline folder's configurations and the headers of its weights."""
         with reading(folder):
-            stored = generation_defaults_of(folder)
-            native = GenerationDefaults(**stored)
+            native = GenerationDefaults(**generation_defaults_of(folder))
             transformer = read_json(folder / "transformer" / "config.json")
             largest = max(
                 (size for name in _ENCODERS for size in stored_shapes(folder / name)), default=0
             )
-            shape = PixelShape(native.num_frames, native.height, native.width)
-            vae = read_json(folder / "vae" / "config.json")
-            if family == "cogvideox" and not stored:
-                shape = _trained_shape(transformer, _compression(transformer, vae))
             planned = cls(
                 family,
                 transformer,
-                vae,
+                read_json(folder / "vae" / "config.json"),
                 stored_parameters(folder),
                 largest,
-                shape,
+                native_video(folder)[0],
                 native.num_inference_steps,
                 native.guidance_scale > 1,
                 native.reference_guidance_scale > 1,
@@ -104,24 +102,4 @@ class PlannedModel:
     @property
     def compression(self) -> Compression:
         """Of VAE and patches."""
-        return _compression(self.transformer, self.vae)
-
-
-def _compression(transformer: Mapping[str, Any], vae: Mapping[str, Any]) -> Compression:
-    patch = transformer.get("patch_size", (1, 2, 2))
-    if isinstance(patch, int):
-        patch = (transformer.get("patch_size_t") or 1, patch, patch)
-    return Compression(
-        vae.get("scale_factor_temporal") or int(vae.get("temporal_compression_ratio", 4)),
-        vae.get("scale_factor_spatial") or 8,
-        tuple(patch),
-    )
-
-
-def _trained_shape(transformer: Mapping[str, Any], compression: Compression) -> PixelShape:
-    """The size that a CogVideoX backbone was trained at."""
-    return PixelShape(
-        transformer.get("sample_frames", 49),
-        transformer.get("sample_height", 60) * compression.spatial,
-        transformer.get("sample_width", 90) * compression.spatial,
-    )
+        return compression_of(self.transformer, self.vae)

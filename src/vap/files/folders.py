@@ -5,16 +5,19 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from vap.shapes import Compression, Family, PixelShape
+
 if TYPE_CHECKING:  # requests are checked before torch is imported
     from vap.files.weights import StoredTensor
-    from vap.shapes import Family
 
 RELEASED = {
     "wan": "ByteDance/Video-As-Prompt-Wan2.1-14B",
@@ -35,6 +38,7 @@ _COMPONENT_CONFIGS = {
 }
 _VOCABULARIES = ("tokenizer.json", "spiece.model")
 _WITHOUT_WEIGHTS = frozenset(_COMPONENT_CONFIGS)
+_LARGE = 1 << 20  # bytes; vocabularies are read once, and not kept
 _COPY_ADVICE = (
     "Copy it from where the model came from, for the released models the Hub repositories "
     f"{RELEASED['wan']} and {RELEASED['cogvideox']}."
@@ -172,6 +176,38 @@ def generation_defaults_of(folder: Path) -> dict[str, Any]:
     return stored
 
 
+def native_video(folder: Path) -> tuple[PixelShape, Compression]:
+    """The video that a folder's model makes by default, and how the model shrinks one."""
+    stored = generation_defaults_of(folder)
+    native = GenerationDefaults(**stored)
+    transformer = read_json(folder / "transformer" / "config.json")
+    compression = compression_of(transformer, read_json(folder / "vae" / "config.json"))
+    if family_of(folder) == "cogvideox" and not stored:
+        return _trained_shape(transformer, compression), compression
+    return PixelShape(native.num_frames, native.height, native.width), compression
+
+
+def compression_of(transformer: Mapping[str, Any], vae: Mapping[str, Any]) -> Compression:
+    """How VAE and patches of these configurations shrink a video."""
+    patch = transformer.get("patch_size", (1, 2, 2))
+    if isinstance(patch, int):
+        patch = (transformer.get("patch_size_t") or 1, patch, patch)
+    return Compression(
+        vae.get("scale_factor_temporal") or int(vae.get("temporal_compression_ratio", 4)),
+        vae.get("scale_factor_spatial") or 8,
+        tuple(patch),
+    )
+
+
+def _trained_shape(transformer: Mapping[str, Any], compression: Compression) -> PixelShape:
+    """The size that a CogVideoX backbone was trained at."""
+    return PixelShape(
+        transformer.get("sample_frames", 49),
+        transformer.get("sample_height", 60) * compression.spatial,
+        transformer.get("sample_width", 90) * compression.spatial,
+    )
+
+
 def weight_files(component: Path, variant: str | None = None) -> list[Path]:
     """Files that a component's weights are loaded from, whether they are there or not.
 
@@ -265,6 +301,19 @@ def read_json(path: Path) -> dict[str, Any]:
         )
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing. {_COPY_ADVICE}")
+    state = path.stat()
+    if state.st_size > _LARGE:
+        return _parsed(path)
+    # Many steps read the same few files; each gets a copy that it may change.
+    return deepcopy(_parsed_once(path, state.st_ino, state.st_mtime_ns, state.st_size))
+
+
+@lru_cache(maxsize=64)
+def _parsed_once(path: Path, *_state: int) -> dict[str, Any]:
+    return _parsed(path)
+
+
+def _parsed(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError, safe_open
 
 from vap.files.atomic import atomic_file
-from vap.files.reading import reading
+from vap.files.folders import read_json
 
 if TYPE_CHECKING:  # headers are read before torch is imported
     import torch
@@ -168,10 +168,7 @@ def _hash(folder: Path, within: str, where: str) -> str:
 
 def plain_configuration(path: Path) -> bytes:
     """A configuration as far as it matters: not who wrote it, and in what order."""
-    with reading(path):
-        content = json.loads(path.read_text(encoding="utf-8"))
-    if isinstance(content, dict):
-        content = {key: value for key, value in content.items() if not key.startswith("_")}
+    content = {key: value for key, value in read_json(path).items() if not key.startswith("_")}
     return json.dumps(content, sort_keys=True).encode()
 
 

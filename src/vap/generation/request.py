@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vap.acceleration.plan import Offload, Profile, Quantization, dtype_name, memory_bytes
-from vap.cost.released import planned_model
 from vap.devices import check_device
 from vap.files.errors import refusal
-from vap.files.folders import generation_defaults_of
-from vap.files.names import BUNDLED_FOLDER, DEFAULT_MODEL, check_model, local_model
+from vap.files.folders import generation_defaults_of, native_video
+from vap.files.names import BUNDLED_FOLDER, DEFAULT_MODEL, check_model, full_name, local_model
+from vap.files.reading import reading
 from vap.media import FrameSelection, MediaError, probe_clip, read_image
 from vap.media.encoders import FORMATS
 from vap.media.pixels import Fit
@@ -332,14 +332,21 @@ def _check_numbers(request: GenerationRequest) -> None:
 def _check_model(request: GenerationRequest) -> None:
     """Refuse a model that there is not, and a size that it was not made for."""
     check_model(request.model)
-    model = planned_model(request.model)
-    if model is None:
-        return
-    own, folder = model.shape, local_model(request.model)
+    folder = local_model(request.model)
+    if folder is not None:
+        with reading(folder):
+            own, compression = native_video(folder)
+    else:
+        from vap.cost.released import RELEASED_MODELS
+
+        released = RELEASED_MODELS.get(full_name(request.model))
+        if released is None:
+            return
+        own, compression = released.shape, released.compression
     shape = PixelShape(
         request.num_frames or own.frames, request.height or own.height, request.width or own.width
     )
-    model.compression.check(shape)
+    compression.check(shape)
     if folder is not None and "height" not in generation_defaults_of(folder):
         return  # what it was trained at is not known
     share = shape.height * shape.width / (own.height * own.width)
