@@ -25,7 +25,7 @@ from vap.evaluation.systems.base import Job, Outcome, System
 from vap.evaluation.systems.kept import keep
 from vap.files.components import load_component
 from vap.files.folders import read_json
-from vap.files.hub import find_folder
+from vap.files.names import find_folder
 from vap.files.weights import weights_hash
 from vap.loading.pipeline import default_device
 from vap.media import read_clip, read_image, select_frames, write_video
