@@ -16,12 +16,11 @@ from vap.files.folders import generation_defaults_of, native_video
 from vap.files.names import BUNDLED_FOLDER, DEFAULT_MODEL, check_model, full_name, local_model
 from vap.files.reading import reading
 from vap.media import FrameSelection, MediaError, probe_clip, read_image
-from vap.media.encoders import FORMATS
+from vap.media.images import STILL_SUFFIXES
 from vap.media.pixels import Fit
 from vap.media.records import record_path
-from vap.media.stills import STILL_SUFFIXES
 from vap.media.timing import exact_rate
-from vap.media.write import check_frames_folder
+from vap.media.write import FORMATS, check_frames_folder
 from vap.shapes import PixelShape, check_strength
 
 _VIDEO_SUFFIXES = (*FORMATS, ".gif")

@@ -34,7 +34,6 @@ from vap.files.names import (
 )
 from vap.files.reading import one_at_a_time
 from vap.files.weights import settle, stored_dtype
-from vap.pipelines.base import pipeline_class
 from vap.quiet import quiet_libraries
 from vap.shapes import Family
 
@@ -168,6 +167,8 @@ def load_pipeline(
 @quiet_libraries()
 def load_transformer(name_or_path: str | Path, *, dtype: torch.dtype | None = None) -> Any:
     """Load the transformer of a model alone, in the precision that it is stored in by default."""
+    from vap.pipelines.base import pipeline_class
+
     folder = resolve_folder(name_or_path)
     kind = pipeline_class(family_of(folder)).transformer_class
     dtype = dtype or stored_dtype(folder / "transformer")
@@ -226,6 +227,8 @@ def _allowed(
 
 def check_options(options: Iterable[str], named: Iterable[str]) -> None:
     """Refuse options that nothing takes, which diffusers would leave out."""
+    from vap.pipelines.base import pipeline_class
+
     parts = {
         name
         for family in get_args(Family)
@@ -292,6 +295,8 @@ def _loaded(
     options: dict[str, Any],
 ) -> Any:
     """Load the pipeline into main memory, as far as a plan says."""
+    from vap.pipelines.base import pipeline_class
+
     kind = pipeline_class(family)
     dtypes: Any = dtype
     if family == "wan":

@@ -13,33 +13,37 @@ if TYPE_CHECKING:
     from vap.files.errors import MediaError as MediaError
     from vap.media.clip import Clip as Clip
     from vap.media.clip import ClipInfo as ClipInfo
+    from vap.media.clip import FrameSelection as FrameSelection
     from vap.media.clip import probe_clip as probe_clip
     from vap.media.clip import read_clip as read_clip
-    from vap.media.encoders import Quality as Quality
+    from vap.media.clip import select_frames as select_frames
     from vap.media.images import read_image as read_image
     from vap.media.limits import MediaLimits as MediaLimits
-    from vap.media.metadata import read_metadata as read_metadata
     from vap.media.records import InputFile as InputFile
     from vap.media.records import RunRecord as RunRecord
+    from vap.media.records import read_metadata as read_metadata
     from vap.media.records import read_run as read_run
     from vap.media.records import write_run as write_run
-    from vap.media.selection import FrameSelection as FrameSelection
-    from vap.media.selection import select_frames as select_frames
     from vap.media.sheet import SheetRow as SheetRow
     from vap.media.sheet import write_sheet as write_sheet
+    from vap.media.write import Quality as Quality
     from vap.media.write import write_video as write_video
 
 _PUBLIC = {
     "vap.files.errors": ("MachineError", "MediaError"),
-    "vap.media.clip": ("Clip", "ClipInfo", "probe_clip", "read_clip"),
-    "vap.media.encoders": ("Quality",),
+    "vap.media.clip": (
+        "Clip",
+        "ClipInfo",
+        "FrameSelection",
+        "probe_clip",
+        "read_clip",
+        "select_frames",
+    ),
     "vap.media.images": ("read_image",),
     "vap.media.limits": ("MediaLimits",),
-    "vap.media.metadata": ("read_metadata",),
-    "vap.media.records": ("InputFile", "RunRecord", "read_run", "write_run"),
-    "vap.media.selection": ("FrameSelection", "select_frames"),
+    "vap.media.records": ("InputFile", "RunRecord", "read_metadata", "read_run", "write_run"),
     "vap.media.sheet": ("SheetRow", "write_sheet"),
-    "vap.media.write": ("write_video",),
+    "vap.media.write": ("Quality", "write_video"),
 }
 _HOMES = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = sorted(_HOMES)  # noqa: PLE0605 - names are resolved lazily

@@ -1,4 +1,4 @@
-"""Read clips: any source in, RGB frames at a constant rate out."""
+"""Read clips: any source in, chosen RGB frames at a constant rate out."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from vap.files.errors import refusal
-from vap.media import sniff
-from vap.media.files import check_file, is_folder, mislabeled
+from vap.media.files import ANIMATED_WEBP, check_file, is_folder, mislabeled
+from vap.media.images import FrameStack, open_folder, open_frames
 from vap.media.limits import MediaLimits
 from vap.media.pixels import RGB, Fit, Resample, resize
-from vap.media.source import Source, sample
-from vap.media.stills import FrameStack, open_folder, open_frames
-from vap.media.timing import exact_rate
+from vap.media.timing import Source, exact_rate, sample
 from vap.media.video import open_video
 from vap.media.webp import open_webp
 
@@ -25,6 +23,56 @@ if TYPE_CHECKING:
     import torch
 
     ClipSource = str | Path | FrameStack | torch.Tensor
+
+FrameSelection = Literal["evenly", "first", "random"]
+
+
+def select_frames(
+    count_available: int,
+    count_wanted: int,
+    mode: FrameSelection = "evenly",
+    generator: torch.Generator | None = None,
+) -> list[int]:
+    """Choose frame indices of a clip, in order of time.
+
+    ``"evenly"`` spreads over the whole clip, ``np.linspace(0, n - 1, F)`` truncated to integers;
+    more frames than there are repeats some. ``"first"`` takes the beginning and ``"random"`` a
+    contiguous window whose start is uniform; both repeat the last frame when the clip is too short.
+
+    Args:
+        count_available: Frames in the clip, n >= 1.
+        count_wanted: Frames to choose, F >= 1.
+        mode: How to choose.
+        generator: For ``"random"``; torch's global generator if None.
+
+    Returns:
+        F indices in 0..n-1, never decreasing.
+
+    Raises:
+        ValueError: If a count is below 1 or the mode is unknown.
+    """
+    if count_available < 1 or count_wanted < 1:
+        raise ValueError(
+            f"Cannot select {count_wanted} frames of {count_available}: both must be at least 1."
+        )
+    last = count_available - 1
+    start = 0
+    match mode:
+        case "evenly":
+            return [int(index) for index in np.linspace(0, last, count_wanted).astype(int)]
+        case "random":
+            import torch
+
+            starts = max(0, count_available - count_wanted) + 1
+            start = int(torch.randint(starts, (1,), generator=generator))
+        case "first":
+            pass
+        case _:
+            raise ValueError(
+                f"Unknown frame selection {mode!r}. Use one of {get_args(FrameSelection)}."
+            )
+    return [min(start + step, last) for step in range(count_wanted)]
+
 
 FrameIndices = Sequence[int] | Callable[[int], Sequence[int]]
 
@@ -144,7 +192,7 @@ def _open(source: ClipSource, fps: float | None, limits: MediaLimits) -> Source:
     if is_folder(path):
         return open_folder(path, fps, limits)
     file = check_file(path, limits)
-    if file.kind == sniff.ANIMATED_WEBP:
+    if file.kind == ANIMATED_WEBP:
         return open_webp(file, limits)
     if file.kind.demuxer is None:
         fix = "Give a video (MP4, MOV, WebM, MKV, AVI, GIF) or a folder of frames."

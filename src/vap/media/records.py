@@ -1,4 +1,4 @@
-"""Run records: what is needed to make a video again, as JSON beside it."""
+"""Run records: what is needed to make a video again, as JSON beside it and inside it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import importlib.metadata
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field
 from datetime import UTC, datetime
@@ -19,7 +19,10 @@ from pydantic_core import ErrorDetails
 
 from vap.files.atomic import atomic_file
 from vap.files.errors import MediaError, refusal
-from vap.media.files import unreadable
+from vap.media.files import GIF, PNG, check_file, unreadable
+from vap.media.images import opened
+from vap.media.limits import MediaLimits
+from vap.media.video import open_container
 
 FORMAT = 1
 _FORMAT_KEY = "format"
@@ -171,3 +174,50 @@ def _first_fault(faults: list[ErrorDetails], name: object) -> MediaError:
         return refusal(name, f"unknown key {path[-1]!r}", f"Did you mean {nearest!r}?")
     fix = "Correct the file, or make the video again."
     return refusal(name, f"{'.'.join(path)}: {fault['msg']}", fix)
+
+
+COMMENT = "comment"
+FIRST_FRAME = "frame_00000.png"  # of a folder of frames; contains the folder's metadata
+
+
+def dump_metadata(metadata: Mapping[str, Any] | None) -> str | None:
+    """Write metadata as ASCII JSON with sorted keys: the same bytes for the same content."""
+    if metadata is None:
+        return None
+    try:
+        return json.dumps(metadata, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Metadata must be JSON (text, numbers, lists, objects with text keys): {error}."
+        ) from error
+
+
+def read_metadata(path: str | Path) -> dict[str, Any] | None:
+    """Read the metadata that ``write_video`` put into a video, GIF, PNG or folder of frames.
+
+    Returns:
+        The JSON object in its comment; None if there is none.
+
+    Raises:
+        MediaError: If the file is missing or cannot be opened.
+    """
+    path = Path(path)
+    comment = _comment(path / FIRST_FRAME if path.is_dir() else path)
+    try:
+        found = json.loads(comment) if comment else None
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _comment(path: Path) -> str | bytes | None:
+    limits = MediaLimits()
+    file = check_file(path, limits)
+    if file.kind in (GIF, PNG):
+        with opened(path, limits) as image:
+            return image.info.get(COMMENT)
+    if file.kind.role != "video":
+        return None
+    with open_container(file, limits) as container:
+        # Matroska writes its keys in capitals.
+        return {key.lower(): value for key, value in container.metadata.items()}.get(COMMENT)

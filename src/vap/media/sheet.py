@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 from vap.files.atomic import atomic_file
 from vap.files.errors import refusal
 from vap.media.captions import draw_text, fit_text, readable, text_width
-from vap.media.selection import select_frames
-from vap.media.stills import FrameStack, as_frames
+from vap.media.clip import select_frames
+from vap.media.images import FrameStack, as_frames
 
 if TYPE_CHECKING:
     import torch

@@ -19,13 +19,11 @@ from PIL import Image
 
 from vap.files.errors import refusal
 from vap.media.colors import are_plain, managed, to_srgb
-from vap.media.files import CheckedFile, blaming, hash_file
+from vap.media.files import ANIMATED_PNG, AVI, CheckedFile, blaming, hash_file
 from vap.media.images import opened
 from vap.media.limits import MediaLimits
-from vap.media.pixels import RGB, on_white, resize
-from vap.media.sniff import ANIMATED_PNG, AVI
-from vap.media.source import Shot, Source
-from vap.media.timing import Timeline
+from vap.media.pixels import RGB, are_plain, managed, on_white, resize, to_srgb
+from vap.media.timing import Shot, Source, Timeline
 
 # FFmpeg's flags BILINEAR, FULL_CHR_H_INT, ACCURATE_RND, BITEXACT: chroma interpolated at full
 # resolution and rounded exactly, so that every processor makes the same pixels.

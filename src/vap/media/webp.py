@@ -21,8 +21,7 @@ from vap.media.files import CheckedFile, hash_file
 from vap.media.images import decoding, opened
 from vap.media.limits import MediaLimits
 from vap.media.pixels import RGB, image_to_rgb
-from vap.media.source import Shot, Source
-from vap.media.timing import Timeline
+from vap.media.timing import Shot, Source, Timeline
 
 _MILLISECOND = Fraction(1, 1000)
 _SHORTEST, _INSTEAD = 10, 100  # browsers show frames of less than 11 ms for 100 ms
