@@ -6,7 +6,7 @@ from PIL import Image
 
 from tests.media.making import flat, moving
 from vap.extras import MissingExtraError
-from vap.media import MediaError, MediaLimits, read_clip, read_image, sniff
+from vap.media import MediaError, MediaLimits, files, read_clip, read_image
 
 PICTURE = Image.fromarray(moving(1)[0])
 
@@ -101,20 +101,20 @@ def ftyp(*brands):
 @pytest.mark.parametrize(
     ("brands", "kind"),
     [
-        ([b"avif"], sniff.AVIF),
-        ([b"mif1", b"avif", b"miaf"], sniff.AVIF),
-        ([b"msf1", b"avis"], sniff.ANIMATED_AVIF),
-        ([b"avis", b"avif"], sniff.ANIMATED_AVIF),
-        ([b"mif1", b"heic"], sniff.HEIC),
-        ([b"mif1"], sniff.HEIC),
-        *[([brand], sniff.HEIC) for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc")],
-        ([b"isom", b"mif1", b"avif"], sniff.MP4),
-        ([b"qt  "], sniff.MP4),
+        ([b"avif"], files.AVIF),
+        ([b"mif1", b"avif", b"miaf"], files.AVIF),
+        ([b"msf1", b"avis"], files.ANIMATED_AVIF),
+        ([b"avis", b"avif"], files.ANIMATED_AVIF),
+        ([b"mif1", b"heic"], files.HEIC),
+        ([b"mif1"], files.HEIC),
+        *[([brand], files.HEIC) for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc")],
+        ([b"isom", b"mif1", b"avif"], files.MP4),
+        ([b"qt  "], files.MP4),
     ],
     ids=str,
 )
 def test_brands_of_heif_are_told_apart(brands, kind):
-    assert sniff.identify(ftyp(*brands)) == kind
+    assert files.identify(ftyp(*brands)) == kind
 
 
 def test_avif_of_every_brand_that_pillow_opens_is_opened(tmp_path):

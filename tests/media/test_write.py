@@ -11,10 +11,10 @@ from PIL import Image
 from tests.media.making import colors, moving
 from vap.media import (
     MediaError,
+    images,
     probe_clip,
     read_clip,
     read_metadata,
-    stills,
     write,
     write_video,
 )
@@ -138,7 +138,7 @@ class Interrupting:
 def test_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, name, error):
     path = write_video(moving(2), tmp_path / name, 16)
     before = read_clip(path).sha256
-    broken = stills.Frames("broken", 4, 48, 64, Interrupting(error))
+    broken = images.Frames("broken", 4, 48, 64, Interrupting(error))
     monkeypatch.setattr(write, "as_frames", lambda _: broken)
     with pytest.raises(type(error)):
         write_video([], path, 16)

@@ -12,12 +12,20 @@ from typing import Any, cast
 from pydantic import TypeAdapter, ValidationError
 
 from vap.acceleration.plan import Quantization
+from vap.files.errors import MediaError
 from vap.files.names import bundled_model, hub_id, local_model
 from vap.files.weights import LORA_FILE, weights_hash
 from vap.generation.request import SINGLE_INPUTS, GenerationRequest
-from vap.media import InputFile, MediaError, RunRecord, read_clip, read_metadata, read_run
+from vap.media.clip import read_clip
 from vap.media.files import hash_file
-from vap.media.records import installed_versions, record_path
+from vap.media.records import (
+    InputFile,
+    RunRecord,
+    installed_versions,
+    read_metadata,
+    read_run,
+    record_path,
+)
 from vap.pipelines.video_prompt import VideoPrompt
 
 _logger = logging.getLogger(__name__)

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from vap.acceleration.plan import Offload, Profile, Quantization, dtype_name, memory_bytes
 from vap.devices import check_device
-from vap.files.errors import refusal
+from vap.files.errors import MediaError, refusal
 from vap.files.folders import generation_defaults_of, native_video
 from vap.files.names import BUNDLED_FOLDER, DEFAULT_MODEL, check_model, full_name, local_model
 from vap.files.reading import reading
-from vap.media import FrameSelection, MediaError, probe_clip, read_image
-from vap.media.images import STILL_SUFFIXES
+from vap.media.clip import FrameSelection, probe_clip
+from vap.media.images import STILL_SUFFIXES, read_image
 from vap.media.pixels import Fit
 from vap.media.records import record_path
 from vap.media.timing import exact_rate

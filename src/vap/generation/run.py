@@ -23,16 +23,11 @@ from vap.generation.request import (
     places_of,
 )
 from vap.loading.pipeline import default_device, load_pipeline
-from vap.media import (
-    RunRecord,
-    SheetRow,
-    read_clip,
-    read_image,
-    select_frames,
-    write_sheet,
-    write_video,
-)
-from vap.media.records import writing_run
+from vap.media.clip import read_clip, select_frames
+from vap.media.images import read_image
+from vap.media.records import RunRecord, writing_run
+from vap.media.sheet import SheetRow, write_sheet
+from vap.media.write import write_video
 from vap.pipelines.video_prompt import VideoPrompt, saved_references
 
 OnStage = Callable[[str], None]

@@ -19,7 +19,7 @@ from PIL import Image
 from vap.files.folders import GenerationDefaults
 from vap.files.reading import one_at_a_time, reading
 from vap.files.weights import disk_errors
-from vap.media import FrameSelection
+from vap.media.clip import FrameSelection
 from vap.media.pixels import Fit
 from vap.models.stored_form import StoredFormMixin
 from vap.pipelines.adapters import LoraMixin

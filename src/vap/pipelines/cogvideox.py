@@ -12,7 +12,7 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.utils.torch_utils import randn_tensor
 
 from vap.files.folders import GenerationDefaults
-from vap.media import FrameSelection
+from vap.media.clip import FrameSelection
 from vap.media.pixels import Fit
 from vap.models.cogvideox import CogVideoXVideoAsPromptTransformer3DModel
 from vap.pipelines.base import VideoAsPromptMixin, VideoAsPromptPipelineOutput

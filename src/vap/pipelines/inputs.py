@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vap.media import FrameSelection, read_clip, read_image, select_frames
+from vap.media.clip import FrameSelection, read_clip, select_frames
+from vap.media.images import read_image
 from vap.media.pixels import Fit, resize
 from vap.pipelines.video_prompt import ReferenceSource, VideoPrompt
 from vap.shapes import PixelShape, check_strength

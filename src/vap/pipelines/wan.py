@@ -13,7 +13,7 @@ from diffusers.video_processor import VideoProcessor
 from PIL import Image
 
 from vap.files.folders import GenerationDefaults
-from vap.media import FrameSelection
+from vap.media.clip import FrameSelection
 from vap.media.pixels import Fit
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.pipelines.base import VideoAsPromptMixin, VideoAsPromptPipelineOutput
