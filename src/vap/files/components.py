@@ -19,6 +19,7 @@ from torch import nn
 from vap.files.folders import class_name_of, read_json, stored_tensors, weight_files
 from vap.files.reading import one_at_a_time, reading
 from vap.files.weights import StoredTensor, is_floating, shape_difference
+from vap.quiet import quiet_libraries
 
 # Loading options that diffusers takes for a pipeline and for a model alike.
 _SHARED_OPTIONS = ("variant", "low_cpu_mem_usage", "device_map", "max_memory", "disable_mmap")
@@ -144,7 +145,7 @@ def _transformers_model(kind: Any, place: Path, **options: Any) -> Any:
 
     if not _quantized(content, options):
         # Without weights first: what does not fit would be initialized again, at any size.
-        with _quiet_transformers(), _building(place, len(stored)):
+        with quiet_libraries(), _building(place, len(stored)):
             model, found = load(dtype=options.get("dtype"), device_map="meta")
         _check_found(place, stored, found, model.state_dict())
         if options.get("device_map") == "meta":
@@ -288,22 +289,6 @@ def _building(place: Path, tensors: int) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Without transformers' bar and report: the errors here say more."""
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def _quantized(config: Mapping[str, Any], options: Mapping[str, Any]) -> bool:

@@ -6,15 +6,12 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, Self
 
-import numpy as np
 import torch
-from diffusers.utils import BaseOutput
-from PIL import Image
+from diffusers.utils.torch_utils import randn_tensor
 
 from vap.files.folders import GenerationDefaults
 from vap.files.reading import one_at_a_time, reading
@@ -23,7 +20,7 @@ from vap.media.clip import FrameSelection
 from vap.media.pixels import Fit
 from vap.models.stored_form import StoredFormMixin
 from vap.pipelines.adapters import LoraMixin
-from vap.pipelines.call import Call, PlacedOnce
+from vap.pipelines.call import OUTPUT_TYPES, Call, PlacedOnce, VideoAsPromptPipelineOutput
 from vap.pipelines.denoise import NOTHING, Reuse, StepEnd
 from vap.pipelines.denoiser import Guidance, GuidancePasses
 from vap.pipelines.inputs import (
@@ -41,21 +38,7 @@ from vap.pipelines.inputs import (
     fitted,
 )
 from vap.pipelines.video_prompt import VideoPrompt, encoder_configs, fingerprint, sampled_weights
-from vap.shapes import TEXT_TOKENS, Compression, Family, PixelShape
-
-OUTPUT_TYPES = ("pil", "np", "pt", "latent")
-
-
-@dataclass
-class VideoAsPromptPipelineOutput(BaseOutput):
-    """Generated videos.
-
-    Attributes:
-        frames: By ``output_type``: a list of videos, each a list of PIL images; an array
-            ``[B, T, H, W, 3]`` or tensor ``[B, T, 3, H, W]`` in 0 … 1; or latents.
-    """
-
-    frames: list[list[Image.Image]] | np.ndarray | torch.Tensor
+from vap.shapes import TEXT_TOKENS, Compression, Family, PixelShape, check_strength
 
 
 class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
@@ -237,6 +220,7 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
             raise ValueError(
                 f"output_type={given.output_type!r} is unknown. Use one of: {OUTPUT_TYPES}."
             )
+        check_strength(given.strength)
         on_step_end = StepEnd.of(
             given.callback_on_step_end,
             given.callback_on_step_end_tensor_inputs,
@@ -329,26 +313,6 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
         )
         return self._encode_references(clips, shape, has_last_frame=given.has_last_frame)
 
-    def _prompt_sizes(self, shape: PixelShape) -> dict[str, tuple[int, ...]]:
-        """Sizes of the last axes of references' encodings, by name."""
-        read = self.transformer.config  # type: ignore[attr-defined]
-        latent = self.compression.latent(shape, channels=1)
-        grid = (latent.height, latent.width)
-        if self.family == "wan":
-            conditions = read.in_channels - read.out_channels
-            return {
-                "latents": (read.out_channels, latent.frames, *grid),
-                "condition": (conditions, latent.frames, *grid),
-                "text": (read.text_dim,),
-                "image": (read.image_dim,),
-            }
-        moments = 2 * read.out_channels
-        return {
-            "video_moments": (moments, latent.frames, *grid),
-            "frame_moments": (moments, 1, *grid),
-            "text": (read.text_embed_dim,),
-        }
-
     def _shape(self, height: int | None, width: int | None, num_frames: int | None) -> PixelShape:
         """The size to generate, checked against the model."""
         defaults = self.defaults
@@ -365,20 +329,60 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
         self.maybe_free_model_hooks()  # type: ignore[attr-defined]
         return VideoAsPromptPipelineOutput(frames=video) if return_dict else (video,)
 
+    def _noise(
+        self,
+        size: tuple[int, ...],
+        generator: Generators,
+        latents: torch.Tensor | None,
+        dtype: torch.dtype,
+    ) -> torch.Tensor:
+        """Initial latents as given, or drawn."""
+        if latents is None:
+            latents = randn_tensor(
+                size, generator=generator, device=self._execution_device, dtype=dtype
+            )
+        elif tuple(latents.shape) != size:
+            raise ValueError(f"latents have shape {tuple(latents.shape)}; this call needs {size}.")
+        return latents.to(self._execution_device, dtype)
+
+    def _encode_references(
+        self, clips: Sequence[ReferenceClip], shape: PixelShape, *, has_last_frame: bool
+    ) -> VideoPrompt:
+        """Encode clips whose frames have been taken."""
+        text, _ = self.encode_prompt(  # type: ignore[attr-defined]
+            [clip.source.caption for clip in clips],
+            do_classifier_free_guidance=False,
+            max_sequence_length=TEXT_TOKENS[self.family],
+            device=self._execution_device,
+        )
+        tensors = self._encode_clips(clips, shape, has_last_frame=has_last_frame)
+        return VideoPrompt(
+            family=self.family,
+            fingerprint=self.encoder_fingerprint,
+            shape=shape,
+            has_last_frame=has_last_frame,
+            references=tuple(clip.source for clip in clips),
+            tensors={**tensors, "text": text},
+        )
+
     @property
     @abstractmethod
     def _fixed_texts(self) -> bool:
         """Whether the transformer only reads texts of the length that it was trained with."""
 
     @abstractmethod
+    def _prompt_sizes(self, shape: PixelShape) -> dict[str, tuple[int, ...]]:
+        """Sizes of the last axes of references' encodings, by name."""
+
+    @abstractmethod
     def _released_defaults(self) -> GenerationDefaults:
         """Native settings of the released model of this variant."""
 
     @abstractmethod
-    def _encode_references(
+    def _encode_clips(
         self, clips: Sequence[ReferenceClip], shape: PixelShape, *, has_last_frame: bool
-    ) -> VideoPrompt:
-        """Encode clips whose frames have been taken."""
+    ) -> dict[str, torch.Tensor]:
+        """Encodings of clips ``[R, …]``, by name, without their texts."""
 
 
 def pipeline_class(family: Family) -> Any:

@@ -1,4 +1,4 @@
-"""A call of a pipeline: known arguments, one at a time, placed once, checked and encoded."""
+"""A call of a pipeline: its arguments, checked and encoded, its place, its result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
+from diffusers.utils import BaseOutput
 from PIL import Image
 
 from vap.pipelines.denoise import StepEnd
@@ -20,6 +22,7 @@ from vap.pipelines.inputs import Batch
 from vap.pipelines.video_prompt import VideoPrompt
 from vap.shapes import PixelShape
 
+OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 # Arguments of the released pipelines.
 _RELEASED = {
     "ref_videos": "reference_videos",
@@ -29,6 +32,18 @@ _RELEASED = {
 }
 _locks: WeakKeyDictionary[Any, threading.RLock] = WeakKeyDictionary()
 _making_locks = threading.Lock()
+
+
+@dataclass
+class VideoAsPromptPipelineOutput(BaseOutput):
+    """Generated videos.
+
+    Attributes:
+        frames: By ``output_type``: a list of videos, each a list of PIL images; an array
+            ``[B, T, H, W, 3]`` or tensor ``[B, T, 3, H, W]`` in 0 … 1; or latents.
+    """
+
+    frames: list[list[Image.Image]] | np.ndarray | torch.Tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import torch
 from diffusers import CogVideoXImageToVideoPipeline
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
-from diffusers.utils.torch_utils import randn_tensor
 
 from vap.files.folders import GenerationDefaults
 from vap.media.clip import FrameSelection
 from vap.media.pixels import Fit
 from vap.models.cogvideox import CogVideoXVideoAsPromptTransformer3DModel
-from vap.pipelines.base import VideoAsPromptMixin, VideoAsPromptPipelineOutput
+from vap.pipelines.base import VideoAsPromptMixin
+from vap.pipelines.call import VideoAsPromptPipelineOutput
 from vap.pipelines.cogvideox_denoiser import (
     CogVideoXConditions,
     CogVideoXDenoiser,
@@ -304,39 +304,33 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         """Noise ``[B, F, C, H, W]``, scaled as the scheduler needs it."""
         latent = self._latent_shape(shape)
         size = (batch.size, latent.frames, latent.channels, latent.height, latent.width)
-        if latents is None:
-            latents = randn_tensor(
-                size, generator=generator, device=self._execution_device, dtype=dtype
-            )
-        elif tuple(latents.shape) != size:
-            raise ValueError(f"latents have shape {tuple(latents.shape)}; this call needs {size}.")
-        return latents.to(self._execution_device, dtype) * self.scheduler.init_noise_sigma
+        return self._noise(size, generator, latents, dtype) * self.scheduler.init_noise_sigma
 
-    def _encode_references(
-        self, clips: Sequence[ReferenceClip], shape: PixelShape, *, has_last_frame: bool
-    ) -> VideoPrompt:
-        """Posterior moments and text of every reference."""
-        text, _ = self.encode_prompt(
-            [clip.source.caption for clip in clips],
-            do_classifier_free_guidance=False,
-            max_sequence_length=_TEXT_TOKENS,
-            device=self._execution_device,
-        )
+    def _prompt_sizes(self, shape: PixelShape) -> dict[str, tuple[int, ...]]:
+        """Sizes of the last axes of references' encodings, by name."""
+        config, latent = self.transformer.config, self.compression.latent(shape, channels=1)
+        moments, size = 2 * config.out_channels, (latent.height, latent.width)
+        return {
+            "video_moments": (moments, latent.frames, *size),
+            "frame_moments": (moments, 1, *size),
+            "text": (config.text_embed_dim,),
+        }
+
+    def _encode_clips(
+        self,
+        clips: Sequence[ReferenceClip],
+        shape: PixelShape,
+        *,
+        has_last_frame: bool,  # noqa: ARG002 - no last frame joins CogVideoX's conditions
+    ) -> dict[str, torch.Tensor]:
+        """Posterior moments of every reference."""
         processor, size = self.video_processor, {"height": shape.height, "width": shape.width}
         videos = [processor.preprocess_video(clip.frames, **size) for clip in clips]
         frames = [processor.preprocess(clip.frames[0], **size).unsqueeze(2) for clip in clips]
-        return VideoPrompt(
-            family=self.family,
-            fingerprint=self.encoder_fingerprint,
-            shape=shape,
-            has_last_frame=has_last_frame,
-            references=tuple(clip.source for clip in clips),
-            tensors={
-                "video_moments": torch.cat([self._moments(video) for video in videos]),
-                "frame_moments": torch.cat([self._moments(frame) for frame in frames]),
-                "text": text,
-            },
-        )
+        return {
+            "video_moments": torch.cat([self._moments(video) for video in videos]),
+            "frame_moments": torch.cat([self._moments(frame) for frame in frames]),
+        }
 
     def _moments(self, pixels: torch.Tensor) -> torch.Tensor:
         """Posterior mean and log-variance of a clip ``[1, 3, T, H, W]``: ``[1, 2C, F, H, W]``."""

@@ -14,17 +14,16 @@ from vap.pipelines.denoiser import (
     UNCONDITIONAL,
     UNREFERENCED,
     BatchedPasses,
+    Conditions,
     GuidedDenoiser,
     Pass,
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CogVideoXConditions:
-    """What the target stream is given at every step, for B videos."""
+@dataclass(frozen=True)
+class CogVideoXConditions(Conditions):
+    """What the target stream of CogVideoX is given at every step."""
 
-    text: torch.Tensor  # [B, L, D]
-    negative_text: torch.Tensor | None  # The same, None without guidance
     latents: torch.Tensor  # Image latents, zeros after the first frame, [B, F, C, H, W]
     rotary: RotaryTable | None  # Tables [N, d], None for a model without rotary embedding
     ofs: torch.Tensor | None  # Offset condition of 1.5 checkpoints
@@ -46,7 +45,7 @@ class CogVideoXReference:
         return cls(latents, text.unsqueeze(0).expand(len(latents), *text.shape), rotary)
 
 
-class CogVideoXDenoiser(GuidedDenoiser[CogVideoXConditions, CogVideoXReference]):
+class CogVideoXDenoiser(GuidedDenoiser):
     """Predicts v; the reference video is present in both passes of the text."""
 
     stock_passes: ClassVar = BatchedPasses()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.schedulers import CogVideoXDPMScheduler
 
 from vap.models.reference_cache import ReferenceUse
+
+if TYPE_CHECKING:
+    from vap.pipelines.denoiser import GuidedDenoiser
 
 StepCallback = Callable[[Any, int, torch.Tensor, dict[str, Any]], dict[str, Any]]
 
@@ -82,29 +85,6 @@ class Reuse:
 NOTHING = Reuse()
 
 
-class Denoiser(Protocol):
-    """Makes one guided prediction; knows the model's conditions, nothing of the schedule."""
-
-    def predict(
-        self, latents: torch.Tensor, timestep: torch.Tensor, work: StepWork = EVERYTHING
-    ) -> torch.Tensor:
-        """Model output for noisy latents at one timestep, guidance applied."""
-        ...
-
-    @property
-    def tensors(self) -> dict[str, torch.Tensor | None]:
-        """Conditions that a step callback may read, by name."""
-        ...
-
-    def replace(self, name: str, tensor: torch.Tensor) -> None:
-        """Take a condition that a step callback gave back, or changed in place."""
-        ...
-
-    def guide(self, scale: float) -> None:
-        """Take a scale of guidance by the text that a step callback set."""
-        ...
-
-
 class SchedulerStep:
     """Calls ``scheduler.step``, which takes a generator or η only in some schedulers."""
 
@@ -171,7 +151,7 @@ class StepEnd:
 
 def denoise(
     pipeline: Any,
-    denoiser: Denoiser,
+    denoiser: GuidedDenoiser,
     latents: torch.Tensor,
     step: SchedulerStep,
     *,
@@ -243,7 +223,7 @@ def check_finite(made: torch.Tensor, module: Any) -> None:
 
 def _call_back(
     pipeline: Any,
-    denoiser: Denoiser,
+    denoiser: GuidedDenoiser,
     latents: torch.Tensor,
     index: int,
     timestep: torch.Tensor,

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -62,15 +62,7 @@ class Guidance:
         by_reference: torch.Tensor | None,
         timestep: torch.Tensor,
     ) -> torch.Tensor:
-        """Move a prediction by all guidance that there is.
-
-        Args:
-            conditional: The prediction.
-            unconditional: That of the negative prompt; None without guidance by the text.
-            by_reference: The prediction less that without the references: all that these change;
-                None without guidance by the reference.
-            timestep: Of the step.
-        """
+        """Move a prediction by the text, and by what the references change of it, where given."""
         guided = conditional
         if unconditional is not None:
             guided = self.combine(conditional, unconditional, timestep)
@@ -152,30 +144,20 @@ def _condition(one: Pass, name: str) -> torch.Tensor:
     return tensor
 
 
-class Conditions(Protocol):
-    """Conditions of the target, a frozen dataclass; the texts are what all have.
+@dataclass(frozen=True)
+class Conditions:
+    """What the target stream is given at every step, for B videos; a subclass adds the rest."""
 
-    Attributes:
-        text: ``[B, L, D]``.
-        negative_text: The same, None without guidance.
-    """
-
-    @property
-    def text(self) -> torch.Tensor: ...  # noqa: D102 - documented on the class
-    @property
-    def negative_text(self) -> torch.Tensor | None: ...  # noqa: D102
+    text: torch.Tensor  # [B, L, D]
+    negative_text: torch.Tensor | None  # The same, None without guidance
 
 
-ConditionsT = TypeVar("ConditionsT", bound=Conditions)
-ReferenceT = TypeVar("ReferenceT")
-
-
-class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
+class GuidedDenoiser(ABC):
     """Makes guided predictions; a subclass says what the transformer is given.
 
     Args:
         transformer: Backbone and expert.
-        conditions: Of the target.
+        conditions: Of the target, of a subclass of :class:`Conditions`.
         reference: Of the references; None for the backbone alone.
         guidance: Classifier-free guidance; that by the reference needs one.
         strength: Reference strength, 0 … 1.
@@ -194,8 +176,8 @@ class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
     def __init__(
         self,
         transformer: Any,
-        conditions: ConditionsT,
-        reference: ReferenceT | None,
+        conditions: Any,
+        reference: Any,
         guidance: Guidance,
         strength: float = 1.0,
         attention_kwargs: dict[str, Any] | None = None,
@@ -204,7 +186,7 @@ class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
         keep: bool = True,
     ) -> None:
         self.transformer = transformer
-        self.conditions = conditions
+        self.conditions: Any = conditions
         self.reference = reference
         self.guidance = guidance
         self.strength = strength
@@ -305,8 +287,7 @@ class GuidedDenoiser(ABC, Generic[ConditionsT, ReferenceT]):
 
     def replace(self, name: str, tensor: torch.Tensor) -> None:
         """Take a condition that a step callback gave back, or changed in place."""
-        changed: Any = {self._fields[name]: tensor}
-        self.conditions = replace(self.conditions, **changed)  # type: ignore[type-var]
+        self.conditions = replace(self.conditions, **{self._fields[name]: tensor})
         self._arranged = {}
         self._forget()
 

@@ -16,7 +16,7 @@ from vap.media.clip import FrameSelection, read_clip, select_frames
 from vap.media.images import read_image
 from vap.media.pixels import Fit, resize
 from vap.pipelines.video_prompt import ReferenceSource, VideoPrompt
-from vap.shapes import PixelShape, check_strength
+from vap.shapes import PixelShape
 
 _SHOWN = 100  # letters from each end of what is cut
 
@@ -47,7 +47,6 @@ class ReferenceArguments:
     has_last_frame: bool = False  # Whether the last frame joins the conditions (Wan)
 
     def __post_init__(self) -> None:
-        check_strength(self.strength)
         if self.fit not in get_args(Fit):
             raise ValueError(
                 f"fit={self.fit!r} is unknown. Use one of: {', '.join(get_args(Fit))}."

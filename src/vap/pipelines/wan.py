@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 from diffusers import AutoencoderKLWan, DiffusionPipeline, WanImageToVideoPipeline
-from diffusers.utils.torch_utils import get_module_execution_device, randn_tensor
+from diffusers.utils.torch_utils import get_module_execution_device
 from diffusers.video_processor import VideoProcessor
 from PIL import Image
 
@@ -16,7 +16,8 @@ from vap.files.folders import GenerationDefaults
 from vap.media.clip import FrameSelection
 from vap.media.pixels import Fit
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
-from vap.pipelines.base import VideoAsPromptMixin, VideoAsPromptPipelineOutput
+from vap.pipelines.base import VideoAsPromptMixin
+from vap.pipelines.call import VideoAsPromptPipelineOutput
 from vap.pipelines.denoise import (
     SchedulerStep,
     StepCallback,
@@ -293,15 +294,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         """Noise ``[B, C, F, H, W]`` in float32."""
         latent = self.compression.latent(shape, self.vae.config.z_dim)
         size = (batch.size, latent.channels, latent.frames, latent.height, latent.width)
-        if latents is not None:
-            if tuple(latents.shape) != size:
-                raise ValueError(
-                    f"latents have shape {tuple(latents.shape)}; this call needs {size}."
-                )
-            return latents.to(self._execution_device, torch.float32)
-        return randn_tensor(
-            size, generator=generator, device=self._execution_device, dtype=torch.float32
-        )
+        return self._noise(size, generator, latents, torch.float32)
 
     def _encode_condition(
         self, first: torch.Tensor | None, last: torch.Tensor | None, shape: PixelShape
@@ -350,16 +343,21 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         check_finite(video, self.vae)
         return self.video_processor.postprocess_video(video, output_type=output_type)
 
-    def _encode_references(
+    def _prompt_sizes(self, shape: PixelShape) -> dict[str, tuple[int, ...]]:
+        """Sizes of the last axes of references' encodings, by name."""
+        config, latent = self.transformer.config, self.compression.latent(shape, channels=1)
+        grid = (latent.frames, latent.height, latent.width)
+        return {
+            "latents": (config.out_channels, *grid),
+            "condition": (config.in_channels - config.out_channels, *grid),
+            "text": (config.text_dim,),
+            "image": (config.image_dim,),
+        }
+
+    def _encode_clips(
         self, clips: Sequence[ReferenceClip], shape: PixelShape, *, has_last_frame: bool
-    ) -> VideoPrompt:
-        """Latents, condition, text and image tokens of every reference."""
-        text, _ = self.encode_prompt(
-            [clip.source.caption for clip in clips],
-            do_classifier_free_guidance=False,
-            max_sequence_length=_TEXT_TOKENS,
-            device=self._execution_device,
-        )
+    ) -> dict[str, torch.Tensor]:
+        """Latents, condition and image tokens of every reference."""
         tensors: dict[str, list[torch.Tensor]] = {"latents": [], "condition": [], "image": []}
         for clip in clips:
             first, last = clip.frames[:1], clip.frames[-1:] if has_last_frame else None
@@ -372,15 +370,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
             )
             if self.transformer.config.image_dim is not None:
                 tensors["image"].append(self._encode_images(first, last))
-        encoded = {name: torch.cat(parts) for name, parts in tensors.items() if parts}
-        return VideoPrompt(
-            family=self.family,
-            fingerprint=self.encoder_fingerprint,
-            shape=shape,
-            has_last_frame=has_last_frame,
-            references=tuple(clip.source for clip in clips),
-            tensors={**encoded, "text": text},
-        )
+        return {name: torch.cat(parts) for name, parts in tensors.items() if parts}
 
     def _place_reference(self, prompt: VideoPrompt, batch: Batch) -> WanReference:
         """Give every video of the batch the same references."""

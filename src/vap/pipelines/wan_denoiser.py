@@ -7,16 +7,14 @@ from typing import Any, ClassVar, Self
 
 import torch
 
-from vap.pipelines.denoiser import UNREFERENCED, GuidedDenoiser, Pass, SequentialPasses
+from vap.pipelines.denoiser import UNREFERENCED, Conditions, GuidedDenoiser, Pass, SequentialPasses
 from vap.pipelines.video_prompt import VideoPrompt
 
 
-@dataclass(frozen=True, slots=True)
-class WanConditions:
-    """What the target stream is given at every step, for B videos."""
+@dataclass(frozen=True)
+class WanConditions(Conditions):
+    """What the target stream of Wan is given at every step; texts have 512 tokens."""
 
-    text: torch.Tensor  # [B, 512, D]
-    negative_text: torch.Tensor | None  # The same, None without guidance
     image: torch.Tensor | None  # Image tokens [B, I, D], or None
     latents: torch.Tensor  # Mask and condition latents [B, 4+C, F, H, W]
 
@@ -45,7 +43,7 @@ class WanReference:
         )
 
 
-class WanDenoiser(GuidedDenoiser[WanConditions, WanReference]):
+class WanDenoiser(GuidedDenoiser):
     """Predicts the velocity; the reference video is present in both passes of the text."""
 
     stock_passes: ClassVar = SequentialPasses()
