@@ -17,7 +17,7 @@ from pydantic import ConfigDict
 from torch import Tensor
 
 from vap.evaluation.metrics.base import Metric
-from vap.files.hub import find_folder
+from vap.files.names import find_folder
 from vap.files.reading import reading
 from vap.files.weights import component_hash
 from vap.loading.pipeline import default_device

@@ -17,8 +17,7 @@ def local_identity(model: str, files: Iterable[Path] = ()) -> dict[str, Any]:
 
     A model that is on the Hub alone is downloaded.
     """
-    from vap.files.hub import resolve_folder
-    from vap.files.names import full_name
+    from vap.files.names import full_name, resolve_folder
     from vap.files.weights import weights_hash
 
     return {

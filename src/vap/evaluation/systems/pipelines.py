@@ -73,7 +73,7 @@ class PipelineSystem(System):
                 raise FileNotFoundError(f"{self.name}: there are no weights at {path}.")
         if self.batch > 1:
             from vap.files.folders import family_of
-            from vap.files.hub import resolve_folder
+            from vap.files.names import resolve_folder
 
             family = family_of(resolve_folder(self.request.model))
             if family != "wan":
