@@ -18,7 +18,6 @@ from av.stream import Disposition
 from PIL import Image
 
 from vap.files.errors import refusal
-from vap.media.colors import are_plain, managed, to_srgb
 from vap.media.files import ANIMATED_PNG, AVI, CheckedFile, blaming, hash_file
 from vap.media.images import opened
 from vap.media.limits import MediaLimits

@@ -12,7 +12,7 @@ from pydantic import PositiveInt
 
 from vap.data.vlm import ChatModel
 from vap.evaluation.judges.base import Judge, Shown
-from vap.files.hub import find_folder
+from vap.files.names import find_folder
 from vap.files.weights import component_hash
 
 
