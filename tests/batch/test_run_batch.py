@@ -112,9 +112,11 @@ def test_two_runs_side_by_side_share_the_work(inputs, tmp_path, made, monkeypatc
 def test_a_ledger_is_read_once_before_the_work(inputs, tmp_path, made, monkeypatch):
     requests = requests_of({"name": "a"}, {"name": "b"}, folder=inputs)
     run_batch(requests, tmp_path)
-    read, reads = Ledger._read, []
+    find, reads = Ledger._of_its_words, []
     monkeypatch.setattr(
-        Ledger, "_read", staticmethod(lambda path: reads.append(path.name) or read(path))
+        Ledger,
+        "_of_its_words",
+        lambda ledger, request: reads.append(f"{request.name}.json") or find(ledger, request),
     )
     before = []
     run_batch(requests, tmp_path, on_start=lambda _: before.extend(reads))

@@ -102,8 +102,12 @@ class Ledger:
             return False
 
     def _of_its_words(self, request: BatchRequest) -> Outcome | None:
-        outcome = self._read(self._path(request.name))
-        return outcome if outcome is not None and outcome.digest == request.digest else None
+        """The outcome, or None if it is of another text or damaged: then it is made again."""
+        try:
+            outcome = Outcome.from_json(self._path(request.name).read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+        return outcome if outcome.digest == request.digest else None
 
     def _video(self, outcome: Outcome) -> Path | None:
         """The video of an outcome, if there is one."""
@@ -114,14 +118,6 @@ class Ledger:
 
     def _path(self, name: str) -> Path:
         return self.output / _FOLDER / f"{name}.json"
-
-    @staticmethod
-    def _read(path: Path) -> Outcome | None:
-        """An outcome, or None if there is none or it is damaged: then the work is done again."""
-        try:
-            return Outcome.from_json(path.read_bytes())
-        except (FileNotFoundError, ValidationError):
-            return None
 
 
 def _is_about(outcome: Outcome, request: BatchRequest) -> bool:

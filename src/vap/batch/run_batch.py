@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -94,8 +95,7 @@ def run_batch(
     check_folder_place(output)
     output.mkdir(exist_ok=True)
     batch = Batch(output.resolve(), f".{file_format}", secrets.token_hex(4))
-    before = _before(batch, requests)
-    missing, skipped = _missing(batch, before, retry_failed=retry_failed)
+    missing, skipped = _missing(batch, requests, retry_failed=retry_failed)
     _check(batch, missing)
     if on_start is not None:
         on_start(len(requests) - len(missing))
@@ -105,27 +105,29 @@ def run_batch(
                 on_outcome(outcome)
     finally:
         batch.ledger.write_manifest(requests)
-    found = [batch.ledger.of(request) for request in requests]
+    found = filter(None, map(batch.ledger.of, requests))
+    counts = Counter(outcome.status for outcome in found)
     return Summary(
-        len(requests),
-        sum(outcome is not None and outcome.status == "done" for outcome in found),
-        sum(outcome is not None and outcome.status == "failed" for outcome in found),
-        skipped,
-        batch.output / MANIFEST,
+        len(requests), counts["done"], counts["failed"], skipped, batch.output / MANIFEST
     )
 
 
-def _before(
-    batch: Batch, requests: Iterable[BatchRequest]
-) -> list[tuple[BatchRequest, Outcome | None]]:
-    """Each request with its outcome so far; each file of the ledger is read once."""
-    found: list[tuple[BatchRequest, Outcome | None]] = []
+def _missing(
+    batch: Batch, requests: Iterable[BatchRequest], *, retry_failed: bool
+) -> tuple[list[BatchRequest], int]:
+    """Requests to work on, and how many videos are there; the ledger of each is read once."""
+    missing, done = [], 0
     names: list[str] = []
     for request in requests:
         try:
-            found.append((request, batch.ledger.adopt(request)))
+            outcome = batch.ledger.adopt(request)
         except FileExistsError:
             names.append(request.name)
+            continue
+        if outcome is not None and batch.ledger.has_video(outcome, batch.suffix):
+            done += 1
+        elif outcome is None or outcome.status != "failed" or retry_failed:
+            missing.append(request)
     if names:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         raise ValueError(
@@ -133,19 +135,6 @@ def _before(
             f"names: {', '.join(names[:_NAMED])}{more}. Choose another folder with --output, or "
             "give these requests names of their own."
         )
-    return found
-
-
-def _missing(
-    batch: Batch, before: Iterable[tuple[BatchRequest, Outcome | None]], *, retry_failed: bool
-) -> tuple[list[BatchRequest], int]:
-    """Requests to work on, and how many videos are there."""
-    missing, done = [], 0
-    for request, outcome in before:
-        if outcome is not None and batch.ledger.has_video(outcome, batch.suffix):
-            done += 1
-        elif outcome is None or outcome.status != "failed" or retry_failed:
-            missing.append(request)
     return missing, done
 
 
