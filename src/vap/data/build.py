@@ -67,18 +67,11 @@ def build_table(
     root: str | Path | None = None,
     progress: Progress = no_progress,
 ) -> Build:
-    """Make a dataset table of the clips in a folder.
+    """Make a dataset table of the clips in a folder with a subfolder for each condition.
 
     Broken clips and near-duplicates are dropped, the others captioned and scored, and for each up
-    to ten references of its condition are chosen.
-
-    Args:
-        folder: Folder with a subfolder a condition.
-        captioner: Writes the captions.
-        judge: Gives the scores.
-        rules: The rest.
-        root: Folder that the table's paths start from; ``folder`` itself by default.
-        progress: Told how far each step is.
+    to ten references of its condition are chosen. The table's paths start from ``root``, by default
+    the folder itself.
 
     Raises:
         FileNotFoundError: If there is no such folder or no clip in its subfolders.

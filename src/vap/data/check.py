@@ -26,11 +26,7 @@ def load_table(
         path: A ``.csv`` or ``.parquet`` file.
         root: Folder that the paths are relative to; None leaves the files unchecked.
         splits: Allowed values of ``split``; None allows any.
-        on_error: ``"refuse"`` raises at any fault; ``"skip"`` leaves out what is faulty.
-
-    Raises:
-        FileNotFoundError: If there is no such table or root.
-        TableError: If the table is unreadable, or has faults that are refused.
+        on_error: ``"refuse"`` raises ``TableError`` at any fault; ``"skip"`` leaves it out.
     """
     table = check_table(read_table(path, on_error="skip"), root=root, splits=splits)
     if table.problems and on_error == "refuse":

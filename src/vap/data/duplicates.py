@@ -38,10 +38,6 @@ def find_duplicates(
     Two hashes that differ in fewer bits than there are bands agree in at least one whole band, so
     only clips that share a band are compared, and none is missed.
 
-    Args:
-        signatures: The clips' signatures.
-        distance: Bits of the hash's 512 in which a duplicate may differ, 0 to 41.
-
     Returns:
         For each duplicate's position, that of the clip it repeats, which is no duplicate itself.
     """

@@ -71,13 +71,8 @@ def mine_preferences(
     """Pair every winner with a random loser and a random reference of its condition.
 
     A winner without a loser or without a reference makes no pair. Rows out of use (``_valid`` ≤ 0)
-    or of other splits take no part; all that do take part count in the weight's shares.
-
-    Args:
-        rows: Rows with different paths.
-        rules: The rules.
-        epoch: Pass over the data; sets the stage and the draws.
-        stage: Scores that win and lose; None takes the epoch's stage.
+    or of other splits take no part; all that do take part count in the weight's shares. ``epoch``
+    (pass over the data) sets the draws and, unless it is given, the stage.
     """
     stage = stage or stage_of_epoch(epoch)
     mined = [
@@ -108,18 +103,10 @@ def mine_preferences(
 def weight_by_scores(
     scores: Sequence[float], *, alpha: float = 1.0, beta: float = 0.02
 ) -> Callable[[float, float], float]:
-    """The weight of a pair as a function of its two scores.
+    """The weight of a pair as a function of the winner's and the loser's score.
 
     ``(|s_w - s_l| · β / √(p_w·p_l))^α``, with ``p`` the share of all clips in the score's bin of
-    width 10 (the last bin takes 100 in): rare scores count more.
-
-    Args:
-        scores: Scores of all clips, 0 to 100.
-        alpha: α.
-        beta: β.
-
-    Returns:
-        A function of (winner's score, loser's score), both among ``scores``.
+    width 10 (the last bin takes 100 in): rare scores count more. ``scores`` are those of all clips.
     """
     counts = Counter(map(score_bin, scores))
     shares = {index: count / len(scores) for index, count in counts.items()}

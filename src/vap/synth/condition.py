@@ -31,12 +31,6 @@ class Range:
         sign = 1.0 if rng.integers(2) else -1.0
         return value * sign if self.signed else value
 
-    def allows(self, value: Value) -> bool:
-        """Whether a value lies in the range."""
-        if isinstance(value, str):
-            return False
-        return self.low <= (abs(value) if self.signed else value) <= self.high
-
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -47,10 +41,6 @@ class Choice:
     def draw(self, rng: np.random.Generator) -> str:
         """One option."""
         return self.options[int(rng.integers(len(self.options)))]
-
-    def allows(self, value: Value) -> bool:
-        """Whether a value is one of the options."""
-        return value in self.options
 
 
 Parameter = Range | Choice
