@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vap.extras import require
+from vap.media.change import dis_flow
 
 RGB = NDArray[np.uint8]
 Flow = NDArray[np.float32]
@@ -35,7 +35,7 @@ def flow_model(weights: Path | None = None, device: str = "cpu") -> FlowModel:
             OpenCV's DIS flow, which has no weights.
         device: Where RAFT runs.
     """
-    return _dis() if weights is None else _raft(weights, torch.device(device))
+    return dis_flow() if weights is None else _raft(weights, torch.device(device))
 
 
 def flow_name(weights: Path | None) -> str:
@@ -63,17 +63,6 @@ def draw_flow(flow: Flow) -> RGB:
     part = (place - low)[..., None]
     hue = wheel[low] * (1 - part) + wheel[(low + 1) % len(wheel)] * part
     return np.floor(255 * (1 - share[..., None] * (1 - hue))).astype(np.uint8)
-
-
-def _dis() -> FlowModel:
-    cv2 = require("cv2", extra="eval", purpose="compute optical flow")
-    model = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-
-    def flow(first: RGB, second: RGB) -> Flow:
-        gray = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (first, second)]
-        return np.asarray(model.calc(*gray, None), np.float32)
-
-    return flow
 
 
 def _raft(weights: Path, device: torch.device) -> FlowModel:

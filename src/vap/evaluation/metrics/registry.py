@@ -24,6 +24,7 @@ METRICS: Registry[Metric] = Registry(
         "occurrence": f"{_HERE}.judged:Occurrence",
         "effect-fidelity": f"{_HERE}.judged:EffectFidelity",
         "content-leakage": f"{_HERE}.judged:ContentLeakage",
+        "reference-use": f"{_HERE}.reference_use:ReferenceUse",
     },
     (Path(__file__).parent / "configs",),
 )

@@ -58,24 +58,29 @@ class EmbeddingMetric(Metric):
         return {"kind": self.kind, **settings, "weights": component_hash(self.encoder_folder())}
 
     def encoder_folder(self) -> Path:
-        """The folder of the model.
-
-        Raises:
-            FileNotFoundError: If it is neither here nor can be downloaded.
-            ValueError: If it has no safetensors weights.
-        """
-        folder = find_folder(self.model, self.revision or _REVISIONS.get(self.model))
-        if not any(folder.glob("*.safetensors")):
-            raise ValueError(
-                f"{self.model} has no safetensors weights in {folder}, and others are not read. "
-                "Give a revision that has them, or convert the model: load it with transformers "
-                "where you trust it, save_pretrained(FOLDER), and give that folder as the model."
-            )
-        return folder
+        """The folder of the model."""
+        return encoder_folder(self.model, self.revision)
 
     def encoder(self) -> Encoder:
         """The model, loaded once in a process."""
         return load_encoder(self.encoder_folder(), str(self.device or default_device()))
+
+
+def encoder_folder(model: str, revision: str | None = None) -> Path:
+    """Find the folder of a model, downloading it if need be.
+
+    Raises:
+        FileNotFoundError: If it is neither here nor can be downloaded.
+        ValueError: If it has no safetensors weights.
+    """
+    folder = find_folder(model, revision or _REVISIONS.get(model))
+    if not any(folder.glob("*.safetensors")):
+        raise ValueError(
+            f"{model} has no safetensors weights in {folder}, and others are not read. Give a "
+            "revision that has them, or convert the model: load it with transformers where you "
+            "trust it, save_pretrained(FOLDER), and give that folder as the model."
+        )
+    return folder
 
 
 @dataclass(frozen=True, slots=True)
