@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vap.extras import require
-from vap.media.clip import read_clip
+from vap.media.clip import read_clip, select_frames
 from vap.media.pixels import RGB
-from vap.media.selection import select_frames
 
 SAMPLED = 17  # frames that are looked at, evenly over the clip
 SIDE = 96  # pixels along each side that they are stretched to
