@@ -66,5 +66,5 @@ def test_a_loss_is_computed_where_the_model_is(family, references):
         target = variant.stream(encodings(family, model, 2), generator)
         shown = encodings(family, model, 2, references)
         reference = variant.stream(shown, generator) if references else None
-        level = variant.noise_levels(2, generator)
+        level = variant.objective.draw(2, generator)
         assert variant.loss(model, target, reference, level, generator).device == CUDA

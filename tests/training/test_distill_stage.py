@@ -81,7 +81,8 @@ def test_guidance_is_between_the_caption_and_the_empty_one(variant, datasets, tm
     assert (empty == empty[0]).all()
     ends = task.schedule[[0, 1]].unsqueeze(1).expand(2, len(batch.names))
     points = PhasePoints(ends[0], ends[1], ends[1])
-    noisy = task.variant.noised(target, points.start, generator)
+    noise = torch.randn(target.latents.shape, generator=generator)
+    noisy = task.variant.objective.add_noise(target.latents, noise, points.start)
     with torch.no_grad():
         said, unsaid = (
             task.variant.predict(task.transformer, noisy, *streams, points.start)
@@ -91,7 +92,7 @@ def test_guidance_is_between_the_caption_and_the_empty_one(variant, datasets, tm
             )
         )
         goal = task.goal(noisy, target, reference, points)
-    expected = task.variant.moved(noisy, 4 * said - 3 * unsaid, points.start, points.end)
+    expected = task.variant.objective.step(noisy, 4 * said - 3 * unsaid, points.start, points.end)
     torch.testing.assert_close(goal, expected, atol=1e-5, rtol=1e-4)
 
 
@@ -105,14 +106,15 @@ def test_guidance_by_the_reference_is_away_from_the_backbone(variant, datasets, 
     )
     ends = task.schedule[[0, 1]].unsqueeze(1).expand(2, len(batch.names))
     points = PhasePoints(ends[0], ends[1], ends[1])
-    noisy = task.variant.noised(target, points.start, generator)
+    noise = torch.randn(target.latents.shape, generator=generator)
+    noisy = task.variant.objective.add_noise(target.latents, noise, points.start)
     with torch.no_grad():
         said, unseen = (
             task.variant.predict(task.transformer, noisy, target, given, points.start)
             for given in (reference, None)
         )
         goal = task.goal(noisy, target, reference, points)
-    expected = task.variant.moved(noisy, 3 * said - 2 * unseen, points.start, points.end)
+    expected = task.variant.objective.step(noisy, 3 * said - 2 * unseen, points.start, points.end)
     torch.testing.assert_close(goal, expected, atol=1e-5, rtol=1e-4)
 
 
@@ -176,7 +178,7 @@ def test_a_student_keeps_references_as_it_will_when_it_samples(variant, datasets
             said = task.variant.predict(
                 task.transformer, place, target, reference, start, memory, StepMemory(use=use)
             )
-        place = task.variant.moved(place, said, start, end)
+        place = task.variant.objective.step(place, said, start, end)
         errors.append((place - goal).square().mean())
     assert loss.item() == pytest.approx(torch.stack(errors).mean().item(), rel=1e-5)
     task.works = Reuse().schedule(3)
@@ -221,7 +223,7 @@ def test_wan_levels_are_those_of_the_sampler(shift) -> None:
         prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift
     )
     sampler.set_timesteps(4)
-    ours = WanVariant(FlowConfig(shift=shift)).schedule(4)
+    ours = WanVariant(FlowConfig(shift=shift)).schedule(sampler, 4)
     torch.testing.assert_close(ours, sampler.sigmas, atol=2e-6, rtol=0)
 
 
@@ -234,7 +236,7 @@ def test_a_wan_step_to_clean_gives_the_clean_estimate(prediction) -> None:
     said = noise - clean if prediction == "velocity" else clean
     variant = WanVariant(FlowConfig(prediction=prediction))
     torch.testing.assert_close(
-        variant.moved(noisy, said, level, torch.zeros(2)), clean, atol=1e-5, rtol=1e-5
+        variant.objective.step(noisy, said, level, torch.zeros(2)), clean, atol=1e-5, rtol=1e-5
     )
 
 
@@ -244,10 +246,10 @@ def test_cogvideox_levels_and_steps_are_those_of_its_ddim_sampler() -> None:
     sampler = CogVideoXDDIMScheduler.from_config(config)
     sampler.set_timesteps(4)
     variant = CogVideoXVariant(sampler.alphas_cumprod, 1.0)
-    schedule = variant.schedule(4)
+    schedule = variant.schedule(sampler, 4)
     assert schedule[:-1].tolist() == sampler.timesteps.tolist()
     noisy, velocity = torch.randn(2, 1, 2, 3, 4, 6)
     for start, end in pairwise(schedule):
         expected = sampler.step(velocity, start, noisy, return_dict=False)[0]
-        ours = variant.moved(noisy, velocity, start.view(1), end.view(1))
+        ours = variant.objective.step(noisy, velocity, start.view(1), end.view(1))
         torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)

@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 
-from vap.training.objectives.preference import DenoisingLosses, preference_loss, win_margin
+from vap.training.objectives.preference import preference_loss, win_margin
 
-MODEL = DenoisingLosses(torch.tensor([0.10, 0.30]), torch.tensor([0.12, 0.28]))
-REFERENCE = DenoisingLosses(torch.tensor([0.11, 0.29]), torch.tensor([0.115, 0.30]))
+MODEL = torch.tensor([0.10, 0.30, 0.12, 0.28])
+REFERENCE = torch.tensor([0.11, 0.29, 0.115, 0.30])
 WEIGHT = torch.tensor([2.0, 0.5])
 
 
@@ -26,8 +26,7 @@ def test_a_model_that_equals_its_reference_costs_log_two() -> None:
 
 def test_the_gradient_lowers_the_winner_and_raises_the_loser() -> None:
     winner, loser = torch.tensor([0.2], requires_grad=True), torch.tensor([0.2], requires_grad=True)
-    reference = DenoisingLosses(torch.tensor([0.2]), torch.tensor([0.2]))
-    margin = win_margin(DenoisingLosses(winner, loser), reference)
+    margin = win_margin(torch.cat([winner, loser]), torch.tensor([0.2, 0.2]))
     preference_loss(margin, torch.ones(1), beta=500).sum().backward()
     assert winner.grad.item() == pytest.approx(125.0)
     assert loser.grad.item() == pytest.approx(-125.0)

@@ -41,7 +41,7 @@ def test_the_loss_is_the_formula_on_losses_of_both_models(datasets, tmp_path) ->
         streams = [
             task.variant.stream(e, generator) for e in (batch.winner, batch.loser, batch.reference)
         ]
-        level = task.variant.noise_levels(2, generator)
+        level = task.variant.objective.draw(2, generator)
         noise = torch.Generator()
         noise.set_state(generator.get_state())
         winner = task.variant.loss(model, streams[0], streams[2], level, noise)

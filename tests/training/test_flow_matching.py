@@ -5,9 +5,7 @@ import torch
 
 from vap.training.objectives.flow_matching import (
     REFERENCE_TIMESTEP,
-    add_noise,
-    draw_sigmas,
-    flow_loss,
+    FlowMatching,
     timestep_of,
     training_sigmas,
     with_condition,
@@ -31,47 +29,48 @@ def test_loss_equals_the_formula_written_by_hand(latents, noise):
     sigma = torch.tensor([0.25, 0.5, 1.0])
     prediction = torch.zeros_like(latents)
 
-    loss = flow_loss(prediction, latents, add_noise(latents, sigma, noise), FlowConfig())
+    loss = FlowMatching(FlowConfig()).loss(prediction, latents, noise, sigma)
 
     for i in range(3):
         assert loss[i].item() == pytest.approx(((noise[i] - latents[i]) ** 2).mean().item())
 
 
 def test_noisy_latents_lie_on_the_straight_path(latents, noise):
-    batch = add_noise(latents, torch.tensor([0.25, 0.5, 1.0]), noise)
+    sigma = torch.tensor([0.25, 0.5, 1.0])
+    noisy = FlowMatching(FlowConfig()).add_noise(latents, noise, sigma)
 
-    assert torch.allclose(batch.noisy[0], 0.75 * latents[0] + 0.25 * noise[0])
-    assert torch.equal(batch.noisy[2], noise[2])
-    assert batch.timestep.tolist() == [250, 500, 1000]
+    assert torch.allclose(noisy[0], 0.75 * latents[0] + 0.25 * noise[0])
+    assert torch.equal(noisy[2], noise[2])
+    assert timestep_of(sigma).tolist() == [250, 500, 1000]
 
 
 def test_a_sample_prediction_costs_what_its_velocity_costs(latents, noise):
-    batch = add_noise(latents, torch.tensor([0.3, 0.6, 0.9]), noise)
-    clean = latents + 0.1
-    velocity = (batch.noisy - clean) / batch.sigma.view(-1, 1, 1, 1, 1)
+    sigma, clean = torch.tensor([0.3, 0.6, 0.9]), latents + 0.1
+    of_samples, of_velocities = (
+        FlowMatching(FlowConfig(prediction=name)) for name in ("sample", "velocity")
+    )
+    noisy = of_samples.add_noise(latents, noise, sigma)
+    velocity = (noisy - clean) / sigma.view(-1, 1, 1, 1, 1)
 
-    as_sample = flow_loss(clean, latents, batch, FlowConfig(prediction="sample"))
-    as_velocity = flow_loss(velocity, latents, batch, FlowConfig(prediction="velocity"))
+    as_sample = of_samples.loss(clean, latents, noise, sigma)
+    as_velocity = of_velocities.loss(velocity, latents, noise, sigma)
 
     assert torch.allclose(as_sample, as_velocity, rtol=1e-4)
 
 
 def test_the_sigma_floor_bounds_the_weight_of_a_sample_prediction(latents, noise):
-    batch = add_noise(latents, torch.full((3,), 0.001), noise)
+    objective = FlowMatching(FlowConfig(prediction="sample", sigma_floor=0.5))
 
-    loss = flow_loss(latents + 1, latents, batch, FlowConfig(prediction="sample", sigma_floor=0.5))
+    loss = objective.loss(latents + 1, latents, noise, torch.full((3,), 0.001))
 
     assert torch.allclose(loss, torch.full((3,), 4.0))
 
 
 def test_every_training_sigma_has_the_timestep_of_its_place():
-    sigmas = training_sigmas()
-    zeros = torch.zeros(1000, 1, 1, 1, 1)
+    timesteps = timestep_of(training_sigmas())
 
-    batch = add_noise(zeros, sigmas, zeros)
-
-    assert batch.timestep.tolist() == list(range(1000, 0, -1))
-    assert batch.timestep[-1].item() == REFERENCE_TIMESTEP
+    assert timesteps.tolist() == list(range(1000, 0, -1))
+    assert timesteps[-1].item() == REFERENCE_TIMESTEP
 
 
 def test_shift_moves_levels_towards_noise():
@@ -84,7 +83,7 @@ def test_shift_moves_levels_towards_noise():
 def test_sigmas_are_logit_normal():
     config = FlowConfig(logit_mean=0.5, logit_std=1.5)
 
-    sigma = draw_sigmas(20_000, config, torch.Generator().manual_seed(0))
+    sigma = FlowMatching(config).draw(20_000, torch.Generator().manual_seed(0))
 
     # A place p in the schedule, which runs from noise to clean, is the level 1 - p.
     logits = torch.logit((1 - sigma).clamp(1e-4, 1 - 1e-4))

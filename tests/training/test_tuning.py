@@ -125,7 +125,7 @@ def test_a_model_is_trained_to_predict_what_its_scheduler_reads(read, datasets, 
         return SFTTask(recipe_of(datasets["wan"], tmp_path, "wan", model=start, flow=flow))
 
     right, wrong = ("sample", "velocity") if read == "sample" else ("velocity", "sample")
-    assert task(right).variant.noise_levels(1, torch.Generator()).shape == (1,)
+    assert task(right).variant.objective.draw(1, torch.Generator()).shape == (1,)
     assert task(None).variant.flow.prediction == right
     with pytest.raises(ValueError, match=rf"flow\.prediction='{wrong}', but .*reads"):
         task(wrong)

@@ -6,8 +6,6 @@ scheduler's sigmas, and the reference stays clean at the schedule's last timeste
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -19,21 +17,42 @@ REFERENCE_TIMESTEP = 1
 _MASK_CHANNELS = 4
 
 
-@dataclass(frozen=True)
-class NoisyBatch:
-    """Targets at their noise levels.
+class FlowMatching:
+    """The objective; levels are σ ``[B]`` in (0, 1], latents ``[B, C, F, H, W]``."""
 
-    Attributes:
-        noisy: x_σ ``[B, C, F, H, W]``.
-        noise: ε of the same shape.
-        sigma: ``[B]`` in (0, 1].
-        timestep: ``[B]``, ⌊1000·σ⌋.
-    """
+    def __init__(self, config: FlowConfig) -> None:
+        self.config = config
 
-    noisy: Tensor
-    noise: Tensor
-    sigma: Tensor
-    timestep: Tensor
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Logit-normal noise levels: a place in the schedule for each sample."""
+        normal = torch.randn(count, generator=generator, device=generator.device)
+        place = torch.sigmoid(self.config.logit_mean + self.config.logit_std * normal)
+        index = (place * _TRAIN_STEPS).long().clamp_max(_TRAIN_STEPS - 1)
+        return training_sigmas(self.config.shift).to(index.device)[index]
+
+    def add_noise(self, clean: Tensor, noise: Tensor, level: Tensor) -> Tensor:
+        """x_σ, on the straight path from the clean latents to the noise."""
+        sigma = _over_latents(level)
+        return (1 - sigma) * clean + sigma * noise
+
+    def loss(self, prediction: Tensor, clean: Tensor, noise: Tensor, level: Tensor) -> Tensor:
+        """Mean squared error of the velocity.
+
+        A clean-latent prediction x̂₀ has the velocity (x_σ - x̂₀)/σ, whose error is the error of x̂₀
+        over σ; the floor keeps that weight finite.
+        """
+        if self.config.prediction == "sample":
+            error = (prediction - clean) / _over_latents(level.clamp_min(self.config.sigma_floor))
+        else:
+            error = prediction - (noise - clean)
+        return error.square().mean(dim=(1, 2, 3, 4))
+
+    def step(self, noisy: Tensor, prediction: Tensor, level: Tensor, to: Tensor) -> Tensor:
+        """x_σ carried straight along the velocity."""
+        start, end = _over_latents(level), _over_latents(to)
+        if self.config.prediction == "sample":
+            prediction = (noisy - prediction) / start.clamp_min(1 / _TRAIN_STEPS)
+        return noisy + (end - start) * prediction
 
 
 def training_sigmas(shift: float = 1.0) -> Tensor:
@@ -48,38 +67,6 @@ def sampling_sigmas(steps: int, shift: float = 1.0) -> Tensor:
     return sigma
 
 
-def flow_step(
-    noisy: Tensor, prediction: Tensor, sigma: Tensor, to: Tensor, config: FlowConfig
-) -> Tensor:
-    """x_σ carried straight along the velocity to another level.
-
-    Args:
-        noisy: x_σ ``[B, C, F, H, W]``.
-        prediction: The network's output.
-        sigma: ``[B]``.
-        to: ``[B]``.
-        config: Which of velocity and sample the network predicts.
-    """
-    start, end = (each.view(-1, 1, 1, 1, 1) for each in (sigma, to))
-    if config.prediction == "sample":
-        prediction = (noisy - prediction) / start.clamp_min(1 / _TRAIN_STEPS)
-    return noisy + (end - start) * prediction
-
-
-def draw_sigmas(count: int, config: FlowConfig, generator: torch.Generator) -> Tensor:
-    """Logit-normal noise levels ``[B]``: a place in the schedule for each sample."""
-    normal = torch.randn(count, generator=generator, device=generator.device)
-    place = torch.sigmoid(config.logit_mean + config.logit_std * normal)
-    index = (place * _TRAIN_STEPS).long().clamp_max(_TRAIN_STEPS - 1)
-    return training_sigmas(config.shift).to(index.device)[index]
-
-
-def add_noise(clean: Tensor, sigma: Tensor, noise: Tensor) -> NoisyBatch:
-    """Move clean latents ``[B, C, F, H, W]`` along the straight path to the noise."""
-    level = sigma.view(-1, 1, 1, 1, 1)
-    return NoisyBatch((1 - level) * clean + level * noise, noise, sigma, timestep_of(sigma))
-
-
 def timestep_of(sigma: Tensor) -> Tensor:
     """The timestep ⌊1000·σ⌋ that a network is given, ``[B]``."""
     # A float32 product such as 1000 × 0.001 may fall just below the whole number it stands for.
@@ -88,35 +75,12 @@ def timestep_of(sigma: Tensor) -> Tensor:
     return (wide * _TRAIN_STEPS + 1e-4).floor().long().to(sigma.device)
 
 
-def flow_loss(prediction: Tensor, clean: Tensor, batch: NoisyBatch, config: FlowConfig) -> Tensor:
-    """Mean squared error of the velocity ``[B]``, a mean per sample.
-
-    A clean-latent prediction x̂₀ has the velocity (x_σ - x̂₀)/σ, whose error is the error of x̂₀
-    over σ; the floor keeps that weight finite.
-
-    Args:
-        prediction: The network's output ``[B, C, F, H, W]``.
-        clean: x₀.
-        batch: What the network was given.
-        config: Which of the two it predicts.
-    """
-    if config.prediction == "sample":
-        floor = batch.sigma.clamp_min(config.sigma_floor)
-        error = (prediction - clean) / floor.view(-1, 1, 1, 1, 1)
-    else:
-        error = prediction - (batch.noise - clean)
-    return error.square().mean(dim=(1, 2, 3, 4))
-
-
 def with_condition(latents: Tensor, condition: Tensor) -> Tensor:
-    """The transformer's input: latents, first-frame mask and condition along the channels.
+    """The transformer's input ``[B, C + 4 + C, F, H, W]``: latents, first-frame mask, condition.
 
     Args:
         latents: ``[B, C, F, H, W]``.
         condition: Latents of the first frame followed by zeros, of the same shape.
-
-    Returns:
-        ``[B, C + 4 + C, F, H, W]``.
     """
     batch, _, frames, height, width = latents.shape
     mask = latents.new_zeros(batch, _MASK_CHANNELS, frames, height, width)
@@ -126,3 +90,7 @@ def with_condition(latents: Tensor, condition: Tensor) -> Tensor:
 
 def _shifted(sigma: Tensor, shift: float) -> Tensor:
     return shift * sigma / (1 + (shift - 1) * sigma)
+
+
+def _over_latents(level: Tensor) -> Tensor:
+    return level.view(-1, 1, 1, 1, 1)

@@ -6,23 +6,19 @@ against the model without its adapter.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch.nn.functional as F
 from torch import Tensor
 
 
-@dataclass(frozen=True)
-class DenoisingLosses:
-    """Denoising losses of winners and losers at shared noise levels, each ``[B]``."""
+def win_margin(model: Tensor, reference: Tensor) -> Tensor:
+    """(L_w - L_l) - (L_w^ref - L_l^ref) ``[B]``: negative where the model moved to the winner.
 
-    winner: Tensor
-    loser: Tensor
-
-
-def win_margin(model: DenoisingLosses, reference: DenoisingLosses) -> Tensor:
-    """(L_w - L_l) - (L_w^ref - L_l^ref) ``[B]``: negative where the model moved to the winner."""
-    return (model.winner - model.loser) - (reference.winner - reference.loser)
+    Args:
+        model: Denoising losses ``[2·B]`` at shared noise levels, those of the winners first.
+        reference: The same of the reference model.
+    """
+    (winner, loser), (reference_winner, reference_loser) = model.chunk(2), reference.chunk(2)
+    return (winner - loser) - (reference_winner - reference_loser)
 
 
 def preference_loss(margin: Tensor, weight: Tensor, beta: float) -> Tensor:

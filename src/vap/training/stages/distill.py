@@ -29,7 +29,7 @@ from vap.training.trainer import train
 from vap.training.training_clips import PairBatch, PairedClips
 from vap.training.tuning import TuningTask
 from vap.training.tuning_config import DistillStage
-from vap.training.variants import Stream
+from vap.training.variants import Stream, noise_like
 
 
 def run(recipe: DistillStage) -> Path:
@@ -83,17 +83,18 @@ class ConsistencyTask(DistillTask):
 
     def __init__(self, recipe: DistillStage) -> None:
         super().__init__(recipe)
-        self.variant.check_sampler(load_scheduler(recipe.model.start))
-        self.schedule = self.variant.schedule(recipe.steps * recipe.substeps)
+        scheduler = load_scheduler(recipe.model.start)
+        self.schedule = self.variant.schedule(scheduler, recipe.steps * recipe.substeps)
 
     def distance(
         self, model: nn.Module, target: Stream, reference: Stream, generator: torch.Generator
     ) -> Tensor:
         """Between the student's steps from two neighboring points to the phase's end."""
         points = draw_points(self.schedule, self.substeps, len(target.latents), generator)
-        noisy = self.variant.noised(target, points.start, generator)
+        noise = noise_like(target.latents, generator)
+        noisy = self.variant.objective.add_noise(target.latents, noise, points.start)
         prediction = self.variant.predict(model, noisy, target, reference, points.start)
-        student = self.variant.moved(noisy, prediction, points.start, points.end)
+        student = self.variant.objective.step(noisy, prediction, points.start, points.end)
         with torch.no_grad():
             goal = self.goal(noisy, target, reference, points)
         return consistency_loss(student, goal).mean()
@@ -102,11 +103,11 @@ class ConsistencyTask(DistillTask):
         """Where the student steps to after one step of the teacher."""
         with without_updates(self.transformer):
             prediction = self.guided(noisy, target, reference, points.start)
-        near = self.variant.moved(noisy, prediction, points.start, points.neighbor)
+        near = self.variant.objective.step(noisy, prediction, points.start, points.neighbor)
         prediction = self.variant.predict(
             self.transformer, near, target, reference, points.neighbor
         )
-        return self.variant.moved(near, prediction, points.neighbor, points.end)
+        return self.variant.objective.step(near, prediction, points.neighbor, points.end)
 
 
 class PathTask(DistillTask):
@@ -127,14 +128,13 @@ class PathTask(DistillTask):
         self, model: nn.Module, target: Stream, reference: Stream, generator: torch.Generator
     ) -> Tensor:
         """Squared, between the student's steps, each from where the last ended, and the path."""
-        clean = target.latents
-        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+        noise = noise_like(target.latents, generator)
         ends, goals = self.path(noise, target, reference)
         place, errors, memory = noise, [], GenerationMemory()
         for start, end, goal, work in zip(ends[:-1], ends[1:], goals, self.works, strict=True):
             step = StepMemory(use=work.references)
             prediction = self.variant.predict(model, place, target, reference, start, memory, step)
-            place = self.variant.moved(place, prediction, start, end)
+            place = self.variant.objective.step(place, prediction, start, end)
             errors.append(F.mse_loss(place, goal))
             place = place.detach()
         return torch.stack(errors).mean()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vap.training.methods.lora import without_updates
-from vap.training.objectives.preference import DenoisingLosses, preference_loss, win_margin
+from vap.training.objectives.preference import preference_loss, win_margin
 from vap.training.trainer import train
 from vap.training.training_clips import PreferenceBatch, PreferredClips
 from vap.training.tuning import TuningTask
@@ -37,26 +39,23 @@ class DPOTask(TuningTask[PreferredClips]):
             for encodings in (batch.winner, batch.loser, batch.reference)
         )
         both, references = _joined(winner, loser), _joined(reference, reference)
-        level = self.variant.noise_levels(len(batch.names), generator).repeat(2)
+        level = self.variant.objective.draw(len(batch.names), generator).repeat(2)
         state = generator.get_state()
         adapted = self.variant.loss(model, both, references, level, generator)
         with torch.no_grad(), without_updates(self.transformer):
             # The same noise for both models, or their difference would be noise.
             generator.set_state(state)
             original = self.variant.loss(self.transformer, both, references, level, generator)
-        margin = win_margin(DenoisingLosses(*adapted.chunk(2)), DenoisingLosses(*original.chunk(2)))
+        margin = win_margin(adapted, original)
         loss = preference_loss(margin, batch.weight.to(margin), self.beta)
         return {"loss": loss.mean(), "margin": margin.mean()}
 
 
 def _joined(first: Stream, second: Stream) -> Stream:
     """Two streams as one batch: one pass of the model instead of two."""
-    return Stream(
-        torch.cat([first.latents, second.latents]),
-        torch.cat([first.condition, second.condition]),
-        torch.cat([first.text, second.text]),
-        None
-        if first.image is None or second.image is None
-        else torch.cat([first.image, second.image]),
-        first.channels,
-    )
+    both: dict[str, Any] = {
+        field.name: torch.cat([tensor, getattr(second, field.name)])
+        for field in fields(first)
+        if isinstance(tensor := getattr(first, field.name), Tensor)
+    }
+    return replace(first, **both)

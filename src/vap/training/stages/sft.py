@@ -32,5 +32,5 @@ class SFTTask(TuningTask[PairedClips]):
         reference = None
         if self.strategy.reads_references:
             reference = self.variant.stream(batch.reference, generator)
-        level = self.variant.noise_levels(len(batch.names), generator)
+        level = self.variant.objective.draw(len(batch.names), generator)
         return {"loss": self.variant.loss(model, target, reference, level, generator).mean()}

@@ -1,4 +1,4 @@
-"""What differs between the two variants when they train: inputs, noise and loss."""
+"""What differs between the two variants when they train: inputs, objective and sampler."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vap.models.reference_cache import GenerationMemory, StepMemory
+from vap.training.objectives import Objective
 from vap.training.sections import FlowConfig
 
 
@@ -22,7 +23,7 @@ class Stream:
 
     Attributes:
         latents: Clean latents, ``[B, C, F, H, W]`` (Wan) or ``[B, F, C, H, W]`` (CogVideoX).
-        condition: What stands beside them along the channels.
+        condition: Conditioning latents, joined to them along the channels.
         text: ``[B, L, D]``.
         image: Image tokens ``[B, I, D]`` (Wan), or None.
         channels: Axis of the channels, counted from the end.
@@ -36,40 +37,29 @@ class Stream:
 
     @cached_property
     def clean(self) -> Tensor:
-        """Latents and condition side by side: the same tensor whenever it is asked for."""
+        """Latents and condition side by side: always the same tensor."""
         return self.beside_condition(self.latents)
 
     def beside_condition(self, latents: Tensor) -> Tensor:
-        """Latents of this stream, noisy ones say, and its condition."""
+        """Latents of this stream, such as noisy ones, and its condition."""
         return torch.cat([latents, self.condition], dim=self.channels)
 
 
 class Variant(ABC):
     """How a variant trains."""
 
+    objective: Objective
+
     @abstractmethod
     def stream(self, encodings: Mapping[str, Tensor], generator: torch.Generator) -> Stream:
         """Make a stream of encodings ``[B, …]`` or ``[B, R, …]``."""
 
     @abstractmethod
-    def noise_levels(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draw a noise level for each of ``count`` samples."""
+    def schedule(self, scheduler: Any, steps: int) -> Tensor:
+        """Levels ``[steps + 1]`` of a first-order sampler, the last one clean.
 
-    @abstractmethod
-    def add_noise(self, clean: Tensor, level: Tensor, noise: Tensor) -> Any:
-        """Clean latents at their noise levels, as the objective has them."""
-
-    @abstractmethod
-    def error(self, prediction: Tensor, clean: Tensor, noised: Any) -> Tensor:
-        """Loss of each prediction ``[B]``."""
-
-    @abstractmethod
-    def schedule(self, steps: int) -> Tensor:
-        """Noise levels ``[steps + 1]`` of a sampler of so many steps, the last one clean."""
-
-    @abstractmethod
-    def check_sampler(self, scheduler: Any) -> None:
-        """Refuse a pipeline's scheduler whose levels are not those of ``schedule``."""
+        Those of the pipeline's scheduler, which is refused where the recipe asks for others.
+        """
 
     @abstractmethod
     def set_sampler(self, scheduler: Any, steps: int) -> Tensor:
@@ -98,10 +88,6 @@ class Variant(ABC):
             step: What this step does with the references, given with a memory.
         """
 
-    @abstractmethod
-    def moved(self, noisy: Tensor, prediction: Tensor, level: Tensor, to: Tensor) -> Tensor:
-        """Noisy latents after one first-order step of the sampler to another level."""
-
     def loss(
         self,
         model: nn.Module,
@@ -111,19 +97,15 @@ class Variant(ABC):
         generator: torch.Generator,
     ) -> Tensor:
         """Loss of each target ``[B]`` at its noise level, the references clean."""
-        noised = self._with_noise(target, level, generator)
-        prediction = self.predict(model, noised.noisy, target, reference, level)
-        return self.error(prediction, target.latents, noised)
+        clean, noise = target.latents, noise_like(target.latents, generator)
+        noisy = self.objective.add_noise(clean, noise, level)
+        prediction = self.predict(model, noisy, target, reference, level)
+        return self.objective.loss(prediction, clean, noise, level)
 
-    def noised(self, target: Stream, level: Tensor, generator: torch.Generator) -> Tensor:
-        """Latents of each target at its noise level."""
-        noisy: Tensor = self._with_noise(target, level, generator).noisy
-        return noisy
 
-    def _with_noise(self, target: Stream, level: Tensor, generator: torch.Generator) -> Any:
-        clean = target.latents
-        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
-        return self.add_noise(clean, level, noise)
+def noise_like(latents: Tensor, generator: torch.Generator) -> Tensor:
+    """Noise of the shape of some latents, on their device."""
+    return torch.randn(latents.shape, generator=generator, device=latents.device)
 
 
 def variant_of(transformer: Any, folder: Path, flow: FlowConfig) -> Variant:
@@ -131,9 +113,10 @@ def variant_of(transformer: Any, folder: Path, flow: FlowConfig) -> Variant:
     from vap.models.wan import WanVideoAsPromptTransformer3DModel
 
     if isinstance(transformer, WanVideoAsPromptTransformer3DModel):
+        from vap.training.predictions import flow_for
         from vap.training.variants.wan_variant import WanVariant
 
-        return WanVariant.of(folder, flow)
+        return WanVariant(flow_for(flow, folder))
     from vap.training.variants.cogvideox_variant import CogVideoXVariant
 
     return CogVideoXVariant.of(transformer, folder)

@@ -14,13 +14,7 @@ from torch import Tensor, nn
 from vap.files.components import load_component
 from vap.files.folders import read_json
 from vap.models.reference_cache import GenerationMemory, StepMemory
-from vap.training.objectives.v_prediction import (
-    DiffusedBatch,
-    ddim_step,
-    diffuse,
-    draw_timesteps,
-    v_prediction_loss,
-)
+from vap.training.objectives.v_prediction import VPrediction
 from vap.training.variants import Stream, Variant
 
 # The offset that 1.5 image-to-video checkpoints were trained with.
@@ -40,7 +34,7 @@ class CogVideoXVariant(Variant):
         has_offset: bool = False,
         rotary_tables: Callable[..., Any] | None = None,
     ) -> None:
-        self._alphas_bar = alphas_bar
+        self.objective = VPrediction(alphas_bar)
         self._video_scale = scaling_factor
         self._image_scale = scaling_factor if scale_images else 1.0
         self._frames_per_patch = frames_per_patch
@@ -55,7 +49,7 @@ class CogVideoXVariant(Variant):
         return cls(
             scheduler.alphas_cumprod,
             vae["scaling_factor"],
-            # As released: where the VAE says so, image latents are left as they are.
+            # As released: where the VAE's configuration says so, image latents stay as they are.
             scale_images=not vae.get("invert_scale_latents", False),
             frames_per_patch=transformer.config.patch_size_t or 1,
             has_offset=transformer.config.ofs_embed_dim is not None,
@@ -74,28 +68,13 @@ class CogVideoXVariant(Variant):
         condition = torch.cat([frame, frame.new_zeros(size)], dim=-4)
         return Stream(video, condition, encodings["text"].to(generator.device), channels=-3)
 
-    def noise_levels(self, count: int, generator: torch.Generator) -> Tensor:
-        """Uniform timesteps ``[B]``."""
-        return draw_timesteps(count, len(self._alphas_bar), generator)
-
-    def add_noise(self, clean: Tensor, level: Tensor, noise: Tensor) -> DiffusedBatch:
-        """x_t."""
-        return diffuse(clean, level, self._alphas_bar, noise)
-
-    def error(self, prediction: Tensor, clean: Tensor, noised: DiffusedBatch) -> Tensor:
-        """Weighted mean squared error of the clean latents ``[B]``."""
-        return v_prediction_loss(prediction, clean, noised)
-
-    def schedule(self, steps: int) -> Tensor:
-        """Timesteps from the last one down ("trailing"), then -1, which is clean."""
-        count = len(self._alphas_bar)
+    def schedule(self, scheduler: Any, steps: int) -> Tensor:
+        """Timesteps from the last one down ("trailing"), then -1."""
+        count = scheduler.config.num_train_timesteps
         return (torch.linspace(count, 0, steps + 1).round() - 1).long()
 
-    def check_sampler(self, scheduler: Any) -> None:
-        """Nothing can differ: the recipe has no choices."""
-
     def set_sampler(self, scheduler: Any, steps: int) -> Tensor:
-        """Its timesteps, then -1, which is clean."""
+        """Its timesteps, then -1."""
         scheduler.set_timesteps(steps)
         timesteps: Tensor = scheduler.timesteps
         return torch.cat([timesteps, timesteps.new_full((1,), -1)])
@@ -134,12 +113,6 @@ class CogVideoXVariant(Variant):
             step=step,
         )[0]
         return velocity.float()
-
-    def moved(self, noisy: Tensor, prediction: Tensor, level: Tensor, to: Tensor) -> Tensor:
-        """The deterministic DDIM step."""
-        # One more entry at the end, so that -1 is clean.
-        alphas_bar = torch.cat([self._alphas_bar, self._alphas_bar.new_ones(1)])
-        return ddim_step(noisy, prediction, *(alphas_bar.to(noisy)[each] for each in (level, to)))
 
 
 def _sample(moments: Tensor, generator: torch.Generator) -> Tensor:

@@ -3,67 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vap.models.reference_cache import GenerationMemory, StepMemory
 from vap.pipelines.denoise import set_flow_timesteps
-from vap.training.objectives.flow_matching import (
-    NoisyBatch,
-    add_noise,
-    draw_sigmas,
-    flow_loss,
-    flow_step,
-    sampling_sigmas,
-    timestep_of,
-)
-from vap.training.predictions import check_prediction, check_shift, flow_for
+from vap.training.objectives.flow_matching import FlowMatching, sampling_sigmas, timestep_of
+from vap.training.predictions import check_prediction, check_shift
 from vap.training.sections import FlowConfig
 from vap.training.variants import Stream, Variant
 
 
 class WanVariant(Variant):
-    """Flow matching.
-
-    Attributes:
-        flow: The objective's choices.
-    """
+    """Flow matching."""
 
     def __init__(self, flow: FlowConfig) -> None:
-        self.flow = flow
-
-    @classmethod
-    def of(cls, folder: Path, flow: FlowConfig) -> Self:
-        """For the model of a pipeline folder."""
-        return cls(flow_for(flow, folder))
+        self.flow, self.objective = flow, FlowMatching(flow)
 
     def stream(self, encodings: Mapping[str, Tensor], generator: torch.Generator) -> Stream:
         """Encodings as they are: Wan takes the modes of posteriors."""
         placed = {name: tensor.to(generator.device) for name, tensor in encodings.items()}
         return Stream(placed["latents"], placed["condition"], placed["text"], placed.get("image"))
 
-    def noise_levels(self, count: int, generator: torch.Generator) -> Tensor:
-        """Logit-normal sigmas ``[B]``."""
-        return draw_sigmas(count, self.flow, generator)
-
-    def add_noise(self, clean: Tensor, level: Tensor, noise: Tensor) -> NoisyBatch:
-        """x_σ."""
-        return add_noise(clean, level, noise)
-
-    def error(self, prediction: Tensor, clean: Tensor, noised: NoisyBatch) -> Tensor:
-        """Mean squared error of the velocity ``[B]``."""
-        return flow_loss(prediction, clean, noised, self.flow)
-
-    def schedule(self, steps: int) -> Tensor:
-        """Sigmas of the sampler, then 0."""
-        return sampling_sigmas(steps, self.flow.shift)
-
-    def check_sampler(self, scheduler: Any) -> None:
-        """Compare the shift of the sigmas."""
+    def schedule(self, scheduler: Any, steps: int) -> Tensor:
+        """Sigmas, then 0."""
         check_shift(self.flow, scheduler.config)
+        return sampling_sigmas(steps, self.flow.shift)
 
     def set_sampler(self, scheduler: Any, steps: int) -> Tensor:
         """Sigmas that the pipeline gives it, then 0."""
@@ -82,7 +49,7 @@ class WanVariant(Variant):
         memory: GenerationMemory | None = None,
         step: StepMemory | None = None,
     ) -> Tensor:
-        """The network's velocity, or clean latents; references stand at their constant time."""
+        """The velocity, or clean latents; references stay at their constant timestep."""
         references = {}
         if reference is not None:
             references = {
@@ -101,7 +68,3 @@ class WanVariant(Variant):
             step=step,
         )[0]
         return prediction.float()
-
-    def moved(self, noisy: Tensor, prediction: Tensor, level: Tensor, to: Tensor) -> Tensor:
-        """Along the velocity, straight."""
-        return flow_step(noisy, prediction, level, to, self.flow)

@@ -41,12 +41,7 @@ from vap.mini.training.small_encoders import (
     synth_captions,
     token_ids,
 )
-from vap.training.objectives.flow_matching import (
-    add_noise,
-    draw_sigmas,
-    flow_loss,
-    with_condition,
-)
+from vap.training.objectives.flow_matching import FlowMatching, timestep_of, with_condition
 from vap.training.predictions import flow_for, flow_scheduler
 from vap.training.trainer import train
 
@@ -181,18 +176,18 @@ class BackboneTask:
     ) -> dict[str, Tensor]:
         """Flow-matching loss at one random noise level per clip."""
         batch = batch.to(generator.device)
-        clean, flow = batch.clips.latents, self.flow
-        sigma = draw_sigmas(len(clean), flow, generator)
+        clean, flow = batch.clips.latents, FlowMatching(self.flow)
+        sigma = flow.draw(len(clean), generator)
         noise = torch.randn(clean.shape, generator=generator, device=clean.device)
-        noisy = add_noise(clean, sigma, noise)
+        timestep = timestep_of(sigma)
         prediction = model(
-            with_condition(noisy.noisy, batch.clips.conditions),
-            noisy.timestep,
+            with_condition(flow.add_noise(clean, noise, sigma), batch.clips.conditions),
+            timestep,
             batch.ids,
             batch.mask,
             batch.clips.image_tokens,
         )
-        return {"loss": flow_loss(prediction.float(), clean, noisy, flow).mean()}
+        return {"loss": flow.loss(prediction.float(), clean, noise, sigma).mean()}
 
     def save(self, output: Path) -> None:
         """Write tokenizer, encoders and transformer under their pipeline names.

@@ -21,9 +21,8 @@ from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.training.methods import strategy_of
 from vap.training.objectives.flow_matching import (
     REFERENCE_TIMESTEP,
-    add_noise,
-    draw_sigmas,
-    flow_loss,
+    FlowMatching,
+    timestep_of,
     with_condition,
 )
 from vap.training.predictions import flow_for
@@ -111,21 +110,21 @@ class ExpertTask:
         batch = batch.to(generator.device)
         # No part of the model, so that nobody else places it; nothing moves after the first step.
         self.text_encoder.to(generator.device)
-        clean, flow = batch.target.latents, self.flow
-        sigma = draw_sigmas(len(clean), flow, generator)
+        clean, flow = batch.target.latents, FlowMatching(self.flow)
+        sigma = flow.draw(len(clean), generator)
         noise = torch.randn(clean.shape, generator=generator, device=clean.device)
-        noisy = add_noise(clean, sigma, noise)
+        timestep = timestep_of(sigma)
         with torch.no_grad():
             text, reference_text = encode_text(self.text_encoder, batch.ids, batch.mask).chunk(2)
         prediction = model(
-            with_condition(noisy.noisy, batch.target.conditions),
-            noisy.timestep,
+            with_condition(flow.add_noise(clean, noise, sigma), batch.target.conditions),
+            timestep,
             text,
             batch.target.image_tokens,
             return_dict=False,
-            **self._reference(batch.reference, reference_text, noisy.timestep),
+            **self._reference(batch.reference, reference_text, timestep),
         )[0]
-        return {"loss": flow_loss(prediction.float(), clean, noisy, flow).mean()}
+        return {"loss": flow.loss(prediction.float(), clean, noise, sigma).mean()}
 
     def _reference(self, clips: ClipBatch, text: Tensor, timestep: Tensor) -> dict[str, Any]:
         """What the reference stream is given; nothing for methods without one."""
