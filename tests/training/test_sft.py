@@ -90,7 +90,7 @@ def test_cogvideox_loss_is_the_formula_on_the_batch_that_the_step_drew(datasets,
     reference = torch.cat(stream(batch.reference), dim=3)
     timestep = torch.randint(1000, (1,), generator=generator)
     noise = torch.randn(clean.shape, generator=generator)
-    alpha_bar = float(task.variant._alphas_bar[timestep])
+    alpha_bar = float(task.variant.objective._alphas_bar[timestep])
     noisy = math.sqrt(alpha_bar) * clean + math.sqrt(1 - alpha_bar) * noise
     velocity = task.transformer(
         torch.cat([noisy, condition], 2),

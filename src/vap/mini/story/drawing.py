@@ -1,11 +1,9 @@
-"""A panel as one picture that moves, so that all of its clips keep time, or stands still."""
+"""A panel as one picture, moving or still: all of its clips keep time."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from vap.files.atomic import atomic_file
@@ -20,8 +18,8 @@ _BORDERS: dict[Kind, tuple[int, int, int]] = {
     "image": (92, 124, 170),
     "result": (60, 62, 66),
 }
-_STILL = 0.75  # of the clip: the effect is there, and things that leave are still to be seen
-_HELD = 1000  # milliseconds that the last frame stays
+_STILL = 0.75  # of the clip: the effect is there, and what leaves is still visible
+_LAST = 1000  # milliseconds of the last frame
 
 LEGEND = "Orange: reference. Blue: image. Black: result."
 
@@ -30,7 +28,7 @@ def write_animation(path: Path, panel: Panel, fps: float) -> None:
     """Write a panel as an animated WebP that loops."""
     count = max(len(cell.frames) for row in panel.rows for cell in row if cell)
     pages = [draw_panel(panel, number / max(count - 1, 1)) for number in range(count)]
-    durations = [round(1000 / fps)] * (count - 1) + [_HELD]
+    durations = [round(1000 / fps)] * (count - 1) + [_LAST]
     with atomic_file(path) as temporary:
         pages[0].save(
             temporary,
@@ -68,14 +66,9 @@ def draw_panel(panel: Panel, time: float) -> Image.Image:
 
 def _draw_cell(page: Image.Image, cell: Cell, corner: tuple[int, int], time: float) -> None:
     left, top = corner
-    pen = ImageDraw.Draw(page)
     box = (left - _FRAME, top - _FRAME, left + _WIDTH + _FRAME - 1, top + _TALL + _FRAME - 1)
-    pen.rectangle(box, fill=_BORDERS[cell.kind])
-    page.paste(_frame(cell.frames, time), corner)
+    ImageDraw.Draw(page).rectangle(box, fill=_BORDERS[cell.kind])
+    moment = Image.fromarray(cell.frames[round(time * (len(cell.frames) - 1))])
+    page.paste(moment.resize((_WIDTH, _TALL), Image.Resampling.BICUBIC), corner)
     for number, line in enumerate(fit_text(cell.label, _TEXT, _WIDTH, _LINES)):
         draw_text(page, (left, top + _TALL + 3 + number * (_TEXT + 2)), line, _INK, _TEXT)
-
-
-def _frame(frames: NDArray[np.uint8], time: float) -> Image.Image:
-    moment = Image.fromarray(frames[round(time * (len(frames) - 1))])
-    return moment.resize((_WIDTH, _TALL), Image.Resampling.BICUBIC)

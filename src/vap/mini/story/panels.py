@@ -28,34 +28,32 @@ Kind = Literal["reference", "image", "result"]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Cell:
-    """A clip or picture in a panel.
-
-    Attributes:
-        kind: What it is.
-        frames: ``uint8`` ``[T, H, W, 3]``; a picture has one frame.
-        label: A few words below it.
-    """
+    """A clip or picture (one frame) ``uint8`` ``[T, H, W, 3]``, with a few words below it."""
 
     kind: Kind
     frames: NDArray[np.uint8]
     label: str = ""
 
 
+Row = Sequence[Cell | None]
+"""Cells from left to right, None for an empty place."""
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Panel:
-    """Rows of cells.
+    """Rows of one length.
 
     Attributes:
         name: File name without suffix.
-        title: What is asked.
-        text: How to read it.
-        rows: From top to bottom; all of one length, None for an empty place.
+        title: The question.
+        text: How to read the answer.
+        rows: From top to bottom.
     """
 
     name: str
     title: str
     text: str
-    rows: Sequence[Sequence[Cell | None]]
+    rows: Sequence[Row]
 
 
 class Studio:
@@ -75,19 +73,18 @@ class Studio:
         strength: float = 1.0,
         guidance: float | None = None,
     ) -> list[NDArray[np.uint8]]:
-        """Each picture by its own reference, guided by it as the model is by default."""
+        """Each picture by its own reference, with the model's guidance by default."""
         videos = []
         for start in range(0, len(pairs), _BATCH):
-            batch = pairs[start : start + _BATCH]
-            pictures, references = zip(*batch, strict=True)
-            videos += self._make(self._apart, pictures, references, strength, guidance)
+            pictures, references = zip(*pairs[start : start + _BATCH], strict=True)
+            videos += self._generate(self._apart, pictures, references, strength, guidance)
         return videos
 
     def combine(self, picture: Picture, references: Sequence[Reference]) -> NDArray[np.uint8]:
         """One picture by several references at once."""
-        return self._make(self._together, [picture], references)[0]
+        return self._generate(self._together, [picture], references)[0]
 
-    def _make(
+    def _generate(
         self,
         pipeline: Any,
         pictures: Sequence[Picture],
@@ -114,9 +111,8 @@ def references_by_images(
     studio: Studio, references: Sequence[Reference], pictures: Sequence[Picture]
 ) -> Panel:
     """Every reference with every image."""
-    pairs = [(picture, reference) for reference in references for picture in pictures]
-    videos = iter(studio.animate(pairs))
-    rows: list[list[Cell | None]] = [[None, *(_image(picture) for picture in pictures)]]
+    videos = iter(studio.animate([(p, reference) for reference in references for p in pictures]))
+    rows: list[Row] = [[None, *map(_image, pictures)]]
     rows += [
         [_shown(reference), *(Cell("result", next(videos)) for _ in pictures)]
         for reference in references
@@ -124,8 +120,8 @@ def references_by_images(
     return Panel(
         "references-by-images",
         "References × images",
-        "On the left the references, at the top the images; between them what one model makes of "
-        "each two. No caption names what happens.",
+        "The references are on the left, the images at the top. Between them is what one model "
+        "makes of each two. No caption names the effect.",
         rows,
     )
 
@@ -133,16 +129,16 @@ def references_by_images(
 def one_image(studio: Studio, references: Sequence[Reference], picture: Picture) -> Panel:
     """One image, many references: each above its result."""
     videos = studio.animate([(picture, reference) for reference in references])
-    rows: list[list[Cell | None]] = []
+    rows: list[Row] = []
     for start in range(0, len(references), _COLUMNS):
         part = slice(start, start + _COLUMNS)
-        told = _filled([_shown(reference) for reference in references[part]])
-        rows.append([None if start else _image(picture), *told])
+        first = None if start else _image(picture)
+        rows.append([first, *_filled([_shown(reference) for reference in references[part]])])
         rows.append([None, *_filled([Cell("result", video) for video in videos[part]])])
     return Panel(
         "one-image",
         f"One image, {len(references)} references",
-        "Under each reference what it makes of the same image, with the same caption and the "
+        "Below each reference is what it makes of the same image, with the same caption and the "
         "same noise.",
         rows,
     )
@@ -155,42 +151,43 @@ def one_reference(studio: Studio, reference: Reference, pictures: Sequence[Pictu
         Cell("result", video, picture.caption)
         for video, picture in zip(videos, pictures, strict=True)
     ]
-    rows: list[list[Cell | None]] = []
-    for start in range(0, len(results), _COLUMNS):
-        first = _shown(reference) if not start else None
-        rows.append([first, *_filled(results[start : start + _COLUMNS])])
+    rows = [
+        [None if start else _shown(reference), *_filled(results[start : start + _COLUMNS])]
+        for start in range(0, len(results), _COLUMNS)
+    ]
     return Panel(
         "one-reference",
         f"One reference, {len(pictures)} images",
-        "The same happens to whatever is in the image, wherever it is: there is no mapping from "
-        "pixels to pixels.",
+        "The effect does not depend on what is in the image, nor where: pixels are not mapped to "
+        "pixels.",
         rows,
     )
 
 
 def strengths(studio: Studio, references: Sequence[Reference], picture: Picture) -> Panel:
     """From the backbone alone to the reference in full."""
-    made = {s: studio.animate([(picture, r) for r in references], s) for s in _STRENGTHS}
-    rows = _by_amount(references, "strength", made)
+    pairs = [(picture, reference) for reference in references]
+    made = {f"strength {s:g}": studio.animate(pairs, s) for s in _STRENGTHS}
     return Panel(
         "strength",
         "Strength from 0 to 1",
-        "At 0 the reference is not read: the backbone alone, bit for bit, which does as it likes. "
-        "At 1 it is read as in training.",
-        rows,
+        "At 0 the model does not read the reference: this is the backbone alone, bit for bit. At 1 "
+        "it reads the reference as in training.",
+        _by_amount(references, made),
     )
 
 
 def guidances(studio: Studio, references: Sequence[Reference], picture: Picture) -> Panel:
-    """From the reference as it was trained to be read, to far past it."""
-    made = {s: studio.animate([(picture, r) for r in references], guidance=s) for s in _SCALES}
-    rows = _by_amount(references, "scale", made)
+    """From the reference as it was read in training, to far beyond."""
+    pairs = [(picture, reference) for reference in references]
+    made = {f"scale {s:g}": studio.animate(pairs, guidance=s) for s in _SCALES}
     return Panel(
         "guidance",
         "Guidance by the reference",
-        "At 1 the reference is read as in training. At more the result goes so many times as far "
-        "from what the backbone alone would do: plainer effects, and in the end too much of them.",
-        rows,
+        "At 1 the model reads the reference as in training. A larger scale moves the result so "
+        "many times as far from the backbone's own: clearer effects, and in the end too much of "
+        "them.",
+        _by_amount(references, made),
     )
 
 
@@ -199,12 +196,12 @@ def two_references(
 ) -> Panel:
     """Two references alone and together."""
     rows = []
-    for first, second in pairs:
-        alone = studio.animate([(picture, first), (picture, second)])
-        both = studio.combine(picture, (first, second))
-        named = zip(("the first", "the second", "both"), (*alone, both), strict=True)
-        results = [Cell("result", video, f"by {name}") for name, video in named]
-        rows.append([_shown(first), _shown(second), *results])
+    for pair in pairs:
+        videos = studio.animate([(picture, reference) for reference in pair])
+        videos.append(studio.combine(picture, pair))
+        names = ("by the first", "by the second", "by both")
+        results = [Cell("result", video, name) for video, name in zip(videos, names, strict=True)]
+        rows.append([*map(_shown, pair), *results])
     return Panel(
         "two-references",
         "Two references at once",
@@ -215,14 +212,11 @@ def two_references(
 
 
 def _by_amount(
-    references: Sequence[Reference], name: str, made: Mapping[float, Sequence[NDArray[np.uint8]]]
-) -> list[list[Cell | None]]:
-    """A row a reference: what became of it at each amount."""
+    references: Sequence[Reference], made: Mapping[str, Sequence[NDArray[np.uint8]]]
+) -> list[Row]:
+    """A row for each reference: what it made at each amount."""
     return [
-        [
-            _shown(reference),
-            *(Cell("result", videos[i], f"{name} {amount:g}") for amount, videos in made.items()),
-        ]
+        [_shown(reference), *(Cell("result", videos[i], name) for name, videos in made.items())]
         for i, reference in enumerate(references)
     ]
 
@@ -236,6 +230,6 @@ def _image(picture: Picture) -> Cell:
     return Cell("image", picture.pixels[np.newaxis], picture.caption)
 
 
-def _filled(cells: Sequence[Cell]) -> list[Cell | None]:
+def _filled(cells: Sequence[Cell]) -> Row:
     """A row of all columns."""
     return [*cells, *[None] * (_COLUMNS - len(cells))]

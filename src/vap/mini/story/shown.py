@@ -31,11 +31,7 @@ _PHOTOGRAPHS = (
     ("coffee.png", "a cup of coffee on a coffee table"),
     ("rocket.jpg", "a rocket at a launch pad at dusk"),
 )
-_WHO_TRAINED = {
-    "train": "",
-    "heldout": "new to the expert",
-    "unknown": "new to the whole model",
-}
+_NOTES = {"train": "", "heldout": "new to the expert", "unknown": "new to the whole model"}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -45,7 +41,7 @@ class Reference:
     Attributes:
         condition: Its name.
         frames: ``uint8`` ``[T, H, W, 3]``.
-        caption: Its scene in words; the effect is not told.
+        caption: Its scene in words, without the effect.
     """
 
     condition: str
@@ -54,23 +50,18 @@ class Reference:
 
     @property
     def label(self) -> str:
-        """What happens in it, for people."""
+        """The effect in words."""
         return CONDITIONS[self.condition].phrase
 
     @property
     def note(self) -> str:
-        """Who never trained on it."""
-        return _WHO_TRAINED[CONDITIONS[self.condition].exposure]
+        """What of the model was not trained on the condition."""
+        return _NOTES[CONDITIONS[self.condition].exposure]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Picture:
-    """An image to animate.
-
-    Attributes:
-        pixels: ``uint8`` ``[H, W, 3]``.
-        caption: What it shows, in words.
-    """
+    """An image to animate, ``uint8`` ``[H, W, 3]``, and what it shows in words."""
 
     pixels: NDArray[np.uint8]
     caption: str
@@ -79,34 +70,29 @@ class Picture:
 def references_of(conditions: Sequence[str], shape: PixelShape, seed: int) -> list[Reference]:
     """A clip of each condition, on subjects that training never shows."""
     check_conditions(conditions)
-    return [_reference(name, shape, seed) for name in conditions]
+    references = []
+    for name in conditions:
+        # The seed depends on the name: a reference looks the same whatever others there are.
+        rng = generator(seed, list(CONDITIONS).index(name), 71)
+        parameters = CONDITIONS[name].draw(rng)
+        spec = ClipSpec(name, parameters, compose(rng, unseen=True))
+        clip = spec.render(shape.height, shape.width, shape.frames)
+        references.append(Reference(name, clip.frames, clip.scene_caption))
+    return references
 
 
 def pictures_of(files: Sequence[Path], count: int, shape: PixelShape, seed: int) -> list[Picture]:
     """Photographs of the user, then public ones, then drawn scenes of unseen subjects."""
     if len(files) > count:
         raise ValueError(f"A story has {count} pictures; {len(files)} photographs are too many.")
+    photographs = [(np.asarray(read_image(file)), "") for file in files]
+    photographs += [(to_uint8(name, photo(name)), caption) for name, caption in _PHOTOGRAPHS]
     size = (shape.height, shape.width)
-    own = [Picture(resize(np.asarray(read_image(file)), size, "cover"), "") for file in files]
-    public = [
-        Picture(resize(to_uint8(name, photo(name)), size, "cover"), caption)
-        for name, caption in _PHOTOGRAPHS
+    pictures = [
+        Picture(resize(pixels, size, "cover"), caption) for pixels, caption in photographs[:count]
     ]
-    photographs = (own + public)[:count]
-    drawn = [_drawn(index, shape, seed) for index in range(count - len(photographs))]
-    return photographs + drawn
-
-
-def _reference(name: str, shape: PixelShape, seed: int) -> Reference:
-    # The seed goes by name, so that a reference looks the same whatever others are shown.
-    rng = generator(seed, list(CONDITIONS).index(name), 71)
-    parameters = CONDITIONS[name].draw(rng)
-    spec = ClipSpec(name, parameters, compose(rng, unseen=True))
-    clip = spec.render(shape.height, shape.width, shape.frames)
-    return Reference(name, clip.frames, clip.scene_caption)
-
-
-def _drawn(index: int, shape: PixelShape, seed: int) -> Picture:
-    composition = compose(generator(seed, index, 72), unseen=True)
-    scene = composition.render(shape.height, shape.width)
-    return Picture(quantized(scene.image), composition.caption)
+    for index in range(count - len(pictures)):
+        composition = compose(generator(seed, index, 72), unseen=True)
+        scene = composition.render(shape.height, shape.width)
+        pictures.append(Picture(quantized(scene.image), composition.caption))
+    return pictures

@@ -6,37 +6,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vap.files.atomic import check_makeable
+from vap.files.atomic import atomic_file, check_makeable
 from vap.files.names import DEFAULT_MODEL
 from vap.media import read_image
 from vap.mini.evaluation.cases import check_conditions
 from vap.mini.evaluation.systems import check_steps
+from vap.mini.story import panels as make
 from vap.mini.story.drawing import write_animation, write_still
-from vap.mini.story.panels import (
-    Panel,
-    Studio,
-    guidances,
-    one_image,
-    one_reference,
-    references_by_images,
-    strengths,
-    two_references,
-)
-from vap.mini.story.shown import (
-    CONDITIONS_SHOWN,
-    Picture,
-    Reference,
-    pictures_of,
-    references_of,
-)
-from vap.mini.story.story_page import write_page
+from vap.mini.story.shown import CONDITIONS_SHOWN, pictures_of, references_of
+from vap.mini.story.story_page import render_page
 from vap.shapes import PixelShape
 
 _IMAGES, _IN_GRID = 10, 5
 _FEWEST = 2
 
 Progress = Callable[[int, int], None]
-"""Told how many panels are done, and how many there are."""
+"""Called with the number of finished panels, and of all."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +50,7 @@ def tell(story: Story, output: Path, progress: Progress | None = None) -> list[P
     Args:
         story: What is shown.
         output: Folder to write to.
-        progress: Told after each panel.
+        progress: Called after each panel.
 
     Returns:
         The paths written.
@@ -74,39 +59,42 @@ def tell(story: Story, output: Path, progress: Progress | None = None) -> list[P
         ValueError: If there are too few conditions, one does not exist, there are too many images
             or no steps, or the model is of another variant.
         FileNotFoundError: If there is no such model.
-        MediaError: If an image cannot be read, or the folder not be made or written to.
+        MediaError: If an image cannot be read, or the folder cannot be made or written to.
     """
-    check_story(story, output)
-    studio = Studio(story.model, steps=story.steps)
+    _check(story, output)
+    studio = make.Studio(story.model, steps=story.steps)
     native = studio.defaults
     shape = PixelShape(native.num_frames, native.height, native.width)
     references = references_of(story.conditions, shape, story.seed)
     pictures = pictures_of(story.images, _IMAGES, shape, story.seed)
-    first, *others = pictures
-    makers: list[Callable[[], Panel]] = [
-        lambda: references_by_images(studio, references[:_IN_GRID], _mixed(pictures)),
-        lambda: one_image(studio, references, others[-1]),
-        lambda: one_reference(studio, references[0], pictures),
-        lambda: strengths(studio, references[:_FEWEST], first),
-        lambda: guidances(studio, references[:_FEWEST], first),
-        lambda: two_references(studio, _couples(references), others[-1]),
+    # Photographs come first, drawn scenes last.
+    mixed = pictures[: _IN_GRID // 2 + 1] + pictures[-(_IN_GRID // 2) :]
+    couples = list(zip(references[::2], references[1::2], strict=False))[:3]
+    makers: list[Callable[[], make.Panel]] = [
+        lambda: make.references_by_images(studio, references[:_IN_GRID], mixed),
+        lambda: make.one_image(studio, references, pictures[-1]),
+        lambda: make.one_reference(studio, references[0], pictures),
+        lambda: make.strengths(studio, references[:_FEWEST], pictures[0]),
+        lambda: make.guidances(studio, references[:_FEWEST], pictures[0]),
+        lambda: make.two_references(studio, couples, pictures[-1]),
     ]
     panels, written = [], []
-    for done, make in enumerate(makers, start=1):
-        panels.append(make())
+    for done, maker in enumerate(makers, start=1):
+        panels.append(maker())
         written.append(output / f"{panels[-1].name}.webp")
         write_animation(written[-1], panels[-1], native.fps)
         if progress is not None:
             progress(done, len(makers))
     still, page = output / f"{panels[0].name}.png", output / "index.html"
     write_still(still, panels[0])
-    title = f"{Path(story.model).name}: on what a result depends"
-    write_page(page, title, panels, _origin(story))
+    title = f"{Path(story.model).name}: what a result depends on"
+    with atomic_file(page) as temporary:
+        temporary.write_text(render_page(title, panels, _origin(story)), encoding="utf-8")
     return sorted([*written, still, page])
 
 
-def check_story(story: Story, output: Path) -> None:
-    """Refuse what cannot be told, before a model is loaded."""
+def _check(story: Story, output: Path) -> None:
+    """Refuse wrong choices before a model is loaded."""
     if len(story.conditions) < _FEWEST:
         raise ValueError(
             f"A story needs at least {_FEWEST} conditions; {story.conditions} were given."
@@ -122,17 +110,7 @@ def check_story(story: Story, output: Path) -> None:
 
 def _origin(story: Story) -> str:
     return (
-        "Drawn subjects are new to the model, their backgrounds about half of the time; parts of "
+        "Drawn subjects are new to the model, and so are about half of their backgrounds. Parts of "
         "the photographs that ship with VAP-Synth occur in its training. All clips are the first "
         f"that were drawn (seed {story.seed}) and made (noise 0); the conditions were chosen."
     )
-
-
-def _mixed(pictures: list[Picture]) -> list[Picture]:
-    """Some photographs and some drawn scenes: the first come first, the others last."""
-    return pictures[: _IN_GRID // 2 + 1] + pictures[-(_IN_GRID // 2) :]
-
-
-def _couples(references: list[Reference]) -> list[tuple[Reference, Reference]]:
-    """Neighbors, at most three couples."""
-    return list(zip(references[::2], references[1::2], strict=False))[:3]
