@@ -9,7 +9,7 @@ from tests.training.tuning_tiny import metrics_of, recipe_of
 from vap.training.checkpoints import RunState, load_checkpoint, save_checkpoint
 from vap.training.optimizers import WeightAverage, build_optimizers
 from vap.training.recipe import RecipeError
-from vap.training.rounding import RoundedAdamW, round_by_chance
+from vap.training.rounding import RoundedAdamW, round_stochastically
 from vap.training.sections import OptimizerConfig
 from vap.training.stages import run_recipe
 
@@ -42,7 +42,7 @@ def advance(weight, optimizers, steps):
 
 def test_rounding_keeps_the_mean_and_takes_neighbors_only():
     value = 1 + 1 / 512  # a quarter of the way between two neighbors
-    rounded = round_by_chance(torch.full((100_000,), value), noise(0))
+    rounded = round_stochastically(torch.full((100_000,), value), noise(0))
 
     assert set(rounded.tolist()) == {1.0, 1 + 1 / 128}
     assert rounded.double().mean().item() == pytest.approx(value, abs=1e-4)
@@ -50,11 +50,11 @@ def test_rounding_keeps_the_mean_and_takes_neighbors_only():
 
 @pytest.mark.parametrize("value", [0.0, -1.5, float("inf"), float("-inf")])
 def test_what_bfloat16_holds_is_kept(value):
-    assert (round_by_chance(torch.full((1000,), value), noise(0)) == value).all()
+    assert (round_stochastically(torch.full((1000,), value), noise(0)) == value).all()
 
 
 def test_what_is_no_number_stays_none():
-    assert round_by_chance(torch.full((1000,), float("nan")), noise(0)).isnan().all()
+    assert round_stochastically(torch.full((1000,), float("nan")), noise(0)).isnan().all()
 
 
 def test_weights_in_bfloat16_move_as_those_in_float32_in_the_mean():

@@ -111,7 +111,7 @@ def story(
     seed: Annotated[int, typer.Option(metavar="N", help="Of the drawn scenes.", min=0)] = 0,
     steps: Steps = None,
 ) -> None:
-    """Make a page of moving pictures: on what a result depends."""
+    """Make a page of moving pictures that show what a result depends on."""
     with reporting():
         quiet_libraries()
         from vap.mini.story.tell import Story, tell

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from vap.files.atomic import check_makeable
 from vap.files.names import resolve_folder
 from vap.loading.pipeline import load_scheduler
-from vap.shapes import Family
 from vap.training.checkpoints import read_identity
 from vap.training.methods import strategy_for
 from vap.training.parallel import check_residual, check_validation, layout_of
@@ -27,21 +26,22 @@ def problems_of(recipe: TuningStage) -> list[Exception]:
         try:
             check()
         except (ValueError, OSError, ImportError) as error:
-            found.setdefault(str(error), error)  # a missing model is met by several
+            found.setdefault(str(error), error)  # a missing model is found by several
     return list(found.values())
 
 
 def _checks(recipe: TuningStage) -> Iterator[Callable[[], object]]:
-    start, validation = recipe.model.start, recipe.validation
-    elsewhere = start in KNOWN
+    start, every, loop = recipe.model.start, recipe.validation.every, recipe.loop
     yield lambda: check_trackers(recipe.run.trackers)
     yield lambda: _check_output(recipe)
     yield lambda: _check_files(recipe)
-    yield lambda: check_validation(validation.every, layout_of(recipe.run, recipe.hardware.gpus))
-    yield lambda: Validation.of(recipe, reads_references=strategy_for(recipe).reads_references)
-    yield lambda: _check_family(recipe, weightless(start)[0], elsewhere=elsewhere)
+    yield lambda: check_validation(every, layout_of(recipe.run, recipe.hardware.gpus))
+    yield lambda: strategy_for(recipe)
+    if every:
+        yield lambda: Validation(recipe, reads_references=strategy_for(recipe).reads_references)
+    yield lambda: _check_family(recipe)
     clips = PreferredClips if isinstance(recipe, DPOStage) else PairedClips
-    loop, model = recipe.loop, None if elsewhere else start
+    model = None if start in KNOWN else start
     yield lambda: clips(recipe.data, loop.batch_size, loop.seed, model)
 
 
@@ -59,10 +59,12 @@ def _check_files(recipe: TuningStage) -> None:
             raise FileNotFoundError(f"model.{key} is {str(file)!r}, which is not here.")
 
 
-def _check_family(recipe: TuningStage, family: Family, *, elsewhere: bool) -> None:
+def _check_family(recipe: TuningStage) -> None:
+    start = recipe.model.start
+    family = weightless(start)[0]
     check_residual(recipe, family)
-    if family == "cogvideox" or elsewhere:
+    if family == "cogvideox" or start in KNOWN:
         return
-    flow_for(recipe.flow, resolve_folder(recipe.model.start))
+    flow_for(recipe.flow, resolve_folder(start))
     if isinstance(recipe, DistillStage) and recipe.objective == "consistency":
-        check_shift(recipe.flow, load_scheduler(recipe.model.start).config)
+        check_shift(recipe.flow, load_scheduler(start).config)

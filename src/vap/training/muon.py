@@ -42,16 +42,10 @@ def orthogonalize(matrix: Tensor) -> Tensor:
 
 
 class Muon(Optimizer):
-    """Orthogonalized momentum with decoupled weight decay.
+    """Orthogonalized Nesterov momentum with decoupled weight decay.
 
     The update's root mean square is 0.2 of the learning rate, as AdamW's roughly is, so the two
     can share schedules and scales of rates.
-
-    Args:
-        parameters: Weights with at least two axes.
-        lr: Learning rate.
-        momentum: Decay of the momentum (Nesterov).
-        weight_decay: Decoupled decay.
     """
 
     def __init__(

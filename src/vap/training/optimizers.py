@@ -28,7 +28,7 @@ def trainable_parameters(model: nn.Module) -> NamedParameters:
 def build_optimizers(
     parameters: NamedParameters, config: OptimizerConfig, seed: int = 0
 ) -> list[Optimizer]:
-    """Optimizers that together hold every given parameter once.
+    """Optimizers that together train every given parameter once.
 
     Muon orthogonalizes the update of a matrix, so it takes the weights inside blocks, encoders and
     decoders; embeddings, tables, scales and vectors stay with AdamW.
@@ -125,7 +125,7 @@ class WeightAverage:
 
     @contextmanager
     def in_place(self, parameters: NamedParameters) -> Iterator[None]:
-        """Have the weights be their average for a while, then what they were, to the bit."""
+        """Replace the weights by their average for a while, then restore every bit."""
         # In main memory: an accelerator may have no room for one more copy.
         own = {name: value.detach().to("cpu", copy=True) for name, value in parameters}
         self.copy_to(parameters)

@@ -1,4 +1,4 @@
-"""AdamW for bfloat16 weights: computed in float32, rounded up or down at random.
+"""AdamW for bfloat16 weights: computed in float32, rounded stochastically.
 
 Rounded to nearest, weights with 8 significant bits would not move at usual learning rates.
 Hand-written: torchao's is an optional dependency and draws from the global generator, so that a
@@ -20,7 +20,7 @@ from vap.training.parallel import local_part
 _DROPPED_BITS = 16
 
 
-def round_by_chance(values: Tensor, generator: torch.Generator) -> Tensor:
+def round_stochastically(values: Tensor, generator: torch.Generator) -> Tensor:
     """Round float32 to bfloat16, up or down, such that the mean is the value."""
     drawn = torch.randint(
         1 << _DROPPED_BITS,
@@ -36,17 +36,10 @@ def round_by_chance(values: Tensor, generator: torch.Generator) -> Tensor:
 
 
 class RoundedAdamW(Optimizer):
-    """AdamW whose bfloat16 weights and moments are rounded by chance; others are as ever.
+    """AdamW whose bfloat16 weights and moments are rounded stochastically; others as usual.
 
     Draws are a function of seed, weight and step, so there is nothing of them to save, and every
-    process that holds a copy of a weight rounds it alike.
-
-    Args:
-        parameters: Weights, or groups of them.
-        lr: Learning rate.
-        betas: Decay rates of the moments.
-        eps: The denominator's floor.
-        seed: Of the draws.
+    process with a copy of a weight rounds it the same.
     """
 
     def __init__(
@@ -83,7 +76,7 @@ class RoundedAdamW(Optimizer):
     def _move(
         self, weight: Tensor, gradient: Tensor, group: dict[str, Any], generator: torch.Generator
     ) -> None:
-        """One step of one weight; of one that is spread over processes, the part held here."""
+        """One step of one weight; if it is spread over processes, of this one's part."""
         state, (first, second) = self.state[weight], group["betas"]
         parts = local_part(weight), local_part(state["exp_avg"]), local_part(state["exp_avg_sq"])
         value, mean, square = (tensor.float() for tensor in parts)
@@ -96,4 +89,4 @@ class RoundedAdamW(Optimizer):
         value = value.addcdiv(mean, floor, value=-group["lr"] / (1 - first**step))
         for tensor, exact in zip(parts, (value, mean, square), strict=True):
             whole = tensor.dtype != torch.bfloat16
-            tensor.copy_(exact if whole else round_by_chance(exact, generator))
+            tensor.copy_(exact if whole else round_stochastically(exact, generator))

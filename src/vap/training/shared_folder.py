@@ -1,4 +1,4 @@
-"""Whether all processes of a run see one and the same folder, and no other run's do."""
+"""Check that all processes of a run, and of no other, use one output folder."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _LOGGER = logging.getLogger(__name__)
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Keep other runs out of an output folder; the system lets go of it when the process ends."""
+    """Lock an output folder; the system releases it when the process ends."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / _LOCK, blocking=False)
     try:
         lock.acquire()
     except Timeout as error:
         raise ValueError(
-            f"Another run is at work in the output folder {folder}. Wait for its end, or set "
-            "output to another folder."
+            f"Another run uses the output folder {folder}. Wait for its end, or set output to "
+            "another folder."
         ) from error
     except NotImplementedError:
         _LOGGER.warning("%s is on a disk without locks: start no second run there.", folder)
@@ -38,8 +38,8 @@ def alone_in(folder: Path) -> Iterator[None]:
 def check_shared(folder: Path, rank: int, gather: Callable[[int], list[int]]) -> None:
     """Refuse folders of the same name on machines that do not share their disks.
 
-    The first process leaves a file of a name that no other can know of (nor remember as missing,
-    as clients of network file systems do), and all look for it.
+    The first process leaves a file of a random name, which clients of network file systems cannot
+    remember as missing, and all look for it.
     """
     names = gather(secrets.randbits(_BITS))
     if len(names) == 1:
@@ -47,7 +47,7 @@ def check_shared(folder: Path, rank: int, gather: Callable[[int], list[int]]) ->
     probe = folder / f".shared-{names[0]:x}"
     if rank == 0:
         probe.touch()
-    gather(rank)  # nobody looks before it is there
+    gather(rank)  # no process looks before it is there
     seen = gather(int(probe.exists()))
     if rank == 0:
         probe.unlink()

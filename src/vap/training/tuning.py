@@ -45,7 +45,9 @@ class TuningTask(Generic[Clips]):
         if is_first():
             check_trackers(recipe.run.trackers)
         self.validate_every = recipe.validation.every
-        self.validation = Validation.of(recipe, reads_references=self.strategy.reads_references)
+        if self.validate_every:
+            shown = self.strategy.reads_references
+            self.validation = Validation(recipe, reads_references=shown)
         folder = resolve_folder(recipe.model.start)
         check_residual(recipe, family_of(folder))
         self.model = self.transformer = build_model(recipe, self.strategy)
@@ -53,7 +55,6 @@ class TuningTask(Generic[Clips]):
 
     def validate(self, step: int, output: Path) -> dict[str, float]:
         """Generate some rows of a split that is not trained on."""
-        assert self.validation is not None
         return self.validation(self.transformer, step, output)
 
     def save(self, output: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,17 +46,16 @@ class Validation:
                 f"{recipe.data.encoded / MANIFEST} does not name the sizes and rate of its clips "
                 f"({error}). Encode again, or set validation.every to 0."
             ) from error
-        # Now, as a mistake would else show after hours of training.
+        # Now, as a mistake would otherwise show after hours of training.
         self._samples = _samples(recipe)
-        if is_first():
-            self._check_files()
-
-    @classmethod
-    def of(cls, recipe: TuningStage, *, reads_references: bool) -> Self | None:
-        """The recipe's validation, or None where it asks for none."""
-        if not recipe.validation.every:
-            return None
-        return cls(recipe, reads_references=reads_references)
+        root = recipe.validation.root
+        for row in (row for sample in self._samples for row in (sample.target, *sample.references)):
+            if is_first() and not (root / row.video).is_file():
+                raise FileNotFoundError(
+                    f"{row.video!r}, which validation shows, is not in {root.absolute()}. Give the "
+                    "folder that the table's paths start from with validation.root, or set "
+                    "validation.every to 0."
+                )
 
     def __call__(self, transformer: Any, step: int, output: Path) -> dict[str, float]:
         """Write ``output/validation/step-…/`` and return means over its videos."""
@@ -79,17 +78,6 @@ class Validation:
                 scores["validation_gap"].append(gap)
         return {name: sum(values) / len(values) for name, values in scores.items() if values}
 
-    def _check_files(self) -> None:
-        root = self._recipe.validation.root
-        for sample in self._samples:
-            for row in (sample.target, *sample.references):
-                if not (root / row.video).is_file():
-                    raise FileNotFoundError(
-                        f"{row.video!r}, which validation shows, is not in {root.absolute()}. Give "
-                        "the folder that the table's paths start from with validation.root, or "
-                        "set validation.every to 0."
-                    )
-
     def _frames(self, video: str) -> NDArray[np.uint8]:
         return read_frames(self._recipe.validation.root / video, self._settings)[1]
 
@@ -102,10 +90,21 @@ class Validation:
     ) -> NDArray[np.float32]:
         """A video ``[T, H, W, 3]`` in 0 … 1 of the target's size."""
         recipe, device = self._recipe, transformer.device
+        config = recipe.validation
         if self._pipeline is None:
             self._pipeline = _pipeline(recipe, transformer)
-        frames, height, width, _ = truth.shape
         shown = self._reads_references
+        sampling = {
+            "num_inference_steps": config.inference_steps,
+            "guidance_scale": config.guidance,
+        }
+        if isinstance(recipe, DistillStage):  # a student has no choice
+            sampling = {
+                "num_inference_steps": recipe.steps,
+                "guidance_scale": 1.0,
+                "reference_guidance_scale": 1.0,
+            }
+        frames, height, width, _ = truth.shape
         mixed = recipe.loop.precision == "bf16"
         with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
             return self._pipeline(
@@ -117,9 +116,9 @@ class Validation:
                 height=height,
                 width=width,
                 num_frames=frames,
-                generator=torch.Generator().manual_seed(recipe.validation.seed),
+                generator=torch.Generator().manual_seed(config.seed),
                 output_type="np",
-                **_sampling(recipe),
+                **sampling,
             ).frames[0]
 
 
@@ -140,22 +139,10 @@ def _samples(recipe: TuningStage) -> tuple[Sample, ...]:
 
 def _pipeline(recipe: TuningStage, transformer: Any) -> Any:
     """What generates; for a student as :func:`vap.acceleration.student.use_student` sets it up."""
-    start, device = recipe.model.start, transformer.device
-    pipeline: Any = load_pipeline(start, device=device, transformer=transformer)
+    device = transformer.device
+    pipeline: Any = load_pipeline(recipe.model.start, device=device, transformer=transformer)
     pipeline.set_progress_bar_config(disable=True)
     if isinstance(recipe, DistillStage):
         pipeline.scheduler = first_order(pipeline.scheduler)
         pipeline.reuse = Reuse(references=recipe.references_every)
     return pipeline
-
-
-def _sampling(recipe: TuningStage) -> dict[str, Any]:
-    """Steps and guidance: those that the recipe asks for, or the only ones that a student has."""
-    if isinstance(recipe, DistillStage):
-        return {
-            "num_inference_steps": recipe.steps,
-            "guidance_scale": 1.0,
-            "reference_guidance_scale": 1.0,
-        }
-    config = recipe.validation
-    return {"num_inference_steps": config.inference_steps, "guidance_scale": config.guidance}

@@ -3,8 +3,8 @@ from __future__ import annotations
 import torch
 from diffusers import WanTransformer3DModel
 
-from vap.mini.training.compact_text import use_compact_text
 from vap.mini.training.mini_recipe import EncoderConfig, TransformerConfig
+from vap.mini.training.small_encoders import use_compact_text
 from vap.mini.training.stages.backbone_stage import build_transformer
 from vap.models import wan_attention
 

@@ -1,1 +1,1 @@
-"""``vap eval story``: moving panels that show on what a result depends."""
+"""``vap eval story``: moving panels that show what a result depends on."""

@@ -11,8 +11,8 @@ Values are float16: latents are normalized, so nothing is near the format's limi
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Self
 
@@ -29,48 +29,82 @@ _ORIGIN = "origin"
 
 @dataclass(frozen=True)
 class EncodedPairs:
-    """Encoded pairs, both sides of each."""
+    """Encoded pairs, both sides of each.
 
-    latents: Tensor  # normalized VAE latents ``[N, S, C, F, H, W]``
-    # Normalized VAE latents of the first frame followed by zeros (mid-grey in pixels), of the same
-    # shape: what an image-to-video model is given.
+    Attributes:
+        latents: Normalized VAE latents ``[N, S, C, F, H, W]``.
+        conditions: Normalized VAE latents of the first frame followed by zeros (mid-grey in
+            pixels), of the same shape: what an image-to-video model is given.
+        image_tokens: Image encoder's tokens of the first frame ``[N, S, I, D]``.
+        captions: For each pair and side, the caption without and with the effect.
+        names: The condition of each pair.
+    """
+
+    latents: Tensor
     conditions: Tensor
-    image_tokens: Tensor  # image encoder's tokens of the first frame ``[N, S, I, D]``
-    # For each pair and side, the caption without and with the effect.
+    image_tokens: Tensor
     captions: Sequence[tuple[tuple[str, str], tuple[str, str]]]
-    names: Sequence[str]  # the condition of each pair
+    names: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.names)
 
+    @classmethod
+    def joined(cls, parts: Iterable[EncodedPairs]) -> Self:
+        """The pairs of several parts, in their order."""
+        each = list(parts)
+        latents, conditions, image_tokens = (
+            torch.cat([getattr(part, name) for part in each]) for name in _TENSORS
+        )
+        captions = [caption for part in each for caption in part.captions]
+        names = [name for part in each for name in part.names]
+        return cls(latents, conditions, image_tokens, captions, names)
+
 
 @dataclass(frozen=True)
-class ClipBatch:
-    """One side of some pairs: what a network is given of a clip."""
-
-    latents: Tensor  # ``[B, C, F, H, W]`` in float32
-    conditions: Tensor  # ``[B, C, F, H, W]`` in float32
-    image_tokens: Tensor  # ``[B, I, D]`` in float32
-    captions: Sequence[tuple[str, str]]  # caption without and with the effect, of each clip
+class Batch:
+    """What a step trains on; its fields with a method ``to`` move to the model's device."""
 
     def to(self, device: torch.device) -> Self:
-        """The same clips on a device; themselves if they are there already."""
+        """The same samples on a device; tensors that are there already stay as they are."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(
-            self,
-            latents=self.latents.to(device),
-            conditions=self.conditions.to(device),
-            image_tokens=self.image_tokens.to(device),
+            self, **{name: v.to(device) for name, v in values.items() if hasattr(v, "to")}
         )
 
 
 @dataclass(frozen=True)
-class ShardOrigin:
-    """Which pairs are in a shard."""
+class ClipBatch(Batch):
+    """One side of some pairs: what a network is given of a clip.
 
-    first: int  # index of its first pair
-    stop: int  # index after its last pair
-    content: str  # hash of all that decides what a pair of an index looks like encoded
-    # What the image tokens were made by, in JSON; empty in shards of earlier versions.
+    Attributes:
+        latents: ``[B, C, F, H, W]`` in float32.
+        conditions: ``[B, C, F, H, W]`` in float32.
+        image_tokens: ``[B, I, D]`` in float32.
+        captions: Caption without and with the effect, of each clip.
+    """
+
+    latents: Tensor
+    conditions: Tensor
+    image_tokens: Tensor
+    captions: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class ShardOrigin:
+    """Which pairs are in a shard.
+
+    Attributes:
+        first: Index of its first pair.
+        stop: Index after its last pair.
+        content: Hash of all that decides what a pair of an index looks like encoded.
+        image_encoder: What the image tokens were made by, in JSON; empty in shards of earlier
+            versions.
+    """
+
+    first: int
+    stop: int
+    content: str
     image_encoder: str = ""
 
 
@@ -95,23 +129,21 @@ def read_origin(path: Path) -> ShardOrigin | None:
 
 def read_shards(*folders: Path) -> EncodedPairs:
     """Read all shards of some folders into memory, in the order of folders and names."""
-    paths = [path for folder in folders for path in _some_shards(folder)]
-    parts: dict[str, list[Tensor]] = {name: [] for name in _TENSORS}
-    captions: list[tuple[tuple[str, str], tuple[str, str]]] = []
-    names: list[str] = []
-    for path in paths:
-        shard = _read_shard(path)
-        for name in _TENSORS:
-            parts[name].append(getattr(shard, name))
-        captions += shard.captions
-        names += shard.names
-    for name, tensors in parts.items():
-        shapes = {tuple(tensor.shape[1:]) for tensor in tensors}
+    shards = []
+    for folder in folders:
+        paths = shards_of(folder)
+        if not paths:
+            raise FileNotFoundError(
+                f"There is no shard (*.safetensors) in {str(folder)!r}. Run the recipe's latents "
+                "stage first, or give the folder that it wrote."
+            )
+        shards += [_read_shard(path) for path in paths]
+    for name in _TENSORS:
+        shapes = {tuple(getattr(shard, name).shape[1:]) for shard in shards}
         if len(shapes) > 1:
             places = ", ".join(repr(str(folder)) for folder in folders)
             raise ValueError(f"The shards in {places} disagree on the shape of {name}: {shapes}.")
-    latents, conditions, image_tokens = (torch.cat(parts[name]) for name in _TENSORS)
-    return EncodedPairs(latents, conditions, image_tokens, captions, names)
+    return EncodedPairs.joined(shards)
 
 
 def _read_shard(path: Path) -> EncodedPairs:
@@ -137,8 +169,7 @@ def _read_shard(path: Path) -> EncodedPairs:
 
 def _damaged(path: Path, error: Exception) -> ValueError:
     said = f"there is no {error}" if isinstance(error, KeyError) else error
-    message = f"{path} is damaged or no shard ({said}). Remove it and encode again."
-    return ValueError(message)
+    return ValueError(f"{path} is damaged or no shard ({said}). Remove it and encode again.")
 
 
 def only(pairs: EncodedPairs, conditions: Sequence[str]) -> EncodedPairs:
@@ -148,7 +179,7 @@ def only(pairs: EncodedPairs, conditions: Sequence[str]) -> EncodedPairs:
     missing = sorted(set(conditions) - set(pairs.names))
     if missing:
         known = ", ".join(sorted(set(pairs.names)))
-        raise ValueError(f"There are no pairs of {', '.join(missing)}. The shards hold: {known}.")
+        raise ValueError(f"There are no pairs of {', '.join(missing)}. There are: {known}.")
     kept = [index for index, name in enumerate(pairs.names) if name in conditions]
     return EncodedPairs(
         pairs.latents[kept],
@@ -162,16 +193,6 @@ def only(pairs: EncodedPairs, conditions: Sequence[str]) -> EncodedPairs:
 def shards_of(folder: Path) -> list[Path]:
     """The shards of a folder by name, without partial files of a killed run."""
     return sorted(folder.glob("[!.]*.safetensors"))
-
-
-def _some_shards(folder: Path) -> list[Path]:
-    paths = shards_of(folder)
-    if not paths:
-        raise FileNotFoundError(
-            f"There is no shard (*.safetensors) in {str(folder)!r}. Run the recipe's latents "
-            "stage first, or give the folder that it wrote."
-        )
-    return paths
 
 
 def take(pairs: EncodedPairs, indices: Sequence[int], sides: Sequence[int]) -> ClipBatch:

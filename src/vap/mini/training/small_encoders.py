@@ -10,7 +10,8 @@ from math import log
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from diffusers.models.transformers.transformer_wan import WanAttention
+from torch import Tensor, nn
 from transformers import (
     CLIPImageProcessorPil,
     CLIPVisionConfig,
@@ -21,6 +22,7 @@ from transformers import (
 )
 
 from vap.mini.training.mini_recipe import EncoderConfig
+from vap.models.wan_attention import WanContextAttnProcessor
 from vap.synth import CONDITIONS, Split, pair_spec
 
 _SPACE = "▁"
@@ -127,6 +129,19 @@ def encode_text(encoder: UMT5EncoderModel, ids: Tensor, mask: Tensor) -> Tensor:
     """Text tokens ``[B, L, D]``, zero where the mask is, as the Wan pipeline's."""
     hidden = encoder(ids, mask).last_hidden_state
     return hidden * mask.unsqueeze(-1).to(hidden.dtype)
+
+
+def use_compact_text(transformer: nn.Module, text_tokens: int) -> None:
+    """Let every cross-attention of a Wan transformer expect so many tokens of text.
+
+    The result equals attention to 512 tokens, see
+    :class:`vap.models.wan_attention.WanContextAttnProcessor`; a saved model is the stock one.
+    """
+    for module in transformer.modules():
+        if isinstance(module, WanAttention) and module.is_cross_attention:
+            processor = WanContextAttnProcessor()
+            processor.text_tokens = text_tokens
+            module.set_processor(processor)
 
 
 def save_encoders(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Self
 
 import numpy as np
 import torch
@@ -18,10 +17,10 @@ from torch import Tensor, nn
 from transformers import T5Tokenizer, UMT5EncoderModel
 
 from vap.files.atomic import atomic_file
-from vap.mini.training.compact_text import use_compact_text
 from vap.mini.training.deepening import deepened
 from vap.mini.training.earlier import output_of
 from vap.mini.training.encoded_pairs import (
+    Batch,
     ClipBatch,
     draw,
     read_origin,
@@ -40,6 +39,7 @@ from vap.mini.training.small_encoders import (
     save_encoders,
     synth_captions,
     token_ids,
+    use_compact_text,
 )
 from vap.training.objectives.flow_matching import FlowMatching, timestep_of, with_condition
 from vap.training.predictions import flow_for, flow_scheduler
@@ -53,18 +53,12 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
 @dataclass(frozen=True)
-class Sample:
-    """What a step trains on: clips, and their captions as ids and mask ``[B, L]``."""
+class Sample(Batch):
+    """Clips, and their captions as ids and mask ``[B, L]``."""
 
     clips: ClipBatch
     ids: Tensor
     mask: Tensor
-
-    def to(self, device: torch.device) -> Self:
-        """The same samples on a device."""
-        return replace(
-            self, clips=self.clips.to(device), ids=self.ids.to(device), mask=self.mask.to(device)
-        )
 
 
 def build_transformer(

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import T5Tokenizer, UMT5EncoderModel
 
-from vap.mini.training.compact_text import use_compact_text
 from vap.mini.training.earlier import output_of
-from vap.mini.training.encoded_pairs import ClipBatch, draw, only, read_shards, take
+from vap.mini.training.encoded_pairs import Batch, ClipBatch, draw, only, read_shards, take
 from vap.mini.training.mini_recipe import ExpertStage
-from vap.mini.training.small_encoders import encode_text
+from vap.mini.training.small_encoders import encode_text, use_compact_text
 from vap.mini.training.stages.backbone_stage import caption_batch
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.training.methods import strategy_of
@@ -30,23 +29,13 @@ from vap.training.trainer import train
 
 
 @dataclass(frozen=True)
-class PairSample:
+class PairSample(Batch):
     """Both sides of some pairs, with captions as ids and mask ``[2·B, L]``, targets first."""
 
     target: ClipBatch
     reference: ClipBatch
     ids: Tensor
     mask: Tensor
-
-    def to(self, device: torch.device) -> Self:
-        """The same pairs on a device."""
-        return replace(
-            self,
-            target=self.target.to(device),
-            reference=self.reference.to(device),
-            ids=self.ids.to(device),
-            mask=self.mask.to(device),
-        )
 
 
 def run(recipe: ExpertStage) -> Path:

@@ -109,7 +109,7 @@ def run(recipe: LatentsStage) -> Path:
             )
             for at in range(0, len(indices), _PAIRS_AT_ONCE)
         ]
-        write_shard(_place(recipe, wanted.first), _concatenate(parts), wanted)
+        write_shard(_place(recipe, wanted.first), EncodedPairs.joined(parts), wanted)
         _LOGGER.info("encoded pairs %d to %d", wanted.first, wanted.stop)
     return recipe.output
 
@@ -176,13 +176,3 @@ def _origin(path: Path, content: str) -> ShardOrigin:
             f"or the VAE's encoder differ. {advice}"
         )
     return origin
-
-
-def _concatenate(parts: list[EncodedPairs]) -> EncodedPairs:
-    return EncodedPairs(
-        latents=torch.cat([part.latents for part in parts]),
-        conditions=torch.cat([part.conditions for part in parts]),
-        image_tokens=torch.cat([part.image_tokens for part in parts]),
-        captions=[caption for part in parts for caption in part.captions],
-        names=[name for part in parts for name in part.names],
-    )

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from vap.mini.training.earlier import output_of
 from vap.mini.training.mini_recipe import AutoencoderConfig, RenderConfig, VAEStage
-from vap.mini.training.reconstruction import reconstruction_losses
 from vap.synth import sample_clip
 from vap.training.trainer import train
 
@@ -105,16 +104,19 @@ class VAETask:
     def loss(
         self, model: nn.Module, batch: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Reconstruction losses of a sampled posterior."""
-        batch = batch.to(generator.device)
-        decoded, divergence = model(batch, generator)
-        return reconstruction_losses(
-            decoded.float(),
-            batch,
-            divergence.float(),
-            gradient_weight=self.recipe.gradient_weight,
-            kl_weight=self.recipe.kl_weight,
-        )
+        """Distances of a sampled posterior's decoding in pixels, edges and motion, and its KL."""
+        video = batch.to(generator.device)
+        decoded, divergence = model(video, generator)
+        error = decoded.float() - video
+        l1 = error.abs().mean()
+        # Neighbor differences are edges (height, width) and motion (time).
+        edges = sum(error.diff(dim=axis).abs().mean() for axis in (2, 3, 4)) / 3
+        # By pixel value, which keeps its weight independent of size.
+        kl = divergence.float().sum() / video.numel()
+        # Pixels span 2, so the peak power is 4.
+        psnr = 10 * (4 / error.detach().square().mean().clamp_min(1e-10)).log10()
+        loss = l1 + self.recipe.gradient_weight * edges + self.recipe.kl_weight * kl
+        return {"loss": loss, "l1": l1, "edges": edges, "kl": kl, "psnr": psnr}
 
     def save(self, output: Path) -> None:
         """Measure the latents, unless they are those of before, and write ``output/vae``."""
