@@ -28,21 +28,13 @@ Gather = Callable[[int], list[int]]
 
 @dataclass(frozen=True)
 class Layout:
-    """How processes are cut, and which of them this is.
+    """How processes are cut, and which of them this is."""
 
-    Attributes:
-        copies: Copies of the model.
-        shards: Different batches of one copy.
-        context: Processes that share a batch.
-        sharded: Whether the weights are sharded.
-        rank: This process.
-    """
-
-    copies: int = 1
-    shards: int = 1
-    context: int = 1
-    sharded: bool = False
-    rank: int = 0
+    copies: int = 1  # copies of the model
+    shards: int = 1  # different batches of one copy
+    context: int = 1  # processes that share a batch
+    sharded: bool = False  # whether the weights are sharded
+    rank: int = 0  # this process
 
     @property
     def processes(self) -> int:

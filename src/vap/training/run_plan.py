@@ -43,35 +43,20 @@ KNOWN = {*RELEASED_MODELS, *_BACKBONES}
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """A run, predicted; sizes of memory are bytes of one accelerator.
+    """A run, predicted; sizes of memory are bytes of one accelerator."""
 
-    Attributes:
-        parameters: Of the transformer in all.
-        trained: Parameters that train.
-        expert: Parameters of the expert.
-        weights: Bytes.
-        gradients: Bytes.
-        moments: Bytes of optimizer moments, and of averaged weights if there are any.
-        activations: Bytes at the peak (estimate).
-        others: Bytes of the encoders and the VAE, where the run generates videos.
-        capacity: Bytes that there are.
-        steps: Optimizer steps.
-        samples: Samples of a step over all accelerators.
-        seconds: Expected time of a step.
-    """
-
-    parameters: int
-    trained: int
-    expert: int
+    parameters: int  # of the transformer in all
+    trained: int  # parameters that train
+    expert: int  # parameters of the expert
     weights: float
     gradients: float
-    moments: float
-    activations: float
-    others: float
-    capacity: float
-    steps: int
-    samples: int
-    seconds: float
+    moments: float  # of the optimizers, and averaged weights if there are any
+    activations: float  # at the peak (estimate)
+    others: float  # encoders and VAE, where the run generates videos
+    capacity: float  # all memory
+    steps: int  # optimizer steps
+    samples: int  # samples of a step over all accelerators
+    seconds: float  # expected time of a step
 
     @property
     def memory(self) -> float:

@@ -21,74 +21,52 @@ class Section(BaseModel):
 
 
 class Recipe(Section):
-    """A recipe of one stage.
-
-    Attributes:
-        stage: Name of the stage.
-        output: Folder of what the stage writes.
-    """
+    """A recipe of one stage."""
 
     stage: str
-    output: Path
+    output: Path  # folder of what the stage writes
 
 
 class OptimizerConfig(Section):
-    """How weights move.
+    """How weights move."""
 
-    Attributes:
-        name: ``adamw``, or ``muon`` for matrices with ``adamw`` for everything else.
-        learning_rate: Peak rate of AdamW.
-        muon_learning_rate: Peak rate of Muon, on AdamW's scale (its updates are matched in size).
-        betas: Decay rates of AdamW's moments.
-        epsilon: AdamW's denominator floor.
-        weight_decay: Decoupled decay of matrices; vectors are not decayed.
-        clip: Largest global gradient norm.
-        warmup: Steps of linear warm-up.
-        schedule: ``constant`` after the warm-up, or ``cosine`` decay to zero.
-        ema: Decay of the averaged weights that are saved; 0 saves the last weights.
-    """
-
+    # ``adamw``, or ``muon`` for matrices with ``adamw`` for everything else.
     name: Literal["adamw", "muon"] = "adamw"
-    learning_rate: float = Field(1e-5, gt=0)
+    learning_rate: float = Field(1e-5, gt=0)  # peak rate of AdamW
+    # Peak rate of Muon, on AdamW's scale (its updates are matched in size).
     muon_learning_rate: float = Field(1e-3, gt=0)
-    betas: tuple[_Decay, _Decay] = (0.9, 0.99)
-    epsilon: float = Field(1e-8, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
-    clip: float = Field(1.0, gt=0)
-    warmup: int = Field(100, ge=0)
+    betas: tuple[_Decay, _Decay] = (0.9, 0.99)  # decay rates of AdamW's moments
+    epsilon: float = Field(1e-8, gt=0)  # AdamW's denominator floor
+    weight_decay: float = Field(1e-4, ge=0)  # decoupled decay of matrices; vectors are not decayed
+    clip: float = Field(1.0, gt=0)  # largest global gradient norm
+    warmup: int = Field(100, ge=0)  # steps of linear warm-up
+    # ``constant`` after the warm-up, or ``cosine`` decay to zero.
     schedule: Literal["constant", "cosine"] = "cosine"
+    # Decay of the averaged weights that are saved; 0 saves the last weights.
     ema: float = Field(0.0, ge=0, lt=1)
 
 
 class LoopConfig(Section):
-    """How long a stage trains, and what it leaves behind.
+    """How long a stage trains, and what it leaves behind."""
 
-    Attributes:
-        steps: Optimizer steps, and the length of the schedule.
-        stop: Step at which to end early, parts written as at the end; 0 for never.
-        batch_size: Samples a step (and process).
-        seed: Seed of initialization, data order and noise.
-        precision: Arithmetic of the forward pass. Weights that train are float32, unless
-            ``model.weights`` of a tuning stage says otherwise.
-        math_attention: Plain matrix products for attention: on CPUs the fused kernel's backward
-            pass is several times slower for sequences of some hundred tokens.
-        compile: Compile the transformer's repeated block with ``torch.compile``: a minute before
-            the first step, then about 1.5 times the speed for small models on a CPU.
-        threads: CPU threads of PyTorch; 0 leaves PyTorch's choice.
-        log_every: Steps between lines of ``metrics.jsonl``; a line holds the means over them.
-        checkpoint_every: Steps between checkpoints; 0 writes only the last.
-    """
-
-    steps: int = Field(gt=0)
+    steps: int = Field(gt=0)  # optimizer steps, and the length of the schedule
+    # Step at which to end early, parts written as at the end; 0 for never.
     stop: int = Field(0, ge=0)
-    batch_size: int = Field(gt=0)
-    seed: Seed = 0
+    batch_size: int = Field(gt=0)  # samples a step (and process)
+    seed: Seed = 0  # seed of initialization, data order and noise
+    # Arithmetic of the forward pass. Weights that train are float32, unless ``model.weights`` of a
+    # tuning stage says otherwise.
     precision: Literal["no", "bf16"] = "no"
+    # Plain matrix products for attention: on CPUs the fused kernel's backward pass is several times
+    # slower for sequences of some hundred tokens.
     math_attention: bool = False
+    # Compile the transformer's repeated block with ``torch.compile``: a minute before the first
+    # step, then about 1.5 times the speed for small models on a CPU.
     compile: bool = False
-    threads: int = Field(0, ge=0)
+    threads: int = Field(0, ge=0)  # CPU threads of PyTorch; 0 leaves PyTorch's choice
+    # Steps between lines of ``metrics.jsonl``; a line has the means over them.
     log_every: int = Field(20, gt=0)
-    checkpoint_every: int = Field(500, ge=0)
+    checkpoint_every: int = Field(500, ge=0)  # steps between checkpoints; 0 writes only the last
 
     @model_validator(mode="after")
     def _ends_within_its_schedule(self) -> Self:
@@ -108,20 +86,15 @@ class TrainingRecipe(Recipe):
 
 
 class FlowConfig(Section):
-    """The flow-matching objective.
+    """The flow-matching objective."""
 
-    Attributes:
-        prediction: What the network outputs: the ``velocity`` ε - x₀, or the clean ``sample``. By
-            default what the scheduler of the model reads; of a fresh network the velocity.
-        logit_mean: Mean of the logit-normal place in the schedule, which runs from noise to clean:
-            negative for noisier levels.
-        logit_std: Standard deviation of the logit-normal noise levels.
-        shift: Flow shift of the 1000 training sigmas.
-        sigma_floor: Smallest sigma in the velocity weighting of a ``sample`` prediction.
-    """
-
+    # What the network outputs: the ``velocity`` ε - x₀, or the clean ``sample``. By default what
+    # the scheduler of the model reads; of a fresh network the velocity.
     prediction: Prediction | None = None
+    # Mean of the logit-normal place in the schedule, which runs from noise to clean: negative for
+    # noisier levels.
     logit_mean: float = 0.0
-    logit_std: float = Field(1.0, gt=0)
-    shift: float = Field(1.0, gt=0)
+    logit_std: float = Field(1.0, gt=0)  # standard deviation of the logit-normal noise levels
+    shift: float = Field(1.0, gt=0)  # flow shift of the 1000 training sigmas
+    # Smallest sigma in the velocity weighting of a ``sample`` prediction.
     sigma_floor: float = Field(0.05, gt=0)

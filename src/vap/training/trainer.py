@@ -56,12 +56,9 @@ class Task(Protocol):
 
     One that validates also has ``validate_every``, the steps between, and ``validate(step,
     output)``, which writes videos and returns metrics.
-
-    Attributes:
-        model: The module whose parameters with ``requires_grad`` are trained.
     """
 
-    model: nn.Module
+    model: nn.Module  # the module whose parameters with ``requires_grad`` are trained
 
     def batch(self, step: int) -> Any:
         """The samples of a step, a function of the step and the recipe's seed alone."""

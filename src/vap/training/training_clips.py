@@ -38,36 +38,23 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PairBatch:
-    """Targets with their references.
+    """Targets with their references."""
 
-    Attributes:
-        target: Encodings ``[B, …]`` by name, see :class:`vap.pipelines.video_prompt.VideoPrompt`.
-        reference: Encodings ``[B, R, …]``.
-        names: Paths of the targets.
-    """
-
+    # Encodings ``[B, …]`` by name, see :class:`vap.pipelines.video_prompt.VideoPrompt`.
     target: Encodings
-    reference: Encodings
-    names: tuple[str, ...]
+    reference: Encodings  # encodings ``[B, R, …]``
+    names: tuple[str, ...]  # paths of the targets
 
 
 @dataclass(frozen=True)
 class PreferenceBatch:
-    """Winners, losers and the references that they are judged by.
+    """Winners, losers and the references that they are judged by."""
 
-    Attributes:
-        winner: Encodings ``[B, …]``.
-        loser: Encodings ``[B, …]``.
-        reference: Encodings ``[B, 1, …]``.
-        weight: Of each pair, ``[B]``.
-        names: Paths of the winners.
-    """
-
-    winner: Encodings
-    loser: Encodings
-    reference: Encodings
-    weight: Tensor
-    names: tuple[str, ...]
+    winner: Encodings  # encodings ``[B, …]``
+    loser: Encodings  # encodings ``[B, …]``
+    reference: Encodings  # encodings ``[B, 1, …]``
+    weight: Tensor  # of each pair, ``[B]``
+    names: tuple[str, ...]  # paths of the winners
 
 
 class _Clips:

@@ -30,11 +30,10 @@ class TuningTask(Generic[Clips]):
 
     Attributes:
         clips: What it trains on.
-        model: The transformer; what its strategy trains requires gradients.
         validate_every: Steps between validations; 0 for none.
     """
 
-    model: nn.Module
+    model: nn.Module  # the transformer; what its strategy trains requires gradients
 
     def __init__(self, recipe: TuningStage, clips: type[Clips]) -> None:
         # First, so that what is missing shows before a model is loaded.

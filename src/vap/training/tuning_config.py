@@ -22,86 +22,68 @@ Method = Literal[
 
 
 class ModelConfig(Section):
-    """What is tuned.
+    """What is tuned."""
 
-    Attributes:
-        start: Pipeline folder, bundled model or Hub id to start from.
-        method: For sft: ``expert`` (the paper's), ``expert-lora`` (LoRA on a trained expert), or
-            an alternative: ``single-branch`` (references go through the backbone, which trains),
-            ``single-branch-lora``, ``cross-attention`` (the reference is encoded without seeing
-            the target), ``residual`` (the reference stream is added to the target's, without
-            joint attention), ``backbone-lora`` (a LoRA for one condition, no reference).
-        expert: Expert file to continue from; else the model's own, else a copy of the backbone.
-        expert_blocks: Depths of a new expert in place of the model's own; empty keeps what the
-            model has, or takes the released depths. The blocks of ``expert`` move there; where
-            there are more depths than blocks, these stay and copies of the backbone's join them.
-            A LoRA stays beside the expert that there is, whose depths these then are.
-        reference_positions: Placement of references of a new expert; see ``vap.models.rope``.
-        lora_rank: Rank of the LoRA methods, of DPO and of distillation.
-        lora: File of such a LoRA to continue from, of the same rank; a new one by default.
-        weights: Precision of what trains; optimizer moments follow it. ``bfloat16`` takes half the
-            memory: AdamW then rounds stochastically (:mod:`vap.training.rounding`), and ``muon``
-            is refused. Frozen weights have the precision of the loop.
-        gradient_checkpointing: Recompute activations in the backward pass.
-    """
-
-    start: str
+    start: str  # pipeline folder, bundled model or Hub id to start from
+    # For sft: ``expert`` (the paper's), ``expert-lora`` (LoRA on a trained expert), or an
+    # alternative: ``single-branch`` (references go through the backbone, which trains),
+    # ``single-branch-lora``, ``cross-attention`` (the reference is encoded without the target),
+    # ``residual`` (the reference stream is added to the target's, without joint attention),
+    # ``backbone-lora`` (a LoRA for one condition, no reference).
     method: Method = "expert"
+    # Expert file to continue from; else the model's own, else a copy of the backbone.
     expert: Path | None = None
+    # Depths of a new expert in place of the model's own; empty keeps what the model has, or takes
+    # the released depths. The blocks of ``expert`` move there; where there are more depths than
+    # blocks, these stay and copies of the backbone's join them. A LoRA stays beside the expert that
+    # there is, whose depths these then are.
     expert_blocks: tuple[int, ...] = ()
+    # Placement of references of a new expert; see ``vap.models.rope``.
     reference_positions: ReferencePositions = "before"
-    lora_rank: int = Field(32, gt=0)
+    lora_rank: int = Field(32, gt=0)  # rank of the LoRA methods, of DPO and of distillation
+    # File of such a LoRA to continue from, of the same rank; a new one by default.
     lora: Path | None = None
+    # Precision of what trains; optimizer moments follow it. ``bfloat16`` takes half the memory:
+    # AdamW then rounds stochastically (:mod:`vap.training.rounding`), and ``muon`` is refused.
+    # Frozen weights have the precision of the loop.
     weights: Literal["float32", "bfloat16"] = "float32"
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool = False  # recompute activations in the backward pass
 
 
 class DataConfig(Section):
-    """Which clips are trained on, and how targets and references are put together.
+    """Which clips are trained on, and how targets and references are put together."""
 
-    Attributes:
-        table: Table of the dataset, ``.csv`` or ``.parquet``.
-        encoded: Folder that ``vap data encode`` wrote.
-        threshold: Rows with a score above this are used (release: 5 for CogVideoX, 10 for Wan).
-        splits: Splits that are trained on; by default the table's ``train``, or its only one.
-        conditions: Conditions that are trained on; empty for all.
-        clips: Size of a random subset of the rows that can be trained on, a smaller one inside a
-            larger; 0 for all.
-        references: References drawn for a sample at most (paper: up to 3).
-        reference_drop: Probability of dropping each reference after the first (paper: 0.3).
-        caption_drop: Probability of emptying all captions of a sample (release: 0.02 to 0.1).
-    """
-
-    table: Path
-    encoded: Path
+    table: Path  # table of the dataset, ``.csv`` or ``.parquet``
+    encoded: Path  # folder that ``vap data encode`` wrote
+    # Rows with a score above this are used (release: 5 for CogVideoX, 10 for Wan).
     threshold: float = 5.0
+    # Splits that are trained on; by default the table's ``train``, or its only one.
     splits: tuple[str, ...] = ()
-    conditions: tuple[str, ...] = ()
+    conditions: tuple[str, ...] = ()  # conditions that are trained on; empty for all
+    # Size of a random subset of the rows that can be trained on, a smaller one inside a larger; 0
+    # for all.
     clips: int = Field(0, ge=0)
-    references: int = Field(1, gt=0)
+    references: int = Field(1, gt=0)  # references drawn for a sample at most (paper: up to 3)
+    # Probability of dropping each reference after the first (paper: 0.3).
     reference_drop: float = Field(0.0, ge=0, le=1)
+    # Probability of emptying all captions of a sample (release: 0.02 to 0.1).
     caption_drop: float = Field(0.02, ge=0, le=1)
 
 
 class RunConfig(Section):
-    """How a run is spread over machines and reported; no part of what it computes.
+    """How a run is spread over machines and reported; no part of what it computes."""
 
-    Attributes:
-        accumulate: Batches whose gradients are averaged into one step.
-        sharding: ``none``: every process has the whole model (DDP). ``fsdp``: all processes share
-            one copy (FSDP2). ``hsdp``: groups of ``shard`` processes share one copy each.
-        shard: Processes of an ``hsdp`` group; with ``context``, so many times as many.
-        context: Processes that share the tokens of one video (context parallelism).
-        trackers: Where metrics go besides ``metrics.jsonl``, by accelerate's names.
-        project: Name of the project in the trackers.
-    """
-
-    accumulate: int = Field(1, gt=0)
+    accumulate: int = Field(1, gt=0)  # batches whose gradients are averaged into one step
+    # ``none``: every process has the whole model (DDP). ``fsdp``: all processes share one copy
+    # (FSDP2). ``hsdp``: groups of ``shard`` processes share one copy each.
     sharding: Literal["none", "fsdp", "hsdp"] = "none"
+    # Processes of an ``hsdp`` group; with ``context``, so many times as many.
     shard: int = Field(1, gt=0)
+    # Processes that share the tokens of one video (context parallelism).
     context: int = Field(1, gt=0)
+    # Where metrics go besides ``metrics.jsonl``, by accelerate's names.
     trackers: tuple[str, ...] = ()
-    project: str = "video-as-prompt"
+    project: str = "video-as-prompt"  # name of the project in the trackers
 
     @model_validator(mode="after")
     def _shards_are_shared(self) -> Self:
@@ -119,59 +101,37 @@ class RunConfig(Section):
 
 
 class ValidationConfig(Section):
-    """Videos that are generated while training.
+    """Videos that are generated while training."""
 
-    Attributes:
-        every: Steps between validations; 0 for none.
-        root: Folder that the paths of the table start from.
-        split: Split whose rows are generated.
-        cases: Rows generated.
-        inference_steps: Denoising steps. A student that is distilled takes its own.
-        guidance: Classifier-free guidance. A student that is distilled has none.
-        seed: Seed of the initial noise.
-    """
-
-    every: int = Field(0, ge=0)
-    root: Path = Path()
-    split: str = "test"
-    cases: int = Field(4, gt=0)
+    every: int = Field(0, ge=0)  # steps between validations; 0 for none
+    root: Path = Path()  # folder that the paths of the table start from
+    split: str = "test"  # split whose rows are generated
+    cases: int = Field(4, gt=0)  # rows generated
+    # Denoising steps. A student that is distilled takes its own.
     inference_steps: int = Field(30, gt=0)
+    # Classifier-free guidance. A student that is distilled has none.
     guidance: float = Field(5.0, ge=1)
-    seed: Seed = 0
+    seed: Seed = 0  # seed of the initial noise
 
 
 class HardwareConfig(Section):
-    """What ``vap train --dry-run`` plans for.
+    """What ``vap train --dry-run`` plans for."""
 
-    Attributes:
-        gpus: Accelerators in all.
-        memory: Of one, in GB (10⁹ bytes).
-        tflops: Dense bfloat16 rate of one, in 10¹² operations a second.
-        efficiency: Share of that rate that training reaches.
-        height: Pixels of a training clip.
-        width: Pixels of a training clip.
-        frames: Frames of a training clip.
-    """
-
-    gpus: int = Field(8, gt=0)
-    memory: float = Field(80.0, gt=0)
-    tflops: float = Field(312.0, gt=0)
-    efficiency: float = Field(0.4, gt=0, le=1)
-    height: int = Field(480, gt=0)
-    width: int = Field(832, gt=0)
-    frames: int = Field(49, gt=0)
+    gpus: int = Field(8, gt=0)  # accelerators in all
+    memory: float = Field(80.0, gt=0)  # of one, in GB (10⁹ bytes)
+    tflops: float = Field(312.0, gt=0)  # dense bfloat16 rate of one, in 10¹² operations a second
+    efficiency: float = Field(0.4, gt=0, le=1)  # share of that rate that training reaches
+    height: int = Field(480, gt=0)  # pixels of a training clip
+    width: int = Field(832, gt=0)  # pixels of a training clip
+    frames: int = Field(49, gt=0)  # frames of a training clip
 
 
 class TuningStage(TrainingRecipe):
-    """What supervised tuning, preference tuning and distillation share.
-
-    Attributes:
-        flow: Objective of the Wan variant; CogVideoX has no choices.
-    """
+    """What supervised tuning, preference tuning and distillation share."""
 
     model: ModelConfig
     data: DataConfig
-    flow: FlowConfig = FlowConfig()
+    flow: FlowConfig = FlowConfig()  # objective of the Wan variant; CogVideoX has no choices
     run: RunConfig = RunConfig()
     validation: ValidationConfig = ValidationConfig()
     hardware: HardwareConfig = HardwareConfig()
@@ -211,39 +171,32 @@ class DPOStage(_LoraStage):
     Of ``data``, ``table``, ``encoded``, ``splits``, ``conditions`` and ``clips`` are read. The
     others say how targets and references are put together; here every pair of winner and loser
     comes with its one reference, and is chosen by its scores (``vap.data.preferences``).
-
-    Attributes:
-        beta: Strength of the penalty for leaving the model that tuning starts from.
     """
 
     stage: Literal["dpo"]
+    # Strength of the penalty for leaving the model that tuning starts from.
     beta: float = Field(500.0, gt=0)
 
 
 class DistillStage(_LoraStage):
-    """Teach a frozen model, by LoRA on its backbone, to sample in a few steps without guidance.
-
-    Attributes:
-        objective: What a step should lead to. ``consistency`` (phased consistency): from noised
-            clips, where the exact path of the guided model goes. ``path`` (progressive
-            distillation): from noise alone, where the model's own sampler is after ``substeps``
-            of its ``steps · substeps`` steps, so that results become those of that sampler.
-        steps: Steps of the sampler that the LoRA is for; Wan's are spaced by ``flow.shift``,
-            which must be that of the scheduler for ``consistency``.
-        substeps: Steps of the teacher for one of them.
-        guidance: The teacher's classifier-free guidance; 1 for none.
-        reference_guidance: The teacher's guidance by the references; 1 for none.
-        references_every: The student computes the references at every so many of its steps and
-            reuses them at the others, as profiles with a reference cache do. For the objective
-            ``path``, whose student takes all its steps in a row.
-    """
+    """Teach a frozen model, by LoRA on its backbone, to sample in a few steps without guidance."""
 
     stage: Literal["distill"]
+    # What a step should lead to. ``consistency`` (phased consistency): from noised clips, where the
+    # exact path of the guided model goes. ``path`` (progressive distillation): from noise alone,
+    # where the model's own sampler is after ``substeps`` of its ``steps · substeps`` steps, so that
+    # results become those of that sampler.
     objective: Literal["consistency", "path"] = "consistency"
+    # Steps of the sampler that the LoRA is for; Wan's are spaced by ``flow.shift``, which must be
+    # that of the scheduler for ``consistency``.
     steps: int = Field(4, gt=0)
-    substeps: int = Field(12, gt=0)
-    guidance: float = Field(5.0, ge=1)
+    substeps: int = Field(12, gt=0)  # steps of the teacher for one of them
+    guidance: float = Field(5.0, ge=1)  # the teacher's classifier-free guidance; 1 for none
+    # The teacher's guidance by the references; 1 for none.
     reference_guidance: float = Field(1.0, ge=1)
+    # The student computes the references at every so many of its steps and reuses them at the
+    # others, as profiles with a reference cache do. For the objective ``path``, whose student takes
+    # all its steps in a row.
     references_every: int = Field(1, gt=0)
 
     @model_validator(mode="after")

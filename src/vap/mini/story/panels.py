@@ -41,19 +41,12 @@ Row = Sequence[Cell | None]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Panel:
-    """Rows of one length.
+    """Rows of one length."""
 
-    Attributes:
-        name: File name without suffix.
-        title: The question.
-        text: How to read the answer.
-        rows: From top to bottom.
-    """
-
-    name: str
-    title: str
-    text: str
-    rows: Sequence[Row]
+    name: str  # file name without suffix
+    title: str  # the question
+    text: str  # how to read the answer
+    rows: Sequence[Row]  # from top to bottom
 
 
 class Studio:

@@ -36,17 +36,11 @@ _NOTES = {"train": "", "heldout": "new to the expert", "unknown": "new to the wh
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Reference:
-    """A clip that shows a condition.
+    """A clip that shows a condition."""
 
-    Attributes:
-        condition: Its name.
-        frames: ``uint8`` ``[T, H, W, 3]``.
-        caption: Its scene in words, without the effect.
-    """
-
-    condition: str
-    frames: NDArray[np.uint8]
-    caption: str
+    condition: str  # its name
+    frames: NDArray[np.uint8]  # ``uint8`` ``[T, H, W, 3]``
+    caption: str  # its scene in words, without the effect
 
     @property
     def label(self) -> str:

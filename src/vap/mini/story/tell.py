@@ -26,22 +26,15 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Story:
-    """What is shown.
+    """What is shown."""
 
-    Attributes:
-        model: Name or folder of a Wan model.
-        conditions: What the references show, at least two; the grid takes the first five, the
-            others the first of these.
-        images: Photographs to animate, before public ones; at most ten.
-        seed: Of the drawn scenes.
-        steps: Denoising steps; None for the model's own.
-    """
-
-    model: str = DEFAULT_MODEL
+    model: str = DEFAULT_MODEL  # name or folder of a Wan model
+    # What the references show, at least two; the grid takes the first five, the others the first of
+    # these.
     conditions: tuple[str, ...] = CONDITIONS_SHOWN
-    images: tuple[Path, ...] = ()
-    seed: int = 0
-    steps: int | None = None
+    images: tuple[Path, ...] = ()  # photographs to animate, before public ones; at most ten
+    seed: int = 0  # of the drawn scenes
+    steps: int | None = None  # denoising steps; None for the model's own
 
 
 def tell(story: Story, output: Path, progress: Progress | None = None) -> list[Path]:

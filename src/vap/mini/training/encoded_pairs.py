@@ -29,22 +29,16 @@ _ORIGIN = "origin"
 
 @dataclass(frozen=True)
 class EncodedPairs:
-    """Encoded pairs, both sides of each.
+    """Encoded pairs, both sides of each."""
 
-    Attributes:
-        latents: Normalized VAE latents ``[N, S, C, F, H, W]``.
-        conditions: Normalized VAE latents of the first frame followed by zeros (mid-grey in
-            pixels), of the same shape: what an image-to-video model is given.
-        image_tokens: Image encoder's tokens of the first frame ``[N, S, I, D]``.
-        captions: For each pair and side, the caption without and with the effect.
-        names: The condition of each pair.
-    """
-
-    latents: Tensor
+    latents: Tensor  # normalized VAE latents ``[N, S, C, F, H, W]``
+    # Normalized VAE latents of the first frame followed by zeros (mid-grey in pixels), of the same
+    # shape: what an image-to-video model is given.
     conditions: Tensor
-    image_tokens: Tensor
+    image_tokens: Tensor  # image encoder's tokens of the first frame ``[N, S, I, D]``
+    # For each pair and side, the caption without and with the effect.
     captions: Sequence[tuple[tuple[str, str], tuple[str, str]]]
-    names: Sequence[str]
+    names: Sequence[str]  # the condition of each pair
 
     def __len__(self) -> int:
         return len(self.names)
@@ -75,36 +69,22 @@ class Batch:
 
 @dataclass(frozen=True)
 class ClipBatch(Batch):
-    """One side of some pairs: what a network is given of a clip.
+    """One side of some pairs: what a network is given of a clip."""
 
-    Attributes:
-        latents: ``[B, C, F, H, W]`` in float32.
-        conditions: ``[B, C, F, H, W]`` in float32.
-        image_tokens: ``[B, I, D]`` in float32.
-        captions: Caption without and with the effect, of each clip.
-    """
-
-    latents: Tensor
-    conditions: Tensor
-    image_tokens: Tensor
-    captions: Sequence[tuple[str, str]]
+    latents: Tensor  # ``[B, C, F, H, W]`` in float32
+    conditions: Tensor  # ``[B, C, F, H, W]`` in float32
+    image_tokens: Tensor  # ``[B, I, D]`` in float32
+    captions: Sequence[tuple[str, str]]  # caption without and with the effect, of each clip
 
 
 @dataclass(frozen=True)
 class ShardOrigin:
-    """Which pairs are in a shard.
+    """Which pairs are in a shard."""
 
-    Attributes:
-        first: Index of its first pair.
-        stop: Index after its last pair.
-        content: Hash of all that decides what a pair of an index looks like encoded.
-        image_encoder: What the image tokens were made by, in JSON; empty in shards of earlier
-            versions.
-    """
-
-    first: int
-    stop: int
-    content: str
+    first: int  # index of its first pair
+    stop: int  # index after its last pair
+    content: str  # hash of all that decides what a pair of an index looks like encoded
+    # What the image tokens were made by, in JSON; empty in shards of earlier versions.
     image_encoder: str = ""
 
 

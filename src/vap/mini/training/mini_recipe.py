@@ -23,27 +23,21 @@ from vap.training.tuning_config import Method, ModelConfig
 
 
 class RenderConfig(Section):
-    """Which procedural clips are rendered.
+    """Which procedural clips are rendered."""
 
-    Attributes:
-        conditions: Names of the conditions of ``vap.synth``; empty for all that train.
-        height: Pixels, a multiple of 16: the VAE's 8 times the transformer's patch of 2.
-        width: Pixels, a multiple of 16.
-        frames: Frames of a clip, 1 + 4k.
-        split: Which conditions and scenes are drawn, see ``vap.synth``.
-        varied: Share of the pairs that show a variation of their condition. A caption cannot tell
-            all of it, so such pairs are for experts.
-        mixed: Share of these that also lie sideways or stand beside another condition.
-        drawn: Share of the pairs without photographs and noise-like textures.
-    """
-
+    # Names of the conditions of ``vap.synth``; empty for all that train.
     conditions: tuple[str, ...] = ()
+    # Pixels, a multiple of 16: the VAE's 8 times the transformer's patch of 2.
     height: int = Field(64, gt=0, multiple_of=16)
-    width: int = Field(96, gt=0, multiple_of=16)
-    frames: int = Field(17, gt=0)
-    split: Split = "train"
+    width: int = Field(96, gt=0, multiple_of=16)  # pixels, a multiple of 16
+    frames: int = Field(17, gt=0)  # frames of a clip, 1 + 4k
+    split: Split = "train"  # which conditions and scenes are drawn, see ``vap.synth``
+    # Share of the pairs that show a variation of their condition. A caption cannot tell all of it,
+    # so such pairs are for experts.
     varied: float = Field(0.0, ge=0, le=1)
+    # Share of these that also lie sideways or stand beside another condition.
     mixed: float = Field(0.0, ge=0, le=1)
+    # Share of the pairs without photographs and noise-like textures.
     drawn: float = Field(0.0, ge=0, le=1)
 
     @field_validator("frames")
@@ -106,25 +100,21 @@ def _check_fresh(model: Section, start: Path | None) -> None:
 
 
 class VAEStage(TrainingRecipe):
-    """Train the video autoencoder on rendered clips.
-
-    Attributes:
-        gradient_weight: Weight of the L1 distance between spatial and temporal differences.
-        kl_weight: Weight of the divergence from a standard normal, mean over latent elements.
-        statistics_clips: Clips from which the latents' mean and scale are measured at the end.
-        model: Size of a fresh VAE; one to continue from has its own.
-        start: VAE folder to continue from; a fresh one when absent.
-        freeze_encoder: Train the decoder alone: latents and their statistics stay as they are, so
-            this may run beside the stages that use them.
-    """
+    """Train the video autoencoder on rendered clips."""
 
     stage: Literal["vae"]
     render: RenderConfig = RenderConfig()
+    # Size of a fresh VAE; one to continue from has its own.
     model: AutoencoderConfig = AutoencoderConfig()
+    # Weight of the L1 distance between spatial and temporal differences.
     gradient_weight: float = Field(0.5, ge=0)
+    # Weight of the divergence from a standard normal, mean over latent elements.
     kl_weight: float = Field(1e-3, ge=0)
+    # Clips from which the latents' mean and scale are measured at the end.
     statistics_clips: int = Field(64, gt=0)
-    start: Path | None = None
+    start: Path | None = None  # VAE folder to continue from; a fresh one when absent
+    # Train the decoder alone: latents and their statistics stay as they are, so this may run beside
+    # the stages that use them.
     freeze_encoder: bool = False
 
     @model_validator(mode="after")
@@ -134,54 +124,41 @@ class VAEStage(TrainingRecipe):
 
 
 class LatentsStage(Recipe):
-    """Render pairs and encode each once into shards.
-
-    Attributes:
-        vae: Folder of the trained VAE.
-        pairs: Pairs to encode.
-        first: Index of the first pair, so that several runs can share the work.
-        shard_size: Pairs a file.
-        seed: Seed of the rendered pairs.
-        threads: CPU threads of PyTorch; 0 leaves PyTorch's choice.
-        precision: Arithmetic of the encoders: in bf16 latents are off by a hundredth of their
-            deviation, and take two thirds of the time on a CPU that has it.
-    """
+    """Render pairs and encode each once into shards."""
 
     stage: Literal["latents"]
-    vae: Path
-    pairs: int = Field(gt=0)
-    first: int = Field(0, ge=0)
-    shard_size: int = Field(256, gt=0)
-    seed: Seed = 0
-    threads: int = Field(0, ge=0)
+    vae: Path  # folder of the trained VAE
+    pairs: int = Field(gt=0)  # pairs to encode
+    first: int = Field(0, ge=0)  # index of the first pair, so that several runs can share the work
+    shard_size: int = Field(256, gt=0)  # pairs a file
+    seed: Seed = 0  # seed of the rendered pairs
+    threads: int = Field(0, ge=0)  # CPU threads of PyTorch; 0 leaves PyTorch's choice
+    # Arithmetic of the encoders: in bf16 latents are off by a hundredth of their deviation, and
+    # take two thirds of the time on a CPU that has it.
     precision: Literal["no", "bf16"] = "no"
     render: RenderConfig = RenderConfig()
     encoders: EncoderConfig = EncoderConfig()
 
 
 class BackboneStage(TrainingRecipe):
-    """Train the stock image-to-video backbone (and its text encoder) from captions.
-
-    Attributes:
-        latents: Folders of shards written by ``latents`` stages.
-        model: Size of a fresh backbone; one to continue from has its own.
-        encoders: Sizes of fresh encoders; the image encoder's are those of the shards.
-        effect_in_caption: Share of captions that name the effect.
-        caption_dropout: Share of captions replaced by the empty one, for guidance.
-        text_tokens: Longest caption in tokens while training (inference always takes 512).
-        start: Output folder of an earlier ``backbone`` stage, or a pipeline, to continue from.
-        deepen_after: Blocks of ``start`` behind which a new one is put, at first without effect.
-    """
+    """Train the stock image-to-video backbone (and its text encoder) from captions."""
 
     stage: Literal["backbone"]
+    # Folders of shards written by ``latents`` stages.
     latents: tuple[Path, ...] = Field(min_length=1)
     flow: FlowConfig = FlowConfig()
+    # Size of a fresh backbone; one to continue from has its own.
     model: TransformerConfig = TransformerConfig()
+    # Sizes of fresh encoders; the image encoder's are those of the shards.
     encoders: EncoderConfig = EncoderConfig()
-    effect_in_caption: float = Field(0.5, ge=0, le=1)
+    effect_in_caption: float = Field(0.5, ge=0, le=1)  # share of captions that name the effect
+    # Share of captions replaced by the empty one, for guidance.
     caption_dropout: float = Field(0.1, ge=0, le=1)
+    # Longest caption in tokens while training (inference always takes 512).
     text_tokens: int = Field(40, gt=0)
+    # Output folder of an earlier ``backbone`` stage, or a pipeline, to continue from.
     start: Path | None = None
+    # Blocks of ``start`` behind which a new one is put, at first without effect.
     deepen_after: tuple[int, ...] = ()
 
     @model_validator(mode="after")
@@ -199,34 +176,27 @@ class BackboneStage(TrainingRecipe):
 
 
 class ExpertStage(TrainingRecipe):
-    """Train the expert, or what it is compared with, on pairs; captions never name the effect.
-
-    Attributes:
-        latents: Folders of shards written by ``latents`` stages.
-        backbone: Output folder of the ``backbone`` stage.
-        conditions: Conditions that are trained on; empty for all of the shards.
-        method: ``expert`` or an alternative, see :class:`vap.training.tuning_config.ModelConfig`.
-        expert_blocks: Depths that get an expert; empty for all, or for those of ``start``, whose
-            blocks otherwise move there in their order, as a backbone that was deepened needs; where
-            there are more depths than blocks, these stay and copies of the backbone's join them.
-        reference_positions: Placement of references; see ``vap.models.rope``.
-        lora_rank: Rank of the LoRA methods.
-        text_tokens: Longest caption in tokens while training (inference always takes 512).
-        start: Output folder of an earlier ``expert`` stage to continue from.
-    """
+    """Train the expert, or what it is compared with, on pairs; captions never name the effect."""
 
     stage: Literal["expert"]
+    # Folders of shards written by ``latents`` stages.
     latents: tuple[Path, ...] = Field(min_length=1)
-    backbone: Path
-    conditions: tuple[str, ...] = ()
+    backbone: Path  # output folder of the ``backbone`` stage
+    conditions: tuple[str, ...] = ()  # conditions that are trained on; empty for all of the shards
     flow: FlowConfig = FlowConfig()
+    # ``expert`` or an alternative, see :class:`vap.training.tuning_config.ModelConfig`.
     method: Method = "expert"
+    # Depths that get an expert; empty for all, or for those of ``start``, whose blocks otherwise
+    # move there in their order, as a backbone that was deepened needs; where there are more depths
+    # than blocks, these stay and copies of the backbone's join them.
     expert_blocks: tuple[int, ...] = ()
+    # Placement of references; see ``vap.models.rope``.
     reference_positions: ReferencePositions = "before"
-    lora_rank: int = Field(16, gt=0)
+    lora_rank: int = Field(16, gt=0)  # rank of the LoRA methods
     caption_dropout: float = Field(0.1, ge=0, le=1)
+    # Longest caption in tokens while training (inference always takes 512).
     text_tokens: int = Field(40, gt=0)
-    start: Path | None = None
+    start: Path | None = None  # output folder of an earlier ``expert`` stage to continue from
 
     def tuned(self, blocks: int) -> ModelConfig:
         """The method in the words of the tuning stages, for a backbone of so many blocks."""
@@ -241,26 +211,19 @@ class ExpertStage(TrainingRecipe):
 
 
 class ExportStage(Recipe):
-    """Gather the parts into one pipeline folder, weights in half precision.
-
-    Attributes:
-        vae: Folder of the trained VAE.
-        backbone: Output folder of the ``backbone`` stage.
-        expert: Output folder of the ``expert`` stage.
-        student: Output folder of a ``distill`` stage on the same backbone, for the profiles.
-        flow_shift: Shift of the scheduler's sigmas.
-        prediction: What the backbone predicts, its ``flow.prediction``; by default as its folder
-            says, or ``sample`` where an earlier version wrote it, which does not.
-        generation_defaults: The model's native settings, as ``vap.files.folders`` names them.
-    """
+    """Gather the parts into one pipeline folder, weights in half precision."""
 
     stage: Literal["export"]
-    vae: Path
-    backbone: Path
-    expert: Path
+    vae: Path  # folder of the trained VAE
+    backbone: Path  # output folder of the ``backbone`` stage
+    expert: Path  # output folder of the ``expert`` stage
+    # Output folder of a ``distill`` stage on the same backbone, for the profiles.
     student: Path | None = None
-    flow_shift: float = Field(1.0, gt=0)
+    flow_shift: float = Field(1.0, gt=0)  # shift of the scheduler's sigmas
+    # What the backbone predicts, its ``flow.prediction``; by default as its folder says, or
+    # ``sample`` where an earlier version wrote it, which does not.
     prediction: Prediction | None = None
+    # The model's native settings, as ``vap.files.folders`` names them.
     generation_defaults: dict[str, int | float | bool | str] = Field(default_factory=dict)
 
     @field_validator("generation_defaults")
@@ -275,18 +238,11 @@ class ExportStage(Recipe):
 
 
 class DemoStage(Recipe):
-    """Write the reference, image and captions of a demonstration.
-
-    Attributes:
-        seed: Seed of the rendered pair.
-        index: Index of the rendered pair.
-        fps: Frames a second of the reference.
-        generation_seed: Seed of the demonstration's noise.
-    """
+    """Write the reference, image and captions of a demonstration."""
 
     stage: Literal["demo"]
-    seed: Seed = 0
-    index: int = Field(0, ge=0)
-    fps: int = Field(8, gt=0)
-    generation_seed: Seed = 0
+    seed: Seed = 0  # seed of the rendered pair
+    index: int = Field(0, ge=0)  # index of the rendered pair
+    fps: int = Field(8, gt=0)  # frames a second of the reference
+    generation_seed: Seed = 0  # seed of the demonstration's noise
     render: RenderConfig = RenderConfig(split="seen")

@@ -9,13 +9,9 @@ from vap.training.tuning_config import DistillStage, DPOStage, Method, ModelConf
 
 
 class Strategy(Protocol):
-    """One way to train.
+    """One way to train."""
 
-    Attributes:
-        reads_references: Whether the model is shown references at all.
-    """
-
-    reads_references: bool
+    reads_references: bool  # whether the model is shown references at all
 
     def prepare(self, model: Any, config: ModelConfig) -> None:
         """Give the model what the method needs, and let gradients reach what trains."""

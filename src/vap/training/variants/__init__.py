@@ -19,21 +19,13 @@ from vap.training.sections import FlowConfig
 
 @dataclass(frozen=True)
 class Stream:
-    """Clips as a transformer takes them; with R references every tensor is ``[B, R, …]``.
+    """Clips as a transformer takes them; with R references every tensor is ``[B, R, …]``."""
 
-    Attributes:
-        latents: Clean latents, ``[B, C, F, H, W]`` (Wan) or ``[B, F, C, H, W]`` (CogVideoX).
-        condition: Conditioning latents, joined to them along the channels.
-        text: ``[B, L, D]``.
-        image: Image tokens ``[B, I, D]`` (Wan), or None.
-        channels: Axis of the channels, counted from the end.
-    """
-
-    latents: Tensor
-    condition: Tensor
-    text: Tensor
-    image: Tensor | None = None
-    channels: int = -4
+    latents: Tensor  # clean latents, ``[B, C, F, H, W]`` (Wan) or ``[B, F, C, H, W]`` (CogVideoX)
+    condition: Tensor  # conditioning latents, joined to them along the channels
+    text: Tensor  # ``[B, L, D]``
+    image: Tensor | None = None  # image tokens ``[B, I, D]`` (Wan), or None
+    channels: int = -4  # axis of the channels, counted from the end
 
     @cached_property
     def clean(self) -> Tensor:

@@ -116,13 +116,9 @@ def run(recipe: BackboneStage) -> Path:
 
 
 class BackboneTask:
-    """Flow matching of single clips with the caption, the first frame and nothing else.
+    """Flow matching of single clips with the caption, the first frame and nothing else."""
 
-    Attributes:
-        model: Text encoder and transformer, trained together.
-    """
-
-    model: nn.Module
+    model: nn.Module  # text encoder and transformer, trained together
 
     def __init__(self, recipe: BackboneStage) -> None:
         self.recipe, self.flow = recipe, recipe.flow

@@ -44,13 +44,9 @@ def run(recipe: ExpertStage) -> Path:
 
 
 class ExpertTask:
-    """Flow matching of targets whose effect only their reference shows.
+    """Flow matching of targets whose effect only their reference shows."""
 
-    Attributes:
-        model: The transformer; only what the recipe's method trains requires gradients.
-    """
-
-    model: nn.Module
+    model: nn.Module  # the transformer; only what the recipe's method trains requires gradients
 
     def __init__(self, recipe: ExpertStage) -> None:
         self.recipe = recipe

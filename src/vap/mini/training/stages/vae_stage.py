@@ -74,13 +74,9 @@ def run(recipe: VAEStage) -> Path:
 
 
 class VAETask:
-    """Autoencoding of clips rendered as they are needed.
+    """Autoencoding of clips rendered as they are needed."""
 
-    Attributes:
-        model: The autoencoder, its forward pass wrapped for training.
-    """
-
-    model: nn.Module
+    model: nn.Module  # the autoencoder, its forward pass wrapped for training
 
     def __init__(self, recipe: VAEStage) -> None:
         torch.manual_seed(recipe.loop.seed)
