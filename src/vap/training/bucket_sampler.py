@@ -1,4 +1,4 @@
-"""Which samples a batch holds: every sample once an epoch, samples of one batch of one size."""
+"""The samples of a batch: every sample once an epoch, samples of one batch of one size."""
 
 from __future__ import annotations
 

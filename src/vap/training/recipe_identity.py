@@ -30,7 +30,7 @@ def identity_of(recipe: Section) -> Identity:
 
 
 def check_continues(output: Path, before: Identity, now: Identity) -> None:
-    """Refuse a recipe that would not continue what an output folder holds.
+    """Refuse a recipe that would not continue the run of an output folder.
 
     More or fewer steps of a constant schedule change nothing about those that were taken.
     """

@@ -25,7 +25,7 @@ from vap.training.tuning_config import DistillStage, DPOStage, TuningStage
 
 _BYTES = {"float32": 4, "bfloat16": 2}
 _FROZEN_IN = {"no": 4, "bf16": 2}
-# Tensors of one token's width alive at once in the forward and backward pass of a block.
+# Tensors of one token's width in memory at once in the forward and backward pass of a block.
 _LIVE_TENSORS = 24
 _GIGA = 1e9
 
@@ -156,7 +156,7 @@ def _prepared(recipe: TuningStage) -> tuple[Family, Any]:
 
 
 def _validation(recipe: TuningStage, family: Family) -> tuple[float, float]:
-    """Bytes of what a pipeline has beside the transformer, and of its VAE at work."""
+    """Bytes of what a pipeline has beside the transformer, and of its VAE's decoding."""
     start = recipe.model.start
     if start in KNOWN:
         model = RELEASED_MODELS[RELEASED[family]]
@@ -182,7 +182,7 @@ def _stored(model: nn.Module) -> tuple[int, int]:
 
 
 def _activations(recipe: TuningStage, size: TransformerSize, element: int) -> float:
-    """Bytes of one process's activations: what blocks keep, and one block at work."""
+    """Bytes of one process's activations: what blocks keep, and one block that runs."""
     target = _tokens(recipe) * recipe.loop.batch_size * (2 if isinstance(recipe, DPOStage) else 1)
     reference = target * recipe.data.references
     # What all of a path's steps keep waits for the one backward pass.
@@ -212,7 +212,7 @@ def _operations(recipe: TuningStage, size: TransformerSize, trained: int) -> flo
     if isinstance(recipe, DistillStage):
         guided = 1 + (recipe.guidance > 1) + (recipe.reference_guidance > 1)
         if recipe.objective == "path":
-            # The teacher goes all of the path, and the student learns from every one of its steps.
+            # The teacher takes all steps of the path, and the student learns from each of its own.
             return recipe.steps * (once + recipe.substeps * guided * forward)
         # One step of the teacher, and where the model says that it leads from there.
         return once + (guided + 1) * forward

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-# What NumPy's and PyTorch's generators take alike, with room for a step's number beside it.
+# What both NumPy's and PyTorch's generators take, with room for a step's number beside it.
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 # What a network outputs: the velocity ε - x₀, or the clean sample.
 Prediction = Literal["velocity", "sample"]
@@ -47,7 +47,7 @@ class OptimizerConfig(Section):
 
 
 class LoopConfig(Section):
-    """How long a stage trains, and what it leaves behind."""
+    """How long a stage trains, and what it writes."""
 
     steps: int = Field(gt=0)  # optimizer steps, and the length of the schedule
     # Step at which to end early, parts written as at the end; 0 for never.

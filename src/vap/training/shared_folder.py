@@ -48,12 +48,12 @@ def check_shared(folder: Path, rank: int, gather: Callable[[int], list[int]]) ->
     if rank == 0:
         probe.touch()
     gather(rank)  # no process looks before it is there
-    seen = gather(int(probe.exists()))
+    found = gather(int(probe.exists()))
     if rank == 0:
         probe.unlink()
-    if not all(seen):
-        blind = ", ".join(str(number) for number, saw in enumerate(seen) if not saw)
+    if not all(found):
+        others = ", ".join(str(number) for number, there in enumerate(found) if not there)
         raise ValueError(
-            f"Processes {blind} do not see what process 0 writes into the output folder {folder}: "
+            f"Processes {others} do not see what process 0 writes into the output folder {folder}: "
             "it is another one on their machine. Set output to a folder that all machines share."
         )

@@ -101,7 +101,7 @@ def train(
         # The others wait for the first process, which generates: longer than NCCL's ten minutes.
         handlers.append(InitProcessGroupKwargs(timeout=_LONGEST_VALIDATION))
     accelerator = Accelerator(
-        # Without being told, Accelerate takes processes on CPUs for as many runs on their own.
+        # By default, Accelerate takes processes on CPUs for as many independent runs.
         cpu=not torch.accelerator.is_available(),
         mixed_precision=loop.precision,
         kwargs_handlers=handlers,

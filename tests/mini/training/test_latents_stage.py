@@ -142,7 +142,7 @@ def test_runs_that_share_the_work_share_the_folder(encode):
 def test_pairs_are_not_encoded_twice_into_one_folder(encode):
     folder = encode(first=3, pairs=2)
 
-    with pytest.raises(ValueError, match=r"holds pairs 3 to 4, which the shard from 2 on"):
+    with pytest.raises(ValueError, match=r"has pairs 3 to 4, which the shard from 2 on"):
         encode(pairs=6)
 
     assert len(read_shards(folder)) == 2

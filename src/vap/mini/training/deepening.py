@@ -15,7 +15,7 @@ from torch import nn
 
 
 def deepened(transformer: WanTransformer3DModel, after: Sequence[int]) -> WanTransformer3DModel:
-    """Put a closed copy behind some blocks."""
+    """Add a closed copy after some blocks."""
     count = len(transformer.blocks)
     if sorted(set(after)) != sorted(after) or not set(after) <= set(range(count)):
         raise ValueError(

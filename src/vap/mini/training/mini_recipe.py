@@ -50,7 +50,7 @@ class RenderConfig(Section):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What ``sample_pair`` and ``sample_clip`` of ``vap.synth`` are told."""
+        """Arguments of ``sample_pair`` and ``sample_clip`` of ``vap.synth``."""
         return {**self.model_dump(), "conditions": self.conditions or None}
 
 
@@ -158,7 +158,7 @@ class BackboneStage(TrainingRecipe):
     text_tokens: int = Field(40, gt=0)
     # Output folder of an earlier ``backbone`` stage, or a pipeline, to continue from.
     start: Path | None = None
-    # Blocks of ``start`` behind which a new one is put, at first without effect.
+    # Blocks of ``start`` after which a new one is added, at first without effect.
     deepen_after: tuple[int, ...] = ()
 
     @model_validator(mode="after")

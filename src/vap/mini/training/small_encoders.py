@@ -26,7 +26,7 @@ from vap.models.wan_attention import WanContextAttnProcessor
 from vap.synth import CONDITIONS, Split, pair_spec
 
 _SPACE = "▁"
-# Less likely than any word, so that a word of the vocabulary is never spelt.
+# Less likely than any word, so that a word of the vocabulary is never spelled.
 _CHARACTER_SCORE = -30.0
 _VOCABULARY_PAIRS = 4000
 

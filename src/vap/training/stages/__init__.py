@@ -23,7 +23,7 @@ def run_recipe(recipe: Recipe) -> Path:
         The output folder.
 
     Raises:
-        ValueError: If another run is at work in the output folder.
+        ValueError: If another run uses the output folder.
         FileNotFoundError: If an earlier stage's output is not where the recipe says.
         OSError: If the disk is full.
     """

@@ -79,7 +79,7 @@ class DistillTask(TuningTask[PairedClips], ABC):
 
 
 class ConsistencyTask(DistillTask):
-    """Phased consistency: a phase's end is reached alike from neighboring points of the path."""
+    """Phased consistency: neighboring points of the path lead to the same end of a phase."""
 
     def __init__(self, recipe: DistillStage) -> None:
         super().__init__(recipe)
@@ -111,7 +111,7 @@ class ConsistencyTask(DistillTask):
 
 
 class PathTask(DistillTask):
-    """Progressive distillation: the student goes from end to end of the phases as it will later."""
+    """Progressive distillation: the student steps from end to end of the phases, as it samples."""
 
     def __init__(self, recipe: DistillStage) -> None:
         super().__init__(recipe)

@@ -1,4 +1,4 @@
-"""Stage ``backbone``: the stock image-to-video model, told by the caption what happens."""
+"""Stage ``backbone``: the stock image-to-video model, whose captions describe the effect."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def _check_image_encoder(recipe: BackboneStage) -> None:
             raise ValueError(
                 f"The image tokens in {path} were made by {origin.image_encoder}, and this "
                 f"recipe's encoders are {wanted}: the backbone would be written beside an image "
-                "encoder that it has not seen. Give both stages the same encoders."
+                "encoder that it was not trained with. Give both stages the same encoders."
             )
 
 

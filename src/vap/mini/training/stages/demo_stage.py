@@ -1,4 +1,4 @@
-"""Stage ``demo``: the reference and the image that show a trained model at work."""
+"""Stage ``demo``: the reference and the image that demonstrate a trained model."""
 
 from __future__ import annotations
 

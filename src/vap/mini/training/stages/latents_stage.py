@@ -140,7 +140,7 @@ def _decodes(name: str) -> bool:
 
 
 def _missing_shards(recipe: LatentsStage, content: str) -> list[ShardOrigin]:
-    """The shards that are still to be written, after a look at every one that is there."""
+    """The shards that are still to be written; those that exist are checked."""
     there = {path: _origin(path, content) for path in shards_of(recipe.output)}
     end = recipe.first + recipe.pairs
     missing = []
@@ -154,15 +154,15 @@ def _missing_shards(recipe: LatentsStage, content: str) -> list[ShardOrigin]:
         for wanted in missing:
             if found.first < wanted.stop and wanted.first < found.stop:
                 raise ValueError(
-                    f"{path} holds pairs {found.first} to {found.stop - 1}, which the shard from "
-                    f"{wanted.first} on would hold, too. Start another run's pairs behind those "
-                    "of the first (first), or choose another output folder."
+                    f"{path} has pairs {found.first} to {found.stop - 1}, which the shard from "
+                    f"{wanted.first} on would have, too. Start the pairs of another run (first) "
+                    "after those of this one, or choose another output folder."
                 )
     return missing
 
 
 def _origin(path: Path, content: str) -> ShardOrigin:
-    """Which pairs an existing shard holds, of the recipe whose content this is."""
+    """Which pairs are in an existing shard of the recipe with this content."""
     advice = "Choose another output folder, or remove the shards of this one."
     origin = read_origin(path)
     if origin is None:
