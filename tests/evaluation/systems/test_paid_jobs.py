@@ -200,14 +200,16 @@ def test_an_empty_account_ends_submissions_but_not_what_is_under_way(
     assert sum(kind == "submit" for kind, _ in stand_in.requests) == 2
 
 
-def test_a_failed_task_is_final_and_its_cost_as_told(stand_in, clock, job, tmp_path):
+@pytest.mark.parametrize(("service", "cost", "tasks"), [("kling", 0, 2), ("vidu", 4, 1)])
+def test_a_failed_task_is_tried_again_only_if_it_was_free(
+    service, cost, tasks, stand_in, clock, job, tmp_path
+):
     stand_in.failure = "the image has no face"
-    for system, cost in ((make("kling", stand_in.url), 0), (make("vidu", stand_in.url), 4)):
-        for _ in range(2):
-            (outcome,) = run(system, tmp_path / system.name, job())
-            assert "no face" in outcome.error
-            assert outcome.cost == cost
-    assert len(stand_in.tasks) == 2
+    for _ in range(2):
+        (outcome,) = run(make(service, stand_in.url), tmp_path, job())
+        assert "no face" in outcome.error
+        assert outcome.cost == cost
+    assert len(stand_in.tasks) == tasks
 
 
 @pytest.mark.parametrize("fault", ["expired", "cut", "page"])

@@ -106,8 +106,11 @@ class PaidJobs:
 
     def _begin(self, job: Job) -> _Work:
         digest = self._system.digest(job)
-        work = _Work(job, digest, deadline=0.0, entry=self._ledger.of(digest))
-        match work.entry.state if work.entry else None:
+        entry = self._ledger.of(digest)
+        if entry is not None and entry.state == "failed" and entry.paid == 0:
+            entry = None  # it was free: try again
+        work = _Work(job, digest, deadline=0.0, entry=entry)
+        match entry.state if entry else None:
             case "submitted" | "lost":
                 work.step, work.sent = "find", True
             case "accepted" | "done" | "failed":
