@@ -8,11 +8,9 @@ from vap.synth.subjects.pen import DARK, WHITE, Pen, arc
 
 
 def owl(pen: Pen, main: Image, accent: Image) -> None:
-    pen.polygon([(-0.55, -0.5), (-0.5, -0.95), (-0.1, -0.7)], main)
-    pen.polygon([(0.55, -0.5), (0.5, -0.95), (0.1, -0.7)], main)
+    pen.both.polygon([(-0.55, -0.5), (-0.5, -0.95), (-0.1, -0.7)], main)
     pen.ellipse(0, 0.1, 0.62, 0.85, main)
-    pen.ellipse(-0.5, 0.2, 0.18, 0.5, shade(main, -0.3), degrees=12)
-    pen.ellipse(0.5, 0.2, 0.18, 0.5, shade(main, -0.3), degrees=-12)
+    pen.both.ellipse(-0.5, 0.2, 0.18, 0.5, shade(main, -0.3), degrees=12)
     pen.ellipse(0, 0.35, 0.33, 0.45, shade(accent, 0.4))
     pen.eyes(0, -0.3, 0.25, 0.24)
     pen.polygon([(-0.1, -0.12), (0.1, -0.12), (0, 0.1)], rgb("orange"))
@@ -21,8 +19,7 @@ def owl(pen: Pen, main: Image, accent: Image) -> None:
 def cat(pen: Pen, main: Image, accent: Image) -> None:
     pen.stroke([(0.3, 0.7), (0.7, 0.6), (0.8, 0.2), (0.65, 0.0)], 0.16, shade(main, -0.15))
     pen.ellipse(0, 0.45, 0.45, 0.5, main)
-    pen.polygon([(-0.5, -0.3), (-0.5, -0.95), (-0.08, -0.6)], main)
-    pen.polygon([(0.5, -0.3), (0.5, -0.95), (0.08, -0.6)], main)
+    pen.both.polygon([(-0.5, -0.3), (-0.5, -0.95), (-0.08, -0.6)], main)
     pen.ellipse(0, 0.5, 0.25, 0.35, shade(main, 0.5))
     pen.box(-0.3, 0.02, 0.3, 0.16, accent)
     pen.ellipse(0, -0.3, 0.55, 0.42, main)
@@ -51,12 +48,11 @@ def bird(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def butterfly(pen: Pen, main: Image, accent: Image) -> None:
-    for side in (-1, 1):
-        pen.ellipse(side * 0.5, -0.35, 0.48, 0.42, main, degrees=side * -25)
-        pen.ellipse(side * 0.42, 0.4, 0.38, 0.36, shade(main, -0.2), degrees=side * 25)
-        pen.ellipse(side * 0.52, -0.35, 0.22, 0.2, accent)
-        pen.ellipse(side * 0.43, 0.4, 0.16, 0.16, shade(accent, 0.4))
-        pen.stroke([(0, -0.5), (side * 0.2, -0.9)], 0.05, DARK)
+    pen.both.ellipse(-0.5, -0.35, 0.48, 0.42, main, degrees=25)
+    pen.both.ellipse(-0.42, 0.4, 0.38, 0.36, shade(main, -0.2), degrees=-25)
+    pen.both.ellipse(-0.52, -0.35, 0.22, 0.2, accent)
+    pen.both.ellipse(-0.43, 0.4, 0.16, 0.16, shade(accent, 0.4))
+    pen.both.stroke([(0, -0.5), (-0.2, -0.9)], 0.05, DARK)
     pen.ellipse(0, 0.05, 0.1, 0.6, DARK)
 
 
@@ -86,10 +82,8 @@ def turtle(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def penguin(pen: Pen, main: Image, accent: Image) -> None:
-    pen.ellipse(-0.25, 0.88, 0.25, 0.1, rgb("orange"))
-    pen.ellipse(0.25, 0.88, 0.25, 0.1, rgb("orange"))
-    pen.ellipse(-0.58, 0.2, 0.14, 0.45, shade(main, -0.25), degrees=15)
-    pen.ellipse(0.58, 0.2, 0.14, 0.45, shade(main, -0.25), degrees=-15)
+    pen.both.ellipse(-0.25, 0.88, 0.25, 0.1, rgb("orange"))
+    pen.both.ellipse(-0.58, 0.2, 0.14, 0.45, shade(main, -0.25), degrees=15)
     pen.ellipse(0, 0.1, 0.55, 0.82, main)
     pen.ellipse(0, 0.3, 0.38, 0.56, WHITE)
     pen.ellipse(0, -0.4, 0.36, 0.26, WHITE)
@@ -99,10 +93,9 @@ def penguin(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def rabbit(pen: Pen, main: Image, accent: Image) -> None:
-    for side in (-1, 1):
-        pen.ellipse(side * 0.2, -0.6, 0.14, 0.38, main, degrees=side * 8)
-        pen.ellipse(side * 0.2, -0.6, 0.07, 0.28, rgb("pink"), degrees=side * 8)
-        pen.ellipse(side * 0.3, 0.88, 0.24, 0.1, shade(main, 0.3))
+    pen.both.ellipse(-0.2, -0.6, 0.14, 0.38, main, degrees=-8)
+    pen.both.ellipse(-0.2, -0.6, 0.07, 0.28, rgb("pink"), degrees=-8)
+    pen.both.ellipse(-0.3, 0.88, 0.24, 0.1, shade(main, 0.3))
     pen.ellipse(0, 0.45, 0.45, 0.48, main)
     pen.ellipse(0, 0.5, 0.27, 0.33, shade(accent, 0.5))
     pen.ellipse(0, -0.12, 0.42, 0.34, main)
@@ -115,21 +108,18 @@ def fox(pen: Pen, main: Image, accent: Image) -> None:
     pen.ellipse(0.78, 0.12, 0.13, 0.2, WHITE, degrees=30)
     pen.ellipse(0, 0.45, 0.38, 0.5, main)
     pen.ellipse(0, 0.55, 0.2, 0.36, shade(accent, 0.5))
-    pen.polygon([(-0.55, -0.35), (-0.58, -0.97), (-0.1, -0.65)], main)
-    pen.polygon([(0.55, -0.35), (0.58, -0.97), (0.1, -0.65)], main)
+    pen.both.polygon([(-0.55, -0.35), (-0.58, -0.97), (-0.1, -0.65)], main)
     pen.polygon([(-0.62, -0.5), (0.62, -0.5), (0.35, -0.1), (0, 0.16), (-0.35, -0.1)], main)
-    pen.polygon([(-0.6, -0.38), (-0.1, -0.1), (0, 0.16), (-0.35, -0.08)], WHITE)
-    pen.polygon([(0.6, -0.38), (0.1, -0.1), (0, 0.16), (0.35, -0.08)], WHITE)
+    pen.both.polygon([(-0.6, -0.38), (-0.1, -0.1), (0, 0.16), (-0.35, -0.08)], WHITE)
     pen.eyes(0, -0.33, 0.22, 0.09)
     pen.ellipse(0, 0.12, 0.09, 0.07, DARK)
 
 
 def bear(pen: Pen, main: Image, accent: Image) -> None:
-    for side in (-1, 1):
-        pen.ellipse(side * 0.4, -0.72, 0.2, 0.2, main)
-        pen.ellipse(side * 0.4, -0.72, 0.1, 0.1, accent)
-        pen.ellipse(side * 0.52, 0.3, 0.17, 0.38, main, degrees=side * -25)
-        pen.ellipse(side * 0.28, 0.82, 0.22, 0.16, shade(main, -0.2))
+    pen.both.ellipse(-0.4, -0.72, 0.2, 0.2, main)
+    pen.both.ellipse(-0.4, -0.72, 0.1, 0.1, accent)
+    pen.both.ellipse(-0.52, 0.3, 0.17, 0.38, main, degrees=25)
+    pen.both.ellipse(-0.28, 0.82, 0.22, 0.16, shade(main, -0.2))
     pen.ellipse(0, 0.4, 0.48, 0.5, main)
     pen.ellipse(0, 0.45, 0.3, 0.34, shade(accent, 0.4))
     pen.ellipse(0, -0.38, 0.5, 0.43, main)
@@ -139,10 +129,9 @@ def bear(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def frog(pen: Pen, main: Image, accent: Image) -> None:
-    for side in (-1, 1):
-        pen.ellipse(side * 0.6, 0.5, 0.33, 0.36, shade(main, -0.2))
-        pen.ellipse(side * 0.62, 0.84, 0.32, 0.11, main)
-        pen.ellipse(side * 0.36, -0.52, 0.26, 0.27, main)
+    pen.both.ellipse(-0.6, 0.5, 0.33, 0.36, shade(main, -0.2))
+    pen.both.ellipse(-0.62, 0.84, 0.32, 0.11, main)
+    pen.both.ellipse(-0.36, -0.52, 0.26, 0.27, main)
     pen.ellipse(0, 0.1, 0.68, 0.66, main)
     pen.ellipse(0, 0.4, 0.42, 0.34, shade(accent, 0.5))
     pen.eyes(0, -0.54, 0.36, 0.17)
@@ -165,9 +154,8 @@ def ghost(pen: Pen, main: Image, accent: Image) -> None:
     pen.polygon([*arc(0, -0.25, 0.6, 0.65, 180, 360), (0.6, 0.8), (-0.6, 0.8)], pale)
     for x in (-0.4, 0.0, 0.4):
         pen.ellipse(x, 0.78, 0.2, 0.16, pale)
-    for side in (-1, 1):
-        pen.ellipse(side * 0.22, -0.25, 0.12, 0.18, DARK)
-        pen.ellipse(side * 0.4, 0.0, 0.1, 0.07, shade(accent, 0.2))
+    pen.both.ellipse(-0.22, -0.25, 0.12, 0.18, DARK)
+    pen.both.ellipse(-0.4, 0.0, 0.1, 0.07, shade(accent, 0.2))
     pen.ellipse(0, 0.1, 0.1, 0.13, DARK)
 
 

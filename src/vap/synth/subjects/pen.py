@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 
@@ -27,18 +28,21 @@ class Pen:
         self._size = size
         self._rgb = np.zeros((self._side, self._side, 3), np.float32)
         self._mask = np.zeros((self._side, self._side), np.uint8)
+        self._ways: tuple[int, ...] = (1,)
+        self.both = copy(self)  # draws on the same canvas, and the mirror image as well
+        self.both._ways = (1, -1)
 
     def polygon(self, points: Sequence[Point], colour: Image) -> None:
         """Fill a polygon."""
-        corners = self._fixed(points)
-        cv2().fillPoly(self._rgb, [corners], colour.tolist(), shift=_SHIFT)
-        cv2().fillPoly(self._mask, [corners], 255, shift=_SHIFT)
+        for way in self._ways:
+            self._fill([(way * x, y) for x, y in points], colour)
 
     def ellipse(
         self, x: float, y: float, rx: float, ry: float, colour: Image, *, degrees: float = 0.0
     ) -> None:
         """Fill an ellipse with radii ``rx``, ``ry``, turned clockwise."""
-        self.polygon(arc(x, y, rx, ry, 0, 360, degrees=degrees), colour)
+        for way in self._ways:
+            self._fill(arc(way * x, y, rx, ry, 0, 360, degrees=way * degrees), colour)
 
     def box(self, left: float, top: float, right: float, bottom: float, colour: Image) -> None:
         """Fill a rectangle."""
@@ -46,15 +50,16 @@ class Pen:
 
     def stroke(self, points: Sequence[Point], width: float, colour: Image) -> None:
         """Draw an open line of a given width with round joints."""
-        corners = self._fixed(points)
         thickness = max(1, round(width * self._side / 2))
-        for canvas, value in ((self._rgb, colour.tolist()), (self._mask, 255)):
-            cv2().polylines(canvas, [corners], False, value, thickness, shift=_SHIFT)
+        for way in self._ways:
+            corners = self._fixed([(way * x, y) for x, y in points])
+            for canvas, value in ((self._rgb, colour.tolist()), (self._mask, 255)):
+                cv2().polylines(canvas, [corners], False, value, thickness, shift=_SHIFT)
 
     def eyes(self, x: float, y: float, apart: float, size: float) -> None:
         """Draw two round eyes ``apart`` to either side of a point."""
-        for side in (-1, 1):
-            self.eye(x + side * apart, y, size)
+        self.eye(x - apart, y, size)
+        self.eye(x + apart, y, size)
 
     def eye(self, x: float, y: float, size: float) -> None:
         """Draw one round eye."""
@@ -77,6 +82,10 @@ class Pen:
         light = 1 + np.clip((slope_x + 1.6 * slope_y) * self._size * 0.09, -0.28, 0.28)
         lit = np.clip(rgb * light[..., None], 0, alpha[..., None])
         return lit.astype(np.float32), alpha[..., None].astype(np.float32)
+
+    def _fill(self, points: Sequence[Point], colour: Image) -> None:
+        for canvas, value in ((self._rgb, colour.tolist()), (self._mask, 255)):
+            cv2().fillPoly(canvas, [self._fixed(points)], value, shift=_SHIFT)
 
     def _fixed(self, points: Sequence[Point]) -> np.ndarray:
         """Unit coordinates as OpenCV's fixed-point pixels."""

@@ -15,28 +15,23 @@ def robot(pen: Pen, main: Image, accent: Image) -> None:
     pen.ellipse(0, -0.9, 0.1, 0.1, accent)
     pen.box(-0.5, -0.75, 0.5, -0.15, main)
     pen.box(-0.4, -0.62, 0.4, -0.3, DARK)
-    pen.ellipse(-0.18, -0.46, 0.1, 0.1, rgb("yellow"))
-    pen.ellipse(0.18, -0.46, 0.1, 0.1, rgb("yellow"))
-    pen.box(-0.85, -0.02, -0.6, 0.5, steel)
-    pen.box(0.6, -0.02, 0.85, 0.5, steel)
+    pen.both.ellipse(-0.18, -0.46, 0.1, 0.1, rgb("yellow"))
+    pen.both.box(-0.85, -0.02, -0.6, 0.5, steel)
     pen.box(-0.6, -0.1, 0.6, 0.6, shade(main, -0.2))
     pen.box(-0.3, 0.1, 0.3, 0.4, shade(accent, 0.3))
-    pen.box(-0.45, 0.6, -0.12, 0.95, steel)
-    pen.box(0.12, 0.6, 0.45, 0.95, steel)
+    pen.both.box(-0.45, 0.6, -0.12, 0.95, steel)
 
 
 def person(pen: Pen, main: Image, accent: Image) -> None:
     skin = np.array([0.85, 0.63, 0.48], np.float32)
-    for side in (-1, 1):
-        pen.stroke([(side * 0.28, -0.25), (side * 0.6, 0.3)], 0.18, main)
-        pen.ellipse(side * 0.62, 0.36, 0.1, 0.1, skin)
-        pen.stroke([(side * 0.15, 0.4), (side * 0.2, 0.85)], 0.22, accent)
-        pen.ellipse(side * 0.24, 0.9, 0.17, 0.07, DARK)
+    pen.both.stroke([(-0.28, -0.25), (-0.6, 0.3)], 0.18, main)
+    pen.both.ellipse(-0.62, 0.36, 0.1, 0.1, skin)
+    pen.both.stroke([(-0.15, 0.4), (-0.2, 0.85)], 0.22, accent)
+    pen.both.ellipse(-0.24, 0.9, 0.17, 0.07, DARK)
     pen.polygon([(-0.33, -0.35), (0.33, -0.35), (0.28, 0.45), (-0.28, 0.45)], main)
     pen.ellipse(0, -0.64, 0.25, 0.29, skin)
     pen.polygon(arc(0, -0.66, 0.29, 0.29, 180, 360), rgb("brown"))
-    pen.ellipse(-0.09, -0.6, 0.035, 0.045, DARK)
-    pen.ellipse(0.09, -0.6, 0.035, 0.045, DARK)
+    pen.both.ellipse(-0.09, -0.6, 0.035, 0.045, DARK)
 
 
 def snowman(pen: Pen, main: Image, accent: Image) -> None:
@@ -91,8 +86,7 @@ def flower(pen: Pen, main: Image, accent: Image) -> None:
 def apple(pen: Pen, main: Image, accent: Image) -> None:
     pen.stroke([(0, -0.5), (0.08, -0.92)], 0.09, rgb("brown"))
     pen.ellipse(0.34, -0.75, 0.27, 0.12, shade(accent, -0.1), degrees=-20)
-    pen.ellipse(-0.27, 0.15, 0.55, 0.68, main, degrees=-8)
-    pen.ellipse(0.27, 0.15, 0.55, 0.68, main, degrees=8)
+    pen.both.ellipse(-0.27, 0.15, 0.55, 0.68, main, degrees=-8)
     pen.ellipse(-0.42, -0.1, 0.12, 0.22, shade(main, 0.6), degrees=20)
 
 
@@ -138,8 +132,7 @@ def lantern(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def gift_box(pen: Pen, main: Image, accent: Image) -> None:
-    pen.ellipse(-0.25, -0.6, 0.27, 0.17, accent, degrees=25)
-    pen.ellipse(0.25, -0.6, 0.27, 0.17, accent, degrees=-25)
+    pen.both.ellipse(-0.25, -0.6, 0.27, 0.17, accent, degrees=25)
     pen.box(-0.68, -0.1, 0.68, 0.92, main)
     pen.box(-0.8, -0.42, 0.8, -0.05, shade(main, -0.2))
     pen.box(-0.13, -0.42, 0.13, 0.92, accent)
@@ -162,8 +155,7 @@ def star(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def heart(pen: Pen, main: Image, accent: Image) -> None:
-    pen.ellipse(-0.4, -0.3, 0.46, 0.46, main)
-    pen.ellipse(0.4, -0.3, 0.46, 0.46, main)
+    pen.both.ellipse(-0.4, -0.3, 0.46, 0.46, main)
     pen.polygon([(-0.84, -0.16), (0, -0.4), (0.84, -0.16), (0, 0.92)], main)
     pen.polygon([(-0.6, 0.1), (0.55, -0.3), (0.66, -0.12), (-0.48, 0.28)], accent)
 
@@ -214,8 +206,7 @@ def castle(pen: Pen, main: Image, accent: Image) -> None:
 
 
 def rocket(pen: Pen, main: Image, accent: Image) -> None:
-    pen.polygon([(-0.3, 0.2), (-0.7, 0.85), (-0.2, 0.6)], main)
-    pen.polygon([(0.3, 0.2), (0.7, 0.85), (0.2, 0.6)], main)
+    pen.both.polygon([(-0.3, 0.2), (-0.7, 0.85), (-0.2, 0.6)], main)
     pen.polygon([(-0.2, 0.65), (0.2, 0.65), (0, 0.98)], rgb("orange"))
     pen.ellipse(0, 0, 0.36, 0.85, WHITE)
     pen.polygon([(-0.27, -0.5), (0, -0.98), (0.27, -0.5)], main)
