@@ -7,7 +7,7 @@ import numpy as np
 from vap.synth.canvas import Canvas
 from vap.synth.condition import PATTERN, Catalogue, Choice, Range
 from vap.synth.curves import accelerate, brake, ease, ramp, wave
-from vap.synth.effects.fronts import across_subject, reached
+from vap.synth.effects.arrival import across_subject, reached
 from vap.synth.fields import draws, smooth_noise
 from vap.synth.filters import blur, blur_layer, hue_wheel, mixed
 from vap.synth.palette import rgb, shade

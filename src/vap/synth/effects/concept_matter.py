@@ -6,7 +6,7 @@ import numpy as np
 
 from vap.synth.condition import PATTERN, Catalogue, Choice, Range
 from vap.synth.curves import DIRECTIONS, ease, ramp, wave
-from vap.synth.effects.fronts import across_subject, reached
+from vap.synth.effects.arrival import across_subject, reached
 from vap.synth.fields import cells, draws, smooth_noise
 from vap.synth.filters import blur, edges, grow_mask, hue_wheel, luminance, mixed, slopes
 from vap.synth.opencv import cv2

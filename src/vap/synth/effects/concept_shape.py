@@ -7,7 +7,7 @@ import numpy as np
 from vap.synth.canvas import Canvas
 from vap.synth.condition import PATTERN, Catalogue, Choice, Range
 from vap.synth.curves import accelerate, brake, ease, ramp, wave
-from vap.synth.effects.fronts import across_subject
+from vap.synth.effects.arrival import across_subject
 from vap.synth.effects.views import subject_moved
 from vap.synth.fields import cells, draws, smooth_noise
 from vap.synth.palette import rgb, shade

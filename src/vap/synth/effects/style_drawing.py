@@ -7,7 +7,7 @@ import numpy as np
 from vap.synth.canvas import Canvas
 from vap.synth.condition import PATTERN, Catalogue, Choice, Range
 from vap.synth.curves import ramp
-from vap.synth.effects.styling import gradient, still
+from vap.synth.effects.arrival import gradient, still
 from vap.synth.fields import cells, draws, smooth_noise
 from vap.synth.filters import blur, edges, luminance, mixed, saturate, slopes
 from vap.synth.opencv import cv2

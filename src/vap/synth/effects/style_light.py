@@ -7,7 +7,7 @@ import numpy as np
 from vap.synth.canvas import Canvas
 from vap.synth.condition import Catalogue, Choice, Range
 from vap.synth.curves import ease, ramp
-from vap.synth.effects.styling import ARRIVAL, arrive, gradient, still
+from vap.synth.effects.arrival import ARRIVAL, arrive, gradient, still
 from vap.synth.fields import draws, smooth_noise
 from vap.synth.filters import blur, edges, luminance, mixed, saturate
 from vap.synth.palette import rgb, shade

@@ -1,4 +1,4 @@
-"""How styles arrive: drawn once a clip, they come over the picture in time."""
+"""How changes arrive: as fronts over the subject or the frame; styles, drawn once a clip."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 from vap.synth.condition import Catalogue, Choice, Parameter, Render, Value
-from vap.synth.curves import ease
-from vap.synth.effects.fronts import across_frame, reached
+from vap.synth.curves import DIRECTIONS, ease, ramp
 from vap.synth.filters import mixed
 from vap.synth.scene import Image, Scene
+from vap.synth.warp import pixel_grid
 
+_SOFTNESS = 0.22
 ARRIVAL = Choice(("left", "right", "up", "down", "circle", "everywhere"))
 
 
@@ -45,3 +46,28 @@ def gradient(levels: Image, stops: list[tuple[float, float, float]]) -> Image:
     table = np.array(stops)
     channels = [np.interp(levels[..., 0], places, table[:, channel]) for channel in range(3)]
     return np.stack(channels, axis=2).astype(np.float32)
+
+
+def across_subject(scene: Scene, direction: str) -> Image:
+    """Place along the subject's box ``[H, W, 1]``: 0 where a front enters it, 1 where it leaves."""
+    x, y = pixel_grid(scene.height, scene.width)
+    dx, dy = DIRECTIONS[direction]
+    along_x = (x - scene.centre[0]) / scene.extent[0] * dx
+    along_y = (y - scene.centre[1]) / scene.extent[1] * dy
+    return np.clip((along_x + along_y) / 2 + 0.5, 0, 1)[..., None]
+
+
+def across_frame(scene: Scene, arrival: str) -> Image:
+    """Order ``[H, W, 1]`` in which a front reaches the frame; ``circle`` starts at the subject."""
+    x, y = pixel_grid(scene.height, scene.width)
+    if arrival == "circle":
+        distance = np.hypot(x - scene.centre[0], y - scene.centre[1])
+        return (distance / distance.max())[..., None]
+    dx, dy = DIRECTIONS[arrival]
+    along = (x / scene.width - 0.5) * dx + (y / scene.height - 0.5) * dy + 0.5
+    return along[..., None]
+
+
+def reached(order: Image, t: float) -> Image:
+    """How much of the change has come at progress ``t``, 0 to 1, for places ``order`` ``[...]``."""
+    return ramp(t * (1 + _SOFTNESS) - order, 0.0, _SOFTNESS)
