@@ -21,6 +21,7 @@ from vap.cli.console import (
 from vap.cli.data_options import AsJson
 from vap.cli.evaluate_mini import mini, story
 from vap.cli.help import App
+from vap.cli.study import app as study
 
 if TYPE_CHECKING:
     from vap.evaluation.metrics.base import Metric
@@ -146,6 +147,7 @@ def metrics_() -> None:
 
 app.command("mini")(mini)
 app.command("story")(story)
+app.add_typer(study, name="study")
 
 
 def _registries() -> tuple[Registry[System], Registry[Metric]]:

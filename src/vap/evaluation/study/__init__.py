@@ -1,0 +1,1 @@
+"""A blind study: raters pick the best of unnamed videos."""
