@@ -10,21 +10,42 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from benchmarks.fidelity_caches import cache_of_diffusers, caching, calibrate
 from benchmarks.fidelity_settings import Candidate
 from benchmarks.measured.gauges import STAGES, StageClock
-from vap.evaluation.metrics.gap import Video
+from vap.evaluation.benchmarks.synth import CaseSpec, choose_cases, render_pair
+from vap.evaluation.metrics.gap import Video, changed_error, gap_closed, still
 from vap.evaluation.metrics.psnr import psnr
+from vap.evaluation.metrics.recognized import RECOGNIZER
 from vap.evaluation.systems.one_reference_each import OneReferenceEach
 from vap.extras import require
-from vap.mini.evaluation.cases import Case, choose_cases, render_case
-from vap.mini.evaluation.scores import Score, Scorer, summarize
-from vap.mini.evaluation.systems import Autoencoded, Generated, Generation, Static
+from vap.media.pixels import to_uint8
 from vap.shapes import PixelShape
+from vap.synth import SynthPair
+from vap.synth.classifier import load_recognizer, recognize
 
 _BATCH = 8
 _SPLITS = ("seen", "heldout")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Case:
+    """A rendered case.
+
+    Attributes:
+        spec: Which one.
+        pair: Reference and true target.
+    """
+
+    spec: CaseSpec
+    pair: SynthPair
+
+    @property
+    def truth(self) -> Video:
+        """What should come of it ``[T, H, W, 3]`` in 0 to 1."""
+        return self.pair.target.frames / np.float64(255)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +101,18 @@ def measure(
     shape = PixelShape(native.num_frames, native.height, native.width)
     # The third split's conditions are unknown to all; the front is about what works.
     specs = [spec for spec in choose_cases(cases, seed=seed) if spec.split in _SPLITS]
-    rendered = [render_case(spec, shape, seed) for spec in specs]
+    rendered = [Case(spec, render_pair(spec, shape, seed)) for spec in specs]
     bench = _Bench.of(model, chosen, rendered)
     timed = bench.time(repeats)
-    scorer = Scorer()
-    bounds = {
-        name: _score(scorer, name, rendered, system.videos(rendered))
-        for name, system in (("static", Static()), ("vae", Autoencoded(model)))
-    }
+    truths = [case.truth for case in rendered]
+    bounds = [_errors([still(truth) for truth in truths], truths)]
+    bounds.append(_errors([_autoencoded(model, case) for case in rendered], truths))
     points: list[Point] = []
     exact: list[Video] = []
     for name in chosen:
         videos = bench.videos(name)
         exact = exact or videos
-        scores = _score(scorer, name, rendered, videos)
-        points.append(_point(name, timed[name], videos, exact, scores, bounds))
+        points.append(_point(name, timed[name], rendered, videos, exact, bounds))
         tell(f"{name}: {points[-1].psnr:.1f} dB")
     return points
 
@@ -168,30 +186,66 @@ def _with_settings(model: Any, candidate: Candidate) -> OneReferenceEach:
 
 
 def _videos(pipeline: OneReferenceEach, cases: Sequence[Case]) -> list[Video]:
-    system = Generated(pipeline, Generation(), reference=True)
     batches = range(0, len(cases), _BATCH)
-    return [video for start in batches for video in system.videos(cases[start : start + _BATCH])]
+    return [video for start in batches for video in _batch(pipeline, cases[start : start + _BATCH])]
 
 
-def _score(
-    scorer: Scorer, name: str, cases: Sequence[Case], videos: Sequence[Video]
-) -> list[Score]:
-    return scorer.score(name, cases, videos, seconds=0.0, weights="")
+def _batch(pipeline: OneReferenceEach, cases: Sequence[Case]) -> list[Video]:
+    """Videos of some cases at once; no caption tells the effect."""
+    targets = [case.pair.target for case in cases]
+    references = [case.pair.reference for case in cases]
+    count, height, width, _ = targets[0].frames.shape
+    output: Any = pipeline(
+        [Image.fromarray(clip.frames[0]) for clip in targets],
+        [clip.scene_caption for clip in targets],
+        negative_prompt="",
+        reference_videos=[clip.frames for clip in references],
+        reference_prompts=[clip.scene_caption for clip in references],
+        height=height,
+        width=width,
+        num_frames=count,
+        generator=[torch.Generator().manual_seed(case.spec.index) for case in cases],
+        output_type="np",
+    )
+    return list(np.asarray(output.frames))
+
+
+@torch.no_grad()
+def _autoencoded(pipeline: Any, case: Case) -> Video:
+    """The autoencoder's reconstruction of the truth."""
+    processor, vae = pipeline.video_processor, pipeline.vae
+    frames = [Image.fromarray(frame) for frame in case.pair.target.frames]
+    latents = vae.encode(processor.preprocess_video(frames)).latent_dist.mode()
+    reconstructed: Video = processor.postprocess_video(
+        vae.decode(latents).sample, output_type="np"
+    )[0]
+    return reconstructed
+
+
+def _errors(videos: Sequence[Video], truths: Sequence[Video]) -> np.ndarray:
+    """Errors over the pixels that the truths change, ``[N]``."""
+    return np.array([changed_error(*pair) for pair in zip(videos, truths, strict=True)])
 
 
 def _point(
     name: str,
     stages: Mapping[str, float],
+    cases: Sequence[Case],
     videos: Sequence[Video],
     exact: Sequence[Video],
-    scores: Sequence[Score],
-    bounds: Mapping[str, Sequence[Score]],
+    bounds: Sequence[np.ndarray],
 ) -> Point:
     ratios = [psnr(video, truth) for video, truth in zip(videos, exact, strict=True)]
-    groups = {split: [one for one in scores if one.split == split] for split in _SPLITS}
-    sums = {
-        split: summarize(group, bounds["static"], bounds["vae"])
-        for split, group in {**groups, "all": list(scores)}.items()
+    truths = [case.truth for case in cases]
+    errors = np.stack([_errors(videos, truths), *bounds])
+    pixels = np.stack([to_uint8(name, video) for video in videos])
+    shares = recognize(load_recognizer(RECOGNIZER), pixels)
+    seen = [
+        next(iter(share)) == case.spec.condition for share, case in zip(shares, cases, strict=True)
+    ]
+    groups = {
+        split: np.array([split in {"all", case.spec.split} for case in cases])
+        for split in (*_SPLITS, "all")
     }
     return Point(
         name,
@@ -199,9 +253,18 @@ def _point(
         psnr=float(np.mean(ratios)),
         worst_psnr=min(ratios),
         ssim=float(np.mean([_ssim(a, b) for a, b in zip(videos, exact, strict=True)])),
-        gap_closed={split: found.gap_closed for split, found in sums.items()},
-        recognized={split: found.recognized for split, found in sums.items()},
-        first_frame=sums["all"].first_frame,
+        gap_closed={
+            split: gap_closed(*errors[:, own].mean(axis=1)) for split, own in groups.items()
+        },
+        recognized={split: float(np.mean(np.array(seen)[own])) for split, own in groups.items()},
+        first_frame=float(
+            np.mean(
+                [
+                    psnr(frames[0] / np.float64(255), truth[0])
+                    for frames, truth in zip(pixels, truths, strict=True)
+                ]
+            )
+        ),
     )
 
 

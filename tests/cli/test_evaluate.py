@@ -11,16 +11,40 @@ from tests.cli.running import refusal, vap, vap_json
 def test_scores_are_printed_and_written(here):
     options = ("--cases", 2, "--steps", 1, "--condition", "sepia", "--system", "vap")
     result = vap("eval", "mini", "-o", "run", *options)
-    found = vap_json("eval", "mini", "-o", "run", "--resume", *options)
-    rows = found["rows"]
-    assert [(row["system"], row["split"]) for row in rows] == [
-        (system, "seen") for system in ("static", "vap", "vae")
-    ]
-    assert json.loads((here / "run/results.json").read_text())["rows"] == rows
-    printed = result.stdout.split()
-    assert f"{rows[1]['gap_closed']:.2f}".replace("-", "−") in printed
-    again = vap("eval", "mini", "-o", "run", "--resume", *options)
-    assert again.stdout == result.stdout
+    found = vap_json("eval", "mini", "-o", "run", *options)
+    assert {row["system"] for row in found["numbers"]} == {"static", "vap", "vae"}
+    assert json.loads((here / "run/results.json").read_text())["numbers"] == found["numbers"]
+    assert "gap closed" in (here / "run/table.md").read_text()
+    assert vap("eval", "report", "run", "--baseline", "vap").stdout == result.stdout
+
+
+def test_systems_are_compared_on_a_benchmark(here):
+    options = ("--systems", "truth", "--cases", 1, "--condition", "sepia")
+    found = vap_json("eval", "run", *options, "--metrics", "recognized,first-frame", "-o", "run")
+    values = {(row["system"], row["metric"]): row["value"] for row in found["numbers"]}
+    assert values == {("truth", "recognized"): 100, ("truth", "first-frame"): 60}
+    assert vap_json("eval", "report", "run")["numbers"] == found["numbers"]
+
+
+def test_systems_and_metrics_are_listed(here):
+    assert "vap-mini" in vap("eval", "systems").stdout
+    assert "first-frame" in vap("eval", "metrics").stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--systems", "vap-mimi"), "'vap-mini'"),
+        (("--systems", "static", "--metrics", "gpa"), "'gap'"),
+        (("--systems", "static", "--benchmark", "sinth"), "'synth'"),
+        (("--systems", "static", "--baseline", "statc"), "'static'"),
+        (("--systems", "static", "--seeds", "one"), "one"),
+        (("--systems", ","), "','"),
+    ],
+)
+def test_bad_names_are_answered_with_the_nearest(options, named, here):
+    assert named in refusal("eval", "run", "-o", "run", *options)
+    assert list(here.iterdir()) == []
 
 
 def test_wrong_choices_are_named_before_a_model_is_loaded(here):

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.table import Column, Table
 
-from vap.cli.console import messages, progress_bar, quiet_libraries, reporting, results, show_json
+from vap.cli.console import messages, note, progress_bar, quiet_libraries, reporting
 from vap.cli.data_options import AsJson
-
-if TYPE_CHECKING:
-    from vap.mini.evaluation.report import Report
+from vap.cli.evaluate_shown import end, read_run, run_shown, show_results
+from vap.files.atomic import check_makeable
 
 Model = Annotated[
     str, typer.Option(metavar="NAME", help="Bundled name or pipeline folder of a Wan model.")
@@ -56,43 +54,34 @@ def mini(
     workers: Annotated[
         int, typer.Option(metavar="N", help="Processes that share the work.", min=1)
     ] = 1,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Keep what the folder holds, add what is missing.")
-    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Score a small model against rendered truths, on subjects that it never saw."""
     with reporting(as_json=as_json):
         quiet_libraries()
-        from vap.mini.evaluation.cases import CASES, SEED
-        from vap.mini.evaluation.evaluate_mini import Evaluation, evaluate
-        from vap.mini.evaluation.systems import Generation
+        from vap.evaluation.benchmarks.synth import SEED
+        from vap.evaluation.report.sheets import write_sheets
+        from vap.evaluation.workers import Workers
+        from vap.mini.evaluation.preset import CASES, Preset, mini_evaluation
 
-        evaluation = Evaluation(
+        preset = Preset(
             model=model,
             systems_from=systems_from,
             systems=tuple(system or ()),
             cases=CASES if cases is None else cases,
             conditions=tuple(condition or ()),
             seed=SEED if seed is None else seed,
-            generation=Generation(steps, guidance, reference_guidance),
+            steps=steps,
+            guidance_scale=guidance,
+            reference_guidance_scale=reference_guidance,
         )
-        with progress_bar(shown=messages.is_terminal) as bar:
-            task = bar.add_task("videos", total=None)
-            report = evaluate(
-                evaluation,
-                output,
-                resume=resume,
-                workers=workers,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-            )
-        if as_json:
-            show_json(report.as_json())
-            return
-        results.print(_grid(report))
-        for note in report.notes:
-            results.print(note)
-        messages.print(f"All of it is in {output}.", soft_wrap=True)
+        check_makeable(output)
+        failed = run_shown(mini_evaluation(preset, output), output, Workers(workers))
+        write_sheets(read_run(output), "vap", output)
+        if missing := preset.missing():
+            note(f"Left out, having no weights here: {', '.join(missing)}.")
+        show_results(output, "vap" if "vap" in preset.names else None, as_json=as_json)
+        end(failed, output)
 
 
 def story(
@@ -125,19 +114,3 @@ def story(
             )
         for path in written:
             messages.print(f"  {path}", soft_wrap=True)
-
-
-def _grid(report: Report) -> Table:
-    """The rows in 80 columns, units in the headings: gap closed, recognized, first frame."""
-    splits = list(dict.fromkeys(row.split for row in report.rows))
-    cells: dict[str, dict[str, tuple[str, str, str]]] = {}
-    for row in report.rows:
-        cells.setdefault(row.system, {})[row.split] = row.cells()
-    grid = Table(Column("system", no_wrap=True), box=None)
-    for split in splits:
-        for heading in (f"{split}\ngap", "\n%", "\ndB"):
-            grid.add_column(heading, justify="right", no_wrap=True)
-    for system, found in cells.items():
-        numbers = (cell for split in splits for cell in found.get(split, ("", "", "")))
-        grid.add_row(system, *(number.partition(" ")[0] for number in numbers))
-    return grid

@@ -13,7 +13,7 @@ from vap.evaluation.metrics.base import Metric
 from vap.evaluation.registry import Registry
 from vap.evaluation.rows import ScoreRow, VideoRow
 from vap.evaluation.run import RUN, SCORES, VIDEOS
-from vap.evaluation.systems.base import System
+from vap.evaluation.systems.base import System, Variant
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,14 @@ class RunFolder:
     metrics: tuple[Metric, ...]
     videos: tuple[VideoRow, ...]
     scores: tuple[ScoreRow, ...]
+
+    def video(self, system: str, case: Case, variant: Variant = "own") -> Path | None:
+        """A system's video of a case, of the first seed; None if there is none."""
+        for row in self.videos:
+            place = (row.system, row.case, row.variant)
+            if place == (system, case.name, variant) and row.sha256 is not None:
+                return self.folder / row.file
+        return None
 
 
 def read_run_folder(

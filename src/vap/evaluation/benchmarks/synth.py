@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,8 @@ SPLITS: tuple[Split, ...] = ("seen", "heldout", "unknown")
 SHAPE = PixelShape(frames=17, height=64, width=96)
 """Size by default: that of the bundled model."""
 
-_FPS = 8.0
+FPS = 8.0
+"""Rate by default: that of the bundled model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ def render_benchmark(
     conditions: Sequence[str] = (),
     seed: int = SEED,
     shape: PixelShape = SHAPE,
+    fps: float = FPS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Benchmark:
     """Render cases into a folder, those that are not there yet.
@@ -70,27 +72,33 @@ def render_benchmark(
         conditions: Only these; all by default.
         seed: Of the pairs.
         shape: Of the clips.
+        fps: Frames a second of the clips.
         progress: Told how many cases are there, of how many.
     """
     specs = choose_cases(CASES if cases is None else cases, seed=seed, conditions=conditions)
     # Another seed or size has files of its own: nothing that is there is ever another case.
-    place = folder / digest([seed, shape.frames, shape.height, shape.width])
+    place = folder / digest([seed, shape.frames, shape.height, shape.width, fps])
     found = []
     for done, spec in enumerate(specs, start=1):
-        found.append(_case(place / spec.name, spec, shape, seed))
+        found.append(_case(place / spec.name, spec, shape, fps, seed))
         if progress is not None:
             progress(done, len(specs))
     return Benchmark("synth", tuple(found), exact=True)
 
 
-def choose_cases(count: int, *, seed: int, conditions: Sequence[str] = ()) -> tuple[CaseSpec, ...]:
-    """Share cases out evenly over the splits, and in each over its conditions."""
-    for name in conditions:
+def check_conditions(names: Iterable[str]) -> None:
+    """Refuse names of which there is no condition."""
+    for name in names:
         if name not in CONDITIONS:
             raise ValueError(
                 f"There is no condition {name!r}.{did_you_mean(name, CONDITIONS)} "
                 "`vap data synth --list` shows all."
             )
+
+
+def choose_cases(count: int, *, seed: int, conditions: Sequence[str] = ()) -> tuple[CaseSpec, ...]:
+    """Share cases out evenly over the splits, and in each over its conditions."""
+    check_conditions(conditions)
     orders = {split: _order(split, seed, conditions) for split in SPLITS}
     splits = [split for split, order in orders.items() if order]
     if count < len(splits):
@@ -116,14 +124,14 @@ def render_pair(spec: CaseSpec, shape: PixelShape, seed: int) -> SynthPair:
     )
 
 
-def _case(folder: Path, spec: CaseSpec, shape: PixelShape, seed: int) -> Case:
+def _case(folder: Path, spec: CaseSpec, shape: PixelShape, fps: float, seed: int) -> Case:
     """A case whose media are in a folder."""
     reference, truth, image = (folder / name for name in ("reference", "truth", "image.png"))
     captions = folder / "captions.json"
     if not captions.is_file():
         pair = render_pair(spec, shape, seed)
-        write_video(pair.reference.frames, reference, _FPS)
-        write_video(pair.target.frames, truth, _FPS)
+        write_video(pair.reference.frames, reference, fps)
+        write_video(pair.target.frames, truth, fps)
         with atomic_file(image) as temporary:
             Image.fromarray(pair.target.frames[0]).save(temporary, format="PNG")
         # Last: a folder with captions is complete.

@@ -15,7 +15,7 @@ from PIL import Image
 from vap.evaluation.systems.one_reference_each import OneReferenceEach
 from vap.loading.pipeline import load_pipeline
 from vap.media.pixels import to_uint8
-from vap.mini.evaluation.trained import check_model
+from vap.mini.evaluation.preset import check_model
 from vap.mini.story.shown import Picture, Reference
 
 _COLUMNS = 5

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vap.evaluation.benchmarks.synth import check_conditions
 from vap.media import read_image
 from vap.media.pixels import resize, to_uint8
-from vap.mini.evaluation.cases import check_conditions
 from vap.shapes import PixelShape
 from vap.synth import CONDITIONS, ClipSpec
 from vap.synth.clip_spec import quantized

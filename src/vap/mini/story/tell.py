@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vap.evaluation.benchmarks.synth import check_conditions
 from vap.files.atomic import atomic_file, check_makeable
 from vap.files.names import DEFAULT_MODEL
 from vap.media import read_image
-from vap.mini.evaluation.cases import check_conditions
-from vap.mini.evaluation.systems import check_steps
 from vap.mini.story import panels as make
 from vap.mini.story.drawing import write_animation, write_still
 from vap.mini.story.shown import CONDITIONS_SHOWN, pictures_of, references_of
@@ -93,7 +92,8 @@ def _check(story: Story, output: Path) -> None:
             f"A story needs at least {_FEWEST} conditions; {story.conditions} were given."
         )
     check_conditions(story.conditions)
-    check_steps(story.steps)
+    if story.steps is not None and story.steps < 1:
+        raise ValueError(f"steps={story.steps}; at least one denoising step is needed.")
     check_makeable(output)
     if len(story.images) > _IMAGES:
         raise ValueError(f"A story shows {_IMAGES} images; {len(story.images)} are too many.")
