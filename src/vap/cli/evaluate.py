@@ -85,6 +85,7 @@ def run_(
         registry = systems_registry()
         chosen = metrics_registry().read_all(_names(metrics))
         compared = with_bounds(registry.read_all(_names(systems)), chosen, registry)
+        noise = tuple(_numbers(seeds))
         check_baseline(baseline, [system.name for system in compared])
         evaluation = Evaluation(
             read_benchmark(
@@ -97,7 +98,7 @@ def run_(
             ),
             compared,
             chosen,
-            tuple(_numbers(seeds)),
+            noise,
         )
         failed = run_shown(evaluation, output, Workers(workers, ray))
         show_results(output, baseline, as_json=as_json)
