@@ -1,8 +1,14 @@
 import json
+import os
+import subprocess
+import sys
+import time
 
 import pytest
+import yaml
 
 from tests.evaluation.conftest import make_job
+from tests.evaluation.systems.stand_in import KEYS
 from vap.evaluation.benchmarks.base import Benchmark
 from vap.evaluation.metrics.base import Metric, Value
 from vap.evaluation.plan import Evaluation
@@ -66,3 +72,38 @@ def test_services_run_side_by_side_and_are_paid_once(evaluation, stand_in, tmp_p
         "made": 0,
     }
     assert all("made/" in row["error"] for row in rows if row["error"] is not None)
+
+
+@pytest.mark.slow
+def test_a_command_that_is_killed_again_and_again_pays_once(stand_in, tmp_path):
+    settings = {"base_url": stand_in.url, "poll_seconds": 0.2, "price": 4, "budget": 1000}
+    systems = {
+        "kling": {"kind": "kling-effects", "effects": {"melt": "melt_it"}},
+        "vidu": {"kind": "vidu-image-to-video"},
+    }
+    for name, system in systems.items():
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(settings | system))
+    stand_in.plan(
+        submit=["busy", "drop-after", "error", "", "error-after"],
+        find=["busy", "drop"],
+        ask=["error", "nonsense"],
+        download=["expired", "cut"],
+    )
+    command = [sys.executable, "-m", "vap", "eval", "run", "--systems", "kling.yaml,vidu.yaml"]
+    command += ["--condition", "melt", "--cases", "3", "--metrics", "first-frame", "-o", "out"]
+    environment = os.environ | KEYS
+
+    def start():
+        return subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+
+    for requests in (4, 14, 26):
+        process = start()
+        while process.poll() is None and len(stand_in.requests) < requests:
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+    assert start().wait() == 0
+    rows = [json.loads(r) for r in (tmp_path / "out/videos.jsonl").read_text().splitlines()]
+    assert [row["error"] for row in rows] == [None] * len(rows)
+    assert [row["system"] for row in rows] == ["kling"] * 3 + ["vidu"] * 3
+    assert len(stand_in.tasks) == 6

@@ -145,7 +145,7 @@ class Connection:
                     self._raise_for(response, _json_object(response) or {})
                 for part in response.iter_bytes():
                     file.write(part)
-        except httpx2.RequestError as error:
+        except (httpx2.RequestError, httpx2.InvalidURL) as error:
             reason = str(error) or type(error).__name__
             raise UnclearError(self._safe(f"the download was cut off ({reason})")) from None
 

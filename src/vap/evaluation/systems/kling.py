@@ -27,7 +27,7 @@ from vap.evaluation.systems.connection import (
     sort_by_status,
 )
 from vap.evaluation.systems.inputs import ImageRules, checked_text, image_file, public_url
-from vap.evaluation.systems.paid_system import PaidSystem, Request, Task, amount, key_of
+from vap.evaluation.systems.paid_system import PaidSystem, Request, State, Task, amount, key_of
 from vap.extras import require
 from vap.media import probe_clip
 
@@ -37,6 +37,7 @@ _REFERENCE_SECONDS = {"image": (3.0, 10.0), "video": (3.0, 30.0)}  # by characte
 _REFERENCE_BYTES = 100_000_000
 _BUSY = range(1302, 1305)
 _INTERNAL = 5000  # and above
+_STATES: dict[str, State] = {"succeed": "done", "failed": "failed"}
 _PAGE = 500
 _CLOCKS = 300.0  # seconds that our clock and the service's may differ
 _CLOSED = (*range(1000, 1005), *range(1100, 1104))
@@ -289,7 +290,7 @@ def _task(answer: Mapping[str, Any]) -> Task:
     data = answer.get("data")
     if not isinstance(data, Mapping) or not data.get("task_id"):
         raise UnclearError("Kling's answer has no task")
-    state = {"succeed": "done", "failed": "failed"}.get(str(data.get("task_status")), "waiting")
+    state = _STATES.get(str(data.get("task_status")), "waiting")
     url = ""
     if state == "done":
         try:
@@ -298,7 +299,7 @@ def _task(answer: Mapping[str, Any]) -> Task:
             raise UnclearError("Kling's answer has no video") from None
     return Task(
         id=str(data["task_id"]),
-        state=state,  # type: ignore[arg-type]
+        state=state,
         url=url,
         error=str(data.get("task_status_msg") or ""),
         cost=_deducted(data),

@@ -22,6 +22,9 @@ from vap.evaluation.systems.ledger import opened_ledger
 Caption = Literal["effect", "scene", "none"]
 """Which text is sent: the caption with the effect, the one without it, or nothing."""
 
+State = Literal["waiting", "done", "failed"]
+"""How far a task is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -49,7 +52,7 @@ class Task:
     """
 
     id: str
-    state: Literal["waiting", "done", "failed"] = "waiting"
+    state: State = "waiting"
     url: str = ""
     error: str = ""
     cost: float | None = None

@@ -24,13 +24,14 @@ from vap.evaluation.systems.connection import (
     sort_by_status,
 )
 from vap.evaluation.systems.inputs import ImageRules, checked_text, image_file
-from vap.evaluation.systems.paid_system import PaidSystem, Request, Task, amount, key_of
+from vap.evaluation.systems.paid_system import PaidSystem, Request, State, Task, amount, key_of
 
 # The body of a request may have 20 MB, and base64 adds a third.
 _IMAGES = ImageRules(file_bytes=10_000_000, side=128, aspect=4.0)
 _PROMPT = 2000
 _BUSY = {"TooManyRequests", "SystemThrottling", "QuotaExceeded", "OperationInProcess"}
 _CLOSED = {"CreditInsufficient", "Unauthorized"}
+_STATES: dict[str, State] = {"success": "done", "failed": "failed", "canceled": "failed"}
 _PAGE = 100
 _PAGES = 20
 _CLOCKS = 300.0  # seconds that our clock and the service's may differ
@@ -189,14 +190,14 @@ def _sorted(status: int, body: Mapping[str, Any]) -> type[ServiceError] | None:
 def _task(name: str, answer: Mapping[str, Any]) -> Task:
     if not name:
         raise UnclearError("Vidu's answer has no task")
-    state = {"success": "done", "failed": "failed"}.get(str(answer.get("state")), "waiting")
+    state = _STATES.get(str(answer.get("state")), "waiting")
     creations = answer.get("creations")
     first = creations[0] if isinstance(creations, list) and creations else None
     url = str(first.get("url") or "") if isinstance(first, Mapping) else ""
     cost = amount(answer.get("credits"))
     return Task(
         id=name,
-        state=state,  # type: ignore[arg-type]
+        state=state,
         url=url,
         error=str(answer.get("err_code") or ""),
         cost=cost if cost > 0 or (cost == 0 and state == "failed") else None,
