@@ -173,10 +173,7 @@ def test_identity_has_what_decides_the_videos_and_no_more(clock):
     system = KlingEffects(name="k", effects={"melt": "melt_it"}, **PAID)
     assert dict(system.identity()) == {
         "kind": "kling-effects",
-        "model_name": None,
-        "mode": None,
         "effects": {"melt": "melt_it"},
-        "duration": None,
     }
     json.dumps(dict(system.identity()))
 

@@ -107,6 +107,25 @@ def test_a_restart_asks_for_tasks_and_does_not_submit_them(kind, stand_in, clock
     assert len(stand_in.tasks) == 1
 
 
+@pytest.mark.parametrize(
+    ("service", "key"), [("kling", "KLING_SECRET_KEY"), ("vidu", "VIDU_API_KEY")]
+)
+def test_a_wrong_key_loses_nothing(service, key, stand_in, clock, job, tmp_path, monkeypatch):
+    system = make(service, stand_in.url, timeout_seconds=30)
+    stand_in.polls = 50
+    run(system, tmp_path, job())
+    stand_in.polls = 0
+    asked = len(stand_in.requests)
+    with monkeypatch.context() as patch:
+        patch.setenv(key, "a-key-that-is-long-enough-but-not-the-right-one")
+        (outcome,) = run(system, tmp_path, job())
+    assert "not allowed" in outcome.error
+    assert len(stand_in.requests) == asked + 1
+    (outcome,) = run(system, tmp_path, job())
+    assert outcome.error is None
+    assert len(stand_in.tasks) == 1
+
+
 def test_the_budget_is_never_passed_over_restarts(stand_in, clock, job, tmp_path):
     jobs = [job(f"cat{i}") for i in range(4)]
     system = make("vidu", stand_in.url, budget=9)

@@ -129,10 +129,10 @@ class PaidJobs:
             return step(work)
         except ServiceError as error:
             work.attempts += isinstance(error, RefusedError)
-            if work.attempts >= _ATTEMPTS:
+            if isinstance(error, ClosedError) or work.attempts >= _ATTEMPTS:
                 return self._end(
                     work,
-                    f"The service answers {_ATTEMPTS} times: {error}. The task may be paid for; "
+                    f"The service does not tell how the task is: {error}. It may be paid for; "
                     "run again to ask for it.",
                 )
             retry_after = error.retry_after if isinstance(error, BusyError) else 0.0

@@ -119,7 +119,7 @@ class PaidSystem(System):
 
     def identity(self) -> Mapping[str, Any]:
         """Return the settings that decide the videos."""
-        return {"kind": self.kind, **self.model_dump(mode="json", exclude=set(self.asides))}
+        return {"kind": self.kind, **self._settings()}
 
     def run(self, jobs: Sequence[Job], folder: Path) -> Iterator[Outcome]:
         """Submit, wait and download; tasks of earlier runs are asked for, not submitted again."""
@@ -184,6 +184,10 @@ class PaidSystem(System):
     def download(self, connection: Connection, task: Task, target: Path) -> None:
         """Write the file of a finished task."""
         connection.download(task.url, target)
+
+    def _settings(self) -> dict[str, Any]:
+        """What decides the videos; fields that a later version adds are none at first."""
+        return self.model_dump(mode="json", exclude=set(self.asides), exclude_none=True)
 
     def text(self, case: Case) -> str:
         """Return the text to send."""
