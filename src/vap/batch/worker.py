@@ -54,9 +54,11 @@ class Worker:
         )
         if attempts >= _ATTEMPTS:
             # It ends its process each time; a new process must not start it forever.
-            said = f"Its process ended unexpectedly {attempts} times; the memory may not suffice."
+            message = (
+                f"Its process ended unexpectedly {attempts} times; the memory may not suffice."
+            )
             outcome = replace(
-                outcome, status="failed", error={"type": "ProcessDied", "message": said}
+                outcome, status="failed", error={"type": "ProcessDied", "message": message}
             )
         else:
             self._ledger.write(outcome)
@@ -75,8 +77,8 @@ class Worker:
             # Its frames may keep much of the memory.
             error.__traceback__ = None
             _recover()
-            said = {"type": type(error).__name__, "message": str(error)}
-            return replace(outcome, status="failed", error=said)
+            failure = {"type": type(error).__name__, "message": str(error)}
+            return replace(outcome, status="failed", error=failure)
         return replace(
             outcome, status="done", output=video.name, record=record.name, seconds=made.seconds
         )

@@ -146,7 +146,7 @@ def _check_same(found: Mapping[str, Any], manifest: Mapping[str, Any], job: Enco
         return
     differ = f"{', '.join(sorted(others))} differ"
     message = (
-        f"{job.output} holds shards of another job: {differ}. Encode with the settings and the "
+        f"{job.output} has shards of another job: {differ}. Encode with the settings and the "
         "table it was begun with, or into another folder."
     )
     if not _has_shards(job.output):

@@ -135,7 +135,7 @@ def parse_path(cell: object, column: str, known: dict[str, str]) -> str:
     """A clip's path: relative to the dataset's root and staying inside it.
 
     ``./a.mp4`` and ``b//a.mp4`` are ``a.mp4`` and ``b/a.mp4``: a path is a clip's identity. The
-    letters stay as they are, to find the file. ``known`` holds checked paths, one copy of each.
+    letters stay as they are, to find the file. ``known`` has the checked paths, one copy of each.
     """
     if isinstance(cell, str) and (path := known.get(cell)) is not None:
         return path

@@ -209,7 +209,7 @@ def _mp4_tables(
         if kind == path[0] == b"stsz":
             _, sample_bytes, count = struct.unpack(">III", _read(file, content, 12))
             if count * (sample_bytes or 4) > (size if sample_bytes else stop - content):
-                return f"its index claims {count:,} samples, more than the file can hold"
+                return f"its index claims {count:,} samples, more than the file has room for"
         elif kind == path[0] and (damage := _mp4_tables(file, content, stop, size, path[1:])):
             return damage
     return None
@@ -349,8 +349,8 @@ def blaming(
     except (MediaError, MachineError):
         raise
     except errors as error:
-        said = str(error).replace(str(path), path.name).rstrip(".")
-        reason = getattr(error, "strerror", None) or said
+        message = str(error).replace(str(path), path.name).rstrip(".")
+        reason = getattr(error, "strerror", None) or message
         raise blame(path, error, f"{problem} ({reason})", fix) from error
 
 
