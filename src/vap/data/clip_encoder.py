@@ -79,7 +79,10 @@ def _digest(folder: Path) -> str:
             if path.suffix == ".safetensors":
                 part = sampled_digest(path)
             elif path.name.endswith("config.json"):
-                part = _lasting_configuration(path)
+                content = json.loads(plain_configuration(path))
+                if isinstance(content, dict):  # the model may be saved again by another version
+                    content.pop("transformers_version", None)
+                part = json.dumps(content, sort_keys=True).encode()
             elif path.suffix == ".model" or _is_plain_json(path):
                 part = path.read_bytes()
             else:
@@ -98,14 +101,6 @@ def _earlier_digest(folder: Path) -> str:
             elif path.suffix == ".safetensors":
                 digest.update(path.name.encode() + sampled_digest(path))
     return digest.hexdigest()
-
-
-def _lasting_configuration(path: Path) -> bytes:
-    """A configuration without the version that wrote it, as a model may be saved again."""
-    content = json.loads(plain_configuration(path))
-    if isinstance(content, dict):
-        content.pop("transformers_version", None)
-    return json.dumps(content, sort_keys=True).encode()
 
 
 def _is_plain_json(path: Path) -> bool:

@@ -164,8 +164,11 @@ def _work(worker: int, job: EncodeJob, missing: list[int], workers: int, errors:
     """Encode every ``workers``-th of the missing shards; with accelerators, on the next one."""
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     place = f"{device.type}:{worker % torch.accelerator.device_count()}" if device else None
+    command = multiprocessing.parent_process()
     try:
         for shard in _in_turn(job, missing[worker::workers]):
+            if command is not None and not command.is_alive():
+                return  # it was killed
             encode_shard(job, shard, place)
     except Exception as error:  # noqa: BLE001 - the command says what it was
         errors.put(_portable(error))

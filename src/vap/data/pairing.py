@@ -92,7 +92,9 @@ def pair_clips(rows: Iterable[ClipRow], rules: PairingRules) -> Pairing:
     candidates: list[tuple[ClipRow, ...]] = []
     borrowed = 0
     for row in alive.values():
-        references = _listed(row, alive)
+        listed = dict.fromkeys(row.references)  # each once
+        listed.pop(row.video, None)
+        references = tuple(alive[path] for path in listed if path in alive)
         if not references:
             references = _random_other(row, conditions[row.condition], rules.seed)
             borrowed += len(references)
@@ -103,13 +105,6 @@ def pair_clips(rows: Iterable[ClipRow], rules: PairingRules) -> Pairing:
     if lonely := len(alive) - len(targets):
         gone["no reference alive in its condition"] = lonely
     return Pairing(tuple(targets), tuple(candidates), gone, borrowed, rules)
-
-
-def _listed(row: ClipRow, alive: dict[str, ClipRow]) -> tuple[ClipRow, ...]:
-    """Listed references that are alive and not the row itself, each once."""
-    paths = dict.fromkeys(row.references)
-    paths.pop(row.video, None)
-    return tuple([alive[path] for path in paths if path in alive])
 
 
 def _random_other(row: ClipRow, condition: list[ClipRow], seed: int) -> tuple[ClipRow, ...]:

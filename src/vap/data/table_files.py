@@ -123,7 +123,11 @@ def _read_parquet(path: Path) -> Records:
     parquet = _pyarrow("pyarrow.parquet")
     try:
         found = parquet.read_metadata(path)
-        _check_cells(path, found.num_rows * found.num_columns)
+        if (cells := found.num_rows * found.num_columns) > _MOST_CELLS:
+            raise TableError(
+                f"{path} claims {cells:,} cells, more than the {_MOST_CELLS:,} that are read. "
+                "Split it."
+            )
         table = parquet.read_table(path)
         columns = [column.to_pylist() for column in table.columns]
     except (MemoryError, TableError):
@@ -132,13 +136,6 @@ def _read_parquet(path: Path) -> Records:
     except Exception as error:
         raise TableError(f"{path} is not a readable Parquet file: {error}") from error
     return Records(tuple(table.column_names), list(zip(*columns, strict=True)))
-
-
-def _check_cells(path: Path, cells: int) -> None:
-    if cells > _MOST_CELLS:
-        raise TableError(
-            f"{path} claims {cells:,} cells, more than the {_MOST_CELLS:,} that are read. Split it."
-        )
 
 
 def _write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

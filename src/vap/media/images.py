@@ -181,7 +181,9 @@ def open_folder(path: Path, fps: float | None, limits: MediaLimits) -> Source:
     ``write_video`` noted in the first frame, else 16.
     """
     try:
-        files = sorted(filter(_is_still, path.iterdir()), key=_natural)
+        # macOS writes notes to "._frame.png".
+        shown = (file for file in path.iterdir() if not file.name.startswith("."))
+        files = sorted((f for f in shown if f.suffix.lower() in STILL_SUFFIXES), key=_natural)
     except OSError as error:
         raise unreadable(path, error) from error
     if not files:
@@ -226,11 +228,6 @@ def _checked(name: object, frame: RGB, width: int, height: int) -> RGB:
         return frame
     problem = f"it is {frame.shape[1]}x{frame.shape[0]}, but the first frame is {width}x{height}"
     raise refusal(name, problem, "All frames of a clip must have one size: resize them.")
-
-
-def _is_still(path: Path) -> bool:
-    """Whether an entry of a folder is a frame; macOS writes notes to ``._frame.png``."""
-    return path.suffix.lower() in STILL_SUFFIXES and not path.name.startswith(".")
 
 
 def _natural(path: Path) -> tuple[list[str | int], str]:

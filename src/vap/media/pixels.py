@@ -252,7 +252,12 @@ def to_channels_last(name: str, frames: NDArray[Any] | torch.Tensor) -> NDArray[
     GPU tensors are copied. ``name`` is for errors.
     """
     channels_first = not isinstance(frames, np.ndarray)
-    array = frames if isinstance(frames, np.ndarray) else _to_array(frames)
+    if isinstance(frames, np.ndarray):
+        array = frames
+    else:
+        tensor = frames.detach().cpu()
+        # NumPy has no bfloat16.
+        array = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
     shape = array.shape
     axes = [axis for axis in ((1, 3) if channels_first else (3, 1)) if array.ndim == 4]  # noqa: PLR2004
     axis = next((axis for axis in axes if shape[axis] == _CHANNELS), None)
@@ -284,10 +289,3 @@ def _check_sixteen_bits(name: str, values: NDArray[np.int32]) -> None:
         problem = f"its values are integers of 32 bits that run from {low} to {high}"
         fix = "Integers are 8 or 16 bits: save it as such, or convert it with astype(np.uint8)."
         raise refusal(name, problem, fix)
-
-
-def _to_array(tensor: torch.Tensor) -> NDArray[Any]:
-    tensor = tensor.detach().cpu()
-    # NumPy has no bfloat16.
-    array: NDArray[Any] = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
-    return array

@@ -91,7 +91,8 @@ def write_pairs(
             mixed=settings.mixed,
             drawn=settings.drawn,
         )
-        label = _label(target, index)
+        # What a variation shows, no other pair does: a condition of its own.
+        label = f"{target.condition}_varied_{index:06}" if target.variation else target.condition
         folder = f"{VIDEOS}/{label}/{index:06}"
         paths = [f"{folder}_reference.mp4", f"{folder}_target.mp4"]
         for spec, path in zip((reference, target), paths, strict=True):
@@ -134,11 +135,6 @@ def _claim(root: Path, settings: SynthSettings) -> None:
             f"{root} has pairs with other settings: {found}, not {wanted}. Use these settings "
             "to continue it, or another folder."
         )
-
-
-def _label(spec: ClipSpec, index: int) -> str:
-    """A clip's condition in the tables: what a variation shows, no other pair does."""
-    return spec.condition if spec.variation is None else f"{spec.condition}_varied_{index:06}"
 
 
 def _parameters(spec: ClipSpec) -> dict[str, Any]:
