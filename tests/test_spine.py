@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -10,11 +11,13 @@ import pytest
 
 import vap
 from vap import cli
+from vap.files import folders
 
 ROOT = str(Path(vap.__file__).parent)
 ATTENTION = {"dispatch_attention_fn", "onednn_attention"}
 FRAMES = 11
-FILES = 72
+FILES = 45
+ONCE = {"check_request", "check_folder", "load_components", "weights_hash"}
 _OPTIMIZED = 0x2  # code of a function, not of a module or class
 
 
@@ -24,6 +27,8 @@ class Seen:
     def __init__(self) -> None:
         self.files: set[str] = set()
         self.stack: list[str] = []
+        self.calls: Counter[str] = Counter()
+        self.configurations: Counter[Path] = Counter()
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
         if event != "call":
@@ -35,6 +40,9 @@ class Seen:
             and code.co_name[0] != "<"
         ):
             self.files.add(code.co_filename.removeprefix(ROOT))
+            self.calls[code.co_name] += 1
+            if code is folders._parsed.__code__:
+                self.configurations[frame.f_locals["path"]] += 1
         if code.co_name in ATTENTION:
             self.stack = max(self.stack, _stack(frame), key=len)
 
@@ -51,6 +59,7 @@ def _stack(frame: FrameType | None) -> list[str]:
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    folders._parsed_once.cache_clear()
     found, output = Seen(), tmp_path_factory.mktemp("demo") / "out.mp4"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["vap", "generate", "--demo", "--steps", "1", "-o", str(output)])
@@ -75,3 +84,13 @@ def test_attention_is_few_frames_from_the_command_line(seen: Seen) -> None:
 
 def test_a_demo_run_touches_few_files(seen: Seen) -> None:
     assert len(seen.files) <= FILES, sorted(seen.files)
+
+
+def test_a_demo_run_checks_and_loads_once(seen: Seen) -> None:
+    assert {name: seen.calls[name] for name in ONCE} == dict.fromkeys(ONCE, 1)
+
+
+def test_a_demo_run_reads_each_configuration_once(seen: Seen) -> None:
+    names = {path.parent.name for path in seen.configurations}
+    assert names >= {"vap-mini", "transformer", "vae", "scheduler", "text_encoder"}
+    assert set(seen.configurations.values()) == {1}
