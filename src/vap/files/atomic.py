@@ -32,17 +32,9 @@ _ABANDONED = 24 * 60 * 60  # seconds after which another machine is done with su
 def atomic_file(path: Path) -> Iterator[Path]:
     """Write a file into a hidden folder beside it and move it into place at the end.
 
-    Args:
-        path: The file to make or replace; its folder is created if missing. Of a link, the file
-            that it leads to. A device or pipe is never replaced but written to, at the end.
-
-    Yields:
-        The temporary file, empty, with the name of ``path``. If the block raises, also by
-        ``KeyboardInterrupt``, it is removed and ``path`` stays as it was. What a killed process
-        leaves is removed when the next one writes into the same folder.
-
-    Raises:
-        MediaError: If ``path`` is a folder or the place cannot be written to.
+    If the block raises, the file stays as it was; what a killed process leaves is removed when the
+    next one writes into the same folder. A link is followed; a device or pipe is never replaced but
+    written to, at the end.
     """
     with _placing(path):
         kind = _kind(path)
@@ -57,17 +49,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path, is_ours: Callable[[Path], bool]) -> Iterator[Path]:
     """Fill a folder in a hidden one beside it and move it into place at the end.
 
-    Args:
-        path: The folder to make or replace; its parents are created if missing. Of a link, the
-            folder that it leads to.
-        is_ours: Says of an entry of an existing folder whether it may be replaced.
-
-    Yields:
-        The temporary folder. If the block raises it is removed and ``path`` stays as it was.
-
-    Raises:
-        MediaError: If ``path`` is no folder that may be replaced, see :func:`check_replaceable`,
-            or cannot be written to.
+    If the block raises, the folder stays as it was. ``is_ours`` says of an entry of an existing
+    folder whether it may be replaced, see :func:`check_replaceable`. A link is followed.
     """
     check_replaceable(path, is_ours)
     path = Path(os.path.realpath(path))

@@ -31,14 +31,10 @@ _MADE_FOR_EACH, _MADE_ANYWAY = 16, 4096
 
 @one_at_a_time
 def load_component(folder: Path, name: str, kind: Any = None, **options: Any) -> Any:
-    """Load one component of a pipeline folder.
+    """Load one component of a pipeline folder, by default of the class in ``model_index.json``.
 
-    Args:
-        folder: Of the pipeline.
-        name: Of the component, such as ``vae``.
-        kind: Its class, in place of the one that ``model_index.json`` names.
-        **options: For models, those of the library's ``from_pretrained``. On ``device_map="meta"``
-            a text or image encoder is compared with its files, and no weights are read.
+    Options are those of the library's ``from_pretrained``. On ``device_map="meta"`` a text or image
+    encoder is compared with its files, and no weights are read.
     """
     import diffusers
     import transformers
@@ -189,14 +185,7 @@ def _tried(processor: Any) -> Any:
 def check_config(
     path: Path, config: Mapping[str, Any], kind: Any, stored: Mapping[str, StoredTensor]
 ) -> None:
-    """Refuse values of a configuration that are of another type than they should be, or huge.
-
-    Args:
-        path: Of the configuration.
-        config: What is in it.
-        kind: Class whose arguments they are, with their defaults; None if that checks them itself.
-        stored: Tensors of the files beside it.
-    """
+    """Refuse values of another type than the defaults of a class's arguments, or huge ones."""
     highest = max([_HIGHEST_NUMBER, *(max(t.shape, default=0) for t in stored.values())])
     known = {} if kind is None else inspect.signature(kind.__init__).parameters
     for key, value in config.items():

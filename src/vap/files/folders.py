@@ -60,29 +60,18 @@ RELEASED_NEGATIVE_PROMPT = (
 
 @dataclass(frozen=True, slots=True)
 class GenerationDefaults:
-    """A model's native settings.
+    """A model's native settings."""
 
-    Attributes:
-        height: Pixels.
-        width: Pixels.
-        num_frames: Pixel frames.
-        fps: Frames a second.
-        num_inference_steps: Denoising steps.
-        guidance_scale: Classifier-free guidance.
-        reference_guidance_scale: Guidance by the reference; the release has none, which is 1.
-        use_dynamic_cfg: Whether the scale rises over the steps (CogVideoX).
-        negative_prompt: For target and reference text alike.
-    """
-
-    height: _Count = 480
-    width: _Count = 832
-    num_frames: _Count = 49
-    fps: _Rate = 16.0
-    num_inference_steps: _Count = 50
-    guidance_scale: _Scale = 5.0
+    height: _Count = 480  # Pixels
+    width: _Count = 832  # Pixels
+    num_frames: _Count = 49  # Pixel frames
+    fps: _Rate = 16.0  # Frames a second
+    num_inference_steps: _Count = 50  # Denoising steps
+    guidance_scale: _Scale = 5.0  # Classifier-free guidance
+    # Guidance by the reference; the release has none, which is 1
     reference_guidance_scale: _Scale = 1.0
-    use_dynamic_cfg: bool = False
-    negative_prompt: str = RELEASED_NEGATIVE_PROMPT
+    use_dynamic_cfg: bool = False  # Whether the scale rises over the steps (CogVideoX)
+    negative_prompt: str = RELEASED_NEGATIVE_PROMPT  # For target and reference text alike
 
     @property
     def guided(self) -> bool:
@@ -211,10 +200,7 @@ def _trained_shape(transformer: Mapping[str, Any], compression: Compression) -> 
 def weight_files(component: Path, variant: str | None = None) -> list[Path]:
     """Files that a component's weights are loaded from, whether they are there or not.
 
-    Args:
-        component: Folder of a component with weights.
-        variant: The variant that is asked for, such as ``fp16``; where a component has none of
-            this name, its usual files are loaded.
+    Where a component has no files of a variant such as ``fp16``, its usual files are loaded.
     """
     index = _index_of(component, variant)
     if index is not None:

@@ -76,16 +76,10 @@ def hub_id(model: str | Path) -> str:
 
 
 def resolve_folder(name_or_path: str | Path, variant: str | None = None) -> Path:
-    """Find the pipeline folder of a model.
+    """Find the pipeline folder of a model, and see that it is complete.
 
-    Args:
-        name_or_path: A known name (``vap-mini``, ``wan``, ``cogvideox``), a local folder
-            (``./name`` for one with a known name), or a Hub id ``owner/name``. Only the model of
-            a Hub id is ever downloaded, by the Hub's own client, into its own cache.
-        variant: Of the weights to be loaded, such as ``fp16``.
-
-    Raises:
-        FileNotFoundError: If there is no such model, or files of it are missing.
+    A known name comes before a folder of the same name (``./name``). Only the model of a Hub id is
+    ever downloaded, by the Hub's own client, into its own cache.
     """
     folder = find_folder(name_or_path)
     check_folder(folder, variant)

@@ -137,15 +137,6 @@ def weights_hash(folder: Path) -> str:
     The files' names, lengths and headers (every tensor's name, precision and shape) go in whole,
     and of the values 64 samples a file, evenly spread and the ends included. Training, another
     precision or another model change it; it does not prove that no single value was altered.
-
-    Args:
-        folder: Of a pipeline. Weights of all components are covered, and their configurations.
-
-    Returns:
-        64 hexadecimal digits, the same wherever the folder lies.
-
-    Raises:
-        FileNotFoundError: If the folder holds no weights.
     """
     return _hash(folder, "*/", "in its subfolders")
 

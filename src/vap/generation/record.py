@@ -99,16 +99,9 @@ def request_from(
 ) -> GenerationRequest:
     """The request that made a recorded video, its inputs checked.
 
-    Args:
-        record: See :func:`recorded_run`.
-        moved: Where inputs are now, by role: ``image``, ``reference``, ``video_prompt``,
-            ``last_image``, ``expert``, ``student``, ``backbone``, ``lora``. Inputs are told apart
-            by their contents.
-        model: Where the model is now.
-
-    Raises:
-        MediaError: If an input is missing or no longer what it was, the record is damaged, or
-            ``model`` is None and that of the record would have to be downloaded.
+    ``moved`` says where inputs are now, by role such as ``image`` or ``reference``, and ``model``
+    where the model is. Inputs are told apart by their contents. A model that would have to be
+    downloaded is refused unless ``model`` names it.
     """
     found: dict[str, list[Path]] = {}
     for entry in record.inputs:
@@ -154,8 +147,7 @@ def _check_here(model: str) -> None:
 def held_in(record: RunRecord) -> Quantization | None:
     """Precision that the backbone's weights were held in, if not the model's own.
 
-    Whether it was asked for or chosen to fit in memory: elsewhere, or with more of it, another
-    would be chosen. Records of before that was noted know what was asked for.
+    Older records know only what was asked for.
     """
     held = record.arguments.get(_HELD) or record.arguments.get("quantize")
     return cast("Quantization | None", held)

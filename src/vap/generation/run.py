@@ -38,21 +38,14 @@ _SHEET_COLUMNS = 8
 
 @dataclass(frozen=True, eq=False)
 class Generation:
-    """A generated video and how it came about.
+    """A generated video and how it came about."""
 
-    Attributes:
-        frames: uint8 ``[T, H, W, 3]``; T is 0 where another process decodes them.
-        request: The request with every choice of the model filled in.
-        record: What is needed to make it again.
-        taken: Indices of the frames that the model saw, for each of the request's references.
-        seconds: Time spent, by stage.
-    """
-
-    frames: np.ndarray
-    request: GenerationRequest
-    record: RunRecord
+    frames: np.ndarray  # uint8 `[T, H, W, 3]`; T is 0 where another process decodes them
+    request: GenerationRequest  # The request with every choice of the model filled in
+    record: RunRecord  # What is needed to make it again
+    # Indices of the frames that the model saw, for each of the request's references
     taken: tuple[tuple[int, ...], ...] = ()
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)  # Time spent, by stage
 
 
 def loading_options(request: GenerationRequest) -> dict[str, Any]:

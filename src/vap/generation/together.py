@@ -25,18 +25,8 @@ def generate_together(
 ) -> Generation:
     """Make the video of a request with all processes that ``torchrun`` started.
 
-    Args:
-        request: What to generate, the same in every process.
-        mesh: How to share; by default guidance first, then heads, then tokens.
-        on_stage: Told the name of every stage as it starts.
-        on_step: Told how many denoising steps are done, of how many.
-
-    Returns:
-        The video in the first process; in the others all but its frames.
-
-    Raises:
-        ValueError: If the request does not fit the model, or the mesh does not fit the processes.
-        FileNotFoundError: If the model or a file is missing.
+    All get the same request. The first process gets the video, the others all but its frames. By
+    default ``mesh`` shares guidance first, then heads, then tokens.
     """
     check_request(request)
     device = own_device(request.device)

@@ -37,13 +37,9 @@ def transformer_with_backbone(
 ) -> Any:
     """Load a transformer whose backbone lies in its own file and whose expert in a pipeline folder.
 
-    Args:
-        model_class: The variant's transformer class.
-        folder: Pipeline folder; gives configuration and, if it has one, the expert.
-        backbone: ``.gguf``, whose weights stay quantized, ``.safetensors``, or a folder of shards;
-            with stock names, diffusers' or those of the backbone's makers. fp8 weights are
-            multiplied by the scales beside them.
-        dtype: Precision to compute in.
+    The backbone is a ``.gguf``, whose weights stay quantized, a ``.safetensors``, or a folder of
+    shards, with names of diffusers or of the backbone's makers. fp8 weights are multiplied by the
+    scales beside them.
     """
     with reading(Path(backbone)):
         path = Path(backbone).expanduser()
@@ -228,13 +224,7 @@ def _check_whole(
 def _without_scales(
     tensors: Mapping[str, torch.Tensor], path: Path, dtype: torch.dtype
 ) -> dict[str, torch.Tensor]:
-    """Multiply fp8 weights by the scales stored beside them; other tensors stay as they are.
-
-    Args:
-        tensors: By name, with scales named like ``….scale_weight`` or ``….weight_scale``.
-        path: Where they come from.
-        dtype: Of the products.
-    """
+    """Multiply fp8 weights by the scales stored beside them, as ``….scale_weight``."""
     kept = dict(tensors)
     scaled = kept.pop("scaled_fp8", None) is not None
     for name in tensors:

@@ -110,14 +110,7 @@ def predictions(
 ) -> list[Prediction]:
     """What a generation takes under every plan of a device, fastest plan first.
 
-    Args:
-        model: What is run.
-        video: What is generated.
-        device: Where.
-        dtype: Precision of transformer and encoders.
-        quantize: Precision of the backbone that the user chose.
-        keep_references: Whether what is read of the references is kept over steps; then plans that
-            keep nothing are left out.
+    With ``keep_references``, plans that keep nothing over steps are left out.
     """
     traced = footprint(model, video, dtype, keep_references=keep_references)
     kind = "cpu" if device.is_cpu else "cuda"

@@ -68,17 +68,7 @@ class LoraMixin:
 def use_loras(
     pipeline: Any, loras: Sequence[tuple[str | Path, float]], *, merge: bool = True
 ) -> None:
-    """Apply LoRA files with their scales to a loaded pipeline.
-
-    Args:
-        pipeline: Of either variant.
-        loras: Files or their folders, each with what its effect is multiplied by.
-        merge: Into the weights; else they are kept beside them.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If one is not a LoRA of this model.
-    """
+    """Apply LoRA files with their scales: merge them, or keep them beside the weights."""
     for index, (path, scale) in enumerate(loras):
         if merge:
             merge_lora(pipeline, path, scale)

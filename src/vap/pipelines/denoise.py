@@ -170,9 +170,6 @@ def denoise(
         num_inference_steps: Steps as asked for, for the progress bar.
         latents_dtype: Precision of the latents between steps.
         on_step_end: The user's callback.
-
-    Returns:
-        Clean latents.
     """
     scheduler = step.scheduler
     timesteps = scheduler.timesteps
@@ -269,12 +266,7 @@ def set_flow_timesteps(
 ) -> None:
     """Set a schedule: as stock diffusers at strength 0 (no reference), as released at 1.
 
-    Args:
-        scheduler: The pipeline's scheduler.
-        num_inference_steps: Steps N.
-        strength: Reference strength, 0 … 1.
-        device: Where the timesteps are wanted.
-        even: Space the noise levels evenly from 1 to 0 before the shift, as step distillation does.
+    ``even`` spaces noise levels from 1 to 0 before the shift, as step distillation does.
     """
     sigmas = (
         np.linspace(1.0, 0.0, num_inference_steps + 1)[:-1]
@@ -293,16 +285,8 @@ def released_sigmas(scheduler: Any, num_inference_steps: int, strength: float) -
     The UniPC scheduler of diffusers 0.34 spaced its T flow noise levels, before the shift, from
     1 − 1/T down; today's start at 1. The difference is 3e-2 in the final latents of a
     short schedule, so the released numbers need the old ones, and the stock pipeline today's.
-    Between the two, they follow the reference strength, so that results do too.
-
-    Args:
-        scheduler: The pipeline's scheduler.
-        num_inference_steps: Steps N.
-        strength: Reference strength, 0 (stock) … 1 (released).
-
-    Returns:
-        N noise levels before the shift, to be handed to ``set_timesteps(sigmas=…)``; None where
-        the scheduler's own are right.
+    Between the two, they follow the reference strength, so that results do too. None where the
+    scheduler's own are right.
     """
     config = scheduler.config
     if not isinstance(scheduler, UniPCMultistepScheduler) or strength == 0.0:

@@ -215,16 +215,7 @@ def as_clips(
     size: tuple[int, int] | None,
     generator: Generators,
 ) -> list[ReferenceClip]:
-    """Read the references and take the frames that the model will see.
-
-    Args:
-        reference_videos: Clips; a single one may stand alone.
-        reference_prompts: Their captions; empty by default.
-        num_frames: Frames wanted of each, whatever its own length.
-        frame_selection: ``evenly``, ``first`` or ``random``.
-        size: Height and width to scale to, the rest cropped; None to keep the clip's own.
-        generator: Draws the window of ``random``; the first one of a list.
-    """
+    """Read references, a single one may stand alone, and take the frames that the model sees."""
     clips = _clip_list(reference_videos)
     captions = as_prompts(reference_prompts)
     if captions is None:
@@ -339,13 +330,10 @@ def check_texts(
     always: bool,
     compared: bool,
 ) -> None:
-    """Refuse texts that are longer or shorter than a model reads.
+    """Refuse texts that are longer or shorter than the tokens that a model reads.
 
-    Args:
-        tokens: What it reads of a text.
-        given: Length to encode at, and embeddings ``[B, L, D]`` of text and negative text.
-        always: Whether it cannot tell where others end.
-        compared: Whether a negative prompt stands in for the references' texts, which have it.
+    Of no consequence unless it cannot tell where a text ends (``always``), or a negative prompt
+    stands in for the references' texts (``compared``).
     """
     length, *embeddings = given
     lengths = {length if each is None else each.shape[1] for each in embeddings}

@@ -22,9 +22,6 @@ def answered_once(encoder: Any) -> Iterator[None]:
     """Let every layer of a Wan encoder answer what it was just asked without computing it again.
 
     The result has the same bits. Each layer's last output is kept until the end.
-
-    Args:
-        encoder: ``vae.encoder`` of a Wan pipeline.
     """
     layers: list[Any] = list(encoder.down_blocks)
     own = [layer.__dict__.get("forward") for layer in layers]
