@@ -97,6 +97,7 @@ class _Question:
 
 def _machine(*, measured: bool) -> tuple[dict[str, Any], DeviceSpec]:
     """Facts about this machine, and its device."""
+    import av
     import torch
 
     from vap.cost.devices import device_for_planning, device_memory, this_machine
@@ -114,7 +115,7 @@ def _machine(*, measured: bool) -> tuple[dict[str, Any], DeviceSpec]:
         "memory_gb": round(total / _GB, 1),
         "free_memory_gb": round(free / _GB, 1),
         "teraflop_per_second": {name: round(rate / 1e12, 3) for name, rate in rates.items()},
-        "video_encoders": {name: _has_encoder(codec) for name, codec in _ENCODERS.items()},
+        "video_encoders": {name: codec in av.codecs_available for name, codec in _ENCODERS.items()},
     }
     return facts, here
 
@@ -231,13 +232,14 @@ def _show(machine: dict[str, Any], reports: list[dict[str, Any]]) -> None:
     """Blocks of name and value and narrow tables, which no terminal is too narrow for."""
     from vap.cost.text import parameter_count
 
+    rates = ", ".join(f"{rate:g} {name}" for name, rate in machine["teraflop_per_second"].items())
     results.print("This machine", style="bold")
     _show_facts(
         {
             "python, torch": f"{machine['python']}, {machine['torch']}",
             "device": f"{machine['device']}, {machine['cores']} cores",
             "memory": f"{machine['memory_gb']:.1f} GB, {machine['free_memory_gb']:.1f} free",
-            **({"TFLOP/s": _listed(rates)} if (rates := machine["teraflop_per_second"]) else {}),
+            **({"TFLOP/s": rates} if rates else {}),
             "writes": ", ".join(k for k, has in machine["video_encoders"].items() if has)
             or "nothing",
         }
@@ -246,12 +248,14 @@ def _show(machine: dict[str, Any], reports: list[dict[str, Any]]) -> None:
         results.print(f"\n{report['name']}", style="bold")
         least = min(plan["device_gb"] for plan in report["plans"])
         chosen = report["plan"] or f"no plan fits, {least:.1f} GB are needed"
+        known = "measured" if report["profile_measured"] else "a guess, not measured on this model"
+        profile = f"{report['profile']}: {known}"
         _show_facts(
             {
                 "on": f"{report['device']}, {report['memory_gb']:.1f} GB: {chosen}",
                 "makes": f"{report['size']}, {report['steps']} steps",
                 "parameters": f"{parameter_count(report['parameters'])} in the transformer",
-                **_said_of_profile(report),
+                **({} if report["profile"] in {None, "exact"} else {"profile": profile}),
             }
         )
         _show_plans(report)
@@ -263,14 +267,6 @@ def _show(machine: dict[str, Any], reports: list[dict[str, Any]]) -> None:
         "host: main memory for weights that wait there until the GPU needs them. Plans\n"
         "for GPUs are not yet measured."
     )
-
-
-def _said_of_profile(report: dict[str, Any]) -> dict[str, str]:
-    name = report["profile"]
-    if name in {None, "exact"}:
-        return {}
-    known = "measured" if report["profile_measured"] else "a guess, not measured on this model"
-    return {"profile": f"{name}: {known}"}
 
 
 def _show_plans(report: dict[str, Any]) -> None:
@@ -294,16 +290,6 @@ def _show_facts(facts: dict[str, str]) -> None:
     for name, value in facts.items():
         table.add_row(f"  {name}", value)
     results.print(table)
-
-
-def _listed(rates: dict[str, float]) -> str:
-    return ", ".join(f"{rate:g} {name}" for name, rate in rates.items())
-
-
-def _has_encoder(codec: str) -> bool:
-    import av
-
-    return codec in av.codecs_available
 
 
 def _size(gigabytes: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vap.acceleration.plan import MemoryPlan, Quantization, WantedVideo
+from vap.acceleration.plan import WantedVideo
 from vap.files.names import full_name
 from vap.generation.record import record_of, weights_of
 from vap.generation.request import (
@@ -49,20 +49,13 @@ class Generation:
 
 
 def loading_options(request: GenerationRequest) -> dict[str, Any]:
-    """What :func:`vap.load_pipeline` is given."""
+    """What :func:`vap.load_pipeline` is given, most of it under the names of the request."""
+    taken = inspect.signature(load_pipeline).parameters
+    same = {each.name: getattr(request, each.name) for each in fields(request)}
     return {
+        **{name: value for name, value in same.items() if name in taken},
         "name_or_path": request.model,
-        "dtype": request.dtype,
-        "device": request.device,
-        "expert": request.expert,
-        "student": request.student,
-        "backbone": request.backbone,
         "lora": request.scaled_loras,
-        "distilled": request.distilled,
-        "offload": request.offload,
-        "memory": request.memory,
-        "quantize": request.quantize,
-        "profile": request.profile,
         "video": _wanted(request),
     }
 
@@ -90,12 +83,27 @@ def load_for(request: GenerationRequest) -> Any:
     return load_pipeline(**loading_options(request))
 
 
+def encode_references(request: GenerationRequest, pipeline: Any) -> VideoPrompt:
+    """The video prompt of a request's references."""
+    return pipeline.encode_video_prompt(
+        list(request.references),
+        list(request.reference_prompts) or None,
+        height=request.height,
+        width=request.width,
+        num_frames=request.num_frames,
+        frame_selection=request.frame_selection,
+        fit=request.fit,
+        has_last_frame=request.last_image is not None,
+        generator=torch.Generator().manual_seed(request.seed),
+    )
+
+
 def generate(
     request: GenerationRequest,
     pipeline: Any = None,
     *,
     load: Callable[[GenerationRequest], Any] = load_for,
-    encode: Callable[[GenerationRequest, Any], VideoPrompt] | None = None,
+    encode: Callable[[GenerationRequest, Any], VideoPrompt] = encode_references,
     decode: bool = True,
     checked: bool = False,
     on_stage: OnStage | None = None,
@@ -128,9 +136,14 @@ def generate(
     _check_variant(request, pipeline)
     request = filled_in(request, pipeline)
     with clock.stage("encode"):
-        prompt = _video_prompt(request, pipeline, encode or encode_references)
+        prompt = None
+        if request.video_prompt is not None:
+            prompt = VideoPrompt.load(request.video_prompt)
+        elif request.references:
+            prompt = encode(request, pipeline)
         # Before the long part, so that a file that disappears meanwhile does no harm.
-        record = record_of(request, prompt, weights_of(pipeline), _held_in(pipeline))
+        quantized = getattr(getattr(pipeline, "memory_plan", None), "quantize", None)
+        record = record_of(request, prompt, weights_of(pipeline), quantized)
     with clock.stage("generate"):
         arguments = _arguments(request, pipeline, prompt, on_step)
         video = pipeline(**arguments, output_type="np" if decode else "latent").frames[0]
@@ -141,21 +154,6 @@ def generate(
     sources = prompt.references if prompt is not None and request.references else ()
     taken = tuple(source.frames for source in sources)
     return Generation(frames, request, record, taken, clock.seconds)
-
-
-def encode_references(request: GenerationRequest, pipeline: Any) -> VideoPrompt:
-    """The video prompt of a request's references."""
-    return pipeline.encode_video_prompt(
-        list(request.references),
-        list(request.reference_prompts) or None,
-        height=request.height,
-        width=request.width,
-        num_frames=request.num_frames,
-        frame_selection=request.frame_selection,
-        fit=request.fit,
-        has_last_frame=request.last_image is not None,
-        generator=torch.Generator().manual_seed(request.seed),
-    )
 
 
 def filled_in(request: GenerationRequest, pipeline: Any) -> GenerationRequest:
@@ -205,17 +203,14 @@ def sheet_rows(generation: Generation) -> list[SheetRow]:
     captions = request.reference_prompts or ("",) * len(request.references)
     rows = []
     for path, caption, taken in zip(request.references, captions, generation.taken, strict=True):
-        clip = read_clip(path, size=size, fit=request.fit, frame_indices=_spread(taken))
+        shown = select_frames(len(taken), min(len(taken), _SHEET_COLUMNS))
+        indices = [taken[place] for place in shown]
+        clip = read_clip(path, size=size, fit=request.fit, frame_indices=indices)
         rows.append(SheetRow("reference", clip.frames, caption))
     image = np.asarray(read_image(request.image))[None]
     rows.append(SheetRow("image", image))
     rows.append(SheetRow("result", generation.frames, request.prompt))
     return rows
-
-
-def _spread(taken: Sequence[int]) -> list[int]:
-    """As many of the taken frames as a sheet shows."""
-    return [taken[place] for place in select_frames(len(taken), min(len(taken), _SHEET_COLUMNS))]
 
 
 def _check_variant(request: GenerationRequest, pipeline: Any) -> None:
@@ -227,22 +222,6 @@ def _check_variant(request: GenerationRequest, pipeline: Any) -> None:
             "use_dynamic_cfg (--dynamic-guidance) is a feature of the CogVideoX variant; leave it "
             "out for Wan."
         )
-
-
-def _held_in(pipeline: Any) -> Quantization | None:
-    """Precision that the weights are held in, where it was chosen as the pipeline was loaded."""
-    plan: MemoryPlan | None = getattr(pipeline, "memory_plan", None)
-    return None if plan is None else plan.quantize
-
-
-def _video_prompt(
-    request: GenerationRequest,
-    pipeline: Any,
-    encode: Callable[[GenerationRequest, Any], VideoPrompt],
-) -> VideoPrompt | None:
-    if request.video_prompt is not None:
-        return VideoPrompt.load(request.video_prompt)
-    return encode(request, pipeline) if request.references else None
 
 
 def _arguments(

@@ -157,16 +157,19 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
             condition = self._image_latents(
                 call.images, batch, shape, generator, dtype, released=references is not None
             )
-            latents = self._initial_latents(batch, shape, generator, latents, dtype)
+            latent = self._latent_shape(shape)
+            size = (batch.size, latent.frames, latent.channels, latent.height, latent.width)
+            latents = self._noise(size, generator, latents, dtype) * self.scheduler.init_noise_sigma
             reference_latents = (
                 None
                 if references is None
                 else self._sample_references(references, batch, generator)
             )
 
-            size = (latents.shape[1], *latents.shape[3:])
             rotary, reference_rotary = self.transformer.rotary_tables(
-                size, 0 if references is None else len(references), self._execution_device
+                (latent.frames, latent.height, latent.width),
+                0 if references is None else len(references),
+                self._execution_device,
             )
             ofs = (
                 None
@@ -292,19 +295,6 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         frames = self._latent_shape(shape).frames
         zeros = first.new_zeros(len(first), frames - 1, *first.shape[2:])
         return torch.cat([first, zeros], dim=1)
-
-    def _initial_latents(
-        self,
-        batch: Batch,
-        shape: PixelShape,
-        generator: Generators,
-        latents: torch.Tensor | None,
-        dtype: torch.dtype,
-    ) -> torch.Tensor:
-        """Noise ``[B, F, C, H, W]``, scaled as the scheduler needs it."""
-        latent = self._latent_shape(shape)
-        size = (batch.size, latent.frames, latent.channels, latent.height, latent.width)
-        return self._noise(size, generator, latents, dtype) * self.scheduler.init_noise_sigma
 
     def _prompt_sizes(self, shape: PixelShape) -> dict[str, tuple[int, ...]]:
         """Sizes of the last axes of references' encodings, by name."""

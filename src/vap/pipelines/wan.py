@@ -189,7 +189,9 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
                 even=self.even_levels,
             )
             self._num_timesteps = len(self.scheduler.timesteps)
-            latents = self._initial_latents(batch, shape, generator, latents)
+            latent = self.compression.latent(shape, self.vae.config.z_dim)
+            size = (batch.size, latent.channels, latent.frames, latent.height, latent.width)
+            latents = self._noise(size, generator, latents, torch.float32)
             condition = self._encode_condition(
                 self._pixels(images, shape), self._pixels(last_images, shape), shape
             )
@@ -287,14 +289,6 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
             pictures = [picture for pair in pairs for picture in pair]
         tokens = self.encode_image(pictures, self._execution_device)
         return tokens.reshape(len(images), -1, tokens.shape[-1])
-
-    def _initial_latents(
-        self, batch: Batch, shape: PixelShape, generator: Generators, latents: torch.Tensor | None
-    ) -> torch.Tensor:
-        """Noise ``[B, C, F, H, W]`` in float32."""
-        latent = self.compression.latent(shape, self.vae.config.z_dim)
-        size = (batch.size, latent.channels, latent.frames, latent.height, latent.width)
-        return self._noise(size, generator, latents, torch.float32)
 
     def _encode_condition(
         self, first: torch.Tensor | None, last: torch.Tensor | None, shape: PixelShape
