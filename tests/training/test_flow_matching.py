@@ -4,11 +4,10 @@ import pytest
 import torch
 
 from vap.training.objectives.flow_matching import (
-    REFERENCE_TIMESTEP,
     FlowMatching,
     timestep_of,
     training_sigmas,
-    with_condition,
+    with_mask,
 )
 from vap.training.sections import FlowConfig
 
@@ -70,7 +69,7 @@ def test_every_training_sigma_has_the_timestep_of_its_place():
     timesteps = timestep_of(training_sigmas())
 
     assert timesteps.tolist() == list(range(1000, 0, -1))
-    assert timesteps[-1].item() == REFERENCE_TIMESTEP
+    assert timesteps[-1].item() == 1
 
 
 def test_shift_moves_levels_towards_noise():
@@ -91,13 +90,12 @@ def test_sigmas_are_logit_normal():
     assert logits.std().item() == pytest.approx(1.5, abs=0.05)
 
 
-def test_input_is_latents_then_first_frame_mask_then_condition(latents, noise):
-    joined = with_condition(latents, noise)
+def test_the_condition_follows_a_mask_of_the_first_frame(noise):
+    joined = with_mask(noise)
 
-    assert torch.equal(joined[:, :4], latents)
-    assert torch.equal(joined[:, 8:], noise)
-    assert (joined[:, 4:8, 0] == 1).all()
-    assert (joined[:, 4:8, 1:] == 0).all()
+    assert torch.equal(joined[:, 4:], noise)
+    assert (joined[:, :4, 0] == 1).all()
+    assert (joined[:, :4, 1:] == 0).all()
 
 
 def test_timesteps_are_the_same_where_there_are_no_doubles(monkeypatch):

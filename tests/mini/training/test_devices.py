@@ -15,6 +15,7 @@ from vap.mini.training.stages.backbone_stage import BackboneTask, Sample
 from vap.mini.training.stages.expert_stage import ExpertTask, PairSample
 from vap.mini.training.stages.vae_stage import VAETask
 from vap.training.sections import FlowConfig
+from vap.training.variants.wan_variant import WanVariant
 
 DEVICE = torch.device("meta")
 GENERATOR = SimpleNamespace(device=DEVICE)
@@ -51,7 +52,7 @@ class TextEncoder(nn.Module):
 
 def denoiser(latents, *given, return_dict=True, **named):
     assert_placed(latents, *given, *named.values())
-    assert "reference_timestep" in named or not named
+    assert "reference_hidden_states" in named or not named
     prediction = torch.zeros(2, 4, 2, 4, 6, device=DEVICE)
     return prediction if return_dict else (prediction,)
 
@@ -75,7 +76,8 @@ def test_a_backbone_is_given_its_batch_where_it_is():
 def test_an_expert_is_given_its_batch_and_text_where_it_is():
     ids = torch.zeros(4, 3, dtype=torch.long)
     strategy = SimpleNamespace(reads_references=True)
-    task = task_of(ExpertTask, text_encoder=TextEncoder(), strategy=strategy)
+    variant = WanVariant(FlowConfig(prediction="velocity"))
+    task = task_of(ExpertTask, text_encoder=TextEncoder(), strategy=strategy, variant=variant)
 
     losses = task.loss(denoiser, PairSample(CLIPS, CLIPS, ids, ids), GENERATOR)
 

@@ -12,8 +12,6 @@ from torch import Tensor
 from vap.training.sections import FlowConfig
 
 _TRAIN_STEPS = 1000
-# The timestep of the smallest training sigma, floor(1000·(1/1000)): constant, as at inference.
-REFERENCE_TIMESTEP = 1
 _MASK_CHANNELS = 4
 
 
@@ -75,17 +73,15 @@ def timestep_of(sigma: Tensor) -> Tensor:
     return (wide * _TRAIN_STEPS + 1e-4).floor().long().to(sigma.device)
 
 
-def with_condition(latents: Tensor, condition: Tensor) -> Tensor:
-    """The transformer's input ``[B, C + 4 + C, F, H, W]``: latents, first-frame mask, condition.
+def with_mask(condition: Tensor) -> Tensor:
+    """The image conditioning ``[B, 4 + C, F, H, W]``: a mask of the first frame, then latents.
 
     Args:
-        latents: ``[B, C, F, H, W]``.
-        condition: Latents of the first frame followed by zeros, of the same shape.
+        condition: Latents of the first frame followed by zeros, ``[B, C, F, H, W]``.
     """
-    batch, _, frames, height, width = latents.shape
-    mask = latents.new_zeros(batch, _MASK_CHANNELS, frames, height, width)
+    mask = condition.new_zeros(len(condition), _MASK_CHANNELS, *condition.shape[2:])
     mask[:, :, 0] = 1
-    return torch.cat([latents, mask, condition], dim=1)
+    return torch.cat([mask, condition], dim=1)
 
 
 def _shifted(sigma: Tensor, shift: float) -> Tensor:

@@ -41,7 +41,7 @@ from vap.mini.training.small_encoders import (
     token_ids,
     use_compact_text,
 )
-from vap.training.objectives.flow_matching import FlowMatching, timestep_of, with_condition
+from vap.training.objectives.flow_matching import FlowMatching, timestep_of, with_mask
 from vap.training.predictions import flow_for, flow_scheduler
 from vap.training.trainer import train
 
@@ -169,10 +169,10 @@ class BackboneTask:
         clean, flow = batch.clips.latents, FlowMatching(self.flow)
         sigma = flow.draw(len(clean), generator)
         noise = torch.randn(clean.shape, generator=generator, device=clean.device)
-        timestep = timestep_of(sigma)
+        condition = with_mask(batch.clips.conditions)
         prediction = model(
-            with_condition(flow.add_noise(clean, noise, sigma), batch.clips.conditions),
-            timestep,
+            torch.cat([flow.add_noise(clean, noise, sigma), condition], dim=1),
+            timestep_of(sigma),
             batch.ids,
             batch.mask,
             batch.clips.image_tokens,

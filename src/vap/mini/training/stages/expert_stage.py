@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,14 +17,11 @@ from vap.mini.training.small_encoders import encode_text, use_compact_text
 from vap.mini.training.stages.backbone_stage import caption_batch
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.training.methods import strategy_of
-from vap.training.objectives.flow_matching import (
-    REFERENCE_TIMESTEP,
-    FlowMatching,
-    timestep_of,
-    with_condition,
-)
+from vap.training.objectives.flow_matching import with_mask
 from vap.training.predictions import flow_for
 from vap.training.trainer import train
+from vap.training.variants import Stream
+from vap.training.variants.wan_variant import WanVariant
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ class ExpertTask:
         self.recipe = recipe
         self.pairs = only(read_shards(*recipe.latents), recipe.conditions)
         backbone = output_of("backbone", recipe.backbone)
-        self.flow = flow_for(recipe.flow, backbone)
+        self.variant = WanVariant(flow_for(recipe.flow, backbone))
         if recipe.start:
             output_of("expert", recipe.start)
         self.tokenizer = T5Tokenizer.from_pretrained(backbone / "tokenizer")
@@ -95,33 +91,21 @@ class ExpertTask:
         batch = batch.to(generator.device)
         # No part of the model, so that nobody else places it; nothing moves after the first step.
         self.text_encoder.to(generator.device)
-        clean, flow = batch.target.latents, FlowMatching(self.flow)
-        sigma = flow.draw(len(clean), generator)
-        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
-        timestep = timestep_of(sigma)
         with torch.no_grad():
             text, reference_text = encode_text(self.text_encoder, batch.ids, batch.mask).chunk(2)
-        prediction = model(
-            with_condition(flow.add_noise(clean, noise, sigma), batch.target.conditions),
-            timestep,
-            text,
-            batch.target.image_tokens,
-            return_dict=False,
-            **self._reference(batch.reference, reference_text, timestep),
-        )[0]
-        return {"loss": flow.loss(prediction.float(), clean, noise, sigma).mean()}
-
-    def _reference(self, clips: ClipBatch, text: Tensor, timestep: Tensor) -> dict[str, Any]:
-        """What the reference stream is given; nothing for methods without one."""
-        if not self.strategy.reads_references:
-            return {}
-        return {
-            "reference_hidden_states": with_condition(clips.latents, clips.conditions).unsqueeze(1),
-            "reference_encoder_hidden_states": text.unsqueeze(1),
-            "reference_encoder_hidden_states_image": clips.image_tokens.unsqueeze(1),
-            "reference_timestep": torch.full_like(timestep, REFERENCE_TIMESTEP),
-        }
+        target, reference = _stream(batch.target, text), None
+        if self.strategy.reads_references:
+            reference = _stream(batch.reference, reference_text, reference=True)
+        level = self.variant.objective.draw(len(text), generator)
+        return {"loss": self.variant.loss(model, target, reference, level, generator).mean()}
 
     def save(self, output: Path) -> None:
         """Write what the method trained: for the expert, ``output/expert.safetensors``."""
         self.strategy.save(self.transformer, output)
+
+
+def _stream(clips: ClipBatch, text: Tensor, *, reference: bool = False) -> Stream:
+    """Clips as the transformer takes them: ``[B, …]``, or ``[B, 1, …]`` of references."""
+    parts = clips.latents, with_mask(clips.conditions), text, clips.image_tokens
+    latents, condition, text, image = (p.unsqueeze(1) if reference else p for p in parts)
+    return Stream(latents, condition, text, image)
