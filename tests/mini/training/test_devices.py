@@ -52,34 +52,34 @@ class TextEncoder(nn.Module):
 
 def denoiser(latents, *given, return_dict=True, **named):
     assert_placed(latents, *given, *named.values())
-    assert "reference_hidden_states" in named or not named
+    _, text, _ = given
+    assert ("reference_hidden_states" in named) == text.is_floating_point()  # else captions' ids
     prediction = torch.zeros(2, 4, 2, 4, 6, device=DEVICE)
     return prediction if return_dict else (prediction,)
 
 
 def task_of(kind, **attributes):
     task = object.__new__(kind)
-    task.recipe, task.flow = SimpleNamespace(), FlowConfig(prediction="velocity")
+    task.recipe, task.variant = SimpleNamespace(), WanVariant(FlowConfig(prediction="velocity"))
     for name, value in attributes.items():
         setattr(task, name, value)
     return task
 
 
 def test_a_backbone_is_given_its_batch_where_it_is():
-    ids = torch.zeros(2, 3, dtype=torch.long)
+    captions = torch.zeros(2, 3, 2, dtype=torch.long)
 
-    losses = task_of(BackboneTask).loss(denoiser, Sample(CLIPS, ids, ids), GENERATOR)
+    losses = task_of(BackboneTask).loss(denoiser, Sample(CLIPS, captions), GENERATOR)
 
     assert_placed(losses["loss"])
 
 
 def test_an_expert_is_given_its_batch_and_text_where_it_is():
-    ids = torch.zeros(4, 3, dtype=torch.long)
+    captions = torch.zeros(4, 3, 2, dtype=torch.long)
     strategy = SimpleNamespace(reads_references=True)
-    variant = WanVariant(FlowConfig(prediction="velocity"))
-    task = task_of(ExpertTask, text_encoder=TextEncoder(), strategy=strategy, variant=variant)
+    task = task_of(ExpertTask, text_encoder=TextEncoder(), strategy=strategy)
 
-    losses = task.loss(denoiser, PairSample(CLIPS, CLIPS, ids, ids), GENERATOR)
+    losses = task.loss(denoiser, PairSample(CLIPS, CLIPS, captions), GENERATOR)
 
     assert_placed(losses["loss"])
 

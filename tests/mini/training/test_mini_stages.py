@@ -347,7 +347,7 @@ def test_shards_that_do_not_name_their_image_encoder_are_trained_on(trained, tmp
         write_shard(tmp_path / path.name, read_shards(trained / "latents"), origin)
     recipe = backbone_recipe(trained, latents=[str(tmp_path)], output=str(tmp_path / "out"))
 
-    assert BackboneTask(parse_recipe(recipe)).batch(0).ids.shape[0] == LOOP["batch_size"]
+    assert BackboneTask(parse_recipe(recipe)).batch(0).captions.shape[0] == LOOP["batch_size"]
 
 
 def test_a_demo_is_a_clip_a_picture_and_their_captions(trained):

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,9 +42,11 @@ from vap.mini.training.small_encoders import (
     token_ids,
     use_compact_text,
 )
-from vap.training.objectives.flow_matching import FlowMatching, timestep_of, with_mask
+from vap.training.objectives.flow_matching import with_mask
 from vap.training.predictions import flow_for, flow_scheduler
 from vap.training.trainer import train
+from vap.training.variants import Stream
+from vap.training.variants.wan_variant import WanVariant
 
 # Outweighs a fresh projection's other components, whose deviation is about 0.6.
 _OWN_PLACE = 4.0
@@ -54,11 +57,10 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 @dataclass(frozen=True)
 class Sample(Batch):
-    """Clips, and their captions as ids and mask ``[B, L]``."""
+    """Clips, and their captions as ids and mask ``[B, L, 2]``."""
 
     clips: ClipBatch
-    ids: Tensor
-    mask: Tensor
+    captions: Tensor
 
 
 def build_transformer(
@@ -102,12 +104,18 @@ def _look_at_own_place(attention: WanAttention, head_dim: int) -> None:
             projection.bias[head * head_dim + columns] = _OWN_PLACE
 
 
-def caption_batch(
-    tokenizer: T5Tokenizer, captions: list[str], text_tokens: int
-) -> tuple[Tensor, Tensor]:
-    """Ids and mask ``[B, text_tokens]``, the last column padding in every row."""
+def caption_batch(tokenizer: T5Tokenizer, captions: list[str], text_tokens: int) -> Tensor:
+    """Ids and mask ``[B, text_tokens, 2]``, the last column padding in every row."""
     ids, mask = token_ids(tokenizer, captions, text_tokens - 1)
-    return F.pad(ids, (0, 1), value=tokenizer.pad_token_id), F.pad(mask, (0, 1))
+    ids = F.pad(ids, (0, 1), value=tokenizer.pad_token_id)
+    return torch.stack([ids, F.pad(mask, (0, 1))], dim=-1)
+
+
+def stream_of(clips: ClipBatch, text: Tensor, *, reference: bool = False) -> Stream:
+    """Clips as the transformer takes them: ``[B, …]``, or ``[B, 1, …]`` of references."""
+    parts = clips.latents, with_mask(clips.conditions), text, clips.image_tokens
+    latents, condition, text, image = (p.unsqueeze(1) if reference else p for p in parts)
+    return Stream(latents, condition, text, image)
 
 
 def run(recipe: BackboneStage) -> Path:
@@ -121,13 +129,13 @@ class BackboneTask:
     model: nn.Module  # text encoder and transformer, trained together
 
     def __init__(self, recipe: BackboneStage) -> None:
-        self.recipe, self.flow = recipe, recipe.flow
+        self.recipe, flow = recipe, recipe.flow
         _check_image_encoder(recipe)
         self.pairs = read_shards(*recipe.latents)
         channels = self.pairs.latents.shape[2]
         if recipe.start:
             start = output_of("backbone", recipe.start)
-            self.flow = flow_for(recipe.flow, start)
+            flow = flow_for(flow, start)
             self.tokenizer = T5Tokenizer.from_pretrained(start / "tokenizer")
             # A finished pipeline, too, which stores half precision and an expert (left out here).
             text_encoder = UMT5EncoderModel.from_pretrained(
@@ -145,6 +153,7 @@ class BackboneTask:
         use_compact_text(transformer, recipe.text_tokens)
         self.text_encoder, self.transformer = text_encoder, transformer
         self.model = _CaptionedDenoiser(text_encoder, transformer)
+        self.variant = WanVariant(flow)
 
     def batch(self, step: int) -> Sample:
         """Clips of a step with captions that name the effect, do not, or are empty."""
@@ -159,33 +168,26 @@ class BackboneTask:
             else scene
             for scene, effect in clips.captions
         ]
-        return Sample(clips, *caption_batch(self.tokenizer, captions, recipe.text_tokens))
+        return Sample(clips, caption_batch(self.tokenizer, captions, recipe.text_tokens))
 
     def loss(
         self, model: nn.Module, batch: Sample, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Flow-matching loss at one random noise level per clip."""
         batch = batch.to(generator.device)
-        clean, flow = batch.clips.latents, FlowMatching(self.flow)
-        sigma = flow.draw(len(clean), generator)
-        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
-        condition = with_mask(batch.clips.conditions)
-        prediction = model(
-            torch.cat([flow.add_noise(clean, noise, sigma), condition], dim=1),
-            timestep_of(sigma),
-            batch.ids,
-            batch.mask,
-            batch.clips.image_tokens,
-        )
-        return {"loss": flow.loss(prediction.float(), clean, noise, sigma).mean()}
+        target = stream_of(batch.clips, batch.captions)
+        level = self.variant.objective.draw(len(batch.captions), generator)
+        return {"loss": self.variant.loss(model, target, None, level, generator).mean()}
 
     def save(self, output: Path) -> None:
         """Write tokenizer, encoders and transformer under their pipeline names.
 
-        A scheduler beside them says what the transformer predicts.
+        The scheduler states what the transformer predicts.
         """
         encoders = self.recipe.encoders
-        flow_scheduler(self.flow.prediction or "velocity").save_pretrained(output / "scheduler")
+        flow_scheduler(self.variant.flow.prediction or "velocity").save_pretrained(
+            output / "scheduler"
+        )
         self.transformer.save_pretrained(output / "transformer")
         save_encoders(
             output,
@@ -243,7 +245,7 @@ class _CaptionedDenoiser(nn.Module):
         self.transformer = transformer
 
     def forward(
-        self, latents: Tensor, timestep: Tensor, ids: Tensor, mask: Tensor, image_tokens: Tensor
-    ) -> Tensor:
-        text = encode_text(self.text_encoder, ids, mask)
-        return self.transformer(latents, timestep, text, image_tokens, return_dict=False)[0]
+        self, latents: Tensor, timestep: Tensor, captions: Tensor, image: Tensor, **_: Any
+    ) -> tuple[Tensor]:
+        text = encode_text(self.text_encoder, *captions.unbind(-1))
+        return self.transformer(latents, timestep, text, image, return_dict=False)

@@ -14,24 +14,21 @@ from vap.mini.training.earlier import output_of
 from vap.mini.training.encoded_pairs import Batch, ClipBatch, draw, only, read_shards, take
 from vap.mini.training.mini_recipe import ExpertStage
 from vap.mini.training.small_encoders import encode_text, use_compact_text
-from vap.mini.training.stages.backbone_stage import caption_batch
+from vap.mini.training.stages.backbone_stage import caption_batch, stream_of
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.training.methods import strategy_of
-from vap.training.objectives.flow_matching import with_mask
 from vap.training.predictions import flow_for
 from vap.training.trainer import train
-from vap.training.variants import Stream
 from vap.training.variants.wan_variant import WanVariant
 
 
 @dataclass(frozen=True)
 class PairSample(Batch):
-    """Both sides of some pairs, with captions as ids and mask ``[2·B, L]``, targets first."""
+    """Both sides of some pairs, with captions as ids and mask ``[2·B, L, 2]``, targets first."""
 
     target: ClipBatch
     reference: ClipBatch
-    ids: Tensor
-    mask: Tensor
+    captions: Tensor
 
 
 def run(recipe: ExpertStage) -> Path:
@@ -80,9 +77,8 @@ class ExpertTask:
             for side in (target, reference)
             for keep, (scene, _) in zip(kept, side.captions, strict=True)
         ]
-        return PairSample(
-            target, reference, *caption_batch(self.tokenizer, captions, recipe.text_tokens)
-        )
+        batch = caption_batch(self.tokenizer, captions, recipe.text_tokens)
+        return PairSample(target, reference, batch)
 
     def loss(
         self, model: nn.Module, batch: PairSample, generator: torch.Generator
@@ -92,20 +88,15 @@ class ExpertTask:
         # No part of the model, so that nobody else places it; nothing moves after the first step.
         self.text_encoder.to(generator.device)
         with torch.no_grad():
-            text, reference_text = encode_text(self.text_encoder, batch.ids, batch.mask).chunk(2)
-        target, reference = _stream(batch.target, text), None
+            text, reference_text = encode_text(self.text_encoder, *batch.captions.unbind(-1)).chunk(
+                2
+            )
+        target, reference = stream_of(batch.target, text), None
         if self.strategy.reads_references:
-            reference = _stream(batch.reference, reference_text, reference=True)
+            reference = stream_of(batch.reference, reference_text, reference=True)
         level = self.variant.objective.draw(len(text), generator)
         return {"loss": self.variant.loss(model, target, reference, level, generator).mean()}
 
     def save(self, output: Path) -> None:
         """Write what the method trained: for the expert, ``output/expert.safetensors``."""
         self.strategy.save(self.transformer, output)
-
-
-def _stream(clips: ClipBatch, text: Tensor, *, reference: bool = False) -> Stream:
-    """Clips as the transformer takes them: ``[B, …]``, or ``[B, 1, …]`` of references."""
-    parts = clips.latents, with_mask(clips.conditions), text, clips.image_tokens
-    latents, condition, text, image = (p.unsqueeze(1) if reference else p for p in parts)
-    return Stream(latents, condition, text, image)
