@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tests.evaluation.conftest import FastClock, make_job
 from tests.evaluation.systems.stand_in import FAULTS, KEYS, serving
@@ -274,6 +275,20 @@ def test_a_missing_key_is_named_before_the_start(variable, clock, monkeypatch):
     monkeypatch.delenv(variable)
     with pytest.raises(ValueError, match=variable):
         make("kling" if "KLING" in variable else "vidu", "http://localhost:1").check()
+
+
+@pytest.mark.parametrize("key", ["“quoted”", "two\nlines"])
+def test_what_is_no_key_is_refused_without_telling_it(key, clock, monkeypatch):
+    monkeypatch.setenv("VIDU_API_KEY", key)
+    with pytest.raises(ValueError, match="VIDU_API_KEY") as raised:
+        make("vidu", "http://localhost:1").check()
+    assert key not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "", "ftp://x", "http://"])
+def test_an_address_needs_its_scheme(url):
+    with pytest.raises(ValidationError, match="base_url"):
+        make("openai", url)
 
 
 @pytest.mark.parametrize("settings", [{"price": None}, {"budget": None}])

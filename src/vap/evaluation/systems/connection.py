@@ -186,7 +186,10 @@ def _message(body: Mapping[str, Any]) -> str:
     inner = body.get("error", body)
     if not isinstance(inner, dict):
         return str(inner)
-    words = [inner.get(name) for name in ("code", "reason", "err_code", "message", "detail")]
+    words = [
+        inner.get(name)
+        for name in ("code", "reason", "err_code", "message", "detail", "request_id")
+    ]
     return " ".join(str(word) for word in words if word)
 
 

@@ -27,7 +27,15 @@ from vap.evaluation.systems.connection import (
     sort_by_status,
 )
 from vap.evaluation.systems.inputs import ImageRules, checked_text, image_file, public_url
-from vap.evaluation.systems.paid_system import PaidSystem, Request, State, Task, amount, key_of
+from vap.evaluation.systems.paid_system import (
+    Address,
+    PaidSystem,
+    Request,
+    State,
+    Task,
+    amount,
+    key_of,
+)
 from vap.extras import require
 from vap.media import probe_clip
 
@@ -64,7 +72,7 @@ class Kling(PaidSystem):
         "media_root",
     }
 
-    base_url: str = "https://api-singapore.klingai.com"
+    base_url: Address = "https://api-singapore.klingai.com"
     api_key_variable: str = "KLING_API_KEY"
     access_key_variable: str = "KLING_ACCESS_KEY"
     secret_key_variable: str = "KLING_SECRET_KEY"  # noqa: S105 - its name

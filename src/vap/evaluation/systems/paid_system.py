@@ -9,9 +9,9 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from vap.evaluation.benchmarks.base import digest, media_digest
 from vap.evaluation.case import Case
@@ -70,6 +70,9 @@ class Clock:
         time.sleep(seconds)
 
 
+Address = Annotated[str, Field(pattern=r"^https?://\S+$")]
+
+
 class PaidSystem(System):
     """A system that submits tasks to a service and never pays twice for the same one.
 
@@ -95,7 +98,7 @@ class PaidSystem(System):
     )
     """Fields that do not decide the videos."""
 
-    base_url: str
+    base_url: Address
     price: NonNegativeFloat | None = None
     budget: NonNegativeFloat | None = None
     caption: Caption = "effect"
@@ -207,8 +210,15 @@ class PaidSystem(System):
 
 
 def key_of(variable: str) -> str:
-    """Return a key from the environment; empty if it is not set."""
-    return os.environ.get(variable, "").strip()
+    """Return a key from the environment; empty if it is not set.
+
+    Raises:
+        ValueError: If it cannot be one.
+    """
+    key = os.environ.get(variable, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError(f"The environment variable {variable} is no key: copy it once more.")
+    return key
 
 
 def amount(value: object) -> float:

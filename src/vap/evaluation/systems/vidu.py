@@ -24,7 +24,15 @@ from vap.evaluation.systems.connection import (
     sort_by_status,
 )
 from vap.evaluation.systems.inputs import ImageRules, checked_text, image_file
-from vap.evaluation.systems.paid_system import PaidSystem, Request, State, Task, amount, key_of
+from vap.evaluation.systems.paid_system import (
+    Address,
+    PaidSystem,
+    Request,
+    State,
+    Task,
+    amount,
+    key_of,
+)
 
 # The body of a request may have 20 MB, and base64 adds a third.
 _IMAGES = ImageRules(file_bytes=10_000_000, side=128, aspect=4.0)
@@ -48,7 +56,7 @@ class Vidu(PaidSystem):
     path: ClassVar[str]
     asides: ClassVar[frozenset[str]] = PaidSystem.asides | {"api_key_variable"}
 
-    base_url: str = "https://api.vidu.com"
+    base_url: Address = "https://api.vidu.com"
     api_key_variable: str = "VIDU_API_KEY"
 
     def check(self) -> None:
