@@ -83,23 +83,20 @@ def run_(
         from vap.evaluation.workers import Workers
 
         registry = systems_registry()
+        asked = registry.read_all(_names(systems))
         chosen = metrics_registry().read_all(_names(metrics))
-        compared = with_bounds(registry.read_all(_names(systems)), chosen, registry)
         noise = tuple(_numbers(seeds))
-        check_baseline(baseline, [system.name for system in compared])
-        evaluation = Evaluation(
-            read_benchmark(
-                benchmark,
-                folder=output,
-                cases=cases,
-                conditions=tuple(condition or ()),
-                seed=benchmark_seed,
-                root=root,
-            ),
-            compared,
-            chosen,
-            noise,
+        check_baseline(baseline, [system.name for system in asked])
+        found = read_benchmark(
+            benchmark,
+            folder=output,
+            cases=cases,
+            conditions=tuple(condition or ()),
+            seed=benchmark_seed,
+            root=root,
         )
+        compared = with_bounds(asked, chosen, found, registry)
+        evaluation = Evaluation(found, compared, chosen, noise)
         failed = run_shown(evaluation, output, Workers(workers, ray))
         show_results(output, baseline, as_json=as_json)
         end(failed, output)

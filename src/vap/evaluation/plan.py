@@ -108,10 +108,6 @@ class Plan:
                 if task.job.variant == "own" and (found := self._scoring(metric, task, videos)):
                     yield found
 
-    def score_identity(self, metric: Metric, case: Case) -> str:
-        """Hash of all that decides a score but the video."""
-        return digest([self.metric_identities[metric.name], self.case_digests[case.name]])
-
     def _scoring(
         self, metric: Metric, task: Task, videos: Mapping[Any, VideoRow]
     ) -> Scoring | None:
@@ -128,7 +124,10 @@ class Plan:
             return None
         hashes = [row.sha256 or "" for row in made.values()]
         sha256 = hashes[0] if len(hashes) == 1 else digest(hashes, digits=64)
-        return Scoring(metric, sample, self.score_identity(metric, task.job.case), sha256)
+        decides = [self.metric_identities[metric.name], self.case_digests[case]]
+        if other is not None:
+            decides.append(self._media(other))
+        return Scoring(metric, sample, digest(decides), sha256)
 
     def _of_system(self, system: System) -> Iterator[Task]:
         wanted = {variant for metric in self.evaluation.metrics for variant in metric.variants}

@@ -71,7 +71,7 @@ class Registry(Generic[Item]):
         """Make an item of its settings, the kind among them; errors name the source."""
         settings = dict(config)
         kind = settings.pop("kind", None)
-        if kind not in self.kinds:
+        if not isinstance(kind, str) or kind not in self.kinds:
             raise ValueError(
                 f"{source}: {kind!r} is no kind of {self.what}."
                 f"{did_you_mean(str(kind), self.kinds)} Use one of: "

@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from vap.evaluation.benchmarks.base import digest, media_digest
+from vap.evaluation.benchmarks.base import Benchmark, digest, media_digest
 from vap.evaluation.case import Case
 from vap.evaluation.journal import Journal
 from vap.evaluation.metrics.base import Metric
@@ -249,10 +249,15 @@ def _alone(output: Path) -> Iterator[None]:
 
 
 def with_bounds(
-    systems: Sequence[System], metrics: Sequence[Metric], registry: Registry[System]
+    systems: Sequence[System],
+    metrics: Sequence[Metric],
+    benchmark: Benchmark,
+    registry: Registry[System],
 ) -> list[System]:
     """Add the systems that metrics compare with, where none of their kind is there."""
     every = list(systems)
+    if not any(case.truth is not None for case in benchmark.cases):
+        return every  # nothing to compare with
     for kind in dict.fromkeys(kind for metric in metrics for kind in metric.bounds):
         if kind not in {system.kind for system in every}:
             every.append(registry.read(kind))
