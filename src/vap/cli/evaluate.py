@@ -108,7 +108,7 @@ def report(
     baseline: Baseline = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the tables of a run again."""
+    """Write the tables and the page of a run again."""
     with reporting(as_json=as_json):
         show_results(folder, baseline, as_json=as_json)
 

@@ -59,7 +59,8 @@ def run_shown(evaluation: Evaluation, output: Path, workers: Workers) -> int:
 
 
 def show_results(folder: Path, baseline: str | None, *, as_json: bool) -> None:
-    """Write and print the tables of a run."""
+    """Write and print the results of a run."""
+    from vap.evaluation.report.page import write_page
     from vap.evaluation.report.summary import summarize
     from vap.evaluation.report.tables import write_tables
 
@@ -68,6 +69,7 @@ def show_results(folder: Path, baseline: str | None, *, as_json: bool) -> None:
     check_baseline(baseline, names)
     found = summarize(run)
     written = write_tables(run, found, baseline or names[0])
+    written.append(write_page(run, found, baseline or names[0]))
     if as_json:
         show_json(found.as_json())
         return

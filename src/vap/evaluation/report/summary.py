@@ -116,6 +116,17 @@ def summarize(run: RunFolder) -> Results:
     return Results(tuple(numbers), tuple(differences), tuple(_failures(run)))
 
 
+def by_case(run: RunFolder, metric: Metric) -> dict[tuple[str, str], float]:
+    """A metric's number of each system and single case, where there is one."""
+    table = _Table(run)
+    found = {
+        (system.name, case.name): table.value_of(system.name, metric, case)
+        for system in run.systems
+        for case in run.cases
+    }
+    return {place: value for place, value in found.items() if value is not None}
+
+
 class _Table:
     """Scores by system, metric and case: the mean over the seeds."""
 
@@ -155,6 +166,12 @@ class _Table:
             len(shared),
             "" if value is not None else self._reason(system, metric, cases, scores),
         )
+
+    def value_of(self, system: str, metric: Metric, case: Case) -> float | None:
+        """The number of a system in one case."""
+        scores, bounds = self._scores_of(system, metric), self._bounds_of(metric)
+        shared = _shared([case], [scores, *bounds.values()])
+        return combined(metric, _values(scores, shared), _limits(bounds, shared))
 
     def difference(self, one: str, other: str, metric: Metric) -> Difference | None:
         """The difference of two systems over the cases that both have."""

@@ -42,7 +42,7 @@ def markdown(run: RunFolder, results: Results, baseline: str) -> str:
     for group in groups:
         lines += ["", f"## {group}", "", *_grid(run, results, group)]
     lines += ["", *_compared(run, results, baseline)]
-    if notes := [*_reasons(run, results), *results.failures]:
+    if notes := [*reasons(run, results), *results.failures]:
         lines += ["", "## Notes", "", *(f"- {_one_line(note)}" for note in notes)]
     return "\n".join(lines) + "\n"
 
@@ -134,7 +134,7 @@ def _needed(each: Difference) -> str:
     return f" (about {each.cases_needed:,} cases)"
 
 
-def _reasons(run: RunFolder, results: Results) -> list[str]:
+def reasons(run: RunFolder, results: Results) -> list[str]:
     """Why there are dashes in the first table."""
     titles = {metric.name: metric.title or metric.name for metric in run.metrics}
     return [
@@ -145,14 +145,14 @@ def _reasons(run: RunFolder, results: Results) -> list[str]:
 
 
 def _with_interval(metric: Metric, value: float, span: tuple[float, float] | None) -> str:
-    text = _number(value, metric.digits)
+    text = number(value, metric.digits)
     if span is None:
         return text
-    low, high = (_number(end, metric.digits) for end in span)
+    low, high = (number(end, metric.digits) for end in span)
     return f"{text} [{low}, {high}]"
 
 
-def _number(value: float, digits: int) -> str:
+def number(value: float, digits: int) -> str:
     """With a true minus, and without one before 0."""
     text = f"{value:.{digits}f}"
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
