@@ -73,6 +73,28 @@ def agreement(first: NDArray[np.floating], second: NDArray[np.floating]) -> floa
     return 1 - float(np.linalg.norm(first - second)) / lengths if lengths else 1.0
 
 
+def reference_use(
+    own: NDArray[np.floating],
+    swapped: NDArray[np.floating],
+    reference: NDArray[np.floating],
+    other: NDArray[np.floating],
+) -> float:
+    """How much closer two results are to their own references than to each other's.
+
+    Args:
+        own: Change of the video made with ``reference``.
+        swapped: Of the video made with ``other``, all else equal.
+        reference: Of a reference.
+        other: Of another reference.
+
+    Returns:
+        −1 to 1; 0 if the two results change alike.
+    """
+    toward_own = agreement(own, reference) - agreement(swapped, reference)
+    toward_other = agreement(swapped, other) - agreement(own, other)
+    return (toward_own + toward_other) / 2
+
+
 def dis_flow() -> Callable[[RGB, RGB], NDArray[np.float32]]:
     """OpenCV's DIS flow from one frame ``[H, W, 3]`` to the next: ``[H, W, 2]`` in pixels."""
     cv2 = require("cv2", extra="eval", purpose="compute optical flow")

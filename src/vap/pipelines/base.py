@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from diffusers.utils.torch_utils import randn_tensor
@@ -39,6 +39,9 @@ from vap.pipelines.inputs import (
 )
 from vap.pipelines.video_prompt import VideoPrompt, encoder_configs, fingerprint, sampled_weights
 from vap.shapes import TEXT_TOKENS, Compression, Family, PixelShape, check_strength
+
+if TYPE_CHECKING:
+    from vap.pipelines.reference_report import ReferenceReport
 
 
 class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
@@ -207,6 +210,30 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
             self.maybe_free_model_hooks()  # type: ignore[attr-defined]
         assert prompt is not None
         return prompt
+
+    def reference_report(
+        self,
+        *,
+        other_videos: ClipLike | Sequence[ClipLike] | None = None,
+        other_prompts: str | Sequence[str] | None = None,
+        **call: Any,
+    ) -> ReferenceReport:
+        """Tell how much of a result comes from its reference, and what to try.
+
+        It makes the same video with its reference, without it and, if one is given, with another.
+
+        Args:
+            other_videos: A reference with another effect.
+            other_prompts: Its captions.
+            **call: Arguments of a call that makes one video, the reference among them.
+
+        Raises:
+            ValueError: If the call has no reference, or makes several videos.
+        """
+        from vap.pipelines.reference_report import reference_report
+
+        other = {"reference_videos": other_videos, "reference_prompts": other_prompts}
+        return reference_report(self, call, None if other_videos is None else other)
 
     @contextmanager
     def _calling(self, arguments: Mapping[str, Any]) -> Iterator[Call]:

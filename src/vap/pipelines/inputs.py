@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from vap.media.clip import FrameSelection, read_clip, select_frames
+from vap.media.cuts import find_cuts
 from vap.media.images import read_image
 from vap.media.pixels import Fit, resize
 from vap.pipelines.video_prompt import ReferenceSource, VideoPrompt
@@ -271,6 +272,13 @@ def _take_frames(
         return chosen
 
     read = read_clip(_stacked(clip), frame_indices=choose, size=size, fit="cover")
+    if cuts := find_cuts(read.frames, by_network=False):
+        seconds = ", ".join(f"{chosen[place] / read.fps:.1f}" for place in cuts)
+        warnings.warn(
+            f"The reference {read.name} seems to have a cut at {seconds} s: the model takes its "
+            "shots for one motion. Trim it to the shot with the effect.",
+            stacklevel=2,
+        )
     frames = [Image.fromarray(frame) for frame in read.frames]
     return ReferenceClip(
         frames, ReferenceSource(read.name, read.sha256, caption, read.fps, tuple(chosen))

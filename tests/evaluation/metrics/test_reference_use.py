@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from tests.evaluation.metrics.tiny import moving, sample_of, save_dino, texture
-from vap.evaluation.metrics.reference_use import ReferenceUse, reference_use
+from vap.evaluation.metrics.reference_use import ReferenceUse
 from vap.evaluation.metrics.registry import METRICS
 from vap.media import write_video
+from vap.media.change import reference_use
 
 vectors = arrays.arrays(np.float64, 6, elements=st.floats(-10, 10))
 RIGHT = moving(1, frames=17, height=96, width=96)

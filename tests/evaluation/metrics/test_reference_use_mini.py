@@ -5,10 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from vap.evaluation.metrics.reference_use import reference_use
 from vap.evaluation.systems.one_reference_each import OneReferenceEach
 from vap.loading.pipeline import load_pipeline
-from vap.media.change import change_of
+from vap.media.change import change_of, reference_use
 from vap.synth import sample_pair
 
 CASES = 6

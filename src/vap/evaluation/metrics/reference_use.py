@@ -14,7 +14,7 @@ from vap.evaluation.metrics.vision import encoder_folder, load_encoder
 from vap.evaluation.systems.base import Variant
 from vap.files.weights import component_hash
 from vap.loading.pipeline import default_device
-from vap.media.change import agreement, change_of_frames, sampled_frames
+from vap.media.change import agreement, change_of_frames, reference_use, sampled_frames
 
 Features = Mapping[str, NDArray[np.floating]]
 """What changes in a clip, by kind of change."""
@@ -91,22 +91,3 @@ class ReferenceUse(Metric):
         folder = encoder_folder(self.model, self.revision)
         embedded = load_encoder(folder, str(self.device or default_device())).images(frames).numpy()
         return {"motion": change.motion, "appearance": embedded[2::2] - embedded[:1]}
-
-
-def reference_use(
-    own: NDArray[np.floating],
-    swapped: NDArray[np.floating],
-    reference: NDArray[np.floating],
-    other: NDArray[np.floating],
-) -> float:
-    """Score changes of one kind, see :class:`ReferenceUse`; −1 to 1.
-
-    Args:
-        own: Of the video made with ``reference``.
-        swapped: Of the video made with ``other``.
-        reference: Of the case's own reference.
-        other: Of the swapped reference.
-    """
-    toward_own = agreement(own, reference) - agreement(swapped, reference)
-    toward_other = agreement(swapped, other) - agreement(own, other)
-    return (toward_own + toward_other) / 2
