@@ -1,80 +1,80 @@
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.batch.making import requests_of
-from vap.batch.ledger import Ledger, Outcome
+from vap.batch.ledger import BatchFolder, Outcome
 
 
 def done(request) -> Outcome:
     return Outcome(request.name, request.digest, "done", output=f"{request.name}.mp4")
 
 
-def is_done(ledger, request, suffix) -> bool:
-    outcome = ledger.of(request)
-    return outcome is not None and ledger.has_video(outcome, suffix)
+def is_done(folder, request, suffix) -> bool:
+    return replace(folder, suffix=suffix).has_video(folder.of(request))
 
 
 def test_a_video_is_done_if_it_is_there_and_its_request_has_not_changed(tmp_path):
-    ledger = Ledger(tmp_path)
+    folder = BatchFolder(tmp_path, ".mp4", "run")
     (one,) = requests_of({"name": "one"})
     (changed,) = requests_of({"name": "one", "seed": 1})
-    assert not is_done(ledger, one, ".mp4")
-    ledger.write(done(one))
-    assert not is_done(ledger, one, ".mp4")
+    assert not is_done(folder, one, ".mp4")
+    folder.write(done(one))
+    assert not is_done(folder, one, ".mp4")
     (tmp_path / "one.mp4").touch()
-    assert is_done(ledger, one, ".mp4")
-    assert not is_done(ledger, one, ".webm")
-    assert not is_done(ledger, changed, ".mp4")
-    ledger.write(Outcome(one.name, one.digest, "started"))
-    assert not is_done(ledger, one, ".mp4")
+    assert is_done(folder, one, ".mp4")
+    assert not is_done(folder, one, ".webm")
+    assert not is_done(folder, changed, ".mp4")
+    folder.write(Outcome(one.name, one.digest, "started"))
+    assert not is_done(folder, one, ".mp4")
 
 
 def test_the_same_words_in_another_folder_are_another_request(tmp_path):
-    ledger = Ledger(tmp_path)
+    folder = BatchFolder(tmp_path, ".mp4", "run")
     (one,) = requests_of({"name": "one"}, folder=tmp_path / "a")
     (other,) = requests_of({"name": "one"}, folder=tmp_path / "b")
     assert one.digest == other.digest
     for status in ("failed", "done"):
-        ledger.write(Outcome("one", one.digest, status, one.inputs, output="one.mp4"))
-        assert ledger.of(one) is not None
-        assert ledger.of(other) is None
+        folder.write(Outcome("one", one.digest, status, one.inputs, output="one.mp4"))
+        assert folder.of(one) is not None
+        assert folder.of(other) is None
     (tmp_path / "one.mp4").touch()
     with pytest.raises(FileExistsError, match="other files than those of one"):
-        ledger.adopt(other)
-    assert ledger.adopt(one) == ledger.of(one) is not None
+        folder.adopt(other)
+    assert folder.adopt(one) == folder.of(one) is not None
 
 
 def test_a_ledger_of_before_inputs_were_noted_is_read(tmp_path):
-    ledger = Ledger(tmp_path)
+    folder = BatchFolder(tmp_path, ".mp4", "run")
     (one,) = requests_of({"name": "one"})
     content = json.loads(done(one).to_json())
     del content["inputs"]
-    ledger._path("one").parent.mkdir()
-    ledger._path("one").write_text(json.dumps(content))
+    folder._path("one").parent.mkdir()
+    folder._path("one").write_text(json.dumps(content))
     (tmp_path / "one.mp4").touch()
-    assert is_done(ledger, one, ".mp4")
-    assert ledger.adopt(one) == ledger.of(one) is not None
+    assert is_done(folder, one, ".mp4")
+    assert folder.adopt(one) == folder.of(one) is not None
 
 
 @given(st.binary() | st.text().map(str.encode))
 def test_a_damaged_entry_is_as_none(tmp_path_factory, content):
-    ledger = Ledger(tmp_path_factory.mktemp("ledger"))
+    folder = BatchFolder(tmp_path_factory.mktemp("ledger"), ".mp4", "run")
     (one,) = requests_of({"name": "one"})
-    ledger.write(done(one))
-    ledger._path("one").write_bytes(content)
-    assert ledger.of(one) is None
+    folder.write(done(one))
+    folder._path("one").write_bytes(content)
+    assert folder.of(one) is None
 
 
 def test_the_manifest_has_a_line_for_each_request_in_order(tmp_path):
-    ledger = Ledger(tmp_path)
+    folder = BatchFolder(tmp_path, ".mp4", "run")
     requests = requests_of({"name": "a"}, {"name": "b"}, {"name": "c"})
     error = {"type": "ValueError", "message": "so bad"}
-    ledger.write(Outcome("b", requests[1].digest, "failed", error=error))
-    ledger.write(done(requests[2]))
-    lines = [json.loads(line) for line in ledger.write_manifest(requests).open()]
+    folder.write(Outcome("b", requests[1].digest, "failed", error=error))
+    folder.write(done(requests[2]))
+    lines = [json.loads(line) for line in folder.write_manifest(requests).open()]
     assert [line["name"] for line in lines] == ["a", "b", "c"]
     assert [line["status"] for line in lines] == ["pending", "failed", "done"]
     assert lines[1]["error"] == error

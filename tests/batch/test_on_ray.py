@@ -1,15 +1,14 @@
 import pytest
 
 from tests.batch.making import requests_of
-from vap.batch.ledger import Outcome
+from vap.batch.ledger import BatchFolder, Outcome
 from vap.batch.on_ray import RequestActor
 from vap.batch.run_batch import Workers, run_batch
-from vap.batch.worker import Batch
 
 
 def test_an_actor_tells_what_became_of_a_row_and_makes_it_only_once(inputs, tmp_path):
     requests = requests_of({"name": "good"}, {"name": "bad", "image": "none.png"}, folder=inputs)
-    actor = RequestActor(Batch(tmp_path, ".mp4", "run"), requests, threads=1)
+    actor = RequestActor(BatchFolder(tmp_path, ".mp4", "run"), requests, threads=1)
     good, bad, again = (
         Outcome.from_json(actor({"place": place})["outcome"]) for place in (0, 1, 0)
     )

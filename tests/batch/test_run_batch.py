@@ -13,7 +13,7 @@ import pytest
 from tests.batch.making import MODEL, lines_of, requests_of
 from vap.batch import run_batch as run
 from vap.batch import worker
-from vap.batch.ledger import Ledger, Outcome
+from vap.batch.ledger import BatchFolder, Outcome
 from vap.batch.run_batch import Workers, run_batch
 from vap.extras import MissingExtraError
 from vap.generation.run import generate, load_for
@@ -95,7 +95,7 @@ def test_what_another_run_has_made_meanwhile_is_not_made_again(inputs, tmp_path,
 
 def test_two_runs_side_by_side_share_the_work(inputs, tmp_path, made, monkeypatch):
     requests = requests_of(*({"name": name, "prompt": name} for name in "abc"), folder=inputs)
-    other = run._one_by_one(worker.Batch(tmp_path, ".mp4", "other"), requests, None)
+    other = run._one_by_one(BatchFolder(tmp_path, ".mp4", "other"), requests, None)
     noted, taken = worker.generate, []
 
     def make(request, *arguments, **options):
@@ -112,9 +112,9 @@ def test_two_runs_side_by_side_share_the_work(inputs, tmp_path, made, monkeypatc
 def test_a_ledger_is_read_once_before_the_work(inputs, tmp_path, made, monkeypatch):
     requests = requests_of({"name": "a"}, {"name": "b"}, folder=inputs)
     run_batch(requests, tmp_path)
-    find, reads = Ledger._of_its_words, []
+    find, reads = BatchFolder._of_its_words, []
     monkeypatch.setattr(
-        Ledger,
+        BatchFolder,
         "_of_its_words",
         lambda ledger, request: reads.append(f"{request.name}.json") or find(ledger, request),
     )
@@ -180,7 +180,7 @@ def test_a_video_is_not_written_over_its_own_input(inputs, tmp_path, made):
     requests = requests_of({"name": "a", "references": [str(clip)]}, folder=inputs)
     with pytest.raises(ValueError, match=r"a: .*would overwrite the input"):
         run_batch(requests, tmp_path)
-    outcome = worker.Worker(worker.Batch(tmp_path, ".mp4", "run")).make(requests[0])
+    outcome = worker.Worker(BatchFolder(tmp_path, ".mp4", "run")).make(requests[0])
     assert "would overwrite the input" in outcome.error["message"]
     assert clip.read_bytes() == (inputs / "clip.mp4").read_bytes()
     assert made == []
@@ -285,16 +285,16 @@ def test_what_a_failure_held_in_memory_is_let_go(breaks, inputs, tmp_path, monke
 
     monkeypatch.setattr(worker, "load_for", lambda _: None)
     monkeypatch.setattr(worker, breaks, fail)
-    making = worker.Worker(worker.Batch(tmp_path, ".mp4", "run"))
+    making = worker.Worker(BatchFolder(tmp_path, ".mp4", "run"))
     assert making.make(requests_of({}, folder=inputs)[0]).status == "failed"
     assert alive[0]() is None
 
 
 def test_a_request_that_ends_its_process_is_given_up(inputs, tmp_path, made):
     (request,) = requests_of({"prompt": "deadly"}, folder=inputs)
-    batch = worker.Batch(tmp_path, ".mp4", "this run")
+    batch = BatchFolder(tmp_path, ".mp4", "this run")
     for attempt in (1, 2, 3):
-        batch.ledger.write(
+        batch.write(
             Outcome(request.name, request.digest, "started", run="this run", attempts=attempt)
         )
     outcome = worker.Worker(batch).make(request)
@@ -303,7 +303,7 @@ def test_a_request_that_ends_its_process_is_given_up(inputs, tmp_path, made):
     assert "ended unexpectedly 3 times" in outcome.error["message"]
     assert made == []
     # Another run of the batch starts counting anew.
-    outcome = worker.Worker(worker.Batch(tmp_path, ".mp4", "later")).make(request)
+    outcome = worker.Worker(BatchFolder(tmp_path, ".mp4", "later")).make(request)
     assert (outcome.status, outcome.attempts) == ("done", 1)
 
 

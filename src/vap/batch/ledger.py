@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeGuard
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
@@ -50,19 +50,26 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
-    """The outcomes of a batch, by the folder of the batch."""
+class BatchFolder:
+    """The folder of a batch, with its videos and the outcomes of its requests."""
 
     output: Path
+    suffix: str  # of the videos
+    run: str  # tells this run of the batch from earlier ones
+
+    def place(self, request: BatchRequest) -> Path:
+        """The file of a request's video."""
+        return self.output / f"{request.name}{self.suffix}"
 
     def of(self, request: BatchRequest) -> Outcome | None:
         """The outcome of a request; None if there is none, or it is of other text or files."""
         outcome = self._of_its_words(request)
         return outcome if outcome is not None and _is_about(outcome, request) else None
 
-    def has_video(self, outcome: Outcome, suffix: str) -> bool:
-        """Whether an outcome's video is there, in the format of a suffix."""
-        return (self._video(outcome) or Path()).suffix == suffix
+    def has_video(self, outcome: Outcome | None) -> TypeGuard[Outcome]:
+        """Whether an outcome's video is there, in the format of this run."""
+        video = None if outcome is None else self._video(outcome)
+        return video is not None and video.suffix == self.suffix
 
     def adopt(self, request: BatchRequest) -> Outcome | None:
         """Take over a video that was made from copies of a request's files, as after a move."""
@@ -131,21 +138,3 @@ def _line(request: BatchRequest, outcome: Outcome | None) -> dict[str, Any]:
         return {"name": request.name, "status": "pending"}
     shown = ("name", "status", "output", "record", "seconds", "error")
     return {name: getattr(outcome, name) for name in shown}
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Folder and suffix of the videos of a batch, and what tells this run from earlier ones."""
-
-    output: Path
-    suffix: str
-    run: str
-
-    @property
-    def ledger(self) -> Ledger:
-        """The outcomes of the requests."""
-        return Ledger(self.output)
-
-    def place(self, request: BatchRequest) -> Path:
-        """The file of a request's video."""
-        return self.output / f"{request.name}{self.suffix}"

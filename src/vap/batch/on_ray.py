@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vap.batch.ledger import Batch, Outcome
+from vap.batch.ledger import BatchFolder, Outcome
 from vap.batch.requests import BatchRequest
 from vap.batch.worker import Worker
 from vap.parallel.ray_cluster import ray_cluster
@@ -26,7 +26,9 @@ _MOST_BLOCKS = 5000  # Ray Data keeps books on each; up to here, each request is
 class RequestActor:
     """A worker in a process of a cluster; ``threads`` are torch's, None leaves one a core."""
 
-    def __init__(self, batch: Batch, requests: Sequence[BatchRequest], threads: int | None) -> None:
+    def __init__(
+        self, batch: BatchFolder, requests: Sequence[BatchRequest], threads: int | None
+    ) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
         self._worker = Worker(batch)
@@ -39,7 +41,7 @@ class RequestActor:
 
 
 def make_on_ray(
-    batch: Batch, requests: Sequence[BatchRequest], workers: Workers, address: str
+    batch: BatchFolder, requests: Sequence[BatchRequest], workers: Workers, address: str
 ) -> Iterator[Outcome]:
     """Make videos on a cluster; the address ``local`` starts one on this machine."""
     with ray_cluster(address, purpose=_PURPOSE) as (ray, data):

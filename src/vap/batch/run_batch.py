@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from vap.batch.ledger import MANIFEST, Batch, Outcome
+from vap.batch.ledger import MANIFEST, BatchFolder, Outcome
 from vap.batch.requests import BatchRequest, check_files
 from vap.generation.request import check_folder_place, check_settings
 
@@ -94,7 +94,7 @@ def run_batch(
     workers = workers or Workers()
     check_folder_place(output)
     output.mkdir(exist_ok=True)
-    batch = Batch(output.resolve(), f".{file_format}", secrets.token_hex(4))
+    batch = BatchFolder(output.resolve(), f".{file_format}", secrets.token_hex(4))
     missing, skipped = _missing(batch, requests, retry_failed=retry_failed)
     _check(batch, missing)
     if on_start is not None:
@@ -104,8 +104,8 @@ def run_batch(
             if on_outcome is not None:
                 on_outcome(outcome)
     finally:
-        batch.ledger.write_manifest(requests)
-    found = filter(None, map(batch.ledger.of, requests))
+        batch.write_manifest(requests)
+    found = filter(None, map(batch.of, requests))
     counts = Counter(outcome.status for outcome in found)
     return Summary(
         len(requests), counts["done"], counts["failed"], skipped, batch.output / MANIFEST
@@ -113,18 +113,18 @@ def run_batch(
 
 
 def _missing(
-    batch: Batch, requests: Iterable[BatchRequest], *, retry_failed: bool
+    batch: BatchFolder, requests: Iterable[BatchRequest], *, retry_failed: bool
 ) -> tuple[list[BatchRequest], int]:
     """Requests to work on, and how many videos are there; the ledger of each is read once."""
     missing, done = [], 0
     names: list[str] = []
     for request in requests:
         try:
-            outcome = batch.ledger.adopt(request)
+            outcome = batch.adopt(request)
         except FileExistsError:
             names.append(request.name)
             continue
-        if outcome is not None and batch.ledger.has_video(outcome, batch.suffix):
+        if batch.has_video(outcome):
             done += 1
         elif outcome is None or outcome.status != "failed" or retry_failed:
             missing.append(request)
@@ -138,7 +138,7 @@ def _missing(
     return missing, done
 
 
-def _check(batch: Batch, missing: Iterable[BatchRequest]) -> None:
+def _check(batch: BatchFolder, missing: Iterable[BatchRequest]) -> None:
     """Refuse a batch with requests that cannot be made, as far as a quick look shows."""
     problems = []
     for each in missing:
@@ -153,7 +153,7 @@ def _check(batch: Batch, missing: Iterable[BatchRequest]) -> None:
 
 
 def _outcomes(
-    batch: Batch,
+    batch: BatchFolder,
     missing: list[BatchRequest],
     workers: Workers,
     on_step: OnStep | None,
@@ -175,7 +175,7 @@ def _outcomes(
 
 
 def _one_by_one(
-    batch: Batch,
+    batch: BatchFolder,
     missing: Sequence[BatchRequest],
     on_step: OnStep | None,
     loading: Loading = nullcontext,
@@ -186,7 +186,7 @@ def _one_by_one(
     worker = Worker(batch, loading)
     begun: list[BatchRequest] = []
     for request in missing:
-        outcome = batch.ledger.of(request)
+        outcome = batch.of(request)
         if outcome is not None and outcome.status == "started" and outcome.run != batch.run:
             begun.append(request)
         else:

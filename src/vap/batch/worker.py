@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from vap.batch.ledger import Batch, Outcome
+from vap.batch.ledger import BatchFolder, Outcome
 from vap.batch.requests import BatchRequest, check_files
 from vap.generation.prompt_cache import PromptCache
 from vap.generation.request import GenerationRequest
@@ -25,24 +25,23 @@ Loading = Callable[[str], AbstractContextManager[object]]
 class Worker:
     """Keeps one model loaded, and the prompts encoded with it."""
 
-    def __init__(self, batch: Batch, loading: Loading = nullcontext) -> None:
+    def __init__(self, batch: BatchFolder, loading: Loading = nullcontext) -> None:
         self._batch = batch
         self._loading = loading
-        self._ledger = batch.ledger
         self._loaded: tuple[str, Any] | None = None
         self._unloadable: dict[str, Exception] = {}
         self._prompts = PromptCache()
 
     def make_unless_done(self, request: BatchRequest, on_step: OnStep | None = None) -> Outcome:
         """Make a request's video if it is not there."""
-        before = self._ledger.of(request)
-        if before is not None and self._ledger.has_video(before, self._batch.suffix):
+        before = self._batch.of(request)
+        if self._batch.has_video(before):
             return before
         return self.make(request, on_step)
 
     def make(self, request: BatchRequest, on_step: OnStep | None = None) -> Outcome:
         """Make a request's video; the ledger says that it is done, or why it failed."""
-        before = self._ledger.of(request)
+        before = self._batch.of(request)
         attempts = before.attempts if before is not None and before.run == self._batch.run else 0
         outcome = Outcome(
             request.name,
@@ -61,9 +60,9 @@ class Worker:
                 outcome, status="failed", error={"type": "ProcessDied", "message": message}
             )
         else:
-            self._ledger.write(outcome)
+            self._batch.write(outcome)
             outcome = self._made(request, outcome, on_step)
-        self._ledger.write(outcome)
+        self._batch.write(outcome)
         return outcome
 
     def _made(self, request: BatchRequest, outcome: Outcome, on_step: OnStep | None) -> Outcome:
