@@ -80,3 +80,13 @@ def test_a_variant_that_is_asked_for_is_loaded(folder):
     for weights in sorted(folder.glob("*/*.safetensors")):
         weights.rename(weights.with_name(f"{weights.stem}.fp16.safetensors"))
     assert vap.load_pipeline(folder, variant="fp16").family == "wan"
+
+
+def test_a_configuration_is_read_again_once_its_file_has_changed(tmp_path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"a": [1]}')
+    first = read_json(path)
+    first["a"].append(2)
+    assert read_json(path) == {"a": [1]}
+    path.write_text('{"a": [1, 3]}')
+    assert read_json(path) == {"a": [1, 3]}
