@@ -90,18 +90,15 @@ class PlacedOnce:
             known = [*inspect.signature(getattr(self, method)).parameters]
             raise TypeError(_unknown(next(iter(unknown)), known[:-1]))
         # Scheduler and VAE have state, so that two threads would mix their videos.
-        with _lock_of(self):
+        with _making_locks:
+            lock = _locks.setdefault(self, threading.RLock())
+        with lock:
             outer = self._device_of_call
             self._device_of_call = self._execution_device
             try:
                 yield
             finally:
                 self._device_of_call = outer
-
-
-def _lock_of(pipeline: Any) -> threading.RLock:
-    with _making_locks:
-        return _locks.setdefault(pipeline, threading.RLock())
 
 
 def _unknown(name: str, parameters: list[str]) -> str:

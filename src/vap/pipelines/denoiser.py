@@ -76,7 +76,7 @@ class Pass:
     """One forward of the transformer at every step: all that it is given but noise and time."""
 
     context: str  # Name that diffusers' caches know the pass by
-    conditions: Mapping[str, torch.Tensor | None]  # Arguments with the batch first, [B, …] or None
+    conditions: Mapping[str, Any]  # Arguments with the batch first: tensors [B, …] or None
     shared: Mapping[str, Any]  # Arguments that do not differ between passes and videos
     copies: int = 1  # How often the noisy latents are repeated along the batch
 
@@ -127,7 +127,7 @@ def join_passes(passes: Sequence[Pass]) -> Pass:
     """One pass whose batch is those of several, in their order."""
     first = passes[0]
     conditions = {
-        name: None if tensor is None else torch.cat([_condition(one, name) for one in passes])
+        name: None if tensor is None else torch.cat([one.conditions[name] for one in passes])
         for name, tensor in first.conditions.items()
     }
     return Pass(
@@ -136,12 +136,6 @@ def join_passes(passes: Sequence[Pass]) -> Pass:
         shared=first.shared,
         copies=sum(one.copies for one in passes),
     )
-
-
-def _condition(one: Pass, name: str) -> torch.Tensor:
-    tensor = one.conditions[name]
-    assert tensor is not None
-    return tensor
 
 
 @dataclass(frozen=True)
