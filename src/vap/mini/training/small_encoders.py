@@ -7,7 +7,6 @@ import string
 from collections import Counter
 from collections.abc import Iterable
 from math import log
-from pathlib import Path
 
 import torch
 from diffusers.models.transformers.transformer_wan import WanAttention
@@ -142,17 +141,3 @@ def use_compact_text(transformer: nn.Module, text_tokens: int) -> None:
             processor = WanContextAttnProcessor()
             processor.text_tokens = text_tokens
             module.set_processor(processor)
-
-
-def save_encoders(
-    output: Path,
-    tokenizer: T5Tokenizer,
-    text_encoder: UMT5EncoderModel,
-    image_encoder: CLIPVisionModel,
-    image_processor: CLIPImageProcessorPil,
-) -> None:
-    """Write the four parts under their pipeline names."""
-    tokenizer.save_pretrained(output / "tokenizer")
-    text_encoder.save_pretrained(output / "text_encoder")
-    image_encoder.save_pretrained(output / "image_encoder")
-    image_processor.save_pretrained(output / "image_processor")

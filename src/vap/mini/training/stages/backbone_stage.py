@@ -37,7 +37,6 @@ from vap.mini.training.small_encoders import (
     build_tokenizer,
     encode_text,
     image_encoder_note,
-    save_encoders,
     synth_captions,
     token_ids,
     use_compact_text,
@@ -180,22 +179,18 @@ class BackboneTask:
         return {"loss": self.variant.loss(model, target, None, level, generator).mean()}
 
     def save(self, output: Path) -> None:
-        """Write tokenizer, encoders and transformer under their pipeline names.
-
-        The scheduler states what the transformer predicts.
-        """
-        encoders = self.recipe.encoders
-        flow_scheduler(self.variant.flow.prediction or "velocity").save_pretrained(
-            output / "scheduler"
-        )
-        self.transformer.save_pretrained(output / "transformer")
-        save_encoders(
-            output,
-            self.tokenizer,
-            self.text_encoder,
-            build_image_encoder(encoders),
-            build_image_processor(encoders),
-        )
+        """Write the parts under their pipeline names; the scheduler states the prediction."""
+        encoders, prediction = self.recipe.encoders, self.variant.flow.prediction
+        parts = {
+            "scheduler": flow_scheduler(prediction or "velocity"),
+            "transformer": self.transformer,
+            "tokenizer": self.tokenizer,
+            "text_encoder": self.text_encoder,
+            "image_encoder": build_image_encoder(encoders),
+            "image_processor": build_image_processor(encoders),
+        }
+        for name, part in parts.items():
+            part.save_pretrained(output / name)
 
 
 def _check_image_encoder(recipe: BackboneStage) -> None:
