@@ -254,11 +254,12 @@ def note(said: str) -> None:
 
 def note_demonstration(*models: str) -> None:
     """Say what the default model is, where it is among those about to run."""
-    from vap.files.folders import native_video
+    from vap.files.folders import family_of, native_video
     from vap.files.names import BUNDLED_FOLDER, DEFAULT_MODEL
 
     if DEFAULT_MODEL in models:
-        shape, _ = native_video(BUNDLED_FOLDER / DEFAULT_MODEL)
+        folder = BUNDLED_FOLDER / DEFAULT_MODEL
+        shape, _ = native_video(folder, family_of(folder))
         note(
             f"{DEFAULT_MODEL} is a demonstration model of {shape.height}×{shape.width} pixels. "
             "For real videos use --model wan or --model cogvideox; `vap doctor` says what they "

@@ -81,7 +81,7 @@ class PlannedModel:
                 read_json(folder / "vae" / "config.json"),
                 stored_parameters(folder),
                 largest,
-                native_video(folder)[0],
+                native_video(folder, family)[0],
                 native.num_inference_steps,
                 native.guidance_scale > 1,
                 native.reference_guidance_scale > 1,

@@ -165,13 +165,13 @@ def generation_defaults_of(folder: Path) -> dict[str, Any]:
     return stored
 
 
-def native_video(folder: Path) -> tuple[PixelShape, Compression]:
+def native_video(folder: Path, family: Family) -> tuple[PixelShape, Compression]:
     """The video that a folder's model makes by default, and how the model shrinks one."""
     stored = generation_defaults_of(folder)
     native = GenerationDefaults(**stored)
     transformer = read_json(folder / "transformer" / "config.json")
     compression = compression_of(transformer, read_json(folder / "vae" / "config.json"))
-    if family_of(folder) == "cogvideox" and not stored:
+    if family == "cogvideox" and not stored:
         return _trained_shape(transformer, compression), compression
     return PixelShape(native.num_frames, native.height, native.width), compression
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from vap.acceleration.plan import Offload, Profile, Quantization, dtype_name, memory_bytes
 from vap.devices import check_device
 from vap.files.errors import MediaError, refusal
-from vap.files.folders import generation_defaults_of, native_video
+from vap.files.folders import family_of, generation_defaults_of, native_video
 from vap.files.names import BUNDLED_FOLDER, DEFAULT_MODEL, check_model, full_name, local_model
 from vap.files.reading import reading
 from vap.media.clip import FrameSelection, probe_clip
@@ -334,7 +334,7 @@ def _check_model(request: GenerationRequest) -> None:
     folder = local_model(request.model)
     if folder is not None:
         with reading(folder):
-            own, compression = native_video(folder)
+            own, compression = native_video(folder, family_of(folder))
     else:
         from vap.cost.released import RELEASED_MODELS
 
