@@ -14,8 +14,8 @@ from vap.training.predictions import check_shift, flow_for
 from vap.training.recipe_identity import check_continues, identity_of
 from vap.training.run_plan import KNOWN, weightless
 from vap.training.tracking import check_trackers
-from vap.training.training_clips import PairedClips, PreferredClips
-from vap.training.tuning_config import DistillStage, DPOStage, TuningStage
+from vap.training.training_clips import clips_of
+from vap.training.tuning_config import DistillStage, TuningStage
 from vap.training.validation import Validation
 
 
@@ -31,7 +31,7 @@ def problems_of(recipe: TuningStage) -> list[Exception]:
 
 
 def _checks(recipe: TuningStage) -> Iterator[Callable[[], object]]:
-    start, every, loop = recipe.model.start, recipe.validation.every, recipe.loop
+    start, every = recipe.model.start, recipe.validation.every
     yield lambda: check_trackers(recipe.run.trackers)
     yield lambda: _check_output(recipe)
     yield lambda: _check_files(recipe)
@@ -40,9 +40,7 @@ def _checks(recipe: TuningStage) -> Iterator[Callable[[], object]]:
     if every:
         yield lambda: Validation(recipe, reads_references=strategy_for(recipe).reads_references)
     yield lambda: _check_family(recipe)
-    clips = PreferredClips if isinstance(recipe, DPOStage) else PairedClips
-    model = None if start in KNOWN else start
-    yield lambda: clips(recipe.data, loop.batch_size, loop.seed, model)
+    yield lambda: clips_of(recipe, None if start in KNOWN else start)
 
 
 def _check_output(recipe: TuningStage) -> None:

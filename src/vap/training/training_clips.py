@@ -25,7 +25,7 @@ from vap.data.preferences import (
 from vap.data.row_selection import SelectionRules, check_names, select_rows
 from vap.data.rows import TRAIN, ClipRow
 from vap.training.bucket_sampler import BucketSampler
-from vap.training.tuning_config import DataConfig
+from vap.training.tuning_config import DataConfig, DPOStage, TuningStage
 
 Encodings = Mapping[str, Tensor]
 
@@ -192,6 +192,12 @@ class PreferredClips(_Clips):
 
     def _is_of_one_size(self, pair: PreferencePair) -> bool:
         return len({self._size(row) for row in (pair.winner, pair.loser, pair.reference)}) == 1
+
+
+def clips_of(recipe: TuningStage, model: str | None) -> PairedClips | PreferredClips:
+    """What a stage trains on, encoded by this model; None trusts the encodings."""
+    kind = PreferredClips if isinstance(recipe, DPOStage) else PairedClips
+    return kind(recipe.data, recipe.loop.batch_size, recipe.loop.seed, model)
 
 
 def _check_encoders(config: DataConfig, encoded: EncodedClips, model: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,29 +16,23 @@ from vap.training.methods import Strategy, strategy_for
 from vap.training.methods.expert_method import restore_precision
 from vap.training.parallel import check_residual
 from vap.training.tracking import check_trackers
-from vap.training.training_clips import PairedClips, PreferredClips
+from vap.training.training_clips import clips_of
 from vap.training.tuning_config import TuningStage
 from vap.training.validation import Validation
 from vap.training.variants import variant_of
 
-Clips = TypeVar("Clips", PairedClips, PreferredClips)
 _FROZEN_IN = {"no": torch.float32, "bf16": torch.bfloat16}
 
 
-class TuningTask(Generic[Clips]):
-    """A transformer that a recipe's stage prepares, validates and saves.
-
-    Attributes:
-        clips: What it trains on.
-        validate_every: Steps between validations; 0 for none.
-    """
+class TuningTask:
+    """A transformer that a recipe's stage prepares, validates and saves."""
 
     model: nn.Module  # the transformer; what its strategy trains requires gradients
 
-    def __init__(self, recipe: TuningStage, clips: type[Clips]) -> None:
-        # First, so that what is missing shows before a model is loaded.
-        data, loop = recipe.data, recipe.loop
-        self.clips: Clips = clips(data, loop.batch_size, loop.seed, recipe.model.start)
+    def __init__(self, recipe: Any) -> None:
+        self.recipe = recipe
+        # First what needs no model, so that mistakes show before one is loaded.
+        self.clips: Any = clips_of(recipe, recipe.model.start)
         self.batch: Any = self.clips.batch
         self.strategy = strategy_for(recipe)
         if is_first():

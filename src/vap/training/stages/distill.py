@@ -26,7 +26,7 @@ from vap.training.objectives.consistency import (
     draw_points,
 )
 from vap.training.trainer import train
-from vap.training.training_clips import PairBatch, PairedClips
+from vap.training.training_clips import PairBatch
 from vap.training.tuning import TuningTask
 from vap.training.tuning_config import DistillStage
 from vap.training.variants import Stream, noise_like
@@ -38,11 +38,11 @@ def run(recipe: DistillStage) -> Path:
     return train(task, recipe, recipe.run)
 
 
-class DistillTask(TuningTask[PairedClips], ABC):
+class DistillTask(TuningTask, ABC):
     """A student that takes few steps; the model without its updates is the guided teacher."""
 
     def __init__(self, recipe: DistillStage) -> None:
-        super().__init__(recipe, PairedClips)
+        super().__init__(recipe)
         self.substeps = recipe.substeps
         self.guidance = Guidance(recipe.guidance, reference=recipe.reference_guidance)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vap.training.methods.lora import without_updates
 from vap.training.objectives.preference import preference_loss, win_margin
 from vap.training.trainer import train
-from vap.training.training_clips import PreferenceBatch, PreferredClips
+from vap.training.training_clips import PreferenceBatch
 from vap.training.tuning import TuningTask
 from vap.training.tuning_config import DPOStage
 from vap.training.variants import Stream
@@ -23,12 +23,8 @@ def run(recipe: DPOStage) -> Path:
     return train(DPOTask(recipe), recipe, recipe.run)
 
 
-class DPOTask(TuningTask[PreferredClips]):
+class DPOTask(TuningTask):
     """Preference loss; the model without its updates is the reference model."""
-
-    def __init__(self, recipe: DPOStage) -> None:
-        super().__init__(recipe, PreferredClips)
-        self.beta = recipe.beta
 
     def loss(
         self, model: nn.Module, batch: PreferenceBatch, generator: torch.Generator
@@ -47,7 +43,7 @@ class DPOTask(TuningTask[PreferredClips]):
             generator.set_state(state)
             original = self.variant.loss(self.transformer, both, references, level, generator)
         margin = win_margin(adapted, original)
-        loss = preference_loss(margin, batch.weight.to(margin), self.beta)
+        loss = preference_loss(margin, batch.weight.to(margin), self.recipe.beta)
         return {"loss": loss.mean(), "margin": margin.mean()}
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vap.training.trainer import train
-from vap.training.training_clips import PairBatch, PairedClips
+from vap.training.training_clips import PairBatch
 from vap.training.tuning import TuningTask
 from vap.training.tuning_config import SFTStage
 
@@ -18,11 +18,8 @@ def run(recipe: SFTStage) -> Path:
     return train(SFTTask(recipe), recipe, recipe.run)
 
 
-class SFTTask(TuningTask[PairedClips]):
+class SFTTask(TuningTask):
     """The variant's objective on targets, references clean."""
-
-    def __init__(self, recipe: SFTStage) -> None:
-        super().__init__(recipe, PairedClips)
 
     def loss(
         self, model: nn.Module, batch: PairBatch, generator: torch.Generator
