@@ -2,6 +2,8 @@
 
 import json
 import multiprocessing
+import os
+import signal
 
 import pytest
 from filelock import FileLock
@@ -16,6 +18,7 @@ from tests.evaluation.standins import (
     logged,
     make_benchmark,
 )
+from vap.evaluation.journal import Journal
 from vap.evaluation.plan import Evaluation
 from vap.evaluation.run import run
 from vap.evaluation.workers import Workers
@@ -198,12 +201,31 @@ _MOMENTS = [
     {"dies_on": "painted:case0:0"},
     {"dies_on": "painted:case4:0"},
     {"dies_on": "blind:case5:0"},
+    *({"dies_in_line": line} for line in (1, 2, 4, 9, 10, 12, 18, 24, 31)),
 ]
+"""Before and after a video, before a score, and within the line of either."""
+
+
+def _die_in_line(line):
+    """End the process when half of a line of a journal is in its file."""
+    add, left = Journal.add, line
+
+    def half(journal, rows):
+        nonlocal left
+        left -= 1
+        add(journal, rows)
+        if left == 0:
+            journal._path.write_bytes(journal._path.read_bytes()[:-40])
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Journal.add = half
 
 
 def _interrupted(benchmark, logs, output, moment):
     asked = evaluation(benchmark, logs)
-    change = {name: value for name, value in moment.items() if name != "dies_on"}
+    change = {name: value for name, value in moment.items() if name in Painted.model_fields}
+    if "dies_in_line" in moment:
+        _die_in_line(moment["dies_in_line"])
     painted = asked.systems[0].model_copy(update={"at_once": 2, **change})
     brightness = asked.metrics[0].model_copy(update={"dies_on": moment.get("dies_on", "")})
     run(Evaluation(benchmark, [painted, asked.systems[1]], [brightness, asked.metrics[1]]), output)
@@ -222,9 +244,10 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_rows(benchmark, logs, tmp
         _interrupted(benchmark, own, output, {})
         for name in ("videos.jsonl", "scores.jsonl"):
             assert rows(output, name) == rows(whole, name), moment
-        # At most the batch that was made when the process ended.
+        # Made again is at most what was made when the process ended: a batch, or a score.
         assert len(logged(own, "painted.log")) <= 18 + 2
-        assert len(logged(own, "brightness.log")) == 11
+        assert len(logged(own, "blind.log")) <= 5 + 1
+        assert len(logged(own, "brightness.log")) <= 11 + 1
 
 
 @pytest.mark.slow

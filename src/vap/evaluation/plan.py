@@ -11,7 +11,7 @@ from typing import Any
 from vap.evaluation.benchmarks.base import Benchmark, case_digest, digest, media_digest
 from vap.evaluation.case import Case
 from vap.evaluation.metrics.base import Metric, Sample
-from vap.evaluation.rows import VideoKey, VideoRow
+from vap.evaluation.rows import VideoKey, VideoRow, hash_of_videos, scored_videos
 from vap.evaluation.systems.base import Job, System, Variant
 
 
@@ -108,26 +108,28 @@ class Plan:
                 if task.job.variant == "own" and (found := self._scoring(metric, task, videos)):
                     yield found
 
+    def score_identity(self, metric: Metric, case: Case) -> str:
+        """Hash of all that decides a score but the videos."""
+        decides: list[Any] = [self.metric_identities[metric.name], self.case_digests[case.name]]
+        if "swapped" in metric.variants and case.name in self.swapped:
+            decides.append(self._media(self.swapped[case.name].reference))
+        return digest(decides)
+
     def _scoring(
         self, metric: Metric, task: Task, videos: Mapping[Any, VideoRow]
     ) -> Scoring | None:
-        name, case, seed, _ = task.key
-        variants: tuple[Variant, ...] = ("own", *metric.variants)
-        rows = {variant: videos.get((name, case, seed, variant)) for variant in variants}
-        made = {variant: row for variant, row in rows.items() if row and row.sha256 is not None}
-        if "own" not in made or (task.system.reads_reference and len(made) < len(variants)):
+        made = scored_videos(videos, task.key, metric.variants)
+        wanted = 1 + len(metric.variants) if task.system.reads_reference else 1
+        if "own" not in made or len(made) < wanted:
             return None
+        name, case, seed, _ = task.key
         files = {variant: self.output / row.file for variant, row in made.items()}
         other = self.swapped[case].reference if "swapped" in made else None
         sample = Sample(task.job.case, name, seed, files, swapped_reference=other)
         if not metric.applies(sample):
             return None
-        hashes = [row.sha256 or "" for row in made.values()]
-        sha256 = hashes[0] if len(hashes) == 1 else digest(hashes, digits=64)
-        decides = [self.metric_identities[metric.name], self.case_digests[case]]
-        if other is not None:
-            decides.append(self._media(other))
-        return Scoring(metric, sample, digest(decides), sha256)
+        identity = self.score_identity(metric, task.job.case)
+        return Scoring(metric, sample, identity, hash_of_videos(made))
 
     def _of_system(self, system: System) -> Iterator[Task]:
         wanted = {variant for metric in self.evaluation.metrics for variant in metric.variants}

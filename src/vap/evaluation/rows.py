@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -78,3 +79,18 @@ class ScoreRow:
     def key(self) -> ScoreKey:
         """Which score."""
         return self.system, self.case, self.seed, self.metric
+
+
+def scored_videos(
+    videos: Mapping[Any, VideoRow], key: VideoKey, others: Sequence[Variant]
+) -> dict[Variant, VideoRow]:
+    """The videos that a score of the own video ``key`` and its other variants is of."""
+    variants: tuple[Variant, ...] = ("own", *others)
+    found = {variant: videos.get((*key[:3], variant)) for variant in variants}
+    return {variant: row for variant, row in found.items() if row and row.sha256 is not None}
+
+
+def hash_of_videos(rows: Mapping[Variant, VideoRow]) -> str:
+    """The hash of a video or, of several, one of all their hashes."""
+    hashes = [row.sha256 or "" for row in rows.values()]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()

@@ -20,6 +20,7 @@ from vap.evaluation.plan import Evaluation, Plan, Scoring, Task
 from vap.evaluation.registry import Registry, described
 from vap.evaluation.rows import ScoreRow, VideoRow
 from vap.evaluation.systems.base import System
+from vap.evaluation.systems.kept import let_go
 from vap.evaluation.units import ScoreUnit, Unit, VideoUnit
 from vap.evaluation.workers import Workers, work
 from vap.files.atomic import check_makeable
@@ -82,14 +83,16 @@ def run(
         plan = Plan(evaluation, output)
         report = progress or (lambda _, __, ___: None)
         write_json(output / RUN, run_record(plan))
+        scores = _current_scores(plan)
         videos = _make_videos(plan, workers or Workers(), report)
-        scores = _make_scores(plan, videos, workers or Workers(), report)
+        let_go()  # metrics need the memory
+        scored = _make_scores(plan, scores, videos, workers or Workers(), report)
     made = [videos.rows[task.key] for task in plan.tasks]
     return Summary(
         sum(row.error is None for row in made),
         sum(row.error is not None for row in made),
-        sum(row.error is None for row in scores),
-        sum(row.error is not None for row in scores),
+        sum(row.error is None for row in scored),
+        sum(row.error is not None for row in scored),
     )
 
 
@@ -180,11 +183,32 @@ def _video_units(missing: Sequence[Task], output: Path, workers: Workers) -> lis
     return units
 
 
+def _current_scores(plan: Plan) -> Journal[ScoreRow]:
+    """The scores so far, without those of other settings or cases."""
+    identities = {
+        (system.name, case.name, metric.name): plan.score_identity(metric, case)
+        for system in plan.evaluation.systems
+        for case in plan.evaluation.benchmark.cases
+        for metric in plan.evaluation.metrics
+    }
+    journal = Journal(plan.output / SCORES, ScoreRow)
+
+    def is_current(row: ScoreRow) -> bool:
+        place = (row.system, row.case, row.metric)
+        return identities.get(place, row.identity) == row.identity
+
+    journal.rewrite(is_current, lambda _: 0)
+    return journal
+
+
 def _make_scores(
-    plan: Plan, videos: Journal[VideoRow], workers: Workers, report: Progress
+    plan: Plan,
+    journal: Journal[ScoreRow],
+    videos: Journal[VideoRow],
+    workers: Workers,
+    report: Progress,
 ) -> list[ScoreRow]:
     """Compute the scores that are missing, changed or failed."""
-    journal = Journal(plan.output / SCORES, ScoreRow)
     wanted = {_score_key(each): each for each in plan.scorings(videos.rows)}
     places = {key: place for place, key in enumerate(wanted)}
     names = {metric.name for metric in plan.evaluation.metrics}

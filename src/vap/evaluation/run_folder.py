@@ -11,7 +11,13 @@ from vap.evaluation.case import Case
 from vap.evaluation.journal import Journal
 from vap.evaluation.metrics.base import Metric
 from vap.evaluation.registry import Registry
-from vap.evaluation.rows import ScoreRow, VideoRow
+from vap.evaluation.rows import (
+    ScoreRow,
+    VideoKey,
+    VideoRow,
+    hash_of_videos,
+    scored_videos,
+)
 from vap.evaluation.run import RUN, SCORES, VIDEOS
 from vap.evaluation.systems.base import System, Variant
 
@@ -67,8 +73,21 @@ def read_run_folder(
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is damaged ({error}). Run the evaluation again.") from error
     names, kinds = {case.name for case in cases}, {each.name for each in own_systems}
-    columns = {each.name for each in own_metrics}
-    videos = Journal(folder / VIDEOS, VideoRow).rows.values()
+    videos = {
+        row.key: row
+        for row in Journal(folder / VIDEOS, VideoRow).rows.values()
+        if row.system in kinds and row.case in names
+    }
+    variants = {metric.name: metric.variants for metric in own_metrics}
+
+    def is_current(row: ScoreRow) -> bool:
+        """Whether a score is of this run, and of the videos that are there now."""
+        if row.system not in kinds or row.case not in names or row.metric not in variants:
+            return False
+        key: VideoKey = (row.system, row.case, row.seed, "own")
+        made = scored_videos(videos, key, variants[row.metric])
+        return bool(made) and hash_of_videos(made) == row.sha256
+
     scores = Journal(folder / SCORES, ScoreRow).rows.values()
     return RunFolder(
         folder,
@@ -76,12 +95,8 @@ def read_run_folder(
         cases,
         own_systems,
         own_metrics,
-        tuple(row for row in videos if row.system in kinds and row.case in names),
-        tuple(
-            row
-            for row in scores
-            if row.system in kinds and row.case in names and row.metric in columns
-        ),
+        tuple(videos.values()),
+        tuple(row for row in scores if is_current(row)),
     )
 
 

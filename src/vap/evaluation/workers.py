@@ -40,6 +40,14 @@ class Workers:
         """Whether other processes do the work."""
         return self.count > 1 or self.ray is not None
 
+    def address(self) -> str | None:
+        """Address of the Ray cluster to use: it also gives each process a GPU of its own."""
+        if self.ray is None and self.count > 1:
+            import torch
+
+            return "local" if torch.accelerator.is_available() else None
+        return self.ray
+
 
 def work(units: Sequence[Unit], workers: Workers) -> Iterator[Rows]:
     """Do the units, remote systems beside local work; yield rows as they come."""
@@ -63,8 +71,8 @@ def _here(units: Sequence[Unit]) -> Iterator[Rows]:
 
 
 def _local(units: Sequence[Unit], workers: Workers) -> Iterator[Rows]:
-    if workers.ray is not None:
-        return _on_ray(units, workers.count, workers.ray)
+    if address := workers.address():
+        return _on_ray(units, workers.count, address)
     if min(workers.count, len(units)) > 1:
         return _in_processes(units, min(workers.count, len(units)))
     return _here(units)

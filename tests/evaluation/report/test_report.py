@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -76,6 +77,24 @@ def test_groups_and_conditions_have_numbers_of_their_own(finished):
     assert number(results, "painted", group="even", condition="pan").cases == 0
     few = number(results, "painted", group="odd", condition="melt")
     assert (few.cases, few.interval) == (2, None)
+
+
+def test_the_effort_of_each_system_is_told(finished):
+    painted, blind = summarize(finished).efforts
+    assert (painted.videos, painted.failed, painted.seconds, painted.cost) == (8, 4, 0.5, 8)
+    assert (blind.videos, blind.failed) == (10, 0)
+
+
+def test_scores_of_videos_that_changed_are_not_shown(finished, tmp_path):
+    folder = tmp_path / "out"
+    shutil.copytree(finished.folder, folder)
+    lines = (folder / "videos.jsonl").read_text().splitlines()
+    row = next(json.loads(line) for line in lines if json.loads(line)["sha256"])
+    with (folder / "videos.jsonl").open("a") as file:
+        file.write(json.dumps({**row, "sha256": "0" * 64}) + "\n")
+    scores = {each.key for each in read_run_folder(folder, SYSTEMS, METRICS).scores}
+    gone = {each.key for each in finished.scores} - scores
+    assert gone == {(row["system"], row["case"], row["seed"], "brightness")}
 
 
 def test_results_repeat(finished):

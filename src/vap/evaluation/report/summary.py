@@ -73,15 +73,36 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Effort:
+    """What the videos of a system took.
+
+    Attributes:
+        system: Name of the system.
+        videos: That there are, variants among them.
+        failed: That there are not.
+        seconds: Mean time to make one.
+        cost: Of all of them, in the unit of the service.
+    """
+
+    system: str
+    videos: int
+    failed: int
+    seconds: float
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
 class Results:
     """All that a run came to.
 
     Attributes:
+        efforts: What the videos of each system took.
         numbers: Of all cases, then by group, then by condition.
         differences: Of every pair of systems, over all cases.
         failures: Sentences on videos and scores that there are not.
     """
 
+    efforts: tuple[Effort, ...]
     numbers: tuple[Number, ...]
     differences: tuple[Difference, ...]
     failures: tuple[str, ...]
@@ -113,7 +134,8 @@ def summarize(run: RunFolder) -> Results:
         for one, other in pairs
         if (found := table.difference(one, other, metric)) is not None
     ]
-    return Results(tuple(numbers), tuple(differences), tuple(_failures(run)))
+    efforts = tuple(_effort(run, system.name) for system in run.systems)
+    return Results(efforts, tuple(numbers), tuple(differences), tuple(_failures(run)))
 
 
 def by_case(run: RunFolder, metric: Metric) -> dict[tuple[str, str], float]:
@@ -132,6 +154,7 @@ class _Table:
 
     def __init__(self, run: RunFolder) -> None:
         self._run = run
+        self._drawn: dict[tuple[str, str, tuple[str, ...]], Values | None] = {}
         found: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(
             lambda: defaultdict(list)
         )
@@ -162,7 +185,7 @@ class _Table:
             group,
             condition,
             value,
-            interval(resampled(metric, values, limits)),
+            interval(self._resampled(system, metric, shared)),
             len(shared),
             "" if value is not None else self._reason(system, metric, cases, scores),
         )
@@ -183,14 +206,22 @@ class _Table:
         first, second = (combined(metric, each, limits) for each in values)
         if first is None or second is None:
             return None
-        drawn = [resampled(metric, each, limits) for each in values]
+        mine_drawn, theirs_drawn = (self._resampled(name, metric, shared) for name in (one, other))
         span, needed = None, None
-        if drawn[0] is not None and drawn[1] is not None:
-            spread = drawn[0] - drawn[1]
+        if mine_drawn is not None and theirs_drawn is not None:
+            spread = mine_drawn - theirs_drawn
             span = interval(spread)
             needed = cases_needed(first - second, spread, len(shared))
         apart = span is not None and not span[0] <= 0 <= span[1]
         return Difference(one, other, metric.name, first - second, span, len(shared), apart, needed)
+
+    def _resampled(self, system: str, metric: Metric, names: Sequence[str]) -> Values | None:
+        """Numbers of resamples of these cases; kept, as every pair needs them."""
+        place = (system, metric.name, tuple(names))
+        if place not in self._drawn:
+            values = _values(self._scores_of(system, metric), names)
+            self._drawn[place] = resampled(metric, values, _limits(self._bounds_of(metric), names))
+        return self._drawn[place]
 
     def _scores_of(self, system: str, metric: Metric) -> Mapping[str, float]:
         return self._scores.get((system, metric.name), {})
@@ -231,6 +262,14 @@ def _values(scores: Mapping[str, float], names: Sequence[str]) -> Values:
 
 def _limits(bounds: Mapping[str, Mapping[str, float]], names: Sequence[str]) -> Bounds:
     return {kind: _values(scores, names) for kind, scores in bounds.items()}
+
+
+def _effort(run: RunFolder, system: str) -> Effort:
+    rows = [row for row in run.videos if row.system == system]
+    made = [row for row in rows if row.error is None]
+    seconds = float(np.mean([row.seconds for row in made])) if made else 0.0
+    cost = sum(row.cost for row in rows)
+    return Effort(system, len(made), len(rows) - len(made), seconds, cost)
 
 
 def _failures(run: RunFolder) -> list[str]:

@@ -42,6 +42,7 @@ def markdown(run: RunFolder, results: Results, baseline: str) -> str:
     for group in groups:
         lines += ["", f"## {group}", "", *_grid(run, results, group)]
     lines += ["", *_compared(run, results, baseline)]
+    lines += ["", "## Videos", "", *_efforts(run, results)]
     if notes := [*reasons(run, results), *results.failures]:
         lines += ["", "## Notes", "", *(f"- {_one_line(note)}" for note in notes)]
     return "\n".join(lines) + "\n"
@@ -132,6 +133,16 @@ def _needed(each: Difference) -> str:
     if each.interval is None or each.cases_needed is None or each.cases_needed <= each.cases:
         return ""
     return f" (about {each.cases_needed:,} cases)"
+
+
+def _efforts(run: RunFolder, results: Results) -> Iterator[str]:
+    """What the videos took."""
+    yield _line("system", "videos", "failed", "seconds each", "cost")
+    yield _line("---", *("---:" for _ in range(4)))
+    for system, each in zip(run.systems, results.efforts, strict=True):
+        title = system.title or system.name
+        counts = (str(each.videos), str(each.failed))
+        yield _line(title, *counts, f"{each.seconds:.2f}", f"{each.cost:g}" if each.cost else _DASH)
 
 
 def reasons(run: RunFolder, results: Results) -> list[str]:

@@ -17,8 +17,18 @@ def keep(key: str, load: Callable[[], Loaded]) -> Loaded:
     What was loaded before is let go first: memory may not suffice for both.
     """
     if key not in _kept:
-        _kept.clear()
-        gc.collect()
+        let_go()
         _kept[key] = load()
     loaded: Loaded = _kept[key]  # type: ignore[assignment]  # of the key, so of its type
     return loaded
+
+
+def let_go() -> None:
+    """Free what is kept."""
+    if _kept:
+        import torch
+
+        _kept.clear()
+        gc.collect()
+        if torch.accelerator.is_available():
+            torch.accelerator.memory.empty_cache()
