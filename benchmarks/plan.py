@@ -11,6 +11,7 @@ from benchmarks.measured.job import Job
 from benchmarks.sizes import Size
 from benchmarks.systems import System
 from vap.cost.arithmetic import GenerationCost, generation_cost
+from vap.cost.devices import MEASURED_EFFICIENCY
 
 # Dense bfloat16 matrix products of one H200, operations a second, as measured.
 H200_RATE = 790e12
@@ -129,5 +130,5 @@ class Plan:
             f"{'in turns' if self.interleaved else 'one system after the other'}\n"
             f"arithmetic: {self.flop:.2e} operations; on an H200 (bfloat16, "
             f"{H200_RATE / 1e12:.0f} TFLOP/s of plain matrix products) at least {seconds:.0f} s, "
-            f"by the cost model about {self.cost.seconds(H200_RATE) * self.batch:.0f} s"
+            f"by the cost model about {seconds / MEASURED_EFFICIENCY:.0f} s"
         )

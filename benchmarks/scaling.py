@@ -17,13 +17,13 @@ import torch
 import torch.distributed as dist
 
 from benchmarks.sizes import SIZES, Size
+from benchmarks.traffic import Streams, traffic
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.parallel import Mesh, processes
 from vap.parallel.apply import share_tokens
 from vap.parallel.guidance import SplitPasses
 from vap.parallel.mesh import Groups
 from vap.parallel.session import own_device
-from vap.parallel.traffic import Streams, traffic
 from vap.pipelines.denoiser import Guidance
 from vap.pipelines.wan_denoiser import WanConditions, WanDenoiser, WanReference
 

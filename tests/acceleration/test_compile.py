@@ -31,7 +31,7 @@ def test_steps_after_the_second_compile_nothing(case: Golden) -> None:
     pipeline = load(case.family)
     expected = case.run(case.prompted(num_inference_steps=4), pipeline)
     counter = CompileCounter()
-    compile_blocks(pipeline.transformer, backend=counter)
+    compile_blocks(pipeline.transformer.expert_blocks, backend=counter)
     counts: list[int] = []
 
     def count(*_: object) -> dict[str, torch.Tensor]:
@@ -52,5 +52,5 @@ def test_every_kind_of_block_is_one_graph(case: Golden) -> None:
     # First, middle and last expert, and a block without: more variants than torch's own limit,
     # which ``fullgraph`` turns from silence into an error.
     pipeline.transformer.remove_expert().add_expert([0, 1, 3]).initialize_expert()
-    compile_blocks(pipeline.transformer, backend="eager", fullgraph=True)
+    compile_blocks(pipeline.transformer.expert_blocks, backend="eager", fullgraph=True)
     case.run(case.prompted(num_inference_steps=2), pipeline)

@@ -15,7 +15,7 @@ from vap.acceleration import attention as choosing
 from vap.acceleration.attention import choose_attention
 from vap.acceleration.exact import apply_exact
 from vap.acceleration.kernels import onednn_attention
-from vap.acceleration.onednn import OneDnnGelu, OneDnnLinear, undo_onednn, use_onednn
+from vap.acceleration.onednn import OneDnnGelu, OneDnnLinear, use_onednn
 
 CLOSE = 1e-5
 
@@ -138,9 +138,6 @@ def test_onednn_layers_keep_results_gradients_and_hooks() -> None:
         model(tokens).sum().backward()
     assert torch.equal(fast[1].weight.grad, stock[1].weight.grad)
     assert fast.state_dict().keys() == stock.state_dict().keys()
-    undo_onednn(fast)
-    assert [type(layer) for layer in fast] == [GELU, nn.Linear]
-    assert torch.equal(fast(tokens), stock(tokens))
 
 
 def test_vae_latents_and_frames_stay(case: Golden) -> None:

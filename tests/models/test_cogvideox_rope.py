@@ -4,7 +4,7 @@ from cogvideox_tiny import SIZE, golden_model, golden_tensors
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
 
-from vap.models.cogvideox_rope import TokenGrid, rotary_tables
+from vap.models.cogvideox_rope import rotary_tables
 
 BASE = (30, 45)
 
@@ -26,7 +26,7 @@ def test_target_table_is_the_stock_pipelines_resize_crop_grid(size: tuple[int, i
     stock = get_3d_rotary_pos_embed(
         64, get_resize_crop_region_for_grid(size, BASE[1], BASE[0]), size, temporal_size=5
     )
-    target, none = rotary_tables(TokenGrid(5, *size, base=BASE), 64)
+    target, none = rotary_tables((5, *size), BASE, 64)
     assert none is None
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(target, stock, strict=True))
 
@@ -35,7 +35,7 @@ def test_target_table_of_a_1_5_checkpoint_is_the_stock_slice_grid() -> None:
     stock = get_3d_rotary_pos_embed(
         64, None, (20, 30), temporal_size=5, grid_type="slice", max_size=(48, 85)
     )
-    target, _ = rotary_tables(TokenGrid(5, 20, 30, base=None), 64)
+    target, _ = rotary_tables((5, 20, 30), None, 64)
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(target, stock, strict=True))
 
 
@@ -43,18 +43,15 @@ def test_references_come_before_the_target_in_one_unbroken_time_line() -> None:
     # Seen from the first reference, the target is the last F frames of one longer video: turning
     # every angle by the same amount must map one table on the other.
     frames, per_frame = 3, 4
-    grid = TokenGrid(frames, 2, 2, base=None)
-    target, references = rotary_tables(grid, 16, references=2)
-    longer, _ = rotary_tables(TokenGrid(3 * frames, 2, 2, base=None), 16)
+    target, references = rotary_tables((frames, 2, 2), None, 16, references=2)
+    longer, _ = rotary_tables((3 * frames, 2, 2), None, 16)
     angles = torch.cat([_complex(references), _complex(target)])
     turn = _complex(longer)[2 * frames * per_frame] / angles[2 * frames * per_frame]
     torch.testing.assert_close(angles * turn, _complex(longer), rtol=0, atol=1e-5)
 
 
 def test_shared_mode_gives_references_the_targets_positions() -> None:
-    target, references = rotary_tables(
-        TokenGrid(3, 2, 2, base=None), 16, references=2, mode="shared"
-    )
+    target, references = rotary_tables((3, 2, 2), None, 16, references=2, mode="shared")
     for ours, theirs in zip(references, target, strict=True):
         assert torch.equal(ours, theirs.repeat(2, 1))
 

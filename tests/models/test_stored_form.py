@@ -31,7 +31,7 @@ def eight_bits(model: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "advice"),
     [
-        (eight_bits, r"held in eight bits\. Load the model without quantize"),
+        (eight_bits, r"quantized\. Load the model without quantize"),
         (lambda model: model.add_adapter(ADAPTER), r"it has adapters\. Call unload_lora_weights"),
         (lambda model: model.fuse_qkv_projections(), r"Call unfuse_qkv_projections"),
         (lambda model: cpu_offload(model, torch.device("cpu")), "without offload"),

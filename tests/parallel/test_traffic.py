@@ -1,9 +1,9 @@
 import pytest
+from benchmarks.traffic import Streams, traffic
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vap.parallel import Mesh
-from vap.parallel.traffic import Streams, traffic
 
 MESHES = st.builds(Mesh, st.integers(1, 2), st.integers(1, 8), st.integers(1, 8))
 WAN = Streams(

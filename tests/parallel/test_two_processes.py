@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from benchmarks.traffic import Streams, traffic
 from torch.nn.functional import scaled_dot_product_attention
 
 from tests.parallel.counting import bytes_sent
@@ -14,7 +15,6 @@ from vap.parallel import Mesh, parallelize
 from vap.parallel.attention import ContextAttention
 from vap.parallel.mesh import Groups
 from vap.parallel.tokens import TokenCounts, own_share
-from vap.parallel.traffic import Streams, traffic
 
 pytestmark = pytest.mark.slow
 

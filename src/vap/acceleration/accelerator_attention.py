@@ -43,11 +43,7 @@ def _(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tens
 
 
 class CudnnAttention:
-    """cuDNN's kernel, tried once at each size; see :func:`vap.models.attention.attention_kernel`.
-
-    Attributes:
-        heads_first: It reads tokens head by head; what lies otherwise is copied.
-    """
+    """cuDNN's kernel, tried once at each size, for tokens that lie head by head."""
 
     heads_first: ClassVar = True
 

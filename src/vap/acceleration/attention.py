@@ -41,12 +41,10 @@ _INEXACT = ("sage",)
 
 
 def choose_attention(device: torch.device, dtype: torch.dtype) -> str:
-    """Name of the fastest exact kernel for a device and a precision.
+    """Name of the fastest exact kernel for a device and a precision; on GPUs not yet measured.
 
-    FlashAttention 3 where its package or the Hub's kernel is installed and the GPU is a Hopper,
-    cuDNN's kernel on other recent NVIDIA GPUs in half precision, some queries at a time on
-    Apple's, on a CPU what was measured there (:mod:`.kernels`), and else torch's own choice. On
-    GPUs: not yet measured.
+    FlashAttention 3 on a Hopper where it is installed, cuDNN's on other recent NVIDIA GPUs in half
+    precision, some queries at a time on Apple's, on a CPU what was measured there.
     """
     if device.type == "cpu" and dtype in PRECISIONS:
         fastest = fastest_kernels(dtype).attention

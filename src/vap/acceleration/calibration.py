@@ -21,15 +21,7 @@ FOLDER = Path(__file__).parent / "calibrations"
 
 
 class Kind(BaseModel):
-    """What a calibration is for: models that agree in all of this denoise alike.
-
-    Attributes:
-        family: Variant.
-        scheduler: Class of the scheduler.
-        prediction_type: What the transformer predicts, as in the scheduler's configuration.
-        steps: The model's own number of denoising steps.
-        guided: Whether it is run with guidance by default, by the text or by the reference.
-    """
+    """What a calibration is for: models that agree in all of this denoise alike."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -60,13 +52,7 @@ class Kind(BaseModel):
 
 
 class Calibration(BaseModel):
-    """A calibration file.
-
-    Attributes:
-        kind: What it is for.
-        settings: Of each profile but ``exact``.
-        provenance: How the numbers came about: weights, cases, command, versions, measurements.
-    """
+    """A calibration file: settings, and how they were measured (weights, cases, versions)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -94,13 +80,7 @@ def find_calibration(kind: Kind, folder: Path = FOLDER) -> tuple[str, Calibratio
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What a profile does for a model.
-
-    Attributes:
-        settings: What it does.
-        source: Where that comes from, in words.
-        guessed: Whether nothing was measured: then what does not suit may be left out.
-    """
+    """What a profile does for a model, where that comes from, and whether it is a guess."""
 
     settings: Settings
     source: str
@@ -112,7 +92,7 @@ class Chosen:
         return self.settings.reuse.references > 1
 
     def without_kept_references(self) -> Chosen:
-        """The same, the references read anew at every step."""
+        """The same, with references computed at every step."""
         reuse = replace(self.settings.reuse, references=1)
         return replace(self, settings=replace(self.settings, reuse=reuse))
 

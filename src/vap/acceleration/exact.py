@@ -23,14 +23,11 @@ def apply_exact(
     compile: bool = False,  # noqa: A002 - torch's word for it
     attention: str | None = None,
 ) -> PipelineT:
-    """Make a loaded pipeline faster without giving anything up.
+    """Make a loaded pipeline faster without giving anything up: results are equal to rounding.
 
-    On a CPU, matrix products, attention and convolutions run by the kernels that were measured to
-    be fastest there; on a GPU the fastest attention kernel is chosen. Captions are encoded without
-    their padding and, on a CPU, read without it by Wan's blocks unless they are compiled; small
-    clips go through Wan's VAE whole. Results equal those before to rounding, with and without a
-    reference. What is chosen follows the device that the pipeline computes on, wherever its weights
-    wait meanwhile.
+    On a CPU, products, attention and convolutions run by the kernels measured to be fastest there;
+    on a GPU the fastest attention kernel is chosen. Captions are encoded without padding and, on a
+    CPU, read without it by Wan; small clips go through Wan's VAE whole.
     """
     loaded: Any = pipeline
     transformer = loaded.transformer
@@ -48,9 +45,9 @@ def apply_exact(
         skip_padding(loaded.text_encoder)
     use_whole_clips(loaded.vae)
     if isinstance(transformer, WanVideoAsPromptTransformer3DModel):
-        # Compiled blocks would be compiled anew for every length of a caption.
+        # Compiled blocks would be compiled again for every length of a caption.
         transformer.reads_padding_once = device.type == "cpu" and not compile
     if compile:
-        compile_blocks(transformer)
+        compile_blocks(transformer.expert_blocks)
     _logger.info("exact profile: %s attention%s", chosen, ", compiled blocks" if compile else "")
     return pipeline

@@ -29,10 +29,9 @@ def apply_profile(
     attention: str | None = None,
     settings: Settings | None = None,
 ) -> PipelineT:
-    """Set a loaded pipeline to a profile, which may be another than it had.
+    """Set a loaded pipeline to a profile, which includes everything of the exact one.
 
-    Everything of the exact profile is part of all. Call it after loading; a profile that changes
-    precisions stays in force for the weights.
+    A profile that changes precisions stays in force for the weights.
     """
     check_profile(profile)
     loaded: Any = pipeline

@@ -21,8 +21,7 @@ _LEAST_WIDTH = 1024
 def can_multiply_fp8(device: torch.device, dtype: torch.dtype, *, compiled: bool) -> bool:
     """Whether a model in bfloat16 on a GPU with fp8 units gains by torchao's products.
 
-    Its inputs are quantized by several float32 operations, which cost more than fp8 gains, unless
-    they are compiled into one, or a Hopper or later has the kernels of mslk for it.
+    Quantizing inputs costs more than fp8 gains, unless it is compiled or a kernel of mslk.
     """
     if device.type != "cuda" or torch.version.hip is not None:
         return False
@@ -33,11 +32,7 @@ def can_multiply_fp8(device: torch.device, dtype: torch.dtype, *, compiled: bool
 
 
 def use_fp8_products(blocks: Iterable[nn.Module]) -> None:
-    """Let the large linear layers of blocks compute in fp8.
-
-    Weights have a scale for each row, inputs one for each token, found as they come. Unlike
-    :func:`vap.acceleration.quantize.quantize`, which saves memory, this saves time.
-    """
+    """Let the large linear layers of blocks compute in fp8, which saves time, not memory."""
     library: Any = require("torchao.quantization", extra="quant", purpose="multiply in fp8")
     config = library.Float8DynamicActivationFloat8WeightConfig(granularity=library.PerRow())
     for block in blocks:

@@ -5,6 +5,7 @@ its attention is built on the same products. oneDNN comes with torch as well: on
 2.3 times faster and attends 1.5 times faster, with AVX2 alone 1.1 times faster and 0.9. Processors
 without bfloat16 instructions emulate it, 4 to 60 times slower than float32, and oneDNN's operators
 refuse it. So the choice is measured, once on a machine, and kept. Results are equal to rounding.
+diffusers' dispatcher has none of these: its native attention is the first of ours.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ _SMALL = 2**16
 class Kernels:
     """What is fastest on this processor in one precision.
 
-    Each is ``torch`` (its own choice), ``onednn``, ``float32`` (through wider inputs), or, for a
-    GELU, ``sigmoid`` (in place after the linear layer).
+    Each is ``torch`` (its own choice), ``onednn``, ``float32`` (computed in it), or, for a GELU,
+    ``sigmoid`` (in place after the linear layer).
     """
 
     linear: str = TORCH
@@ -72,11 +73,7 @@ _chosen: dict[torch.dtype, Kernels] = {}
 
 
 def fastest_kernels(dtype: torch.dtype) -> Kernels:
-    """What to use in a precision; measured where this machine does not know it yet.
-
-    Args:
-        dtype: One of :data:`PRECISIONS`.
-    """
+    """What to use in a precision; measured where this machine does not know it yet."""
     # A plain dictionary, which torch.compile reads without tracing what is behind it.
     if dtype not in _chosen:
         _chosen[dtype] = _kept(dtype)
@@ -158,18 +155,10 @@ def torch_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor)
 
 
 def onednn_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Full attention on a CPU, head by head and some rows of queries at a time, or all at once.
+    """Full attention of ``[B, N, heads, d]`` on a CPU, head by head and some queries at a time.
 
     Scores are computed and normalized in float32; in bfloat16 their weights are rounded before
     they meet the values, as in torch's own kernel.
-
-    Args:
-        query: ``[B, N, heads, d]``.
-        key: ``[B, M, heads, d]``.
-        value: Likewise.
-
-    Returns:
-        ``[B, N, heads, d]``.
     """
     if not runs_here(query, key):
         return torch_attention(query, key, value)
@@ -213,12 +202,12 @@ def runs_here(tokens: torch.Tensor, weight: torch.Tensor) -> bool:
     """Whether an operator that has no gradient and no other device may take these."""
     if type(weight) not in _PLAIN_TENSORS:  # quantized, or spread over processes
         return False
-    wants_gradient = torch.is_grad_enabled() and (tokens.requires_grad or weight.requires_grad)
+    needs_gradient = torch.is_grad_enabled() and (tokens.requires_grad or weight.requires_grad)
     same = tokens.dtype == weight.dtype and tokens.dtype in PRECISIONS
-    return same and tokens.is_cpu and weight.is_cpu and not wants_gradient and tokens.numel() > 0
+    return same and tokens.is_cpu and weight.is_cpu and not needs_gradient and tokens.numel() > 0
 
 
-def _widened(kernel: _Kernel) -> _Kernel:
+def _by_float32(kernel: _Kernel) -> _Kernel:
     """A kernel of torch on the same inputs in float32, its result rounded back."""
 
     def compute(*inputs: Any) -> torch.Tensor:
@@ -228,24 +217,24 @@ def _widened(kernel: _Kernel) -> _Kernel:
     return compute
 
 
-float32_attention = _widened(torch_attention)
+float32_attention = _by_float32(torch_attention)
 
 # The first is torch's own.
 _LINEAR: dict[str, _Kernel] = {
     TORCH: F.linear,
     ONEDNN: _onednn_linear,
-    FLOAT32: _widened(F.linear),
+    FLOAT32: _by_float32(F.linear),
 }
 _LINEAR_GELU: dict[str, _Kernel] = {
     TORCH: _torch_linear_gelu,
     ONEDNN: _onednn_linear_gelu,
-    FLOAT32: _widened(_torch_linear_gelu),
+    FLOAT32: _by_float32(_torch_linear_gelu),
     SIGMOID: _sigmoid_linear_gelu,
 }
 _CONVOLUTION: dict[str, _Kernel] = {
     TORCH: F.conv3d,
     ONEDNN: _onednn_convolution,
-    FLOAT32: _widened(F.conv3d),
+    FLOAT32: _by_float32(F.conv3d),
 }
 _ATTENTION: dict[str, _Kernel] = {
     TORCH: torch_attention,

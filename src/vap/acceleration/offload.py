@@ -1,8 +1,7 @@
 """Block-level offload: weights in main memory, copied to the device ahead of their use.
 
-Not diffusers' block-level group offload: this packs a block into one copy, from memory pinned where
-it lies, so that Wan 14B takes 43 GB of main memory (predicted; ``Tensor.pin_memory`` would copy and
-round sizes up to powers of two). Leaf-level offload is diffusers'. Neither measured on a GPU yet.
+In place of diffusers' group offload by blocks: one copy a block, not 32 or 64, and 40 GB of pinned
+memory for Wan 14B, not 60 (docs/notes/performance.md; counted, not yet measured on a GPU).
 """
 
 from __future__ import annotations
@@ -24,12 +23,11 @@ _WITH_STREAMS = ("cuda", "xpu")
 
 
 def offload_blocks(blocks: Sequence[nn.Module], device: torch.device) -> Callable[[], None]:
-    """Keep blocks in main memory; while one computes, the next comes to the device.
+    """Keep blocks in main memory; while one computes, the next is copied to the device.
 
-    Two places on the device hold the blocks in turn. Copies run beside the computation, from
-    pinned memory and one a block, and nobody waits on the host. What is added to a block later,
-    such as an adapter, stays on the device; what is changed of a block between two passes, as by
-    merging one, counts from the next pass on.
+    What is added to a block later, such as an adapter, stays on the device; what is changed of a
+    block between two passes, as by merging one, counts from the next pass on. Returns a function
+    that frees the device's memory until a block runs again.
     """
     stream = _BlockStream(blocks, device)
     for index, block in enumerate(blocks):
@@ -39,10 +37,7 @@ def offload_blocks(blocks: Sequence[nn.Module], device: torch.device) -> Callabl
 
 
 def offload_layers(module: nn.Module, device: torch.device) -> None:
-    """Keep a module in main memory; its layers come to the device one by one.
-
-    For models that are used once in a while and whose blocks lie too deep to be found.
-    """
+    """Keep a module in main memory; its layers come to the device one by one."""
     from diffusers.hooks import apply_group_offloading
 
     streams = device.type in _WITH_STREAMS
@@ -76,11 +71,7 @@ class _ComesToWork(ModelHook):
     """Brings a module to a device when one of its methods is called.
 
     Not accelerate's ``CpuOffload``, by which diffusers would take the whole pipeline for one under
-    model offload: it would refuse adapters, or set up that in place of the streaming.
-
-    Args:
-        device: Where the module computes; diffusers looks for it by this hook's attribute.
-        make_room: Is called before it comes.
+    model offload: it would refuse adapters, or set up that in place of this.
     """
 
     def __init__(self, device: torch.device, make_room: Callable[[], None]) -> None:
@@ -98,13 +89,7 @@ class _ComesToWork(ModelHook):
 
 @dataclass(frozen=True, slots=True)
 class _Packed:
-    """A block's weights, end to end.
-
-    Attributes:
-        host: Their bytes in main memory.
-        tensors: Parameters and buffers, in order.
-        spans: First byte, precision and shape of each.
-    """
+    """A block's weights end to end in main memory; ``spans`` are start, type and shape of each."""
 
     host: torch.Tensor
     tensors: tuple[torch.Tensor, ...]
@@ -137,7 +122,7 @@ class _Packed:
             tensor.data = view
 
     def views(self, store: torch.Tensor) -> list[torch.Tensor]:
-        """The tensors in a store that holds the packed bytes."""
+        """The tensors in a store of the packed bytes."""
         return [
             store[start : start + shape.numel() * dtype.itemsize].view(dtype).view(shape)
             for start, dtype, shape in self.spans
@@ -158,7 +143,7 @@ class _BlockStream:
         self._packed = [_Packed.of(block, pinned=device.type == "cuda") for block in blocks]
         self._known = [set(map(id, packed.tensors)) for packed in self._packed]
         self._places: list[torch.Tensor] = []
-        self._held: list[int | None] = [None] * _SLOTS
+        self._there: list[int | None] = [None] * _SLOTS
         self._copying = _side_stream(device)
         self._copied = [_event(device) for _ in range(_SLOTS)]
         self._used = [_event(device) for _ in range(_SLOTS)]
@@ -171,7 +156,7 @@ class _BlockStream:
             slot = index % _SLOTS
             if index == 0:
                 # Whoever changes weights does it between passes, and nothing tells of it.
-                self._held = [None] * _SLOTS
+                self._there = [None] * _SLOTS
             self._fetch(index)
             _wait(self._copied[slot], _computing_stream(self._device))
             self._packed[index].place(self._places[slot])
@@ -196,7 +181,7 @@ class _BlockStream:
         for copied in self._copied if self._places else ():
             # A pass that was given up may have left a copy under way.
             _wait(copied, _computing_stream(self._device))
-        self._places, self._held = [], [None] * _SLOTS
+        self._places, self._there = [], [None] * _SLOTS
 
     def _take_places(self) -> None:
         for slot in range(_SLOTS):
@@ -210,7 +195,7 @@ class _BlockStream:
         slot = index % _SLOTS
         if not self._places:
             self._take_places()
-        if self._held[slot] == index:
+        if self._there[slot] == index:
             return
         self._packed[index].take_back()
         with _on(self._copying):
@@ -218,7 +203,7 @@ class _BlockStream:
             source = self._packed[index].host
             self._places[slot][: len(source)].copy_(source, non_blocking=True)
             _record(self._copied[slot], self._copying)
-        self._held[slot] = index
+        self._there[slot] = index
 
     def _bring_additions(self, index: int) -> None:
         """What was added to a block after it was packed."""

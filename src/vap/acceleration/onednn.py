@@ -27,9 +27,8 @@ from vap.acceleration.kernels import (
 def use_onednn(module: nn.Module) -> int:
     """Let linear layers, the GELUs after them and VAE convolutions run by the fastest kernels.
 
-    Layers stay what they are (parameters, names, hooks, adapters that wrap them); only plain
-    ones are touched, not subclasses such as quantized layers. Where gradients are wanted, or on
-    another device, they compute as before.
+    Layers stay what they are (parameters, names, hooks, adapters); subclasses such as quantized
+    layers are left alone. With gradients, or on another device, they compute as before.
     """
     for dtype in {each.dtype for each in module.parameters()}.intersection(PRECISIONS):
         fastest_kernels(dtype)
@@ -40,14 +39,6 @@ def use_onednn(module: nn.Module) -> int:
             layer.__class__ = replacement
             changed += 1
     return changed
-
-
-def undo_onednn(module: nn.Module) -> None:
-    """Return to torch's own choice of library."""
-    stock = {replacement: layer for layer, replacement in _REPLACEMENTS.items()}
-    for layer in module.modules():
-        if type(layer) in stock:
-            layer.__class__ = stock[type(layer)]
 
 
 class OneDnnLinear(nn.Linear):
@@ -131,6 +122,6 @@ _REPLACEMENTS: dict[type[nn.Module], type[nn.Module]] = {
 
 
 def _hooked(layer: nn.Module) -> bool:
-    """Whether something wants to be called when this layer is (offloading, adapters, tests)."""
+    """Whether something must be called when this layer is (offloading, adapters, tests)."""
     hooks = chain(layer._forward_hooks, layer._forward_pre_hooks)
     return any(True for _ in hooks) or "forward" in vars(layer)

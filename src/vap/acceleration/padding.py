@@ -16,11 +16,7 @@ def skip_padding(encoder: nn.Module) -> None:
     """Let a text encoder leave out what is padding at the end of all its texts.
 
     The hidden states of real tokens stay, to rounding; those of padding are zero. A call without
-    an attention mask is left alone: then padding counts (CogVideoX). An encoder that does so
-    already stays as it is.
-
-    Args:
-        encoder: Of the kind of transformers' T5, called with ids and mask ``[B, L]``.
+    an attention mask is left alone: then padding counts (CogVideoX).
     """
     if any(_is_cut(hook) for hook in encoder._forward_pre_hooks.values()):
         return

@@ -1,4 +1,4 @@
-"""Ways to hold a model in memory, from the fastest to the smallest."""
+"""Ways to place a model in memory, from the fastest to the smallest."""
 
 from __future__ import annotations
 
@@ -26,19 +26,7 @@ _MIB, _EIB = 1 << 20, 1 << 60
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """One way to hold a model.
-
-    Attributes:
-        name: What it is called in logs and tables.
-        text_encoder: ``leaves`` once it has encoded, or stays ``resident``.
-        tiling: Whether the VAE works through a video strip by strip.
-        offload: ``model``: one component at a time; ``group``: the transformer's blocks come in
-            while those before them compute; ``sequential``: layers come in one by one.
-        quantize: Precision of the backbone's linear layers, if not the model's own.
-        keep_constants: Whether what no step changes is kept, not computed at every step.
-        keep_references: Whether there is room to keep over steps what is read of the references,
-            as some profiles do.
-    """
+    """One way to place a model: the user guide docs/memory.md explains each part."""
 
     name: str
     text_encoder: TextEncoder = "resident"
@@ -55,20 +43,13 @@ class MemoryPlan:
 
     @property
     def mergeable(self) -> bool:
-        """Whether a LoRA can be merged into weights that are held so."""
+        """Whether a LoRA can be merged into weights that are placed so."""
         return self.quantize is None and self.offload not in {"group", "sequential"}
 
 
 @dataclass(frozen=True, slots=True)
 class WantedVideo:
-    """What memory has to suffice for; None is the model's own.
-
-    Attributes:
-        height: Pixels.
-        width: Pixels.
-        num_frames: Pixel frames.
-        references: Reference videos.
-    """
+    """The video that memory must suffice for; None is the model's own."""
 
     height: int | None = None
     width: int | None = None

@@ -15,18 +15,7 @@ from vap.pipelines.denoise import NOTHING, Reuse
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a profile does.
-
-    Attributes:
-        steps: Share of the model's own number of denoising steps, where the user leaves them
-            open; above 0, at most 1.
-        reuse: What steps take over from earlier ones.
-        half_vae: Whether a VAE held in float32 works in bfloat16.
-        fp8_products: Whether products of large matrices are computed in fp8, on GPUs that can.
-        quantized_attention: Whether attention may quantize, on GPUs with a kernel for it.
-        student: Whether the few-step student in the pipeline folder takes the backbone's place, see
-            :mod:`vap.acceleration.student`.
-    """
+    """What a profile does."""
 
     steps: float = 1.0
     reuse: Reuse = NOTHING

@@ -1,10 +1,14 @@
 """Linear layers with weights quantized to eight bits.
 
 A generation is bound by arithmetic, not by reading weights: products of thousands of tokens stay in
-the model's precision, and a layer's weight is widened when its turn comes. So weights cost half the
-memory and half the time to stream, every device can do it, and what is lost is the rounding of the
-weights: about 0.5 % of a layer's output with int8 and 2 % with fp8, each row with a scale of its
+the model's precision, and a layer's weight is converted when its turn comes. So weights cost half
+the memory and half the time to stream, every device can do it, and what is lost is the rounding of
+the weights: about 0.5 % of an output with int8 and 2 % with fp8, each row with a scale of its
 own. Layers of norms, embeddings and the output, small and sensitive, stay as they are.
+
+In place of torchao's weights, which have the same error, but are no plain tensors that
+:mod:`.offload` packs; diffusers' layerwise casting has three times the error
+(docs/notes/performance.md).
 """
 
 from __future__ import annotations
@@ -23,8 +27,8 @@ _STORED: dict[Quantization, torch.dtype] = {"int8": torch.int8, "fp8": torch.flo
 class EightBitLinear(nn.Linear):
     """A linear layer with an eight-bit weight ``[out, in]`` and a scale for each of its rows.
 
-    The weight's bytes are held as whole numbers, those of fp8 too: an adapter takes the precision
-    of a layer whose weight is floating-point, and no product can be computed in fp8.
+    The weight's bytes are whole numbers, those of fp8 too: an adapter takes the precision of a
+    layer whose weight is floating-point, and no product can be computed in fp8.
     """
 
     scale: torch.Tensor
@@ -38,19 +42,19 @@ class EightBitLinear(nn.Linear):
         if stored == torch.int8:
             narrow = narrow.round()
         self._stored = stored
-        held = torch.int8 if stored == torch.int8 else torch.uint8
-        self.weight = nn.Parameter(narrow.to(stored).view(held), requires_grad=False)
+        whole = torch.int8 if stored == torch.int8 else torch.uint8
+        self.weight = nn.Parameter(narrow.to(stored).view(whole), requires_grad=False)
         self.register_buffer("scale", scale.to(linear.weight.dtype))
         self.bias = linear.bias
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's own name
-        """Widen the weight and multiply; ``[…, in]`` → ``[…, out]``."""
+        """Convert the weight and multiply; ``[…, in]`` → ``[…, out]``."""
         weight = self.weight.view(self._stored).to(input.dtype)
         return F.linear(input, weight * self.scale.to(input.dtype), self.bias)
 
 
 def quantize(blocks: Iterable[nn.Module], precision: Quantization) -> None:
-    """Hold the linear layers of a transformer's blocks in eight bits, those of experts too."""
+    """Quantize the linear layers of a transformer's blocks, those of experts too."""
     check_quantize(precision)
     for block in blocks:
         for parent, name, linear in list(_layers(block)):
@@ -58,7 +62,7 @@ def quantize(blocks: Iterable[nn.Module], precision: Quantization) -> None:
 
 
 def quantizable_bytes(block: nn.Module) -> int:
-    """Bytes of a block's weights that would be held in eight bits."""
+    """Bytes of a block's weights that would be quantized."""
     return sum(linear.weight.nbytes for _, _, linear in _layers(block))
 
 

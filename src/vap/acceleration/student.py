@@ -32,14 +32,7 @@ PipelineT = TypeVar("PipelineT")
 
 @dataclass(frozen=True, slots=True)
 class Distilled:
-    """A published distilled LoRA of Wan's backbone, and how it is sampled.
-
-    Attributes:
-        repository: On the Hub.
-        file: In that.
-        steps: That it was distilled for, at noise levels evenly spaced before the shift.
-        shift: Of the noise levels.
-    """
+    """A published distilled LoRA of Wan's backbone, and how it is sampled."""
 
     repository: str
     file: str
@@ -99,8 +92,7 @@ def use_distilled(pipeline: PipelineT, name: str, weights: str | Path | None = N
 def use_student(pipeline: PipelineT, weights: str | Path, *, steps: int | None = None) -> PipelineT:
     """Merge a distilled LoRA into a pipeline's backbone, and sample as it was trained to.
 
-    Guidance is off from now on unless a call asks for it; the expert stays as it is. To have the
-    backbone back, load the model again.
+    Guidance is off from now on unless a call asks for it. To undo this, load the model again.
     """
     loaded: Any = pipeline
     if loaded.student is not None:
@@ -132,10 +124,7 @@ def own_student(pipeline: Any) -> Path:
 
 
 def taught_steps(weights: Path) -> int | None:
-    """The number of steps that a student's file says it was trained for, if it does.
-
-    No tensor is read.
-    """
+    """The number of steps that a student's file says it was trained for, if it does."""
     file = lora_path(weights)
     with safe_open(file, framework="pt") as opened:
         noted = (opened.metadata() or {}).get(STEPS_NOTE)

@@ -20,12 +20,10 @@ _READ_BYTES = 64 << 20
 
 
 def text_encoder_on_demand(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
-    """A text encoder without weights, which it reads from its folder when it is first called.
+    """A text encoder without weights, which it reads from its folder when it is called or saved.
 
-    Until then, and again after :func:`release_before`, its parameters have their shapes and no
-    memory, see :func:`is_unloaded`. It is read as well when its state is asked for, as for saving.
-    For an accelerator it is read layer by layer, to the device, each time that it is called: main
-    memory holds some of a layer, and what the system keeps of the files where it has room.
+    On a CPU it is read whole, and freed by :func:`release_before`; for an accelerator it is read
+    layer by layer, each time that it is called, so main memory has some of one layer at once.
     """
     encoder = load_component(folder, "text_encoder", dtype=dtype, device_map="meta")
     _unload(encoder, device)

@@ -49,13 +49,7 @@ def enable_tiling(vae: Any, strips: int = STRIPS) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """Cells ``first`` … ``last`` (exclusive) of a side, read with some around them.
-
-    Attributes:
-        first: First cell that is kept.
-        last: One after the last that is kept.
-        read: Cells that are read.
-    """
+    """Cells ``first`` … ``last`` (exclusive) of a side, read with some around them."""
 
     first: int
     last: int

@@ -230,7 +230,7 @@ def _row(found: Prediction) -> dict[str, Any]:
 
 def _show(machine: dict[str, Any], reports: list[dict[str, Any]]) -> None:
     """Blocks of name and value and narrow tables, which no terminal is too narrow for."""
-    from vap.cost.text import parameter_count
+    from vap.cost.arithmetic import parameter_count
 
     rates = ", ".join(f"{rate:g} {name}" for name, rate in machine["teraflop_per_second"].items())
     results.print("This machine", style="bold")

@@ -19,23 +19,12 @@ from vap.shapes import TEXT_TOKENS, Compression, PixelShape
 if TYPE_CHECKING:  # requests are checked before torch is imported
     from vap.shapes import Family
 
-# Share of the plain matrix-product rate that a whole generation reaches.
-EFFICIENCY = 0.6
 _FLOP_PER_MULTIPLY = 2
 
 
 @dataclass(frozen=True, slots=True)
 class TransformerSize:
-    """What of a transformer decides its cost.
-
-    Attributes:
-        family: Which variant.
-        blocks: Blocks of the backbone.
-        coupled: Blocks that have an expert.
-        width: Token width D.
-        feed_forward: Hidden width of the feed-forward layers.
-        image_tokens: Tokens of the image in Wan's cross-attention.
-    """
+    """What of a transformer decides its cost."""
 
     family: Family
     blocks: int
@@ -59,21 +48,11 @@ class TransformerSize:
 
 @dataclass(frozen=True, slots=True)
 class GenerationCost:
-    """Predicted cost of one generation.
-
-    Attributes:
-        tokens: Tokens of the target stream.
-        flop_per_forward: Operations of one pass of the transformer.
-        flop: Operations of all denoising steps.
-    """
+    """Predicted arithmetic of one generation."""
 
     tokens: int
     flop_per_forward: float
     flop: float
-
-    def seconds(self, flop_per_second: float, efficiency: float = EFFICIENCY) -> float:
-        """Denoising time on a device with a measured matrix-product rate."""
-        return self.flop / (flop_per_second * efficiency)
 
 
 def generation_cost(
@@ -105,6 +84,14 @@ def _forward_flop(size: TransformerSize, tokens: int, references: int) -> float:
     joint = _attention_flop(stream * (1 + references), size.width) * size.coupled
     context = _context_flop(size, tokens) * (size.blocks + references * size.coupled)
     return linear_all + alone + joint + context
+
+
+def parameter_count(parameters: int) -> str:
+    """``20.7B``, ``3.4M`` or ``512``."""
+    for unit, scale in (("B", 1e9), ("M", 1e6)):
+        if parameters >= scale:
+            return f"{parameters / scale:.1f}{unit}"
+    return f"{parameters:,}"
 
 
 def stored_parameters(folder: Path) -> dict[str, int]:

@@ -27,16 +27,9 @@ _REPEATS = 4
 
 @dataclass(frozen=True, slots=True)
 class DeviceSpec:
-    """What of a device decides time and memory.
+    """What of a device decides time and memory, in bytes and operations a second.
 
-    Attributes:
-        name: As people call it.
-        rates: Operations a second of dense matrix products, by precision.
-        memory: Bytes.
-        bandwidth: Bytes a second of its memory.
-        host_link: Bytes a second from pinned main memory; none where that is the same memory.
-        efficiency: Share of ``rates`` that a whole generation reaches.
-        measured: Whether the rates were measured here; else they are the maker's.
+    ``host_link`` is the rate from pinned main memory, None where that is the same memory.
     """
 
     name: str
@@ -60,10 +53,7 @@ class DeviceSpec:
         return torch.bfloat16 if "bfloat16" in self.rates else torch.float16
 
     def rate(self, precision: str) -> float:
-        """Operations a second that a generation reaches in a precision.
-
-        A precision without a rate of its own is computed in the next wider one that has one.
-        """
+        """Operations a second of a generation in a precision, or in the next wider one."""
         for wider in (precision, "bfloat16", "float32"):
             if wider in self.rates:
                 return self.rates[wider] * self.efficiency

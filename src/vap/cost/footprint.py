@@ -21,15 +21,7 @@ _TEXT_WORKSPACE = 0.03
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """What is generated.
-
-    Attributes:
-        shape: Pixels.
-        steps: Denoising steps.
-        guidance: Whether a second pass a step has the negative prompt.
-        references: Reference videos.
-        reference_guidance: Whether a further pass leaves the references out.
-    """
+    """What is generated."""
 
     shape: PixelShape
     steps: int = 50
@@ -52,21 +44,10 @@ class Video:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """A model's bytes and the VAE's operations.
+    """Bytes of a model's parts, and the VAE's operations.
 
-    Attributes:
-        blocks: Weights of each transformer block, in order.
-        narrowable: Of each, what can be held in eight bits.
-        rest: Other weights of the transformer.
-        leaf: Largest weight of the transformer.
-        text_encoder: Weights.
-        image_encoder: Weights.
-        encoder_leaf: Largest weight of text and image encoder.
-        vae: Weights.
-        denoising: What a denoising step holds beside weights, with what is kept for the next.
-        bare_denoising: Likewise, if nothing is kept.
-        encode: The VAE's encoder, for one clip.
-        decode: Its decoder.
+    ``denoising`` is what a step needs beside weights, with what is kept for the next, and
+    ``bare_denoising`` the same if nothing is kept.
     """
 
     blocks: tuple[int, ...]

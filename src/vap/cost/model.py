@@ -23,14 +23,7 @@ _ENCODERS = ("text_encoder", "image_encoder")
 
 @dataclass(frozen=True, slots=True)
 class VaeRates:
-    """What a VAE takes by the pixel, traced once.
-
-    Attributes:
-        encode_bytes: Peak of the encoder by pixel of one frame.
-        encode_flop: Operations by pixel of the clip.
-        decode_bytes: The same, of the decoder.
-        decode_flop: Of the decoder.
-    """
+    """What a VAE takes, traced once: peak by pixel of a frame, operations by pixel of the clip."""
 
     encode_bytes: float
     encode_flop: float
@@ -40,20 +33,7 @@ class VaeRates:
 
 @dataclass(frozen=True, slots=True)
 class PlannedModel:
-    """A model and the video that it makes by default.
-
-    Attributes:
-        family: Which variant.
-        transformer: Its configuration.
-        vae: Configuration.
-        parameters: By component.
-        largest_encoder_weight: Elements of the largest weight of the text and image encoders.
-        shape: Video in pixels.
-        steps: Denoising steps.
-        guidance: Whether guidance by the text is on.
-        reference_guidance: Whether guidance by the reference is on.
-        vae_rates: Of its VAE, if known; else they are traced.
-    """
+    """A model and the video that it makes by default; what is unknown of the VAE is traced."""
 
     family: Family
     transformer: Mapping[str, Any] = field(repr=False)

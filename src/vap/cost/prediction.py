@@ -20,12 +20,12 @@ from vap.shapes import TEXT_TOKENS, Family
 
 # A CUDA context with its libraries; a Python process with torch and diffusers.
 _CUDA_BYTES, _PROCESS_BYTES = 600_000_000, 700_000_000
-# An allocator holds more than is alive.
+# An allocator takes more than is alive.
 _FRAGMENTATION = 1.08
 # Convolutions of a VAE reach less of a device's rate than a transformer's matrix products.
 _CONVOLUTION_EFFICIENCY = 0.3
-# Weights of eight bits are widened before every product.
-_WIDENING_TIME = 1.05
+# Quantized weights are converted before every product.
+_CONVERTING_TIME = 1.05
 # What no step changes, computed at every step.
 _RECOMPUTING_TIME = 1.02
 # Copies of memory that is not pinned reach about a third of the link.
@@ -34,16 +34,7 @@ _PAGEABLE = 1 / 3
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What one generation takes.
-
-    Attributes:
-        plan: How the model is held.
-        encode: Seconds for texts, image and references.
-        denoise: Seconds for all steps.
-        decode: Seconds for the result.
-        device_bytes: Peak where it computes, with what the process itself needs.
-        host_bytes: Main memory that holds weights for an accelerator; 0 on a CPU.
-    """
+    """What one generation takes: seconds by stage, bytes at the peak."""
 
     plan: MemoryPlan
     encode: float
@@ -67,28 +58,28 @@ def predict(
     dtype: torch.dtype,
 ) -> Prediction:
     """Predict one generation."""
-    held = _Held(model.family, traced, plan, dtype, on_cpu=device.is_cpu)
+    placed = _Placed(model.family, traced, plan, dtype, on_cpu=device.is_cpu)
     own = _PROCESS_BYTES if device.is_cpu else _CUDA_BYTES
     return Prediction(
         plan,
         _encode_seconds(model, traced, video, device, plan, dtype),
-        _denoise_seconds(model, held, video, device, plan, dtype),
+        _denoise_seconds(model, placed, video, device, plan, dtype),
         _coding_seconds(model, traced.decode.flop, device, plan, dtype),
-        own + held.peak(),
-        0.0 if device.is_cpu else held.host(),
+        own + placed.peak(),
+        0.0 if device.is_cpu else placed.host(),
     )
 
 
 def denoising_bytes(
     model: PlannedModel, traced: Footprint, plan: MemoryPlan, dtype: torch.dtype = torch.bfloat16
 ) -> float:
-    """Weights of the transformer and what a step holds beside them, on an accelerator."""
-    held = _Held(model.family, traced, plan, dtype, on_cpu=False)
-    return held.transformer() + held.denoising()
+    """Weights of the transformer and what a step needs beside them, on an accelerator."""
+    placed = _Placed(model.family, traced, plan, dtype, on_cpu=False)
+    return placed.transformer() + placed.denoising()
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _Placed:
     """Bytes on the device, stage by stage."""
 
     family: Family
@@ -110,7 +101,7 @@ class _Held:
         )
 
     def denoising(self) -> float:
-        """What a step holds beside weights."""
+        """What a step needs beside weights."""
         kept = self.plan.keep_constants
         return self.traced.denoising if kept else self.traced.bare_denoising
 
@@ -157,14 +148,14 @@ class _Held:
             stays = plan.offload == "model" and working != "vae"
             return parts[working] + (traced.vae if stays else 0)
         if plan.offload is None:
-            held = self.transformer() + traced.vae + traced.image_encoder
+            placed = self.transformer() + traced.vae + traced.image_encoder
         else:
             # Places of the blocks that stream in, or the VAE.
-            held = self.transformer() if working == "transformer" else float(traced.rest)
-            held += traced.vae if working == "vae" else 0
+            placed = self.transformer() if working == "transformer" else float(traced.rest)
+            placed += traced.vae if working == "vae" else 0
         if plan.text_encoder == "resident" and working != "text":
-            held += traced.text_encoder
-        return held
+            placed += traced.text_encoder
+        return placed
 
     def _left(self) -> float:
         """The encoder that is still there while the VAE encodes: its successor sends it away."""
@@ -182,7 +173,7 @@ class _Held:
 
 def _denoise_seconds(
     model: PlannedModel,
-    held: _Held,
+    placed: _Placed,
     video: Video,
     device: DeviceSpec,
     plan: MemoryPlan,
@@ -199,12 +190,12 @@ def _denoise_seconds(
     )
     computing = cost.flop / device.rate(_precision(dtype))
     if plan.quantize is not None:
-        computing *= _WIDENING_TIME
+        computing *= _CONVERTING_TIME
     if not plan.keep_constants:
         computing *= _RECOMPUTING_TIME
     if device.host_link is None or plan.offload is None:
         return computing
-    weights = sum(held.blocks())
+    weights = sum(placed.blocks())
     if plan.offload == "model":
         # In before the first step and out after the last.
         return computing + 2 * weights / (device.host_link * _PAGEABLE)

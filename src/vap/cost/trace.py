@@ -1,4 +1,4 @@
-"""What a computation holds at its peak, found by running it without data.
+"""What a computation needs at its peak, found by running it without data.
 
 A model on the *meta* device computes shapes only. Run there, its own code says which tensors are
 alive at once and how many operations it takes, at full size, on any machine, in about a second;
@@ -22,12 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One traced computation.
-
-    Attributes:
-        peak_bytes: Most bytes held at once, beyond what was there before.
-        flop: Operations of matrix products and convolutions; fused attention is left out.
-    """
+    """Most bytes at once beside what was there before; operations without fused attention."""
 
     peak_bytes: float
     flop: float
@@ -52,10 +47,7 @@ def trace(
 
 
 class _FusedKernels(TorchFunctionMode):
-    """Attention and normalization as fused kernels do them: only what they return is held.
-
-    Without data torch takes them apart, into scores and float32 copies that no device holds.
-    """
+    """Attention and normalization as fused kernels do them: without scores and float32 copies."""
 
     def __torch_function__(
         self,

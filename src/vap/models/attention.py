@@ -6,10 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from diffusers.models.attention_dispatch import dispatch_attention_fn
+
+if TYPE_CHECKING:
+    from vap.models.reference_cache import BlockMemory
 
 Coupling: TypeAlias = Literal["joint", "one-way", "addition"]
 """How the streams meet: both in one attention, as in the paper; the target attends to a reference
@@ -20,11 +23,7 @@ AttentionKernel: TypeAlias = Callable[[torch.Tensor, torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Projections:
-    """Query, key and value of one stream, each ``[B, N, heads, d]``, normalized and rotated.
-
-    All in one precision: CUDA's autocast normalizes queries and keys in float32, and leaves values
-    in half precision.
-    """
+    """Query, key and value of one stream, each ``[B, N, heads, d]``, in one precision."""
 
     query: torch.Tensor
     key: torch.Tensor
@@ -66,13 +65,9 @@ def joint_attention(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """One full, unmasked attention over both streams' tokens, target first, then split again.
 
-    With ``strength`` s below one the target's output is s times this joint attention plus
-    (1 − s) times the attention over its own tokens alone, which is what the backbone computes;
-    so s = 0 is the backbone and s = 1 the released model, with no mask that would rule out
-    fast attention kernels.
-
-    Returns:
-        Target output ``[B, N, heads, d]`` and reference output ``[B, M, heads, d]`` or None.
+    With ``strength`` s below one the target's output is s times this attention plus (1 − s) times
+    the attention over its own tokens, as in the backbone: no mask rules out fast kernels. Empties
+    ``streams``; returns ``[B, N, heads, d]`` of the target, and of the references or None.
     """
     target, *references = streams
     streams.clear()
@@ -106,6 +101,40 @@ def _joined(parts: list[torch.Tensor], *, heads_first: bool) -> torch.Tensor:
         whole = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
     parts.clear()
     return whole
+
+
+class JointAttnProcessor:
+    """What the joint attention of both variants shares."""
+
+    coupling: Coupling = "joint"
+    memory: BlockMemory | None = None
+
+    _attention_backend: Any = None
+    _parallel_config: Any = None
+
+    def _attend(
+        self,
+        streams: list[Projections],
+        project_reference: Callable[[], Projections] | None,
+        *,
+        strength: float,
+        reference_output: bool,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Attend with the references that were kept, or project and perhaps keep them."""
+        kept = self.memory
+        if kept is not None and kept.reads and kept.reference is not None:
+            streams.append(kept.reference)
+        elif project_reference is not None:
+            streams.append(project_reference())
+            if kept is not None:
+                kept.keep(streams[-1])
+        return joint_attention(
+            streams,
+            strength=strength,
+            reference_output=reference_output and project_reference is not None,
+            backend=self._attention_backend,
+            parallel_config=self._parallel_config,
+        )
 
 
 def require_for_each_reference(

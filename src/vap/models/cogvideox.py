@@ -7,7 +7,6 @@ parameters carry the released suffix ``_mot_ref`` beside their backbone twins.
 
 from __future__ import annotations
 
-import inspect
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -25,13 +24,12 @@ from torch import nn
 
 from vap.models.attention import require_for_each_reference
 from vap.models.cogvideox_block import CogVideoXVideoAsPromptBlock
-from vap.models.cogvideox_rope import rotary_tables, token_grid
-from vap.models.expert import ExpertMixin, refuse_unsupported
+from vap.models.cogvideox_rope import rotary_tables
+from vap.models.expert import ExpertMixin, takes_arguments_of
 from vap.models.reference_cache import GenerationMemory, ReferenceUse, StepMemory
-from vap.models.rope import ReferencePositions, RotaryTable, check_reference_positions
+from vap.models.rope import ReferencePositions, RotaryTable
 from vap.shapes import check_strength
 
-_STOCK_ARGUMENTS = tuple(inspect.signature(CogVideoXTransformer3DModel.__init__).parameters)[1:]
 _BATCHED_REFERENCES = ("reference_hidden_states", "reference_encoder_hidden_states")
 
 _SPLIT_TOKENS = ContextParallelInput(split_dim=1, expected_dims=3)
@@ -44,42 +42,15 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
     Without an expert, or called without a reference, it is the stock model, bit for bit.
 
     Args:
-        num_attention_heads: Heads.
-        attention_head_dim: Width of a head.
-        in_channels: Latent and image-condition channels.
-        out_channels: Latent channels.
-        flip_sin_to_cos: Order of sine and cosine in the time embedding.
-        freq_shift: Shift of the time embedding's frequencies.
-        time_embed_dim: Width of the time embedding.
-        ofs_embed_dim: Width of the offset embedding of 1.5 image-to-video, None without one.
-        text_embed_dim: Width of the text encoder's output.
-        num_layers: Blocks of the backbone.
-        dropout: Dropout in embeddings and feed-forward layers.
-        attention_bias: Whether query, key and value projections have a bias.
-        sample_width: Latent width of the training size.
-        sample_height: Latent height of the training size.
-        sample_frames: Pixel frames of the training size.
-        patch_size: Latent cells per token along height and width.
-        patch_size_t: Latent frames per token (1.5), None for one (1.0).
-        temporal_compression_ratio: Pixel frames per latent frame.
-        max_text_seq_length: Text tokens L.
-        activation_fn: Activation of the feed-forward layers.
-        timestep_activation_fn: Activation of the time embedding.
-        norm_elementwise_affine: Whether normalizations have weights.
-        norm_eps: Epsilon of every normalization.
-        spatial_interpolation_scale: Scale of the sine positions in space.
-        temporal_interpolation_scale: Scale of the sine positions in time.
-        use_rotary_positional_embeddings: Whether queries and keys are rotated.
-        use_learned_positional_embeddings: Whether the patch embedding adds learned positions.
-        patch_bias: Whether the patch embedding has a bias.
         block_idx_with_mot_ref: Depths that have an expert block; None for no expert.
+        reference_positions: Placement of the references, see :mod:`vap.models.rope`.
         attention_head_dim_mot_ref: Null in every release.
         supported_effect_types: Null in every release.
         num_ref_embeddings: Null in every release.
         reference_train_mode: Null in every release.
         ablation_single_encoder: False in every release.
         ablation_residual_addition: False in every release.
-        reference_positions: Placement of the references, see :mod:`vap.models.rope`.
+        **stock: Arguments of diffusers' ``CogVideoXTransformer3DModel``.
     """
 
     _no_split_modules: ClassVar = ["CogVideoXVideoAsPromptBlock", "CogVideoXPatchEmbed"]
@@ -102,81 +73,45 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
     _expert_modules: ClassVar = ("patch_embed", "time_embedding")
     _blocks_name: ClassVar = "transformer_blocks"
 
+    @takes_arguments_of(CogVideoXTransformer3DModel)
     def __init__(
         self,
-        num_attention_heads: int = 30,
-        attention_head_dim: int = 64,
-        in_channels: int = 16,
-        out_channels: int = 16,
-        flip_sin_to_cos: bool = True,
-        freq_shift: int = 0,
-        time_embed_dim: int = 512,
-        ofs_embed_dim: int | None = None,
-        text_embed_dim: int = 4096,
-        num_layers: int = 30,
-        dropout: float = 0.0,
-        attention_bias: bool = True,
-        sample_width: int = 90,
-        sample_height: int = 60,
-        sample_frames: int = 49,
-        patch_size: int = 2,
-        patch_size_t: int | None = None,
-        temporal_compression_ratio: int = 4,
-        max_text_seq_length: int = 226,
-        activation_fn: str = "gelu-approximate",
-        timestep_activation_fn: str = "silu",
-        norm_elementwise_affine: bool = True,
-        norm_eps: float = 1e-5,
-        spatial_interpolation_scale: float = 1.875,
-        temporal_interpolation_scale: float = 1.0,
-        use_rotary_positional_embeddings: bool = False,
-        use_learned_positional_embeddings: bool = False,
-        patch_bias: bool = True,
+        *,
         block_idx_with_mot_ref: list[int] | None = None,
+        reference_positions: ReferencePositions = "before",
         attention_head_dim_mot_ref: int | None = None,
         supported_effect_types: list[str] | None = None,
         num_ref_embeddings: int | None = None,
         reference_train_mode: str | None = None,
         ablation_single_encoder: bool = False,
         ablation_residual_addition: bool = False,
-        reference_positions: ReferencePositions = "before",
+        **stock: Any,
     ) -> None:
-        stock = {k: v for k, v in locals().items() if k in _STOCK_ARGUMENTS}
-        released: dict[str, Any] = {
-            "attention_head_dim_mot_ref": attention_head_dim_mot_ref,
-            "supported_effect_types": supported_effect_types,
-            "num_ref_embeddings": num_ref_embeddings,
-            "reference_train_mode": reference_train_mode,
-            "ablation_single_encoder": ablation_single_encoder,
-            "ablation_residual_addition": ablation_residual_addition,
-        }
-        refuse_unsupported(**released)
-        check_reference_positions(reference_positions)
-        # No stock blocks: at full size, making them only to replace them takes minutes.
-        super().__init__(**{**stock, "num_layers": 0})
-        # The parent registered its own arguments only; this registers them with ours.
-        self.register_to_config(
-            **stock,
-            **released,
-            block_idx_with_mot_ref=None,
-            reference_positions=reference_positions,
+        super().__init__(
+            stock,
+            block_idx_with_mot_ref,
+            reference_positions,
+            attention_head_dim_mot_ref=attention_head_dim_mot_ref,
+            supported_effect_types=supported_effect_types,
+            num_ref_embeddings=num_ref_embeddings,
+            reference_train_mode=reference_train_mode,
+            ablation_single_encoder=ablation_single_encoder,
+            ablation_residual_addition=ablation_residual_addition,
         )
-        self.transformer_blocks = nn.ModuleList(
-            CogVideoXVideoAsPromptBlock(
-                dim=num_attention_heads * attention_head_dim,
-                num_attention_heads=num_attention_heads,
-                attention_head_dim=attention_head_dim,
-                time_embed_dim=time_embed_dim,
-                dropout=dropout,
-                activation_fn=activation_fn,
-                attention_bias=attention_bias,
-                norm_elementwise_affine=norm_elementwise_affine,
-                norm_eps=norm_eps,
-            )
-            for _ in range(num_layers)
+
+    def _new_block(self) -> CogVideoXVideoAsPromptBlock:
+        config = self.config
+        return CogVideoXVideoAsPromptBlock(
+            dim=config.num_attention_heads * config.attention_head_dim,
+            num_attention_heads=config.num_attention_heads,
+            attention_head_dim=config.attention_head_dim,
+            time_embed_dim=config.time_embed_dim,
+            dropout=config.dropout,
+            activation_fn=config.activation_fn,
+            attention_bias=config.attention_bias,
+            norm_elementwise_affine=config.norm_elementwise_affine,
+            norm_eps=config.norm_eps,
         )
-        if block_idx_with_mot_ref:
-            self.add_expert(block_idx_with_mot_ref)
 
     def default_expert_depths(self, num_layers: int) -> tuple[int, ...]:
         """Depths of the release: every block but the last."""
@@ -229,24 +164,23 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
     def rotary_tables(
         self, size: tuple[int, int, int], references: int = 0, device: torch.device | None = None
     ) -> tuple[RotaryTable | None, RotaryTable | None]:
-        """Rotary tables for videos of one size; made once, they serve every step.
-
-        Args:
-            size: Latent frames, height and width.
-            references: Number of references R.
-            device: Where to make the tables.
+        """Rotary tables for videos of one latent size; made once, they serve every step.
 
         Returns:
-            Cosines and sines of the target ``[N, d]`` and of the references ``[R·N, d]``; None
-            for a model without rotary embedding, or without references.
+            Cosines and sines of the target ``[N, d]`` and of R references ``[R·N, d]``; None for a
+            model without rotary embedding, or without references.
         """
-        if not self.config.use_rotary_positional_embeddings:
+        config, (frames, height, width) = self.config, size
+        if not config.use_rotary_positional_embeddings:
             return None, None
+        patch, patch_frames = config.patch_size, config.patch_size_t
+        base = (config.sample_height // patch, config.sample_width // patch)
         return rotary_tables(
-            token_grid(self.config, size),
-            self.config.attention_head_dim,
+            (-(-frames // (patch_frames or 1)), height // patch, width // patch),
+            base if patch_frames is None else None,
+            config.attention_head_dim,
             references=references,
-            mode=self.config.reference_positions,
+            mode=config.reference_positions,
             device=device,
         )
 
@@ -290,7 +224,7 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
             return_dict: Whether to return an output object or a tuple.
             memory: What this pass of guidance keeps over the steps (the embedded references),
                 see :mod:`.reference_cache`, with the gradients of what is kept where these are
-                wanted; gradient checkpointing keeps nothing.
+                needed; gradient checkpointing keeps nothing.
             step: What the passes do with the reference stream; text takes part in the first
                 self-attention already, so that no work is shared.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any
 
 import torch
 from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
@@ -10,29 +11,17 @@ from diffusers.models.attention_processor import Attention
 from diffusers.models.embeddings import apply_rotary_emb
 from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBlock
 from torch import nn
-from torch.utils.hooks import RemovableHandle
 
-from vap.models.attention import Coupling, Projections, joint_attention
-from vap.models.reference_cache import BlockMemory
+from vap.models.attention import JointAttnProcessor, Projections
+from vap.models.coupling import CoupledBlock
 from vap.models.rope import RotaryTable
 
 
-class CogVideoXJointAttnProcessor:
+class CogVideoXJointAttnProcessor(JointAttnProcessor):
     """Stock self-attention over text and video, or joint attention with the reference stream.
 
-    Stock CogVideoX calls torch's attention itself; this goes through diffusers' dispatcher, which
-    brings attention backends and context parallelism, and the same bits by default.
-
-    Attributes:
-        coupling: How the streams meet.
-        memory: What is kept over steps, see :mod:`.reference_cache`; None to keep nothing.
+    By diffusers' dispatcher, which the stock processor does not call: the same bits.
     """
-
-    coupling: Coupling = "joint"
-    memory: BlockMemory | None = None
-
-    _attention_backend = None
-    _parallel_config = None
 
     def __call__(
         self,
@@ -47,48 +36,30 @@ class CogVideoXJointAttnProcessor:
         reference_strength: float = 1.0,
         reference_output: bool = True,
     ) -> tuple[torch.Tensor, ...]:
-        """Attend.
+        """Attend; video tokens ``[B, N, D]``, text ``[B, L, D]``, references ``[B, R·N, D]``.
 
-        Args:
-            attn: The target's attention; its ``expert`` holds the reference's.
-            hidden_states: Target video tokens ``[B, N, D]``.
-            encoder_hidden_states: Target text tokens ``[B, L, D]``.
-            attention_mask: Must be None, every token attends to every other.
-            image_rotary_emb: Tables of the target's video tokens ``[N, d]``.
-            reference_hidden_states: Video tokens of all references ``[B, R·N, D]``; None for a
-                target alone, or with the references that were kept, where this step reads them.
-            reference_encoder_hidden_states: Their text tokens ``[B, R·L, D]``.
-            reference_rotary_emb: Tables of their video tokens ``[R·N, d]``.
-            reference_strength: 0 … 1.
-            reference_output: Whether the reference stream, if given, is read again later.
+        Without references, those that were kept are read, where this step reads them.
         """
         if attention_mask is not None:
             raise ValueError(
                 "attention_mask is not supported: text and video attend to all tokens."
             )
         text_tokens = encoder_hidden_states.shape[1]
-        streams = [_project(attn, encoder_hidden_states, hidden_states, image_rotary_emb)]
-        kept = self.memory
-        reference = kept.reference if kept is not None and kept.reads else None
-        if reference is None and reference_hidden_states is not None:
+        reference = None
+        if reference_hidden_states is not None:
             assert reference_encoder_hidden_states is not None
-            reference = _project(
+            reference = partial(
+                _project,
                 attn.expert[0],
                 reference_encoder_hidden_states,
                 reference_hidden_states,
                 reference_rotary_emb,
             )
-            if kept is not None:
-                kept.keep(reference)
-        if reference is not None:
-            streams.append(reference)
-        del reference
-        attended, reference_attended = joint_attention(
-            streams,
+        attended, reference_attended = self._attend(
+            [_project(attn, encoder_hidden_states, hidden_states, image_rotary_emb)],
+            reference,
             strength=reference_strength,
-            reference_output=reference_output and reference_hidden_states is not None,
-            backend=self._attention_backend,
-            parallel_config=self._parallel_config,
+            reference_output=reference_output,
         )
         output = _output(attn, attended, text_tokens)
         if reference_attended is None or reference_encoder_hidden_states is None:
@@ -97,41 +68,12 @@ class CogVideoXJointAttnProcessor:
         return *output, *_output(attn.expert[0], reference_attended, reference_text_tokens)
 
 
-class CogVideoXVideoAsPromptBlock(CogVideoXBlock):
-    """A CogVideoX block that may have an expert twin for the reference stream.
+class CogVideoXVideoAsPromptBlock(CoupledBlock, CogVideoXBlock):
+    """A CogVideoX block that may have an expert twin for the reference stream."""
 
-    Target and reference meet in self-attention only. Everything else each stream does with its
-    own weights and its own time. Constructor arguments are those of the stock block.
-    """
-
-    joint_processor: ClassVar = CogVideoXJointAttnProcessor
-    # What puts the reference stream to the target's, where the streams are coupled by addition.
-    addition: RemovableHandle | None = None
-
-    def __init__(self, **design: Any) -> None:
-        super().__init__(**design)
-        self.attn1.set_processor(self.joint_processor())
-        self._design = design
-        self.has_expert = self.is_last_expert = False
-
-    def add_expert(self) -> None:
-        """Add the expert: the modules of a second stock block, freshly initialized."""
-        twin = CogVideoXBlock(**self._design)
-        self.norm1_mot_ref = twin.norm1
-        self.attn1_mot_ref = twin.attn1
-        self.norm2_mot_ref = twin.norm2
-        self.ff_mot_ref = twin.ff
-        # A tuple keeps the peer out of attn1's own modules, hence out of the state dict.
-        self.attn1.expert = (self.attn1_mot_ref,)
-        self.has_expert = True
-
-    def remove_expert(self) -> None:
-        """Take the expert's modules out again."""
-        if not self.has_expert:
-            return
-        del self.norm1_mot_ref, self.attn1_mot_ref, self.norm2_mot_ref, self.ff_mot_ref
-        del self.attn1.expert
-        self.has_expert = self.is_last_expert = False
+    stock_block = CogVideoXBlock
+    joint_processor = CogVideoXJointAttnProcessor
+    expert_parts = ("norm1", "attn1", "norm2", "ff")
 
     def forward(
         self,
@@ -148,18 +90,8 @@ class CogVideoXVideoAsPromptBlock(CogVideoXBlock):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Advance both streams by one block.
 
-        Args:
-            hidden_states: Target video tokens ``[B, N, D]``.
-            encoder_hidden_states: Target text tokens ``[B, L, D]``.
-            temb: Target time embedding ``[B, D_time]``.
-            image_rotary_emb: Tables of the target's video tokens ``[N, d]``.
-            attention_kwargs: Passed to the attention processor.
-            reference_hidden_states: Video tokens of all references ``[B, R·N, D]``; batch zero
-                for none.
-            reference_encoder_hidden_states: Their text tokens ``[B, R·L, D]``, or batch zero.
-            reference_temb: Their time embedding ``[B, D_time]``.
-            reference_rotary_emb: Tables of their video tokens ``[R·N, d]``.
-            reference_strength: 0 … 1.
+        Target: video ``[B, N, D]``, text ``[B, L, D]``, time ``[B, D_time]``, tables ``[N, d]``.
+        The references lie side by side, ``[B, R·N, D]`` and so on; batch zero for none.
         """
         reference = reference_hidden_states, reference_encoder_hidden_states
         how = dict(attention_kwargs or {})

@@ -2,61 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import torch
 
 from vap.models.rope import Grid, ReferencePositions, RotaryTable, reference_grid, rotary_table
 
 
-@dataclass(frozen=True, slots=True)
-class TokenGrid:
-    """How many tokens a video has along each axis, and on which grid the backbone was trained.
-
-    Attributes:
-        frames: Tokens along time.
-        rows: Tokens along height.
-        columns: Tokens along width.
-        base: Rows and columns of the training size that the positions are fitted into
-            ("linspace" grids, CogVideoX 1.0); None to count tokens ("slice" grids, 1.5).
-    """
-
-    frames: int
-    rows: int
-    columns: int
-    base: tuple[int, int] | None
-
-
-def token_grid(config: Any, size: tuple[int, int, int]) -> TokenGrid:
-    """Token grid of a video of latent size (frames, height, width) under a transformer's config."""
-    frames, height, width = size
-    patch, patch_frames = config.patch_size, config.patch_size_t
-    base = (config.sample_height // patch, config.sample_width // patch)
-    return TokenGrid(
-        frames=-(-frames // (patch_frames or 1)),
-        rows=height // patch,
-        columns=width // patch,
-        base=base if patch_frames is None else None,
-    )
-
-
 def rotary_tables(
-    grid: TokenGrid,
+    cells: tuple[int, int, int],
+    base: tuple[int, int] | None,
     head_dim: int,
     *,
     references: int = 0,
     mode: ReferencePositions = "before",
     device: torch.device | None = None,
 ) -> tuple[RotaryTable, RotaryTable | None]:
-    """Rotary tables of the target and of all references, as the stock pipeline makes the target's.
+    """Tables of the target ``[N, d]`` and of R references ``[R·N, d]``, as the stock pipeline's.
 
-    Returns:
-        Cosines and sines of the target ``[N, d]`` and of the references ``[R·N, d]``, first
-        reference first; None without references.
+    ``cells`` are tokens along time, height and width; ``base`` the rows and columns of the training
+    size that they are fitted into (CogVideoX 1.0), None to count tokens (1.5).
     """
     dims = (head_dim // 4, head_dim // 8 * 3, head_dim // 8 * 3)
-    target = _positions(grid, device)
+    frames, rows, columns = cells
+    (top, bottom), (left, right) = _fit(rows, columns, *(base or (rows, columns)))
+    target = Grid(
+        torch.arange(frames, device=device, dtype=torch.float32),
+        _axis(top, bottom, rows, device),
+        _axis(left, right, columns, device),
+    )
     tables = [
         rotary_table(reference_grid(target, index, references, mode), dims)
         for index in range(references)
@@ -65,19 +37,6 @@ def rotary_tables(
         return rotary_table(target, dims), None
     cosines, sines = zip(*tables, strict=True)
     return rotary_table(target, dims), (torch.cat(cosines), torch.cat(sines))
-
-
-def _positions(grid: TokenGrid, device: torch.device | None) -> Grid:
-    """Positions of the target's tokens."""
-    time = torch.arange(grid.frames, device=device, dtype=torch.float32)
-    if grid.base is None:
-        rows = torch.arange(grid.rows, device=device, dtype=torch.float32)
-        columns = torch.arange(grid.columns, device=device, dtype=torch.float32)
-        return Grid(time, rows, columns)
-    (top, bottom), (left, right) = _fit(grid.rows, grid.columns, *grid.base)
-    return Grid(
-        time, _axis(top, bottom, grid.rows, device), _axis(left, right, grid.columns, device)
-    )
 
 
 def _fit(

@@ -6,8 +6,10 @@ or parameter name, as in the released checkpoints; everything here follows from 
 
 from __future__ import annotations
 
+import functools
+import inspect
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -15,12 +17,10 @@ import torch
 from torch import nn
 
 from vap.models.attention import Coupling
-from vap.models.coupling import check_joint, couple_jointly
+from vap.models.coupling import EXPERT_SUFFIX, check_joint
 from vap.models.expert_file import read_expert, read_expert_info, write_expert
 from vap.models.rope import ReferencePositions, check_reference_positions
 from vap.models.stored_form import StoredFormMixin, check_form
-
-EXPERT_SUFFIX = "_mot_ref"
 
 
 def is_expert_name(name: str) -> bool:
@@ -33,18 +33,24 @@ def backbone_twin(name: str) -> str:
     return name.replace(EXPERT_SUFFIX, "", 1)
 
 
-def refuse_unsupported(**released_options: Any) -> None:
-    """Refuse configuration keys of the release that are null in every published checkpoint.
+def takes_arguments_of(stock: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a constructor the arguments of a stock class before its own, with their defaults."""
+    theirs = [*inspect.signature(stock.__init__).parameters.values()]  # type: ignore[misc]
 
-    Raises:
-        ValueError: If one is set.
-    """
-    for key, value in released_options.items():
-        if value:
-            raise ValueError(
-                f"{key}={value!r} is not supported: it is unset in every released checkpoint. "
-                f"Remove it from transformer/config.json or set it to null."
-            )
+    def decorate(init: Callable[..., None]) -> Callable[..., None]:
+        own = [*inspect.signature(init).parameters.values()][1:-1]
+        signature = inspect.Signature([*theirs, *own])
+
+        @functools.wraps(init)
+        def construct(*args: Any, **options: Any) -> None:
+            given = signature.bind(*args, **options)
+            given.apply_defaults()
+            init(**given.arguments)
+
+        construct.__signature__ = signature  # type: ignore[attr-defined]
+        return construct
+
+    return decorate
 
 
 class ExpertMixin(StoredFormMixin):
@@ -55,6 +61,34 @@ class ExpertMixin(StoredFormMixin):
 
     _blocks_name: ClassVar[str]
     _expert_modules: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self,
+        stock: dict[str, Any],
+        depths: Sequence[int] | None,
+        reference_positions: ReferencePositions,
+        **released_options: Any,
+    ) -> None:
+        for key, value in released_options.items():
+            if value:
+                raise ValueError(
+                    f"{key}={value!r} is not supported: it is unset in every released checkpoint. "
+                    f"Remove it from transformer/config.json or set it to null."
+                )
+        check_reference_positions(reference_positions)
+        # No stock blocks: at full size, making them only to replace them takes minutes.
+        super().__init__(**{**stock, "num_layers": 0})
+        # The parent registered its own arguments only; this registers them with ours.
+        self.register_to_config(  # type: ignore[attr-defined]
+            **stock,
+            **released_options,
+            block_idx_with_mot_ref=None,
+            reference_positions=reference_positions,
+        )
+        blocks = nn.ModuleList(self._new_block() for _ in range(stock["num_layers"]))
+        setattr(self, self._blocks_name, blocks)
+        if depths:
+            self.add_expert(depths)
 
     @classmethod
     def from_backbone(
@@ -118,11 +152,7 @@ class ExpertMixin(StoredFormMixin):
         return getattr(self, self._blocks_name)
 
     def require_expert(self) -> None:
-        """Refuse to read a reference without an expert.
-
-        Raises:
-            ValueError: Saying how to add one.
-        """
+        """Refuse to read a reference without an expert."""
         if not self.expert_depths:
             raise ValueError(
                 "This model has no expert, so it cannot read a reference video. Load one with "
@@ -130,14 +160,7 @@ class ExpertMixin(StoredFormMixin):
             )
 
     def add_expert(self, depths: Sequence[int] | None = None) -> Self:
-        """Add freshly initialized expert modules at some depths.
-
-        Args:
-            depths: Block indices; the released choice by default.
-
-        Raises:
-            ValueError: If an index is repeated or out of range, or an expert is there already.
-        """
+        """Add freshly initialized expert modules, at the released depths by default."""
         if self.expert_depths:
             raise ValueError("This model already has an expert. Call remove_expert() first.")
         chosen = self._usable_depths(
@@ -161,16 +184,11 @@ class ExpertMixin(StoredFormMixin):
                 delattr(self, name + EXPERT_SUFFIX)
         for block in self.expert_blocks:
             block.remove_expert()
-            couple_jointly(block)
         self.register_to_config(block_idx_with_mot_ref=None)  # type: ignore[attr-defined]
         return self
 
     def initialize_expert(self) -> Self:
-        """Copy every expert tensor from its backbone twin, as training starts (paper section 3.2).
-
-        Raises:
-            ValueError: If a twin is missing or has another shape (a quantized backbone).
-        """
+        """Copy every expert tensor from its backbone twin, as training starts (section 3.2)."""
         state = self.state_dict()  # type: ignore[attr-defined]
         copies = {}
         for name in filter(is_expert_name, state):
@@ -253,16 +271,7 @@ class ExpertMixin(StoredFormMixin):
     def install_expert(
         self, state: dict[str, torch.Tensor], *, depths: Sequence[int], reference_positions: str
     ) -> Self:
-        """Put expert tensors in place of the present expert.
-
-        Args:
-            state: Expert tensors under their full names.
-            depths: Blocks that they belong to.
-            reference_positions: Placement of references that they were trained with.
-
-        Raises:
-            ValueError: If the backbone's weights are not here (sequential offload).
-        """
+        """Put expert tensors, under their full names, in place of the present expert."""
         device, dtype = self.device, self.dtype  # type: ignore[attr-defined]
         if device.type == "meta":
             raise ValueError(
@@ -285,15 +294,7 @@ class ExpertMixin(StoredFormMixin):
         return self
 
     def move_expert(self, depths: Sequence[int]) -> Self:
-        """Put the expert's blocks, in their order, beside other blocks of the backbone.
-
-        Args:
-            depths: As many distinct block indices as the expert has blocks.
-
-        Raises:
-            ValueError: If their number differs, an index is repeated or out of range, or the
-                expert is not coupled jointly.
-        """
+        """Put the expert's blocks, in their order, beside as many other blocks of the backbone."""
         self.require_expert()
         check_joint(self.coupling, "moved")
         before, after = self.expert_depths, self._usable_depths(depths)
@@ -313,15 +314,7 @@ class ExpertMixin(StoredFormMixin):
         return self.install_expert(state, depths=after, reference_positions=positions)
 
     def extend_expert(self, depths: Sequence[int]) -> Self:
-        """Give the expert further blocks, copies of the backbone's; those it has stay.
-
-        Args:
-            depths: Those of the expert and the further ones, distinct block indices.
-
-        Raises:
-            ValueError: If a depth of the expert is missing, an index is repeated or out of
-                range, or the expert is not coupled jointly.
-        """
+        """Give the expert further blocks, copies of the backbone's; ``depths`` names all."""
         self.require_expert()
         check_joint(self.coupling, "extended")
         after = self._usable_depths(depths)
@@ -341,6 +334,10 @@ class ExpertMixin(StoredFormMixin):
     @abstractmethod
     def default_expert_depths(self, num_layers: int) -> tuple[int, ...]:
         """Depths of the released expert of this variant."""
+
+    @abstractmethod
+    def _new_block(self) -> nn.Module:
+        """A block of the backbone, which may get an expert."""
 
     @abstractmethod
     def _new_expert_module(self, name: str) -> nn.Module:
@@ -373,13 +370,7 @@ class ExpertMixin(StoredFormMixin):
 
 
 def name_at_depth(name: str, places: Mapping[int, int], blocks: str) -> str:
-    """The name of an expert tensor after its block has moved.
-
-    Args:
-        name: Before.
-        places: New depths by old.
-        blocks: What the model calls its blocks.
-    """
+    """The name of an expert tensor after its block has moved; ``places`` are new depths by old."""
     prefix, _, rest = name.partition(".")
     if prefix != blocks:
         return name

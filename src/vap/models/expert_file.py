@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, Json, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Json, NonNegativeInt, PositiveInt, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
@@ -19,35 +18,18 @@ _FORMAT = "vap-expert"
 _FORMAT_VERSION = 1
 
 
-class _Header(BaseModel):
-    """The header as it stands in the file, where every value is text."""
+class ExpertInfo(BaseModel):
+    """What an expert file says of itself."""
 
-    format_version: PositiveInt
+    model_config = ConfigDict(frozen=True)
+
+    path: Path
     transformer: str
     depths: Json[tuple[NonNegativeInt, ...]]
     reference_positions: ReferencePositions
     description: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ExpertInfo:
-    """What an expert file says of itself.
-
-    Attributes:
-        path: The file.
-        transformer: Class name of the model that it belongs to.
-        depths: Blocks that it has twins of.
-        reference_positions: Placement of references that it was trained with.
-        description: Free text of whoever saved it.
-        shapes: Name and shape of every tensor.
-    """
-
-    path: Path
-    transformer: str
-    depths: tuple[int, ...]
-    reference_positions: ReferencePositions
-    description: str
     shapes: dict[str, tuple[int, ...]]
+    format_version: PositiveInt
 
     @property
     def parameters(self) -> int:
@@ -103,36 +85,25 @@ def read_expert_info(path: str | Path) -> ExpertInfo:
         ) from error
     if header.get("format") != _FORMAT:
         raise ValueError(f"{file} is a safetensors file, but not an expert saved by save_expert.")
-    parsed = _parse_header(header, file)
     stored = read_headers([file])
     for name, tensor in stored.items():
         if not is_floating(tensor.dtype):
             raise ValueError(f"{file} has {name} in {tensor.dtype}, which is no floating type.")
-    return ExpertInfo(
-        path=file,
-        transformer=parsed.transformer,
-        depths=parsed.depths,
-        reference_positions=parsed.reference_positions,
-        description=parsed.description,
-        shapes={name: tensor.shape for name, tensor in stored.items()},
-    )
+    shapes = {name: tensor.shape for name, tensor in stored.items()}
+    try:
+        info = ExpertInfo.model_validate({**header, "path": file, "shapes": shapes})
+    except ValidationError as error:
+        raise ValueError(
+            f"The header of {file} is damaged ({error}). Save the expert again."
+        ) from error
+    if info.format_version > _FORMAT_VERSION:
+        raise ValueError(
+            f"{file} has expert format {info.format_version}; this version reads up to "
+            f"{_FORMAT_VERSION}. Update video-as-prompt."
+        )
+    return info
 
 
 def read_expert(path: str | Path) -> dict[str, torch.Tensor]:
     """Load the tensors of an expert file."""
     return load_file(path)
-
-
-def _parse_header(header: Mapping[str, str], file: Path) -> _Header:
-    try:
-        parsed = _Header.model_validate(header)
-    except ValidationError as error:
-        raise ValueError(
-            f"The header of {file} is damaged ({error}). Save the expert again."
-        ) from error
-    if parsed.format_version > _FORMAT_VERSION:
-        raise ValueError(
-            f"{file} has expert format {parsed.format_version}; this version reads up to "
-            f"{_FORMAT_VERSION}. Update video-as-prompt."
-        )
-    return parsed

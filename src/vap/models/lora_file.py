@@ -39,10 +39,8 @@ _PEFT_FILE, _PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 class Lora:
     """A LoRA in the names of a model's layers.
 
-    Attributes:
-        updates: ``LAYER.lora_A.weight`` ``[r, in]``, ``LAYER.lora_B.weight`` ``[out, r]`` (its
-            alpha multiplied in) and ``LAYER.lora_B.bias``.
-        changes: What is added to other parameters of the model, by their names.
+    ``LAYER.lora_A.weight`` ``[r, in]``, ``LAYER.lora_B.weight`` ``[out, r]`` (its alpha multiplied
+    in) and ``LAYER.lora_B.bias`` are updates; changes are added to other parameters.
     """
 
     updates: dict[str, Tensor]

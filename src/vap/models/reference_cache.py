@@ -30,13 +30,7 @@ it (its keys and values in every coupled block), or reads what was kept and does
 class StepMemory:
     """What the passes of guidance share at one step.
 
-    Until text comes in, both passes compute the same. With cross-attention (Wan) that is all of
-    the first block's self-attention.
-
-    Attributes:
-        attended: Its output, None until the first pass has been there.
-        use: What the passes do with the reference stream; a pass that reads for the first time
-            records.
+    Until text comes in, both compute the same: in Wan, the first block's self-attention.
     """
 
     attended: Any = None
@@ -52,18 +46,7 @@ class ContextMemory:
 
 @dataclass(eq=False, slots=True)
 class BlockMemory:
-    """What one block keeps.
-
-    Attributes:
-        context: Of the target's cross-attention.
-        reference_context: Of the references' cross-attention.
-        reference: Queries, keys and values of the references, of the last step that kept them;
-            without the queries where the references' stream changes from step to step.
-        keeps: Whether this step keeps the references' projections.
-        reads: Whether it takes those that were kept, if there are any.
-        constant: Whether they are the same at every step.
-        step: What the block shares between the passes of a step.
-    """
+    """What one block keeps."""
 
     context: ContextMemory = field(default_factory=ContextMemory)
     reference_context: ContextMemory = field(default_factory=ContextMemory)
@@ -88,14 +71,7 @@ class BlockMemory:
 
 @dataclass(eq=False, slots=True)
 class GenerationMemory:
-    """What a transformer keeps in one pass of guidance.
-
-    Attributes:
-        conditions: Embedded texts, images and references, and rotary tables.
-        blocks: Of every block.
-        inputs: What all this was computed from.
-        recorded: Whether every coupled block holds what the target reads of the references.
-    """
+    """What a transformer keeps in one pass of guidance."""
 
     conditions: Any = None
     blocks: list[BlockMemory] = field(default_factory=list)

@@ -22,13 +22,7 @@ _DISCRETE_START, _DISCRETE_STRIDE = 50, 30
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Positions of one video's tokens along its three axes.
-
-    Attributes:
-        time: ``[F]``, may be negative.
-        height: ``[H]``.
-        width: ``[W]``.
-    """
+    """Positions of one video's tokens: time ``[F]``, height ``[H]``, width ``[W]``."""
 
     time: torch.Tensor
     height: torch.Tensor
@@ -36,11 +30,7 @@ class Grid:
 
 
 def check_reference_positions(mode: str) -> None:
-    """Refuse an unknown placement of the references.
-
-    Raises:
-        ValueError: If ``mode`` is not one of :data:`ReferencePositions`.
-    """
+    """Refuse an unknown placement of the references."""
     if mode not in get_args(ReferencePositions):
         allowed = ", ".join(get_args(ReferencePositions))
         message = f"reference_positions={mode!r} is unknown. Use one of: {allowed}."
@@ -48,18 +38,11 @@ def check_reference_positions(mode: str) -> None:
 
 
 def reference_grid(target: Grid, index: int, count: int, mode: ReferencePositions) -> Grid:
-    """Positions of one reference video, relative to a target that starts at the origin.
+    """Positions of reference ``index`` of ``count``, for a target that starts at the origin.
 
-    Args:
-        target: Positions of the target's tokens.
-        index: Which reference, 0 … count − 1.
-        count: Number of references R.
-        mode: ``before``: frames −R·F … −1 in order (the released model). ``shared``: no bias.
-            ``height``/``width``: the same shift along an axis of space. ``discrete``: frames from
-            50 + 30·index on, after the target, with gaps.
-
-    Returns:
-        The reference's positions, of the target's size.
+    ``before``: frames −R·F … −1 in order (the released model). ``shared``: no bias.
+    ``height``/``width``: the same shift along an axis of space. ``discrete``: frames from
+    50 + 30·index on, after the target, with gaps.
     """
     check_reference_positions(mode)
     time, height, width = target.time, target.height, target.width
@@ -78,15 +61,10 @@ def reference_grid(target: Grid, index: int, count: int, mode: ReferencePosition
 def rotary_table(
     grid: Grid, dims: tuple[int, int, int], frequency_dtype: torch.dtype = torch.float32
 ) -> RotaryTable:
-    """Cosines and sines of every token of a grid, pairs interleaved (even, odd), θ = 10000.
+    """Cosines and sines ``[N, sum(dims)]`` of a grid, pairs interleaved, θ = 10000.
 
-    Args:
-        grid: Positions along time, height, width.
-        dims: Channels of a head that turn with (time, height, width); all even.
-        frequency_dtype: Precision of the angles: float64 in Wan, float32 in CogVideoX.
-
-    Returns:
-        Two float32 tensors ``[N, sum(dims)]``, tokens in (time, height, width) order.
+    ``dims`` are the channels of a head that turn with time, height and width; tokens are in that
+    order. Angles are float64 in Wan and float32 in CogVideoX.
     """
     tables = [
         get_1d_rotary_pos_embed(

@@ -22,7 +22,7 @@ from vap.models.coupling import check_joint
 _FUSED = "its projections are fused. Call unfuse_qkv_projections() first"
 # What tells in the names of weights what was done to them; the first that is found is said.
 _DONE = {
-    "scale": "its weights are held in eight bits. Load the model without quantize, and with more "
+    "scale": "its weights are quantized. Load the model without quantize, and with more "
     "memory if memory is given",
     "base_layer": "it has adapters. Call unload_lora_weights() first, and fuse_lora() before that "
     "to keep what they do",
@@ -36,10 +36,7 @@ class StoredFormMixin:
     """Mixed into a transformer with an expert: written as it is stored, or not at all."""
 
     def check_stored_form(self) -> None:
-        """Refuse to write a model that would load as another one.
-
-        One that diffusers quantized is for diffusers to judge.
-        """
+        """Refuse to write a model that would load as another one."""
         check_joint(self.coupling, "written")  # type: ignore[attr-defined]
         if getattr(self, "hf_quantizer", None) is None:
             check_form(self.state_dict(), self._stored_shapes(), "This model")  # type: ignore[attr-defined]
@@ -53,12 +50,12 @@ class StoredFormMixin:
             return super().save_pretrained(save_directory, *args, **options)  # type: ignore[misc]
 
     def check_mergeable(self) -> None:
-        """Refuse to merge anything into weights that are held in eight bits or fewer."""
+        """Refuse to merge anything into quantized weights."""
         if any(map(_is_narrow, self.parameters())):  # type: ignore[attr-defined]
             raise ValueError(
-                "Nothing can be merged into weights that are held in eight bits or fewer (by "
-                "quantize, by a memory plan or in a GGUF backbone). Leave an adapter beside them, "
-                "unfused, or load the model with plain weights, which a few-step student needs."
+                "Nothing can be merged into quantized weights (by quantize, a memory plan, GGUF). "
+                "Leave an adapter beside them, unfused, or load the model with plain weights, "
+                "which a distilled LoRA needs."
             )
 
     def fuse_lora(self, *args: Any, **options: Any) -> None:

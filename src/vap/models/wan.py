@@ -7,7 +7,6 @@ their parameters carry the released suffix ``_mot_ref`` beside their backbone tw
 
 from __future__ import annotations
 
-import inspect
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, ClassVar
@@ -23,9 +22,9 @@ from diffusers.utils import apply_lora_scale
 from torch import nn
 
 from vap.models.attention import require_for_each_reference
-from vap.models.expert import ExpertMixin, refuse_unsupported
+from vap.models.expert import ExpertMixin, takes_arguments_of
 from vap.models.reference_cache import GenerationMemory, ReferenceUse, StepMemory
-from vap.models.rope import ReferencePositions, check_reference_positions
+from vap.models.rope import ReferencePositions
 from vap.models.wan_block import WanVideoAsPromptBlock
 from vap.models.wan_conditions import (
     Conditions,
@@ -38,8 +37,6 @@ from vap.models.wan_conditions import (
 )
 from vap.shapes import TEXT_TOKENS, check_strength
 
-_STOCK_ARGUMENTS = tuple(inspect.signature(WanTransformer3DModel.__init__).parameters)[1:]
-
 
 class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
     """Frozen Wan2.1-I2V backbone, guided by an expert that reads reference videos.
@@ -47,28 +44,13 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
     Without an expert, or called without a reference, it is the stock model, bit for bit.
 
     Args:
-        patch_size: Latent cells per token along (frames, height, width).
-        num_attention_heads: Heads.
-        attention_head_dim: Width of a head.
-        in_channels: Latent, mask and condition channels.
-        out_channels: Latent channels.
-        text_dim: Width of the text encoder's output.
-        freq_dim: Width of the sinusoidal time embedding.
-        ffn_dim: Hidden width of the feed-forward layers.
-        num_layers: Blocks of the backbone.
-        cross_attn_norm: Whether cross-attention has its own normalization.
-        qk_norm: Normalization of queries and keys.
-        eps: Epsilon of every normalization.
-        image_dim: Width of the image encoder's output, None without one.
-        added_kv_proj_dim: Width of the image tokens in cross-attention.
-        rope_max_seq_len: Largest position of the target's rotary table.
-        pos_embed_seq_len: Image tokens of a first-last-frame model.
         block_idx_with_mot_ref: Depths that have an expert block; None for no expert.
+        reference_positions: Placement of the references, see :mod:`vap.models.rope`.
         attention_head_dim_mot_ref: Null in every release.
         supported_effect_types: Null in every release.
         num_ref_embeddings: Null in every release.
         reference_train_mode: Null in every release.
-        reference_positions: Placement of the references, see :mod:`vap.models.rope`.
+        **stock: Arguments of diffusers' ``WanTransformer3DModel``.
     """
 
     _reads_padding_once: bool = False
@@ -96,67 +78,43 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
     _expert_modules: ClassVar = ("patch_embedding", "condition_embedder")
     _blocks_name: ClassVar = "blocks"
 
+    @takes_arguments_of(WanTransformer3DModel)
     def __init__(
         self,
-        patch_size: tuple[int, int, int] = (1, 2, 2),
-        num_attention_heads: int = 40,
-        attention_head_dim: int = 128,
-        in_channels: int = 36,
-        out_channels: int = 16,
-        text_dim: int = 4096,
-        freq_dim: int = 256,
-        ffn_dim: int = 13824,
-        num_layers: int = 40,
-        cross_attn_norm: bool = True,
-        qk_norm: str | None = "rms_norm_across_heads",
-        eps: float = 1e-6,
-        image_dim: int | None = None,
-        added_kv_proj_dim: int | None = None,
-        rope_max_seq_len: int = 1024,
-        pos_embed_seq_len: int | None = None,
+        *,
         block_idx_with_mot_ref: list[int] | None = None,
+        reference_positions: ReferencePositions = "before",
         attention_head_dim_mot_ref: int | None = None,
         supported_effect_types: list[str] | None = None,
         num_ref_embeddings: int | None = None,
         reference_train_mode: str | None = None,
-        reference_positions: ReferencePositions = "before",
+        **stock: Any,
     ) -> None:
-        stock = {k: v for k, v in locals().items() if k in _STOCK_ARGUMENTS}
-        refuse_unsupported(
+        super().__init__(
+            stock,
+            block_idx_with_mot_ref,
+            reference_positions,
             attention_head_dim_mot_ref=attention_head_dim_mot_ref,
             supported_effect_types=supported_effect_types,
             num_ref_embeddings=num_ref_embeddings,
             reference_train_mode=reference_train_mode,
         )
-        check_reference_positions(reference_positions)
-        # No stock blocks: at full size, making them only to replace them takes minutes.
-        super().__init__(**{**stock, "num_layers": 0})
-        # The parent registered its own arguments only; this registers them with ours.
-        self.register_to_config(
-            **stock,
-            block_idx_with_mot_ref=None,
-            attention_head_dim_mot_ref=None,
-            supported_effect_types=None,
-            num_ref_embeddings=None,
-            reference_train_mode=None,
-            reference_positions=reference_positions,
+        config = self.config
+        self.reference_rope = WanReferenceRotaryEmbedding(
+            config.attention_head_dim, config.patch_size
         )
-        width = num_attention_heads * attention_head_dim
-        self.blocks = nn.ModuleList(
-            WanVideoAsPromptBlock(
-                width,
-                ffn_dim,
-                num_attention_heads,
-                qk_norm or "rms_norm_across_heads",
-                cross_attn_norm,
-                eps,
-                added_kv_proj_dim,
-            )
-            for _ in range(num_layers)
+
+    def _new_block(self) -> WanVideoAsPromptBlock:
+        config = self.config
+        return WanVideoAsPromptBlock(
+            config.num_attention_heads * config.attention_head_dim,
+            config.ffn_dim,
+            config.num_attention_heads,
+            config.qk_norm or "rms_norm_across_heads",
+            config.cross_attn_norm,
+            config.eps,
+            config.added_kv_proj_dim,
         )
-        self.reference_rope = WanReferenceRotaryEmbedding(attention_head_dim, patch_size)
-        if block_idx_with_mot_ref:
-            self.add_expert(block_idx_with_mot_ref)
 
     def default_expert_depths(self, num_layers: int) -> tuple[int, ...]:
         """Depths of the release: every fourth block."""
@@ -212,7 +170,7 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
             attention_kwargs: ``scale`` is the LoRA scale.
             memory: What this pass of guidance keeps over the steps, see
                 :mod:`.reference_cache`, with the gradients of what is kept where these are
-                wanted; gradient checkpointing keeps nothing.
+                needed; gradient checkpointing keeps nothing.
             step: What the passes share at this step; they must differ in nothing but texts.
 
         Returns:
@@ -323,10 +281,7 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
 
     @property
     def reads_padding_once(self) -> bool:
-        """Whether one token stands for all padding of the texts: the same to rounding.
-
-        See :class:`vap.models.wan_attention.WanContextAttnProcessor`.
-        """
+        """Whether one token stands for all padding of the texts: the same to rounding."""
         return self._reads_padding_once
 
     @reads_padding_once.setter

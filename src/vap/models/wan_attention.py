@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,22 +15,14 @@ from diffusers.models.transformers.transformer_wan import (
     _get_qkv_projections,
 )
 
-from vap.models.attention import Coupling, Projections, attention_kernel, joint_attention
-from vap.models.reference_cache import BlockMemory, ContextMemory
+from vap.models.attention import JointAttnProcessor, Projections, attention_kernel
+from vap.models.reference_cache import ContextMemory
 from vap.models.rope import RotaryTable
 from vap.shapes import TEXT_TOKENS
 
 
-class WanJointAttnProcessor(WanAttnProcessor):
-    """Stock self-attention, or joint attention when the reference stream is given.
-
-    Attributes:
-        coupling: How the streams meet.
-        memory: What is kept over steps, see :mod:`.reference_cache`; None to keep nothing.
-    """
-
-    coupling: Coupling = "joint"
-    memory: BlockMemory | None = None
+class WanJointAttnProcessor(JointAttnProcessor, WanAttnProcessor):
+    """Stock self-attention, or joint attention when the reference stream is given."""
 
     def __call__(
         self,
@@ -45,45 +38,31 @@ class WanJointAttnProcessor(WanAttnProcessor):
     ) -> Any:
         """Attend, or return what another pass of this step has attended.
 
-        Args:
-            attn: The target's attention; its ``expert`` holds the references'.
-            hidden_states: Target tokens ``[B, N, D]``.
-            encoder_hidden_states: None, this is self-attention.
-            attention_mask: None, every token attends to every other.
-            rotary_emb: Target tables ``[1, N, 1, d]``.
-            reference_hidden_states: Reference tokens ``[B·R, N, D]``; None for a target alone, or
-                with the references that were kept, where this step reads them.
-            reference_rotary_emb: Reference tables ``[R, N, 1, d]``.
-            reference_strength: 0 … 1.
-            reference_output: Whether the reference stream, if given, is read again later.
-
-        Returns:
-            Target output ``[B, N, D]``; where a reference is read again later, a tuple of it and
-            the references' output ``[B·R, N, D]``. Never None: caches keep what is returned.
+        Target ``[B, N, D]``, references ``[B·R, N, D]``; without these, those that were kept are
+        read, where this step reads them. Returns the target, or with a reference that is read again
+        later both: never None, as caches keep what is returned.
         """
         assert encoder_hidden_states is None
         assert attention_mask is None
-        kept = self.memory
-        step = None if kept is None else kept.step
+        step = None if self.memory is None else self.memory.step
         if step is not None and step.attended is not None:
             return step.attended
         assert rotary_emb is not None
-        streams = [project(attn, hidden_states, rotary_emb)]
-        reference = kept.reference if kept is not None and kept.reads else None
-        if reference is None and reference_hidden_states is not None:
+        reference = None
+        if reference_hidden_states is not None:
             assert reference_rotary_emb is not None
-            reference = project(attn.expert[0], reference_hidden_states, reference_rotary_emb)
-            if kept is not None:
-                kept.keep(reference)
-        if reference is not None:
-            streams.append(_side_by_side(reference, len(hidden_states)))
-        del reference
-        attended, reference_attended = joint_attention(
-            streams,
+            reference = partial(
+                _project_side_by_side,
+                attn.expert[0],
+                reference_hidden_states,
+                reference_rotary_emb,
+                len(hidden_states),
+            )
+        attended, reference_attended = self._attend(
+            [project(attn, hidden_states, rotary_emb)],
+            reference,
             strength=reference_strength,
-            reference_output=reference_output and reference_hidden_states is not None,
-            backend=self._attention_backend,
-            parallel_config=self._parallel_config,
+            reference_output=reference_output,
         )
         output: Any = _output(attn, attended)
         if reference_attended is not None:
@@ -103,11 +82,6 @@ class WanContextAttnProcessor(WanAttnProcessor):
     Wan pads captions to 512 tokens with zeros, so all padding keys and values are equal. In a
     shorter text the last token stands for all of them: with the logarithm of their number added to
     its logit the softmax is the same, at a tenth of the cost.
-
-    Attributes:
-        text_tokens: Text tokens at the end of the context; image tokens come before them. If
-            fewer than 512, the last of them is padding in every caption.
-        memory: Where keys and values are kept over steps; None to keep nothing.
     """
 
     text_tokens: int = TEXT_TOKENS["wan"]
@@ -121,18 +95,7 @@ class WanContextAttnProcessor(WanAttnProcessor):
         attention_mask: torch.Tensor | None = None,
         rotary_emb: RotaryTable | None = None,
     ) -> torch.Tensor:
-        """Attend to the text and to the images, separately, and add what comes of both.
-
-        Args:
-            attn: Of target or reference.
-            hidden_states: Tokens ``[B, N, D]``.
-            encoder_hidden_states: Image and text tokens ``[B, L, D]``.
-            attention_mask: None, every token attends to the whole context.
-            rotary_emb: None, a context has no positions.
-
-        Returns:
-            ``[B, N, D]``.
-        """
+        """Attend from ``[B, N, D]`` to text and images ``[B, L, D]`` apart, and add both."""
         assert attention_mask is None
         assert rotary_emb is None
         assert encoder_hidden_states is not None
@@ -172,10 +135,7 @@ def _attention_with_padding(
 def context_keys(attn: WanAttention, tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Keys and values of a context ``[B, L, D]``: the text's, then the images' if it has any.
 
-    How many tokens are text, the processor of ``attn`` knows.
-
-    Returns:
-        Two or four tensors ``[B, …, heads, d]``, keys normalized.
+    Each is ``[B, …, heads, d]``; the processor of ``attn`` knows how many tokens are text.
     """
     text, image = tokens, None
     if attn.add_k_proj is not None:
@@ -219,8 +179,11 @@ def _rotate(tokens: torch.Tensor, rotary: RotaryTable) -> torch.Tensor:
     return turned.flatten(0, 1)
 
 
-def _side_by_side(stream: Projections, batch: int) -> Projections:
-    """Lay the references of each sample along the tokens: ``[B·R, N, …]`` → ``[B, R·N, …]``."""
+def _project_side_by_side(
+    attn: WanAttention, tokens: torch.Tensor, rotary: RotaryTable, batch: int
+) -> Projections:
+    """Project references ``[B·R, N, D]``, those of a sample along the tokens: ``[B, R·N, …]``."""
+    stream = project(attn, tokens, rotary)
     query, key, value = (
         tokens.reshape(batch, -1, *tokens.shape[2:])
         for tokens in (stream.query, stream.key, stream.value)

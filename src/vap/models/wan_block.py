@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
-from diffusers.models.attention import FeedForward
-from diffusers.models.normalization import FP32LayerNorm
-from diffusers.models.transformers.transformer_wan import (
-    WanAttention,
-    WanAttnProcessor,
-    WanTransformerBlock,
-)
+from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from torch import nn
-from torch.utils.hooks import RemovableHandle
 
+from vap.models.coupling import CoupledBlock
 from vap.models.rope import RotaryTable
 from vap.models.wan_attention import WanContextAttnProcessor, WanJointAttnProcessor
 
@@ -35,65 +29,21 @@ class _Modulation:
     feed_forward_gate: torch.Tensor
 
 
-class WanVideoAsPromptBlock(WanTransformerBlock):
-    """A Wan block that may have an expert twin for the reference stream.
+class WanVideoAsPromptBlock(CoupledBlock, WanTransformerBlock):
+    """A Wan block that may have an expert twin for the reference stream."""
 
-    Target and reference meet in self-attention only. Everything else each stream does with its
-    own weights, its own time, text and image. Constructor arguments are those of the stock block.
-    """
+    stock_block = WanTransformerBlock
+    joint_processor = WanJointAttnProcessor
+    expert_parts = ("attn1", "attn2", "norm2", "ffn", "scale_shift_table")
 
-    joint_processor: ClassVar = WanJointAttnProcessor
-    # What puts the reference stream to the target's, where the streams are coupled by addition.
-    addition: RemovableHandle | None = None
-
-    def __init__(
-        self,
-        dim: int,
-        ffn_dim: int,
-        num_heads: int,
-        qk_norm: str = "rms_norm_across_heads",
-        cross_attn_norm: bool = False,
-        eps: float = 1e-6,
-        added_kv_proj_dim: int | None = None,
-    ) -> None:
-        super().__init__(dim, ffn_dim, num_heads, qk_norm, cross_attn_norm, eps, added_kv_proj_dim)
-        self.attn1.set_processor(self.joint_processor())
+    def __init__(self, *sizes: Any) -> None:
+        super().__init__(*sizes)
         self.attn2.set_processor(WanContextAttnProcessor())
-        self._sizes = (dim, ffn_dim, num_heads, cross_attn_norm, eps, added_kv_proj_dim)
-        self.has_expert = self.is_last_expert = False
 
     def add_expert(self) -> None:
-        """Add the expert's twin of every module that has parameters, freshly initialized."""
-        dim, ffn_dim, num_heads, cross_attn_norm, eps, added_kv_proj_dim = self._sizes
-        head_dim = dim // num_heads
-        self.attn1_mot_ref = WanAttention(
-            dim=dim, heads=num_heads, dim_head=head_dim, eps=eps, processor=WanAttnProcessor()
-        )
-        self.attn2_mot_ref = WanAttention(
-            dim=dim,
-            heads=num_heads,
-            dim_head=head_dim,
-            eps=eps,
-            added_kv_proj_dim=added_kv_proj_dim,
-            cross_attention_dim_head=head_dim,
-            processor=WanContextAttnProcessor(),
-        )
-        self.norm2_mot_ref = (
-            FP32LayerNorm(dim, eps, elementwise_affine=True) if cross_attn_norm else nn.Identity()
-        )
-        self.ffn_mot_ref = FeedForward(dim, inner_dim=ffn_dim, activation_fn="gelu-approximate")
-        self.scale_shift_table_mot_ref = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
-        # A tuple keeps the peer out of attn1's own modules, hence out of the state dict.
-        self.attn1.expert = (self.attn1_mot_ref,)
-        self.has_expert = True
-
-    def remove_expert(self) -> None:
-        """Take the expert's modules out again."""
-        if not self.has_expert:
-            return
-        del self.attn1_mot_ref, self.attn2_mot_ref, self.norm2_mot_ref, self.ffn_mot_ref
-        del self.scale_shift_table_mot_ref, self.attn1.expert
-        self.has_expert = self.is_last_expert = False
+        """Add the expert: the modules of a second stock block, freshly initialized."""
+        super().add_expert()
+        self.attn2_mot_ref.set_processor(WanContextAttnProcessor())
 
     def forward(
         self,
@@ -109,16 +59,9 @@ class WanVideoAsPromptBlock(WanTransformerBlock):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Advance both streams by one block.
 
-        Args:
-            hidden_states: Target tokens ``[B, N, D]``.
-            encoder_hidden_states: Target image and text tokens ``[B, L, D]``.
-            temb: Target modulation ``[B, 6, D]``.
-            rotary_emb: Target tables ``[1, N, 1, d]``.
-            reference_hidden_states: Reference tokens ``[B·R, N, D]``; batch zero for none.
-            reference_encoder_hidden_states: Their image and text tokens ``[B·R, L, D]``.
-            reference_temb: Their modulation ``[B·R, 6, D]``.
-            reference_rotary_emb: Their tables ``[R, N, 1, d]``.
-            reference_strength: 0 … 1.
+        Target: tokens ``[B, N, D]``, image and text ``[B, L, D]``, modulation ``[B, 6, D]``, tables
+        ``[1, N, 1, d]``. References the same with batch B·R and tables ``[R, N, 1, d]``; batch zero
+        for none.
         """
         modulation = _modulation(self.scale_shift_table, temb)
         reference = None

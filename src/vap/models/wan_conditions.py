@@ -20,15 +20,7 @@ from vap.shapes import TEXT_TOKENS
 
 @dataclass(frozen=True, slots=True)
 class ReferenceConditions:
-    """The references, embedded; context, modulation and rotary are None where there are none.
-
-    Attributes:
-        tokens: ``[B·R, N, D]``.
-        context: Their image and text tokens ``[B·R, L, D]``.
-        modulation: ``[B·R, 6, D]``.
-        rotary: Tables ``[R, N, 1, d]``.
-        text_tokens: See :func:`without_padding`.
-    """
+    """The references, embedded; context, modulation and rotary are None where there are none."""
 
     tokens: torch.Tensor
     context: torch.Tensor | None
@@ -39,14 +31,7 @@ class ReferenceConditions:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """All that no step changes.
-
-    Attributes:
-        context: The target's image and text tokens ``[B, L, D]``.
-        rotary: Its tables ``[1, N, 1, d]``.
-        text_tokens: See :func:`without_padding`.
-        reference: Of the references, None without.
-    """
+    """All that no step changes; context is image and text tokens ``[B, L, D]``."""
 
     context: torch.Tensor
     rotary: RotaryTable
@@ -84,10 +69,7 @@ class WanReferenceRotaryEmbedding(nn.Module):
 
 
 def without_padding(text: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """Texts ``[B, 512, D]`` with one token of padding, which is zero, behind the longest.
-
-    Without padding they stay as they are, and so do texts of another length, which have none.
-    """
+    """Texts ``[B, 512, D]`` with one token of padding, which is zero, behind the longest."""
     whole = TEXT_TOKENS["wan"]
     if text.shape[1] != whole:
         return text, whole
@@ -102,17 +84,13 @@ def embed_context(
 ) -> torch.Tensor:
     """Image and text tokens of a stream, ``[B, L, D]``.
 
-    Args:
-        embedder: The stream's condition embedder.
-        text: ``[B, 512, D_text]``.
-        image: ``[B, I, D_image]``; None for models without image tokens.
-        pair: Image tokens of a first and a last frame together, for models that take both.
+    ``pair`` is the number of image tokens of a first and a last frame, for models that take both.
     """
     text = embedder.text_embedder(text)
     if image is None:
         return text
     if pair is not None:
-        # The stock embedder wants first and last image as neighbors in the batch.
+        # The stock embedder takes first and last image as neighbors in the batch.
         image = image.reshape(-1, pair // 2, image.shape[-1])
     return torch.cat([embedder.image_embedder(image), text], dim=1)
 

@@ -47,12 +47,7 @@ def parallelize(pipeline: PipelineT, mesh: Mesh | None = None) -> PipelineT:
 
 
 def share_tokens(transformer: Any, groups: Groups) -> None:
-    """Split the tokens of a transformer's streams over the processes of a context group.
-
-    Args:
-        transformer: Of either variant.
-        groups: Of this process.
-    """
+    """Split the tokens of a transformer's streams over the processes of a context group."""
     attention = ContextAttention(
         groups, split_tokens(transformer, transformer._cp_plan, groups.context)
     )

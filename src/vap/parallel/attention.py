@@ -1,4 +1,8 @@
-"""Self-attention over tokens that are spread over processes: Ulysses, ring, or both."""
+"""Self-attention over tokens that are spread over processes: Ulysses, ring, or both.
+
+In place of diffusers' context parallelism, which takes twice the collectives where tokens do not
+divide, gathers all keys before a ring starts, and has no ring on a CPU (docs/notes/performance.md).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ class ContextAttention(SharedAttention):
 
     Ulysses (Jacobs et al., arXiv 2309.14509): processes exchange heads for tokens, so that each
     has some heads of every token. Ring (Liu et al., arXiv 2310.01889): keys and values go around,
-    each process attends to what it holds meanwhile. Both: each ring stands for the tokens of one
+    each process attends to what it has meanwhile. Both: each ring stands for the tokens of one
     exchange.
     """
 
@@ -54,13 +58,7 @@ class ContextAttention(SharedAttention):
 def heads_for_tokens(tensor: torch.Tensor, tokens: Sequence[int], group: Group) -> torch.Tensor:
     """Give away this process's tokens of other heads for other processes' tokens of its heads.
 
-    Args:
-        tensor: ``[B, N, heads, d]``, N of this process.
-        tokens: N of each process.
-        group: Who exchanges; heads go to them as equally as can be.
-
-    Returns:
-        ``[B, ΣN, its heads, d]``, the processes' tokens in their order.
+    ``[B, N, heads, d]`` to ``[B, ΣN, its heads, d]``; ``tokens`` are the N of each process.
     """
     if group.size == 1:
         return tensor
@@ -109,39 +107,30 @@ def around_the_ring(
 ) -> torch.Tensor:
     """Attend to the keys of all in the ring while they go around.
 
-    Args:
-        query: This process's queries ``[B, N, heads, d]``.
-        key: This process's keys ``[B, M, heads, d]``.
-        value: The same.
-        tokens: M of each process.
-        group: The ring.
-        backend: See :func:`vap.parallel.blockwise.attend_part`.
-
-    Returns:
-        ``[B, N, heads, d]``, in the precision of the query.
+    Queries ``[B, N, heads, d]``, keys ``[B, M, heads, d]``; ``tokens`` are the M of each process.
     """
     following = group.ranks[(group.place + 1) % group.size]
     preceding = group.ranks[group.place - 1]
-    held = torch.stack([key, value])
+    here = torch.stack([key, value])
     whole: Part | None = None
     for step in range(group.size):
         coming, transfers = None, []
         if step < group.size - 1:
-            # What the process before holds now came from this many places before this one.
+            # What the process before has now came from this many places before this one.
             count = tokens[group.place - step - 1]
-            coming = held.new_empty(2, held.shape[1], count, *held.shape[3:])
+            coming = here.new_empty(2, here.shape[1], count, *here.shape[3:])
             transfers = dist.batch_isend_irecv(
                 [
-                    dist.P2POp(dist.isend, held, following, group.channel),
+                    dist.P2POp(dist.isend, here, following, group.channel),
                     dist.P2POp(dist.irecv, coming, preceding, group.channel),
                 ]
             )
-        part = attend_part(query, held[0], held[1], backend)
+        part = attend_part(query, here[0], here[1], backend)
         whole = part if whole is None else whole.joined(part)
         for transfer in transfers:
             transfer.wait()
         if coming is not None:
-            held = coming
+            here = coming
     assert whole is not None
     return whole.output.to(query.dtype)
 

@@ -19,12 +19,7 @@ _FUSED_DTYPES = (torch.bfloat16, torch.float16)
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Attention of some queries to some of the keys.
-
-    Attributes:
-        output: ``[B, N, heads, d]``.
-        log_sum: Logarithm of the sum of exponentiated scores, ``[B, N, heads, 1]`` in float32.
-    """
+    """Attention to some of the keys ``[B, N, heads, d]``, and its log-sum ``[B, N, heads, 1]``."""
 
     output: torch.Tensor
     log_sum: torch.Tensor
@@ -39,14 +34,9 @@ class Part:
 def attend_part(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, backend: Any = None
 ) -> Part:
-    """Attention to some of the keys, by a fused kernel where there is one.
+    """Attention of ``[B, N, heads, d]`` to some of the keys, by a fused kernel if there is one.
 
-    Args:
-        query: ``[B, N, heads, d]``.
-        key: ``[B, M, heads, d]``, M at least 1.
-        value: The same.
-        backend: As for :func:`vap.models.attention.attention_kernel`; on CUDA the names of cuDNN
-            and FlashAttention are followed, elsewhere the device's best kernel runs.
+    On CUDA, ``backend`` names such as cuDNN and FlashAttention are followed.
     """
     heads_first = [tensor.transpose(1, 2) for tensor in (query, key, value)]
     device = query.device
@@ -62,15 +52,9 @@ def attend_part(
 def plain_attention(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention by its formula, for devices whose kernels keep the denominator to themselves.
+    """Attention by its formula, for devices whose kernels do not return the log-sum.
 
-    Args:
-        query: ``[B, heads, N, d]``.
-        key: ``[B, heads, M, d]``.
-        value: The same.
-
-    Returns:
-        Output ``[B, heads, N, d]`` and log-sum ``[B, heads, N]``, in float32.
+    Heads come before tokens here: ``[B, heads, N, d]``. Output and log-sum are float32.
     """
     query, key, value = (tensor.float() for tensor in (query, key, value))
     scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(-1, -2)

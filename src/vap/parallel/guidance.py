@@ -17,9 +17,6 @@ class SplitPasses:
     """Each process runs its share of the passes, then all tell each other what came out.
 
     A single pass, without guidance, is run by all.
-
-    Attributes:
-        group: The processes; passes are dealt out to them in turn.
     """
 
     group: Group

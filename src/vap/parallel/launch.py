@@ -17,10 +17,7 @@ def is_first() -> bool:
 
 
 def leave(code: int) -> None:
-    """End this process without waiting for the threads of its groups.
-
-    They may wait for processes that are no longer there, or abort the interpreter's shutdown.
-    """
+    """End this process without waiting for its groups, which may wait for dead processes."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

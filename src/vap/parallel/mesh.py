@@ -90,13 +90,7 @@ class Mesh:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Processes that talk to each other.
-
-    Attributes:
-        ranks: Their ranks among all, in the group's order.
-        place: This process's place among them.
-        channel: What torch sends over; None for a process alone.
-    """
+    """Processes that talk to each other, and this one's place; no channel for a process alone."""
 
     ranks: tuple[int, ...]
     place: int
@@ -110,14 +104,7 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class Groups:
-    """The groups of a mesh that this process is in.
-
-    Attributes:
-        guidance: Those that hold the same tokens of different passes.
-        ring: Those that pass keys and values around.
-        ulysses: Those that exchange heads for tokens.
-        context: Those that share the tokens of one pass, ring by ring.
-    """
+    """The groups of a mesh that this process is in; ``context`` shares the tokens of one pass."""
 
     guidance: Group
     ring: Group

@@ -15,17 +15,7 @@ _PATIENCE = timedelta(hours=2)
 
 
 def own_device(name: str | None = None) -> str:
-    """The device of this process.
-
-    Args:
-        name: What was asked for, such as ``cuda``; by default an accelerator if there is one.
-
-    Returns:
-        The name, with this process's number on its machine for an accelerator.
-
-    Raises:
-        ValueError: If one numbered device is asked for, which the processes would fight over.
-    """
+    """The device of this process: an accelerator gets its number on this machine."""
     here = torch.accelerator.current_accelerator(check_available=True)
     device = torch.device(name) if name else here or torch.device("cpu")
     if device.type == "cpu":
@@ -65,11 +55,7 @@ def processes(device: str) -> Iterator[int]:
 
 
 def require_processes() -> int:
-    """How many processes know each other.
-
-    Raises:
-        RuntimeError: If they do not.
-    """
+    """How many processes know each other; an error if they do not."""
     if not dist.is_initialized():
         raise RuntimeError(
             "There is no process group. Start the program with torchrun, and do this inside "

@@ -34,12 +34,9 @@ def shares(tokens: int, processes: int) -> tuple[int, ...]:
 
 
 class TokenCounts:
-    """How many tokens each process holds; set whenever a model splits its streams.
+    """How many tokens each process has; set whenever a model splits its streams.
 
     So attention knows what the others send without asking them.
-
-    Attributes:
-        video: Video tokens of the target that each process holds.
     """
 
     def __init__(self, group: Group) -> None:

@@ -8,11 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from vap.cost.arithmetic import TransformerSize, generation_cost
+from vap.cost.arithmetic import TransformerSize, generation_cost, parameter_count
 from vap.cost.footprint import coding, weightless_vae
 from vap.cost.model import PlannedModel
 from vap.cost.released import RELEASED_MODELS
-from vap.cost.text import parameter_count
 from vap.files.folders import RELEASED, family_of, read_json
 from vap.files.names import resolve_folder
 from vap.models.expert import is_expert_name

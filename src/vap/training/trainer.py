@@ -21,7 +21,7 @@ from accelerate.utils import (
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vap.acceleration.compile import compile_each
+from vap.acceleration.compile import compile_blocks
 from vap.devices import note_slow_half
 from vap.training.checkpoints import RunState, load_checkpoint, save_checkpoint
 from vap.training.optimizers import (
@@ -137,7 +137,7 @@ def compile_repeated_blocks(model: nn.Module) -> None:
             f"loop.compile is on, and {type(model).__name__} has no repeated blocks. "
             "Set loop.compile to false."
         )
-    compile_each(blocks)
+    compile_blocks(blocks)
 
 
 class _Run:
