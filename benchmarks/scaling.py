@@ -20,8 +20,7 @@ from benchmarks.sizes import SIZES, Size
 from benchmarks.traffic import Streams, traffic
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.parallel import Mesh, processes
-from vap.parallel.apply import share_tokens
-from vap.parallel.guidance import SplitPasses
+from vap.parallel.apply import SplitPasses, share_tokens
 from vap.parallel.mesh import Groups
 from vap.parallel.session import own_device
 from vap.pipelines.denoiser import Guidance

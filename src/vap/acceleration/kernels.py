@@ -1,11 +1,8 @@
 """Products, convolutions and attention of the CPU, each by the library that is fastest there.
 
-For float32 torch calls MKL, which leaves half of an AVX-512 processor that is not Intel's unused;
-its attention is built on the same products. oneDNN comes with torch as well: on Zen 5 it multiplies
-2.3 times faster and attends 1.5 times faster, with AVX2 alone 1.1 times faster and 0.9. Processors
-without bfloat16 instructions emulate it, 4 to 60 times slower than float32, and oneDNN's operators
-refuse it. So the choice is measured, once on a machine, and kept. Results are equal to rounding.
-diffusers' dispatcher has none of these: its native attention is the first of ours.
+Torch calls MKL for float32, which leaves half of some AVX-512 processors unused; oneDNN does not,
+but has no bfloat16 on processors without its instructions. So the choice is measured, once on a
+machine. Results are equal to rounding. diffusers' dispatcher has none of these kernels but torch's.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """Distilled LoRAs: merged into the backbone, which then takes few steps without guidance.
 
-Such a LoRA goes from one of a few noise levels straight to the next, with what guidance would have
-added (stage ``distill``, :mod:`vap.training.stages.distill`; phased consistency, Wang et al. 2024).
-So the sampler takes first-order steps, and one pass each.
+Each first-order step goes from one of a few noise levels straight to the next (Wang et al. 2024).
 """
 
 from __future__ import annotations

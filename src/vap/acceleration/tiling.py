@@ -1,12 +1,8 @@
 """A VAE that works through a video strip by strip, in a fraction of the memory.
 
-Blending overlapping tiles, as diffusers does, leaves seams: every tile has its own attention and
-its own normalization statistics. The Wan VAE allows better. Its attention sits at the lowest
-resolution, where the whole picture is small; all that takes memory is convolutions, which see a
-few cells around them. So the small part runs on the whole picture and the large part on strips
-that bring those few cells along: the result is that of the whole picture, to rounding.
-
-The CogVideoX VAE normalizes over the whole picture everywhere, so it keeps diffusers' blending.
+diffusers blends tiles, which leaves seams. Wan's VAE has attention only where the picture is small:
+that part runs on the whole picture, convolutions on strips with the cells around them, so the
+result is the same to rounding. CogVideoX normalizes over the picture, and keeps the blending.
 """
 
 from __future__ import annotations

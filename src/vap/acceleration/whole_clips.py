@@ -1,9 +1,7 @@
 """Small clips go through Wan's VAE whole, not some frames at a time.
 
-diffusers encodes four frames at a time and decodes one latent frame at a time, every convolution
-keeping the last frames it saw. That bounds memory, which a small clip does not need; what it costs
-there is time, spent on starting small operations. A causal convolution over all frames computes
-the same, to rounding; only the layers that resample in time treat the first frame apart.
+diffusers takes four frames or one latent frame at once, which bounds memory and costs time. A
+causal convolution over all frames computes the same, to rounding.
 """
 
 from __future__ import annotations

@@ -124,16 +124,10 @@ def weightless_vae(model: PlannedModel, dtype: torch.dtype) -> Any:
 def coding(
     model: PlannedModel, vae: Any, shape: PixelShape, direction: Literal["encode", "decode"]
 ) -> Trace:
-    """Bytes and operations of one direction of a VAE: by its known rates, or traced.
+    """Bytes and operations of one direction of a VAE, traced at a few frames.
 
-    It is traced at a few frames; from there it goes on by the frame.
+    From there it goes on by the frame.
     """
-    rates = model.vae_rates
-    if rates is not None:
-        by_pixel = (rates.encode_bytes, rates.encode_flop)
-        if direction == "decode":
-            by_pixel = (rates.decode_bytes, rates.decode_flop)
-        return Trace(by_pixel[0] * shape.height * shape.width, by_pixel[1] * shape.pixels)
     frames = model.compression.latent(shape, 1).frames
     few, more = _TRACED_FRAMES[model.family]
     if frames <= more:

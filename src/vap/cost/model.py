@@ -22,18 +22,8 @@ _ENCODERS = ("text_encoder", "image_encoder")
 
 
 @dataclass(frozen=True, slots=True)
-class VaeRates:
-    """What a VAE takes, traced once: peak by pixel of a frame, operations by pixel of the clip."""
-
-    encode_bytes: float
-    encode_flop: float
-    decode_bytes: float
-    decode_flop: float
-
-
-@dataclass(frozen=True, slots=True)
 class PlannedModel:
-    """A model and the video that it makes by default; what is unknown of the VAE is traced."""
+    """A model and the video that it makes by default."""
 
     family: Family
     transformer: Mapping[str, Any] = field(repr=False)
@@ -44,7 +34,6 @@ class PlannedModel:
     steps: int = 50
     guidance: bool = True
     reference_guidance: bool = False
-    vae_rates: VaeRates | None = None
 
     @classmethod
     def from_folder(cls, folder: Path, family: Family) -> PlannedModel:

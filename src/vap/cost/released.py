@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vap.cost.model import PlannedModel, VaeRates
+from vap.cost.model import PlannedModel
 from vap.files.folders import RELEASED, family_of
 from vap.files.names import full_name, local_model
 from vap.files.reading import reading
@@ -33,7 +33,6 @@ RELEASED_MODELS = {
         },
         largest_encoder_weight=256_384 * 4096,
         shape=PixelShape(49, 480, 832),
-        vae_rates=VaeRates(14_700, 5.04e6, 20_100, 8.49e6),
     ),
     RELEASED["cogvideox"]: PlannedModel(
         family="cogvideox",
@@ -71,7 +70,6 @@ RELEASED_MODELS = {
         },
         largest_encoder_weight=32_128 * 4096,
         shape=PixelShape(49, 480, 720),
-        vae_rates=VaeRates(19_400, 8.80e6, 45_800, 18.6e6),
     ),
 }
 

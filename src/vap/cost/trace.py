@@ -1,9 +1,4 @@
-"""What a computation needs at its peak, found by running it without data.
-
-A model on the *meta* device computes shapes only. Run there, its own code says which tensors are
-alive at once and how many operations it takes, at full size, on any machine, in about a second;
-a prediction made this way follows the code when the code changes.
-"""
+"""What a computation needs at its peak, found by running it on the meta device, without data."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """CogVideoX image-to-video transformer with a reference stream (paper figure 3).
 
-The backbone keeps its stock modules and names. An expert adds, for the reference videos, a
-second patch embedding, a second time embedding and, at the listed depths, a second block; their
-parameters carry the released suffix ``_mot_ref`` beside their backbone twins.
+The backbone keeps its stock modules and names; parameters of the expert have the released suffix
+``_mot_ref``.
 """
 
 from __future__ import annotations
@@ -40,17 +39,12 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
     """Frozen CogVideoX-I2V backbone, guided by an expert that reads reference videos.
 
     Without an expert, or called without a reference, it is the stock model, bit for bit.
+    Arguments are those of diffusers' model, by name, and two of its own; the other ones of the
+    release are unset in every checkpoint.
 
     Args:
         block_idx_with_mot_ref: Depths that have an expert block; None for no expert.
         reference_positions: Placement of the references, see :mod:`vap.models.rope`.
-        attention_head_dim_mot_ref: Null in every release.
-        supported_effect_types: Null in every release.
-        num_ref_embeddings: Null in every release.
-        reference_train_mode: Null in every release.
-        ablation_single_encoder: False in every release.
-        ablation_residual_addition: False in every release.
-        **stock: Arguments of diffusers' ``CogVideoXTransformer3DModel``.
     """
 
     _no_split_modules: ClassVar = ["CogVideoXVideoAsPromptBlock", "CogVideoXPatchEmbed"]

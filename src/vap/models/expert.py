@@ -1,7 +1,6 @@
 """The expert as a part of its own: add, initialize, freeze, save, load and swap it.
 
-An expert parameter has the name of its backbone twin with ``_mot_ref`` appended to one module
-or parameter name, as in the released checkpoints; everything here follows from that rule.
+An expert parameter is named like its backbone twin, with ``_mot_ref`` after one part of the name.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """LoRA files: the names in use for their tensors, brought to those of this model's layers.
 
-diffusers writes ``transformer.blocks.0.attn1.to_q.lora_A.weight``; PEFT adds the adapter's name,
-kohya and musubi underscores, ComfyUI and DiffSynth the names of Wan's authors. A layer is found by
-its name with underscores, so that all of them come to the same; diffusers knows the authors' names.
+diffusers, PEFT, kohya, musubi, ComfyUI and DiffSynth differ in prefixes, separators and suffixes,
+so a layer is found by its name with underscores; diffusers knows the names of Wan's authors.
 """
 
 from __future__ import annotations

@@ -1,13 +1,7 @@
 """What does not change during a generation: computed at the first step, read at all later ones.
 
-A generation runs the same transformer some hundred times with the same texts, images and
-references; only the noisy latents and the time differ. Whoever generates makes a memory for each
-pass of guidance and gives it to every forward. The processors of attention fill it and read it;
-the blocks do not know of it, and run and keep nothing without one.
-
-It belongs to one set of inputs, known by identity: with others it restarts. Weights, adapters
-and the inputs' contents must stay as they are meanwhile; who changes them takes a new one, as a
-denoiser does when adapters were switched.
+Give each pass of guidance a memory of its own; the processors of attention fill and read it. Other
+inputs (by identity) restart it. Changed weights or adapters need a new one.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """Temporally biased rotary embedding (paper section 3.3).
 
-If reference and target shared positions, the model would read a pixel-to-pixel mapping into
-them that does not exist. So the target keeps its positions (frames 0 … F−1) and the references
-are put *before* it in time, at −R·F … −1, first reference first; positions in space are shared.
-The other modes are the paper's ablations.
+The target keeps its frames 0 … F−1; references are put before it in time, at −R·F … −1, so that no
+mapping from pixel to pixel can be read into shared positions. Other modes are ablations.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""A transformer in the form in which it is stored.
+"""A transformer in the form in which it is stored: plain weights under its configuration's names.
 
-A file holds plain weights under the names that the configuration gives them. What is done to a
-loaded model (eight bits, adapters, fused projections, another coupling) gives weights other names
-or another meaning, and what was written of it would load as another model, or as none.
+Quantized weights, adapters or fused projections would load as another model, or as none.
 """
 
 from __future__ import annotations

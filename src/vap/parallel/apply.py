@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import torch
+import torch.distributed as dist
+
 from vap.parallel.attention import ContextAttention
-from vap.parallel.guidance import SplitPasses
-from vap.parallel.mesh import Groups, Mesh
+from vap.parallel.mesh import Group, Groups, Mesh
 from vap.parallel.session import require_processes
 from vap.parallel.tokens import split_tokens
+from vap.pipelines.denoiser import Pass
 
 PipelineT = TypeVar("PipelineT")
 
@@ -55,3 +60,33 @@ def share_tokens(transformer: Any, groups: Groups) -> None:
         processor: Any = getattr(module, "processor", None)
         if hasattr(processor, "_parallel_config"):
             processor._parallel_config = attention
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SplitPasses:
+    """Each process runs its share of the passes, then all tell each other what came out.
+
+    A single pass, without guidance, is run by all.
+    """
+
+    group: Group
+
+    def arrange(self, passes: Sequence[Pass]) -> tuple[Pass, ...]:
+        """This process's passes."""
+        if len(passes) == 1:
+            return tuple(passes)
+        return tuple(passes[self.group.place :: self.group.size])
+
+    def collect(self, predictions: Sequence[torch.Tensor], passes: int) -> Sequence[torch.Tensor]:
+        """The predictions of all, in the order of the passes."""
+        if passes == 1:
+            return predictions
+        collected: list[torch.Tensor] = []
+        while len(collected) < passes:
+            # Who has no pass left in the last round sends one that nobody keeps.
+            turn = min(len(collected) // self.group.size, len(predictions) - 1)
+            mine = predictions[turn].contiguous()
+            round_ = [torch.empty_like(mine) for _ in range(self.group.size)]
+            dist.all_gather(round_, mine, group=self.group.channel)
+            collected += round_
+        return collected[:passes]

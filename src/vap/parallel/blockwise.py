@@ -1,8 +1,7 @@
 """Attention over part of the keys, and how parts become the whole: the online softmax.
 
-A part's output is its values weighted by a softmax over its own keys; with the logarithm of that
-softmax's denominator, parts can be weighted against each other, which gives attention over all
-keys without any approximation (Milakov and Gimelshein, arXiv 1805.02867).
+With the logarithm of its softmax's denominator, a part is weighted against others without any
+approximation (Milakov and Gimelshein, arXiv 1805.02867).
 """
 
 from __future__ import annotations

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from diffusers.hooks import HookRegistry, ModelHook
 from diffusers.models._modeling_parallel import ContextParallelInput, ContextParallelOutput
 from torch import nn
 
@@ -71,82 +71,73 @@ class TokenCounts:
         )
 
 
-class SplitInputs(ModelHook):
-    """Leaves a module this process's tokens of the inputs that a plan names."""
-
-    def __init__(self, plan: Mapping[str, Any], counts: TokenCounts) -> None:
-        super().__init__()
-        self._plan = plan
-        self._counts = counts
-        self._signature: inspect.Signature | None = None
-
-    def initialize_hook(self, module: nn.Module) -> nn.Module:
-        """Learn the names of the module's inputs before other hooks hide them."""
-        self._signature = inspect.signature(type(module).forward)
-        return module
-
-    @torch.compiler.disable  # compiled blocks break here and go on behind
-    def pre_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        """Split the inputs."""
-        assert self._signature is not None
-        given = self._signature.bind(module, *args, **kwargs)
-        inputs = {name: given.arguments.get(name) for name in self._plan}
-        streams = {k: v for k, v in inputs.items() if k.endswith(_STREAM) and v is not None}
-        if streams:
-            self._counts.note(streams)
-        for name, value in inputs.items():
-            if value is not None:
-                given.arguments[name] = self._split(value, self._plan[name])
-        return given.args[1:], given.kwargs
-
-    def _split(self, value: Any, how: Any) -> Any:
-        if isinstance(how, ContextParallelInput):
-            return own_share(value, how.split_dim, self._counts.group)
-        return tuple(map(self._split, value, how))
-
-
-class SplitOutputs(ModelHook):
-    """Leaves this process's tokens of the outputs of a module, such as rotary tables."""
-
-    def __init__(self, plan: Mapping[int, ContextParallelInput], group: Group) -> None:
-        super().__init__()
-        self._plan = plan
-        self._group = group
-
-    @torch.compiler.disable
-    def post_forward(self, module: nn.Module, output: tuple[torch.Tensor, ...]) -> Any:  # noqa: ARG002 - the hook's signature
-        """Split the outputs."""
-        return tuple(
-            own_share(tensor, self._plan[place].split_dim, self._group)
-            if place in self._plan
-            else tensor
-            for place, tensor in enumerate(output)
-        )
-
-
-class GatherOutput(ModelHook):
-    """Gives every process the target's tokens of all."""
-
-    def __init__(self, plan: ContextParallelOutput, counts: TokenCounts) -> None:
-        super().__init__()
-        self._axis = plan.gather_dim
-        self._counts = counts
-
-    @torch.compiler.disable
-    def post_forward(self, module: nn.Module, output: torch.Tensor) -> torch.Tensor:  # noqa: ARG002 - the hook's signature
-        """Gather the output."""
-        return gathered(output, self._axis, self._counts.video, self._counts.group)
-
-
 def split_tokens(model: nn.Module, plan: Mapping[str, Any], group: Group) -> TokenCounts:
     """Have a model work on this process's tokens only, from where it splits to where it gathers."""
     counts = TokenCounts(group)
     for path, what in plan.items():
         for module in _modules_at(model, path):
-            HookRegistry.check_if_exists_or_initialize(module).register_hook(
-                _hook(what, counts), f"vap_tokens {path}"
-            )
+            if isinstance(what, ContextParallelOutput):
+                module.register_forward_hook(partial(_gather_output, what, counts))
+            elif all(isinstance(name, int) for name in what):
+                module.register_forward_hook(partial(_split_outputs, what, group))
+            else:
+                names = inspect.signature(type(module).forward)
+                hook = partial(_split_inputs, what, counts, names)
+                module.register_forward_pre_hook(hook, with_kwargs=True)
     return counts
+
+
+# Compiled blocks break at a hook and go on behind.
+@torch.compiler.disable
+def _split_inputs(
+    plan: Mapping[str, Any],
+    counts: TokenCounts,
+    names: inspect.Signature,
+    module: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Leave a module this process's tokens of the inputs that a plan names."""
+    given = names.bind(module, *args, **kwargs)
+    inputs = {name: given.arguments.get(name) for name in plan}
+    streams = {k: v for k, v in inputs.items() if k.endswith(_STREAM) and v is not None}
+    if streams:
+        counts.note(streams)
+    for name, value in inputs.items():
+        if isinstance(value, torch.Tensor):
+            given.arguments[name] = own_share(value, plan[name].split_dim, counts.group)
+        elif value is not None:
+            tables = zip(value, plan[name], strict=True)
+            given.arguments[name] = tuple(
+                own_share(table, how.split_dim, counts.group) for table, how in tables
+            )
+    return given.args[1:], given.kwargs
+
+
+@torch.compiler.disable
+def _split_outputs(
+    plan: Mapping[int, ContextParallelInput],
+    group: Group,
+    _module: nn.Module,
+    _args: Any,
+    output: tuple[torch.Tensor, ...],
+) -> tuple[torch.Tensor, ...]:
+    """Leave this process's tokens of the outputs of a module, such as rotary tables."""
+    return tuple(
+        own_share(tensor, plan[place].split_dim, group) for place, tensor in enumerate(output)
+    )
+
+
+@torch.compiler.disable
+def _gather_output(
+    plan: ContextParallelOutput,
+    counts: TokenCounts,
+    _module: nn.Module,
+    _args: Any,
+    output: torch.Tensor,
+) -> torch.Tensor:
+    """Give every process the target's tokens of all."""
+    return gathered(output, plan.gather_dim, counts.video, counts.group)
 
 
 def own_share(tensor: torch.Tensor, axis: int, group: Group) -> torch.Tensor:
@@ -164,15 +155,6 @@ def gathered(tensor: torch.Tensor, axis: int, sizes: Sequence[int], group: Group
     dist.all_gather(parts, padded, group=group.channel)
     whole = torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
     return whole.movedim(0, axis)
-
-
-def _hook(what: Any, counts: TokenCounts) -> ModelHook:
-    """What does a line of a plan; a hook serves one module."""
-    if isinstance(what, ContextParallelOutput):
-        return GatherOutput(what, counts)
-    if all(isinstance(name, int) for name in what):
-        return SplitOutputs(what, counts.group)
-    return SplitInputs(what, counts)
 
 
 def _modules_at(model: nn.Module, path: str) -> list[nn.Module]:
