@@ -12,8 +12,7 @@ from diffusers.models.embeddings import apply_rotary_emb
 from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBlock
 from torch import nn
 
-from vap.models.attention import JointAttnProcessor, Projections
-from vap.models.coupling import CoupledBlock
+from vap.models.attention import CoupledBlock, JointAttnProcessor, Projections
 from vap.models.rope import RotaryTable
 
 

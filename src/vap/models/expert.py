@@ -15,8 +15,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import nn
 
-from vap.models.attention import Coupling
-from vap.models.coupling import EXPERT_SUFFIX, check_joint
+from vap.models.attention import EXPERT_SUFFIX, Coupling, check_joint
 from vap.models.expert_file import read_expert, read_expert_info, write_expert
 from vap.models.rope import ReferencePositions, check_reference_positions
 from vap.models.stored_form import StoredFormMixin, check_form

@@ -15,7 +15,7 @@ from diffusers import ModelMixin
 from torch import nn
 
 from vap.files.weights import disk_errors, shape_difference
-from vap.models.coupling import check_joint
+from vap.models.attention import check_joint
 
 _FUSED = "its projections are fused. Call unfuse_qkv_projections() first"
 # What tells in the names of weights what was done to them; the first that is found is said.

@@ -10,7 +10,7 @@ from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockR
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from torch import nn
 
-from vap.models.coupling import CoupledBlock
+from vap.models.attention import CoupledBlock
 from vap.models.rope import RotaryTable
 from vap.models.wan_attention import WanContextAttnProcessor, WanJointAttnProcessor
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from vap.files.weights import save_tensors
-from vap.models.coupling import EXPERT_SUFFIX
+from vap.models.attention import EXPERT_SUFFIX
 from vap.training.methods.expert_method import new_expert
 from vap.training.parallel import is_writer, whole_state
 from vap.training.tuning_config import ModelConfig
