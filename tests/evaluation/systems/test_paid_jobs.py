@@ -189,6 +189,15 @@ def test_a_duplicate_id_leads_to_the_task_that_has_it(stand_in, clock, job, tmp_
     assert len(stand_in.tasks) == 1
 
 
+def test_a_refusal_says_nothing_of_an_earlier_try(stand_in, clock, job, tmp_path):
+    stand_in.plan(submit=["drop-after", "reject"])
+    (outcome,) = run(make("openai", stand_in.url), tmp_path, job())
+    assert "against the rules" in outcome.error
+    (outcome,) = run(make("openai", stand_in.url), tmp_path, job())
+    assert outcome.error is None
+    assert len(stand_in.tasks) == 1
+
+
 def test_a_busy_service_is_asked_ever_less_often(stand_in, clock, job, tmp_path):
     stand_in.plan(submit=["busy"] * 6)
     run(make("kling", stand_in.url), tmp_path, job())

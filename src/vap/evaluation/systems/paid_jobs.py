@@ -28,6 +28,7 @@ from vap.media.files import hash_file
 
 _BACKOFF = (2.0, 120.0)  # seconds: the first wait and the longest
 _LOOKS = 2  # a new task may not be listed at once
+_LOOK_AGAIN = 3  # in times of poll_seconds
 _ATTEMPTS = 6  # for what repeating seldom mends: an expired URL, a file that is no video
 
 
@@ -177,8 +178,10 @@ class PaidJobs:
                 return self._end(work, f"It cannot be asked for: {error}")
             return self._refused(work, entry, str(error))
         except RefusedError as error:
-            if work.sent and self._system.finds and not work.refused:
-                # An earlier try with the same id may have come through after all.
+            # An earlier try with the same id may have come through after all.
+            if work.sent and not self._system.finds:
+                return self._end(work, f"It may exist, and is refused now: {error}. Run again.")
+            if work.sent and not work.refused:
                 work.step, work.looks, work.refused = "find", 0, True
                 return None
             return self._refused(work, entry, str(error))
@@ -207,7 +210,8 @@ class PaidJobs:
             return None
         work.looks += 1
         if work.looks < _LOOKS:
-            return self._later(work, self._clock.time() + self._backoff(work), "not found yet")
+            pause = self._backoff(work, _LOOK_AGAIN * self._system.poll_seconds)
+            return self._later(work, self._clock.time() + pause, "not found yet")
         work.step = "submit"
         return None
 
