@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,16 +69,25 @@ def results_(
     """Show preference rates, strengths and the agreement of raters."""
     with reporting(as_json=as_json):
         from vap.evaluation.study.analysis import analyze, write_csv
+        from vap.evaluation.study.metric_agreement import metric_agreement
         from vap.evaluation.study.open_study import stored_answers
 
         answers = stored_answers(folder)
         if csv is not None:
             messages.print(f"  {write_csv(answers, csv)}", soft_wrap=True)
         found = analyze(answers)
+        ranked = metric_agreement(folder, answers)
         if as_json:
-            show_json(found.as_json())
+            agreed = {name: asdict(each) for name, each in ranked.items()}
+            show_json({**found.as_json(), "metrics": agreed})
         else:
             _show(found)
+            for name, each in ranked.items():
+                low, high = each.interval
+                results.print(
+                    f"{name} ranks {each.share:.0%} ({low:.0%} … {high:.0%}) of {each.pairs} pairs "
+                    "as raters did for semantics; 50% is chance."
+                )
 
 
 def _show(found: StudyResults) -> None:
