@@ -43,7 +43,7 @@ class _Work:
         step: What to do next.
         at: When.
         entry: Its submission.
-        task: What the service last said about it.
+        task: What the service last told about it.
         failures: In a row.
         looks: How often the service did not know our id.
         sent: Whether the service may have got this submission.

@@ -93,8 +93,8 @@ class PaidSystem(System):
     finds: ClassVar[bool] = False
     """Whether the service can be asked for a task by our own id."""
     asides: ClassVar[frozenset[str]] = frozenset(
-        {"name", "title", "base_url", "price", "budget", "in_flight", "poll_seconds"}
-        | {"timeout_seconds", "resubmit_lost"}
+        """name title base_url price budget in_flight poll_seconds timeout_seconds
+        resubmit_lost""".split()
     )
     """Fields that do not decide the videos."""
 
@@ -122,7 +122,9 @@ class PaidSystem(System):
 
     def identity(self) -> Mapping[str, Any]:
         """Return the settings that decide the videos."""
-        return {"kind": self.kind, **self._settings()}
+        # Without None: a field that a later version adds must not have all paid for again.
+        settings = self.model_dump(mode="json", exclude=set(self.asides), exclude_none=True)
+        return {"kind": self.kind, **settings}
 
     def run(self, jobs: Sequence[Job], folder: Path) -> Iterator[Outcome]:
         """Submit, wait and download; tasks of earlier runs are asked for, not submitted again."""
@@ -187,10 +189,6 @@ class PaidSystem(System):
     def download(self, connection: Connection, task: Task, target: Path) -> None:
         """Write the file of a finished task."""
         connection.download(task.url, target)
-
-    def _settings(self) -> dict[str, Any]:
-        """What decides the videos; fields that a later version adds are none at first."""
-        return self.model_dump(mode="json", exclude=set(self.asides), exclude_none=True)
 
     def text(self, case: Case) -> str:
         """Return the text to send."""
