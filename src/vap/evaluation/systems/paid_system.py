@@ -93,8 +93,17 @@ class PaidSystem(System):
     finds: ClassVar[bool] = False
     """Whether the service can be asked for a task by our own id."""
     asides: ClassVar[frozenset[str]] = frozenset(
-        """name title base_url price budget in_flight poll_seconds timeout_seconds
-        resubmit_lost""".split()
+        [
+            "name",
+            "title",
+            "base_url",
+            "price",
+            "budget",
+            "in_flight",
+            "poll_seconds",
+            "timeout_seconds",
+            "resubmit_lost",
+        ]
     )
     """Fields that do not decide the videos."""
 
