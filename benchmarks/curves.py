@@ -42,7 +42,7 @@ class Point:
         axis: What was varied.
         work: How much of it.
         denoise: Seconds of denoising, of the processor's own time on one thread of a CPU.
-        seconds: Likewise, of all stages.
+        seconds: The same, of all stages.
         peak_memory_bytes: As in the table.
         flop: By the cost model.
     """

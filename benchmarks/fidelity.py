@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.fidelity --model vap-mini --name vap-mini`` measures, and writes
 ``benchmarks/results/fidelity-vap-mini.json``, the plots and, with ``--calibrate``, the calibration
-that ``fast`` and ``turbo`` read. ``--page`` alone renders docs/profiles.md anew.
+that ``fast`` and ``turbo`` read. ``--page`` alone renders docs/profiles.md again.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def rendered(page: str, results: Path) -> str:
-    """A page with its tables made anew.
+    """A page with its tables made again.
 
     Args:
         page: Markdown.

@@ -60,7 +60,7 @@ def caching(transformer: Any, config: Any) -> Iterator[None]:
 
 
 def calibrate(transformer: Any, generate: Callable[[], object], steps: int) -> list[float]:
-    """The ratios that MagCache wants, as it measures them; it tells them to its log only.
+    """The ratios that MagCache takes, as it measures them; it tells them to its log only.
 
     Args:
         transformer: With our blocks.

@@ -59,7 +59,7 @@ class Point:
         worst_psnr: The least of any case.
         ssim: Mean structural similarity to them.
         gap_closed: By split, and of both together under ``all``.
-        recognized: Likewise.
+        recognized: The same.
         first_frame: PSNR of the first frame to the image, in dB.
     """
 

@@ -27,7 +27,7 @@ class Row:
         seconds: Median of a whole generation.
         spread: Fastest and slowest.
         stages: Median seconds by stage.
-        processor_stages: Likewise of the processor's time, all threads together; less than
+        processor_stages: The same of the processor's time, all threads together; less than
             ``stages`` times threads where other work took the cores away.
         peak_memory_bytes: Highest of all runs, loading not counted.
         relative_error: Of the final latents, to those of the first row.

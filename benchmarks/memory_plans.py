@@ -40,7 +40,7 @@ NAMES = (
 
 
 def placed(plan: MemoryPlan, device: torch.device) -> Any:
-    """The transformer with random weights, held as a plan wants it."""
+    """The transformer with random weights, placed by a plan."""
     transformer = weightless_transformer(RELEASED_MODELS[RELEASED["wan"]], torch.bfloat16)
     start = device if plan.offload is None and plan.quantize is None else torch.device("cpu")
     transformer.to_empty(device=start)
@@ -86,8 +86,8 @@ def counted(plan: MemoryPlan) -> float:
     """Gigabytes of weights and tensors that the cost model counts for denoising alone."""
     released = RELEASED_MODELS[RELEASED["wan"]]
     video = Video.native(released)
-    held = denoising_bytes(released, traced_footprint(released, video, torch.bfloat16), plan)
-    return held / 1e9
+    needed = denoising_bytes(released, traced_footprint(released, video, torch.bfloat16), plan)
+    return needed / 1e9
 
 
 def main() -> int:

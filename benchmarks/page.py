@@ -1,6 +1,6 @@
 """Tables of docs/performance.md from the files that runs wrote, so that no figure is typed.
 
-``python -m benchmarks.page`` renders every table anew. In the page a table stands between
+``python -m benchmarks.page`` renders every table again. In the page a table stands between
 ``<!-- table: NAME -->`` and ``<!-- end of table -->``; NAME is a file of ``benchmarks/results``.
 """
 
@@ -37,7 +37,7 @@ _CURVE_HEAD = (
 
 
 def rendered(page: str, results: Path) -> str:
-    """The page with its tables made anew.
+    """The page with its tables made again.
 
     Args:
         page: Markdown.

@@ -1,4 +1,4 @@
-"""What the cost model expects of a run on this machine, to be held against what is measured."""
+"""What the cost model expects of a run on this machine, to compare with what is measured."""
 
 from __future__ import annotations
 

@@ -123,14 +123,14 @@ class Report:
         return self.plan.flop / (stages["denoise"] * self.ceilings[row.dtype])
 
 
-def torch_versions(rows: Sequence[Mapping[str, Any]], unsaid: str = "") -> str:
+def torch_versions(rows: Sequence[Mapping[str, Any]], unknown: str = "") -> str:
     """The version that all rows were measured with, or each system's.
 
     Args:
         rows: As written to JSON.
-        unsaid: Version of rows that do not say theirs, as of old files.
+        unknown: Version of rows that do not say theirs, as of old files.
     """
-    of = {row["system"]: row.get("torch", unsaid) for row in rows}
+    of = {row["system"]: row.get("torch", unknown) for row in rows}
     if len(set(of.values())) == 1:
         return next(iter(of.values()))
     return ", ".join(f"{version} ({system})" for system, version in of.items())

@@ -66,7 +66,7 @@ class Size:
 
     @property
     def transformer_size(self) -> TransformerSize:
-        """What the cost model wants to know."""
+        """What the cost model needs to know."""
         return TransformerSize.of(dict(self.transformer), self.family)
 
     def with_height(self, height: int) -> Size:
