@@ -106,6 +106,9 @@ class VAEStage(TrainingRecipe):
     render: RenderConfig = RenderConfig()
     # Size of a fresh VAE; one to continue from has its own.
     model: AutoencoderConfig = AutoencoderConfig()
+    l1_weight: float = Field(1.0, ge=0)  # of the L1 distance between pixels
+    # Of their squared distance: larger errors first, and PSNR measures it.
+    mse_weight: float = Field(0.0, ge=0)
     # Weight of the L1 distance between spatial and temporal differences.
     gradient_weight: float = Field(0.5, ge=0)
     # Weight of the divergence from a standard normal, mean over latent elements.

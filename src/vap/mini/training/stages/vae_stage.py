@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKLWan
+from diffusers.models.autoencoders.autoencoder_kl_wan import WanRMS_norm
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vap.acceleration.whole_clips import use_whole_clips
 from vap.mini.training.earlier import output_of
 from vap.mini.training.mini_recipe import AutoencoderConfig, RenderConfig, VAEStage
 from vap.synth import sample_clip
@@ -63,6 +65,9 @@ def _initialize(vae: AutoencoderKLWan) -> None:
         if weight.ndim > _MATRIX_AXES and name.endswith("weight"):
             gain = 0.3 if ".conv2." in name or ".proj." in name else 1.0
             nn.init.normal_(weight, std=gain * weight[0].numel() ** -0.5)
+        elif name.endswith(("conv_in.bias", "time_conv.bias", "resample.1.bias")):
+            # Norms keep directions only: beside a constant, brightness is one, too.
+            nn.init.normal_(weight)
         elif name.endswith("bias"):
             nn.init.zeros_(weight)
     vae.quant_conv.bias[vae.config.z_dim :] = _FIRST_LOG_VARIANCE
@@ -89,6 +94,10 @@ class VAETask:
         if recipe.freeze_encoder:
             self.vae.encoder.requires_grad_(False)
             self.vae.quant_conv.requires_grad_(False)
+        use_whole_clips(self.vae)
+        for layer in self.vae.modules():
+            if type(layer) is WanRMS_norm:
+                layer.__class__ = _TrainedNorm
         self.model = _Reconstruction(self.vae)
 
     def batch(self, step: int) -> Tensor:
@@ -101,6 +110,7 @@ class VAETask:
         self, model: nn.Module, batch: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Distances of a sampled posterior's decoding in pixels, edges and motion, and its KL."""
+        recipe = self.recipe
         video = batch.to(generator.device)
         decoded, divergence = model(video, generator)
         error = decoded.float() - video
@@ -109,9 +119,11 @@ class VAETask:
         edges = sum(error.diff(dim=axis).abs().mean() for axis in (2, 3, 4)) / 3
         # By pixel value, which keeps its weight independent of size.
         kl = divergence.float().sum() / video.numel()
+        mse = error.square().mean()
         # Pixels span 2, so the peak power is 4.
-        psnr = 10 * (4 / error.detach().square().mean().clamp_min(1e-10)).log10()
-        loss = l1 + self.recipe.gradient_weight * edges + self.recipe.kl_weight * kl
+        psnr = 10 * (4 / mse.detach().clamp_min(1e-10)).log10()
+        loss = recipe.l1_weight * l1 + recipe.mse_weight * mse
+        loss = loss + recipe.gradient_weight * edges + recipe.kl_weight * kl
         return {"loss": loss, "l1": l1, "edges": edges, "kl": kl, "psnr": psnr}
 
     def save(self, output: Path) -> None:
@@ -142,6 +154,15 @@ class VAETask:
         mean = latents.mean(dim=(0, 2, 3, 4))
         scale = latents.var(dim=(0, 2, 3, 4)).mean().sqrt()
         return mean.tolist(), [scale.item()] * len(mean)
+
+
+class _TrainedNorm(WanRMS_norm):
+    """The same norm without torch's vector norm, whose gradient across channels is slow."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, …]``, normalized over the channels."""
+        power = x.float().square().mean(dim=1, keepdim=True)
+        return x * power.clamp_min(1e-12).rsqrt().to(x.dtype) * self.gamma.to(x.dtype)
 
 
 class _Reconstruction(nn.Module):
