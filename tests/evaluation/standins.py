@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -97,6 +98,19 @@ class Broken(Painted):
         assert folder.name == self.name
         yield self._one(jobs[0])
         raise RuntimeError("no more")
+
+
+class Orphaned(Painted):
+    """Ends the process that started its own, and then never finishes."""
+
+    kind: ClassVar[str] = "orphaned"
+
+    def run(self, jobs, folder):
+        assert folder.name == self.name
+        log(self.log_folder, "pids.log", str(os.getpid()))
+        os.kill(os.getppid(), signal.SIGKILL)
+        threading.Event().wait()
+        yield self._one(jobs[0])
 
 
 class Far(Blind):

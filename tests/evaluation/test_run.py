@@ -4,7 +4,9 @@ import json
 import multiprocessing
 import os
 import signal
+from contextlib import suppress
 
+import psutil
 import pytest
 from filelock import FileLock
 
@@ -13,6 +15,7 @@ from tests.evaluation.standins import (
     Brightness,
     Broken,
     Far,
+    Orphaned,
     Painted,
     Use,
     logged,
@@ -248,6 +251,21 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_rows(benchmark, logs, tmp
         assert len(logged(own, "painted.log")) <= 18 + 2
         assert len(logged(own, "blind.log")) <= 5 + 1
         assert len(logged(own, "brightness.log")) <= 11 + 1
+
+
+@pytest.mark.slow
+def test_workers_end_with_the_run_that_started_them(benchmark, logs, tmp_path):
+    asked = Evaluation(benchmark, [Orphaned(name="orphaned", log_folder=logs)], [])
+    context = multiprocessing.get_context("fork")
+    child = context.Process(
+        target=run, args=(asked, tmp_path / "out"), kwargs={"workers": Workers(2)}
+    )
+    child.start()
+    child.join()
+    assert child.exitcode == -9
+    for pid in logged(logs, "pids.log"):
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(int(pid)).wait(timeout=60)
 
 
 @pytest.mark.slow

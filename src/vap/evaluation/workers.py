@@ -8,11 +8,13 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from vap.evaluation.rows import ScoreRow, VideoRow
 from vap.evaluation.units import Unit, VideoUnit
+from vap.files.errors import MachineError
 
 Rows: TypeAlias = list[VideoRow] | list[ScoreRow]
 
@@ -89,6 +91,11 @@ def _in_processes(units: Sequence[Unit], count: int) -> Iterator[Rows]:
     try:
         for future in as_completed([pool.submit(_all, unit) for unit in units]):
             yield future.result()
+    except BrokenProcessPool as error:
+        raise MachineError(
+            f"One of {count} processes ended unexpectedly; the memory may not suffice. Run the "
+            "same command again, with fewer --workers."
+        ) from error
     finally:
         # Ctrl-C must not wait for the rest.
         pool.shutdown(cancel_futures=True)
