@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -87,17 +88,20 @@ def run_(
         chosen = metrics_registry().read_all(_names(metrics))
         noise = tuple(_numbers(seeds))
         check_baseline(baseline, [system.name for system in asked])
-        found = read_benchmark(
-            benchmark,
-            folder=output,
-            cases=cases,
-            conditions=tuple(condition or ()),
-            seed=benchmark_seed,
-            root=root,
-        )
-        compared = with_bounds(asked, chosen, found, registry)
-        evaluation = Evaluation(found, compared, chosen, noise)
-        failed = run_shown(evaluation, output, Workers(workers, ray))
+
+        def make(progress: Callable[[int, int], None]) -> Evaluation:
+            found = read_benchmark(
+                benchmark,
+                folder=output,
+                cases=cases,
+                conditions=tuple(condition or ()),
+                seed=benchmark_seed,
+                root=root,
+                progress=progress,
+            )
+            return Evaluation(found, with_bounds(asked, chosen, found, registry), chosen, noise)
+
+        failed = run_shown(make, output, Workers(workers, ray))
         show_results(output, baseline, as_json=as_json)
         end(failed, output)
 

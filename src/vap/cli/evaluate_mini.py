@@ -76,7 +76,9 @@ def mini(
             reference_guidance_scale=reference_guidance,
         )
         check_makeable(output)
-        failed = run_shown(mini_evaluation(preset, output), output, Workers(workers))
+        failed = run_shown(
+            lambda progress: mini_evaluation(preset, output, progress), output, Workers(workers)
+        )
         write_sheets(read_run(output), "vap", output)
         if missing := preset.missing():
             note(f"Left out, having no weights here: {', '.join(missing)}.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +44,10 @@ def read_run(folder: Path) -> RunFolder:
     return read_run_folder(folder, systems_registry(), metrics_registry())
 
 
-def run_shown(evaluation: Evaluation, output: Path, workers: Workers) -> int:
-    """Run with progress bars; return how many videos and scores failed."""
+def run_shown(
+    make: Callable[[Callable[[int, int], None]], Evaluation], output: Path, workers: Workers
+) -> int:
+    """Make an evaluation and run it, with progress bars; return how much failed."""
     from vap.evaluation.run import run
 
     with progress_bar(shown=messages.is_terminal) as bar:
@@ -54,6 +58,7 @@ def run_shown(evaluation: Evaluation, output: Path, workers: Workers) -> int:
                 tasks[what] = bar.add_task(what, total=total)
             bar.update(tasks[what], completed=done, total=total)
 
+        evaluation = make(partial(progress, "cases"))
         summary = run(evaluation, output, workers=workers, progress=progress)
     return summary.failed_videos + summary.failed_scores
 

@@ -62,6 +62,14 @@ def test_a_batch_makes_what_its_cases_make_alone(variant, tiny, jobs, tmp_path):
         assert np.abs(one.astype(int) - other.astype(int)).max() <= 1  # rounding
 
 
+@pytest.mark.parametrize("variant", ["own", "none"])
+def test_the_other_variant_makes_videos_too(variant, jobs, tmp_path):
+    settings = {"height": 48, "width": 64, "num_frames": 9, "num_inference_steps": 1}
+    system = vap(COGVIDEOX, dtype="float32", **settings)
+    (frames,) = made(system, jobs(variant)[:1], tmp_path)
+    assert frames.shape == (9, 48, 64, 3)
+
+
 def test_each_reference_reaches_its_own_video_alone(tiny, jobs, tmp_path):
     system = vap(tiny, batch=3, reference_guidance_scale=500.0)
     first = made(system, jobs(), tmp_path)

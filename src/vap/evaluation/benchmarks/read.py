@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vap.data.table_files import SUFFIXES
 from vap.evaluation.benchmarks.base import Benchmark
 from vap.evaluation.benchmarks.packs import MANIFEST, read_packs
 from vap.evaluation.benchmarks.table import read_cases
+
+Progress = Callable[[int, int], None]
 
 SYNTH = "synth"
 """Name of the benchmark that VAP-Synth renders."""
@@ -23,6 +25,7 @@ def read_benchmark(
     conditions: Sequence[str] = (),
     seed: int | None = None,
     root: Path | None = None,
+    progress: Progress | None = None,
 ) -> Benchmark:
     """Read or render a benchmark.
 
@@ -34,6 +37,7 @@ def read_benchmark(
         conditions: Use only cases of these.
         seed: Of ``synth``: another seed, other cases.
         root: Folder that the paths of a table start at; the table's own by default.
+        progress: Told how many cases are rendered, of how many.
 
     Raises:
         FileNotFoundError: If there is no such benchmark, or some of its media are missing.
@@ -45,7 +49,9 @@ def read_benchmark(
         from vap.evaluation.benchmarks.synth import SEED, render_benchmark
 
         seed = SEED if seed is None else seed
-        return render_benchmark(folder / "benchmark", cases, conditions=conditions, seed=seed)
+        return render_benchmark(
+            folder / "benchmark", cases, conditions=conditions, seed=seed, progress=progress
+        )
     if seed is not None:
         raise ValueError(f"seed={seed} draws the cases of {SYNTH!r}; {name_or_path} has its own.")
     path = Path(name_or_path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,8 +88,15 @@ class Preset:
         return self.systems_from / system
 
 
-def mini_evaluation(preset: Preset, output: Path) -> Evaluation:
+def mini_evaluation(
+    preset: Preset, output: Path, progress: Callable[[int, int], None] | None = None
+) -> Evaluation:
     """Render the cases and describe the systems.
+
+    Args:
+        preset: What is evaluated.
+        output: Folder of the run.
+        progress: Told how many cases are rendered, of how many.
 
     Raises:
         ValueError: If a system or a condition does not exist, or the model is not a Wan model.
@@ -104,6 +111,7 @@ def mini_evaluation(preset: Preset, output: Path) -> Evaluation:
         seed=preset.seed,
         shape=PixelShape(own.num_frames, own.height, own.width),
         fps=own.fps,
+        progress=progress,
     )
     return Evaluation(benchmark, systems, METRICS.read_all(_METRICS))
 
