@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+import types
+
 import numpy as np
 import pytest
 import torch
@@ -159,3 +162,44 @@ def test_weights_that_are_not_of_rife_are_refused(tmp_path):
     save_file({"weight": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match="other"):
         load_rife(tmp_path / "other.safetensors", "cpu")
+
+
+class ExactFlow(torch.nn.Module):
+    """Stands for RAFT: everything moves by the one weight that it has."""
+
+    def __init__(self):
+        super().__init__()
+        self.step = torch.nn.Parameter(torch.zeros(1))
+        self.seen = []
+
+    def forward(self, first, second, num_flow_updates):
+        assert num_flow_updates == 20
+        assert first.shape == second.shape
+        assert not any(side % 8 for side in first.shape[-2:])
+        assert -1 <= first.min() <= first.max() <= 1
+        flow = torch.zeros(len(first), 2, *first.shape[-2:])
+        flow[:, 0] = self.step
+        return [torch.zeros_like(flow), flow]
+
+
+@pytest.mark.parametrize(("step", "value"), [(6.0, 0), (6.01, 100)])
+def test_raft_decides_exactly_at_the_threshold(tmp_path, monkeypatch, step, value):
+    module = types.ModuleType("torchvision.models.optical_flow")
+    module.raft_large = ExactFlow
+    monkeypatch.setitem(sys.modules, "torchvision.models.optical_flow", module)
+    for parent in ("torchvision", "torchvision.models"):
+        monkeypatch.setitem(sys.modules, parent, types.ModuleType(parent))
+    save_file({"step": torch.tensor([step])}, tmp_path / "raft.safetensors")
+    metric = DynamicDegree(name="d", weights=tmp_path / "raft.safetensors", device="cpu")
+    metric.check()
+    sample = sample_of(tmp_path / "sample", moving(0, height=256, width=258))
+    assert metric.score(sample).value == value
+    assert metric.identity()["flow"] == "RAFT"
+
+
+def test_raft_without_torchvision_is_named_before_a_run(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    monkeypatch.setitem(sys.modules, "torchvision.models.optical_flow", None)
+    save_file({"step": torch.zeros(1)}, tmp_path / "raft.safetensors")
+    with pytest.raises(ValueError, match="torchvision"):
+        DynamicDegree(name="d", weights=tmp_path / "raft.safetensors", device="cpu").check()
