@@ -1,14 +1,13 @@
 """A tiny checkpoint; the local server of services, and jobs to send to it."""
 
-from functools import partial
 from pathlib import Path
 
-import httpx2
 import pytest
 from PIL import Image
 
 from tests.evaluation.systems.stand_in import KEYS, serving, small_video
 from tests.mini.conftest import tiny  # noqa: F401 - the same checkpoint
+from tests.vision.conftest import no_certificates  # noqa: F401 - the same client
 from vap.evaluation.case import Case
 from vap.evaluation.systems.base import Job
 from vap.evaluation.systems.paid_system import Clock, PaidSystem
@@ -27,14 +26,6 @@ class FastClock(Clock):
     def sleep(self, seconds):
         self.slept.append(seconds)
         self.now += seconds
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_certificates():
-    """Clients that do not read the certificates of the machine, which takes most of their time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(httpx2, "Client", partial(httpx2.Client, verify=False))
-        yield
 
 
 @pytest.fixture(scope="session")

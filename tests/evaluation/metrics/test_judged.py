@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.evaluation.judges.services import service
 from tests.evaluation.metrics.tiny import moving, sample_of
+from tests.vision.services import service
 from vap.evaluation.metrics.judged import Alignment, ContentLeakage, EffectFidelity, Occurrence
 from vap.evaluation.metrics.registry import METRICS
 

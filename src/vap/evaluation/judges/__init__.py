@@ -1,1 +1,1 @@
-"""Judges: models that look at videos and answer a question in JSON."""
+"""Judges: what models are asked about videos, and how far they agree with people."""

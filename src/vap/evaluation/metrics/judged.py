@@ -6,19 +6,16 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from vap.evaluation.judges.base import Part
-from vap.evaluation.judges.gemini import GeminiJudge
-from vap.evaluation.judges.local import LocalJudge
-from vap.evaluation.judges.openai import OpenAIJudge
 from vap.evaluation.judges.rubric import DEFAULT, Rubric, read_rubric
 from vap.evaluation.metrics.base import Metric, Sample, Value
-
-AnyJudge = Annotated[GeminiJudge | OpenAIJudge | LocalJudge, Field(discriminator="kind")]
+from vap.vision.choose import AnyModel
+from vap.vision.gemini import GeminiModel
+from vap.vision.model import Part
 
 _TASK = """\
 You compare two videos. One is a reference that shows a certain effect; the other was generated to \
@@ -55,12 +52,18 @@ class JudgedMetric(Metric):
 
     form: ClassVar[type[Percent | Share]] = Share
 
-    judge: AnyJudge = GeminiJudge()
+    judge: AnyModel = GeminiModel()
     repeats: PositiveInt = 2
 
     def check(self) -> None:
         """See that the judge can be asked."""
-        self.judge.check()
+        try:
+            self.judge.check()
+        except ValueError as error:
+            raise ValueError(
+                f"{error} Another judge is named in the metric's YAML file (judge: {{kind: "
+                "openai, model: …}, or kind: local)."
+            ) from error
 
     def identity(self) -> Mapping[str, Any]:
         """The judge, the question and how often it is asked."""

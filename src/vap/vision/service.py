@@ -1,4 +1,4 @@
-"""Requests to services of judges, repeated where that helps."""
+"""Requests to services of models, repeated where that helps; no message tells a key."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from PIL import Image
+from pydantic import AfterValidator
 
 from vap.extras import require
 from vap.media import Clip, write_video
@@ -20,7 +22,23 @@ from vap.media import Clip, write_video
 _ATTEMPTS = 6
 _FIRST_WAIT, _LONGEST_WAIT = 2.0, 60.0
 _TIMEOUT = 300.0
+_QUOTED = 300  # characters of what a service says
 _TOO_MANY, _SERVER_ERRORS, _ERRORS = 429, 500, 400
+
+
+def _address(text: str) -> str:
+    """Refuse what is no address, and keys in it: addresses are in records and messages."""
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query:
+        raise ValueError(
+            "the address of a server must look like http://localhost:8000/v1, without user, "
+            "password or query; give keys in the environment"
+        )
+    return text.rstrip("/")
+
+
+Address = Annotated[str, AfterValidator(_address)]
+"""Where a service is."""
 
 
 def post(url: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> Any:
@@ -31,7 +49,7 @@ def post(url: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: If the service refuses or cannot be reached.
     """
-    httpx = require("httpx2", extra="eval", purpose="ask a judge")
+    httpx = require("httpx2", extra="captions", purpose="ask a model by HTTP")
     problem = ""
     with httpx.Client(timeout=_TIMEOUT) as client:
         for attempt in range(_ATTEMPTS):
@@ -43,14 +61,14 @@ def post(url: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> Any:
             else:
                 status = answer.status_code
                 if status < _ERRORS:
-                    return _json(url, answer)
+                    return _json(url, answer, headers)
                 problem = f"answers {status}: {_said(answer)}"
                 if status != _TOO_MANY and status < _SERVER_ERRORS:
                     break
                 wait = max(wait, _retry_after(answer.headers.get("retry-after", "")))
             if attempt + 1 < _ATTEMPTS:
                 pause(wait)
-    raise ValueError(f"{url} {problem}")
+    raise ValueError(_without(headers, f"{url} {problem}"))
 
 
 pause = time.sleep
@@ -77,20 +95,28 @@ def mp4(clip: Clip) -> str:
         return base64.b64encode(path.read_bytes()).decode()
 
 
-def _json(url: str, answer: Any) -> Any:
+def _json(url: str, answer: Any, headers: Mapping[str, str]) -> Any:
     try:
         return answer.json()
     except ValueError as error:
-        raise ValueError(f"{url} answers with what is no JSON: {answer.text[:200]!r}") from error
+        text = _without(headers, answer.text[:_QUOTED])
+        raise ValueError(f"{url} answers with what is no JSON: {text!r}") from error
+
+
+def _without(headers: Mapping[str, str], message: str) -> str:
+    """A message without the keys that were sent; some services repeat them."""
+    for value in headers.values():
+        message = message.replace(value.removeprefix("Bearer "), "…")
+    return message
 
 
 def _said(answer: Any) -> str:
     """The message of an error, in the form that most services use."""
     try:
         error = answer.json()["error"]
-        return str(error["message"] if isinstance(error, dict) else error)[:300]
+        return str(error["message"] if isinstance(error, dict) else error)[:_QUOTED]
     except (ValueError, LookupError, TypeError):
-        return str(answer.text[:300])
+        return str(answer.text[:_QUOTED])
 
 
 def _retry_after(text: str) -> float:

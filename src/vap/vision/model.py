@@ -1,4 +1,4 @@
-"""The protocol of a judge: texts and videos in, a checked answer out, each asked once."""
+"""A vision-language model: texts, images and videos in, a checked answer out, each asked once."""
 
 from __future__ import annotations
 
@@ -6,25 +6,45 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from vap.files.atomic import atomic_file
 from vap.files.cache import cache_folder
-from vap.media import Clip, probe_clip, read_clip, select_frames
+from vap.media import Clip, probe_clip, read_clip, read_image, select_frames
+from vap.media.files import hash_file
+from vap.media.images import STILL_SUFFIXES
+from vap.media.pixels import resize
 
 Form = TypeVar("Form", bound=BaseModel)
 Part = str | Path
-"""What a judge is shown: a text, or a video file (or folder of frames)."""
-Shown = str | Clip
+"""What a model is shown: a text, or the file of an image or video (or a folder of frames)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """An image to be shown.
+
+    Attributes:
+        pixels: uint8 `[H, W, 3]`.
+        sha256: Of the file.
+    """
+
+    pixels: np.ndarray
+    sha256: str
+
+
+Shown = str | Clip | Picture
 
 _LONGEST = 20_000  # characters of an answer that are read
 
 
-class Judge(BaseModel, ABC):
-    """A model that is asked about videos; a subclass for each way to reach one.
+class VisionModel(BaseModel, ABC):
+    """A model that looks at images and videos; a subclass for each way to reach one.
 
     Attributes:
         model: Its name.
@@ -59,7 +79,7 @@ class Judge(BaseModel, ABC):
         """Ask once.
 
         Args:
-            shown: Texts and videos, in order.
+            shown: Texts, images and videos, in order.
             schema: JSON schema of the answer.
 
         Returns:
@@ -73,7 +93,7 @@ class Judge(BaseModel, ABC):
         """Ask, until an answer fits; an answer is kept and not asked for again.
 
         Args:
-            parts: Texts and videos, in order.
+            parts: Texts, images and videos, in order.
             form: What the answer must be.
             trial: Tells repeats of one question apart.
 
@@ -99,23 +119,30 @@ class Judge(BaseModel, ABC):
             f"{self.attempts} attempts; the last one was {text[:200]!r}."
         )
 
-    def _look(self, video: Path) -> Clip:
-        info = probe_clip(video)
-        scale = min(1.0, self.side / max(info.height, info.width))
-        size = (max(1, round(info.height * scale)), max(1, round(info.width * scale)))
+    def _look(self, path: Path) -> Clip | Picture:
+        if path.suffix.lower() in STILL_SUFFIXES and not path.is_dir():
+            pixels = np.asarray(read_image(path))
+            return Picture(resize(pixels, self._size(*pixels.shape[:2])), hash_file(path))
+        info = probe_clip(path)
         return read_clip(
-            video, size=size, frame_indices=lambda count: select_frames(count, self.frames)
+            path,
+            size=self._size(info.height, info.width),
+            frame_indices=lambda count: select_frames(count, self.frames),
         )
+
+    def _size(self, height: int, width: int) -> tuple[int, int]:
+        scale = min(1.0, self.side / max(height, width))
+        return max(1, round(height * scale)), max(1, round(width * scale))
 
     def _kept(self, shown: Sequence[Shown], schema: Mapping[str, Any], trial: int) -> Path:
         asked = {
-            "judge": self.identity(),
+            "model": self.identity(),
             "shown": [part if isinstance(part, str) else [part.sha256] for part in shown],
             "schema": schema,
             "trial": trial,
         }
         digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-        folder = cache_folder() / "judges" if self.cache is None else self.cache
+        folder = cache_folder() / "answers" if self.cache is None else self.cache
         return folder / digest[:2] / f"{digest}.json"
 
 

@@ -1,17 +1,19 @@
-"""Any server that speaks OpenAI's chat completions, as a judge."""
+"""Any server that speaks OpenAI's chat completions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from vap.evaluation.judges.base import Judge, Shown
-from vap.evaluation.judges.service import jpeg, key_from, mp4, post
+import numpy as np
+
+from vap.vision.model import Picture, Shown, VisionModel
+from vap.vision.service import Address, jpeg, key_from, mp4, post
 
 _OPENAI = "https://api.openai.com/v1"
 
 
-class OpenAIJudge(Judge):
+class OpenAIModel(VisionModel):
     """A chat model behind ``/chat/completions``: of OpenAI, or of vLLM, SGLang and others.
 
     Attributes:
@@ -22,7 +24,7 @@ class OpenAIJudge(Judge):
     """
 
     kind: Literal["openai"] = "openai"
-    base_url: str = _OPENAI
+    base_url: Address = _OPENAI
     key: str = "OPENAI_API_KEY"
     send: Literal["frames", "video"] = "frames"
     structured: bool = True
@@ -31,7 +33,7 @@ class OpenAIJudge(Judge):
         """See that there is a key where one is needed for sure."""
         if self.base_url == _OPENAI and not key_from(self.key):
             raise ValueError(
-                f"The judge {self.model} needs a key: set {self.key} in the environment, or set "
+                f"{self.model} needs a key: set {self.key} in the environment, or set "
                 "base_url to a server of your own."
             )
 
@@ -59,11 +61,15 @@ class OpenAIJudge(Judge):
     def _parts(self, shown: Shown) -> list[dict[str, Any]]:
         if isinstance(shown, str):
             return [{"type": "text", "text": shown}]
+        if isinstance(shown, Picture):
+            return [_image(shown.pixels)]
         if self.send == "video":
             return [_linked("video_url", f"data:video/mp4;base64,{mp4(shown)}")]
-        return [
-            _linked("image_url", f"data:image/jpeg;base64,{jpeg(frame)}") for frame in shown.frames
-        ]
+        return [_image(frame) for frame in shown.frames]
+
+
+def _image(frame: np.ndarray) -> dict[str, Any]:
+    return _linked("image_url", f"data:image/jpeg;base64,{jpeg(frame)}")
 
 
 def _linked(kind: str, url: str) -> dict[str, Any]:

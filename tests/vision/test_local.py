@@ -4,15 +4,15 @@ import pytest
 
 from tests.data.test_vlm import model_folder  # noqa: F401 - a fixture
 from tests.evaluation.metrics.tiny import moving
-from vap.data.vlm import ChatModel
-from vap.evaluation.judges.local import LocalJudge
 from vap.evaluation.metrics.judged import Share
 from vap.media import write_video
+from vap.vision.chat import ChatModel
+from vap.vision.local import LocalModel
 
 
 def test_a_local_model_is_shown_texts_and_frames_in_order(model_folder, tmp_path, monkeypatch):  # noqa: F811
     videos = [write_video(moving(step), tmp_path / f"{step}.mp4", 8) for step in (1, 2)]
-    judge = LocalJudge(
+    model = LocalModel(
         model=str(model_folder),
         device="cpu",
         frames=2,
@@ -20,9 +20,9 @@ def test_a_local_model_is_shown_texts_and_frames_in_order(model_folder, tmp_path
         cache=tmp_path,
         attempts=1,
     )
-    judge.check()
+    model.check()
     with pytest.raises(ValueError, match="no answer of the form"):
-        judge.ask(["w1", videos[0], "w2", videos[1]], Share)  # random weights write no JSON
+        model.ask(["w1", videos[0], "w2", videos[1]], Share)  # random weights write no JSON
     seen = []
 
     def answer(self, content, max_new_tokens):
@@ -30,10 +30,10 @@ def test_a_local_model_is_shown_texts_and_frames_in_order(model_folder, tmp_path
         return 'Sure: {"reason": "w3", "score": 0.5}'
 
     monkeypatch.setattr(ChatModel, "answer", answer)
-    assert judge.ask(["w1", videos[0], "w2", videos[1]], Share).score == 0.5
+    assert model.ask(["w1", videos[0], "w2", videos[1]], Share).score == 0.5
     assert seen == ["text", "image", "image", "text", "image", "image", "text"]
 
 
 def test_a_local_model_that_is_not_here_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nobody/nothing"):
-        LocalJudge(model="nobody/nothing").check()
+        LocalModel(model="nobody/nothing").check()

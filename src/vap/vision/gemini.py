@@ -1,17 +1,17 @@
-"""Gemini as a judge, by its HTTP API; it sees videos."""
+"""Gemini by its HTTP API; it sees videos."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from vap.evaluation.judges.base import Judge, Shown
-from vap.evaluation.judges.service import key_from, mp4, post
+from vap.vision.model import Picture, Shown, VisionModel
+from vap.vision.service import Address, jpeg, key_from, mp4, post
 
 _KEY = "GEMINI_API_KEY"
 
 
-class GeminiJudge(Judge):
+class GeminiModel(VisionModel):
     """Gemini. The key is read from GEMINI_API_KEY.
 
     Attributes:
@@ -20,15 +20,13 @@ class GeminiJudge(Judge):
 
     kind: Literal["gemini"] = "gemini"
     model: str = "gemini-2.5-pro"
-    base_url: str = "https://generativelanguage.googleapis.com/v1beta"
+    base_url: Address = "https://generativelanguage.googleapis.com/v1beta"
 
     def check(self) -> None:
         """See that there is a key."""
         if not key_from(_KEY):
             raise ValueError(
-                f"The judge {self.model} needs a key: set {_KEY} in the environment, or name "
-                "another judge in the metric's YAML file (judge: {kind: openai, model: …}, or "
-                "kind: local)."
+                f"{self.model} needs a key: set {_KEY} in the environment, or choose another model."
             )
 
     def answer(self, shown: Sequence[Shown], schema: Mapping[str, Any]) -> str:
@@ -49,6 +47,8 @@ class GeminiJudge(Judge):
 def _part(shown: Shown) -> dict[str, Any]:
     if isinstance(shown, str):
         return {"text": shown}
+    if isinstance(shown, Picture):
+        return {"inlineData": {"mimeType": "image/jpeg", "data": jpeg(shown.pixels)}}
     rate = len(shown.frames) / shown.info.seconds
     return {
         "inlineData": {"mimeType": "video/mp4", "data": mp4(shown)},
@@ -61,7 +61,7 @@ def _text_of(reply: Any, model: str) -> str:
     """The text of an answer; empty if there is none to read."""
     try:
         if reason := reply.get("promptFeedback", {}).get("blockReason"):
-            raise ValueError(f"{model} refuses to look at the videos ({reason}).")
+            raise ValueError(f"{model} refuses to answer ({reason}).")
         candidate = reply["candidates"][0]
         parts = candidate.get("content", {}).get("parts", [])
         text = "".join(part["text"] for part in parts if "text" in part and not part.get("thought"))

@@ -1,4 +1,4 @@
-"""A vision-language model of transformers as a judge, on this machine."""
+"""A vision-language model of transformers, on this machine."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, Literal
 from PIL import Image
 from pydantic import PositiveInt
 
-from vap.data.vlm import ChatModel
-from vap.evaluation.judges.base import Judge, Shown
 from vap.files.names import find_folder
 from vap.files.weights import component_hash
+from vap.vision.chat import ChatModel
+from vap.vision.model import Picture, Shown, VisionModel
 
 
-class LocalJudge(Judge):
+class LocalModel(VisionModel):
     """A model for "image-text-to-text", such as Qwen3-VL; it sees frames as images.
 
     Attributes:
@@ -45,7 +45,8 @@ class LocalJudge(Judge):
             if isinstance(part, str):
                 content.append({"type": "text", "text": part})
             else:
-                images = map(Image.fromarray, part.frames)
+                frames = [part.pixels] if isinstance(part, Picture) else part.frames
+                images = map(Image.fromarray, frames)
                 content.extend({"type": "image", "image": image} for image in images)
         told = f"Answer with one JSON object of this schema and nothing else: {json.dumps(schema)}"
         content.append({"type": "text", "text": told})

@@ -1,0 +1,1 @@
+"""Ask vision-language models about images and videos, here or by HTTP."""
