@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 from contextlib import suppress
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -171,6 +172,15 @@ def test_other_systems_of_a_folder_stay_recorded(benchmark, logs, tmp_path):
         run(asked, output)
     assert len(logged(logs, "one.log")) == 6
     assert {row["system"] for row in rows(output, "scores.jsonl")} == {"one", "two"}
+
+
+def test_cases_can_be_left_out_and_come_back(benchmark, logs, tmp_path):
+    output = tmp_path / "out"
+    systems = [Blind(name="blind", log_folder=logs)]
+    metrics = [Brightness(name="brightness", log_folder=logs)]
+    for cases in (benchmark.cases, benchmark.cases[:2], benchmark.cases):
+        run(Evaluation(replace(benchmark, cases=cases), systems, metrics), output)
+    assert len(logged(logs, "blind.log")) == len(logged(logs, "brightness.log")) == 5
 
 
 def test_videos_of_other_benchmarks_are_mp4(logs, tmp_path):

@@ -36,12 +36,17 @@ class Journal(Generic[Row]):
             file.write("".join(map(_line, fresh)))
         self.rows.update((row.key, row) for row in fresh)
 
-    def rewrite(self, kept: Callable[[Row], bool], order: Callable[[Row], int]) -> None:
-        """Write the file whole, one row a key in this order; drop rows, and what a kill cut off."""
-        found = sorted((row for row in self.rows.values() if kept(row)), key=order)
+    def rewrite(self, kept: Callable[[Row], bool], order: Iterable[Hashable] = ()) -> None:
+        """Write the file whole, one row a key; drop rows, and what a kill cut off.
+
+        Args:
+            kept: Which rows stay.
+            order: Keys whose rows come first, in this order.
+        """
+        keys = dict.fromkeys([*(key for key in order if key in self.rows), *self.rows])
+        self.rows = {key: self.rows[key] for key in keys if kept(self.rows[key])}
         with atomic_file(self._path) as temporary:
-            temporary.write_text("".join(map(_line, found)), encoding="utf-8")
-        self.rows = {row.key: row for row in found}
+            temporary.write_text("".join(map(_line, self.rows.values())), encoding="utf-8")
 
     def _read(self) -> list[Row]:
         """All whole lines; a line that a kill cut off is no row."""

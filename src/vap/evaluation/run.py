@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from vap.evaluation.journal import Journal
 from vap.evaluation.metrics.base import Metric
 from vap.evaluation.plan import Evaluation, Plan, Scoring, Task
 from vap.evaluation.registry import Registry, described
-from vap.evaluation.rows import ScoreRow, VideoRow
+from vap.evaluation.rows import ScoreKey, ScoreRow, VideoRow
 from vap.evaluation.systems.base import System
 from vap.evaluation.systems.kept import let_go
 from vap.evaluation.units import ScoreUnit, Unit, VideoUnit
@@ -139,24 +140,32 @@ def _make_videos(plan: Plan, workers: Workers, report: Progress) -> Journal[Vide
     """Make the videos that are missing, changed or failed."""
     journal = Journal(plan.output / VIDEOS, VideoRow)
     wanted = {task.key: task for task in plan.tasks}
-    places = {key: place for place, key in enumerate(wanted)}
 
     def is_current(row: VideoRow) -> bool:
         return row.key not in wanted or _is_there(plan.output, row, wanted[row.key])
 
-    def order(row: VideoRow) -> int:
-        return places.get(row.key, len(places))
-
-    journal.rewrite(is_current, order)
-    missing = [task for task in plan.tasks if task.key not in journal.rows]
-    done = len(wanted) - len(missing)
-    report("videos", done, len(wanted))
-    for rows in work(_video_units(missing, plan.output, workers), workers) if missing else ():
-        journal.add(rows)  # type: ignore[arg-type]  # of video units
-        done += len(rows)
-        report("videos", done, len(wanted))
-    journal.rewrite(lambda _: True, order)
+    journal.rewrite(is_current, wanted)
+    missing = [task for key, task in wanted.items() if key not in journal.rows]
+    units = _video_units(missing, plan.output, workers)
+    _carry_out(units, journal, wanted, workers, partial(report, "videos"))
     return journal
+
+
+def _carry_out(
+    units: Sequence[Unit],
+    journal: Journal[Any],
+    wanted: Mapping[Any, object],
+    workers: Workers,
+    report: Callable[[int, int], None],
+) -> None:
+    """Do the units, and record their rows in the order of what is wanted."""
+    done = len(wanted.keys() & journal.rows.keys())
+    report(done, len(wanted))
+    for rows in work(units, workers):
+        journal.add(rows)
+        done += len(rows)
+        report(done, len(wanted))
+    journal.rewrite(lambda _: True, wanted)
 
 
 def _is_there(output: Path, row: VideoRow, task: Task) -> bool:
@@ -197,7 +206,7 @@ def _current_scores(plan: Plan) -> Journal[ScoreRow]:
         place = (row.system, row.case, row.metric)
         return identities.get(place, row.identity) == row.identity
 
-    journal.rewrite(is_current, lambda _: 0)
+    journal.rewrite(is_current)
     return journal
 
 
@@ -210,33 +219,18 @@ def _make_scores(
 ) -> list[ScoreRow]:
     """Compute the scores that are missing, changed or failed."""
     wanted = {_score_key(each): each for each in plan.scorings(videos.rows)}
-    places = {key: place for place, key in enumerate(wanted)}
-    names = {metric.name for metric in plan.evaluation.metrics}
-    systems = {system.name for system in plan.evaluation.systems}
 
     def is_current(row: ScoreRow) -> bool:
-        if row.key not in wanted:  # of another run, or of a video that is no more
-            return row.metric not in names or row.system not in systems
-        each = wanted[row.key]
-        same = (row.identity, row.sha256) == (each.identity, each.sha256)
-        return same and row.error is None
+        each = wanted.get(row.key)
+        return each is None or (row.sha256 == each.sha256 and row.error is None)
 
-    def order(row: ScoreRow) -> int:
-        return places.get(row.key, len(places))
-
-    journal.rewrite(is_current, order)
+    journal.rewrite(is_current, wanted)
     missing = [each for key, each in wanted.items() if key not in journal.rows]
-    done = len(wanted) - len(missing)
-    report("scores", done, len(wanted))
-    for rows in work(_score_units(missing, workers), workers) if missing else ():
-        journal.add(rows)  # type: ignore[arg-type]  # of score units
-        done += len(rows)
-        report("scores", done, len(wanted))
-    journal.rewrite(lambda _: True, order)
+    _carry_out(_score_units(missing, workers), journal, wanted, workers, partial(report, "scores"))
     return [journal.rows[key] for key in wanted]
 
 
-def _score_key(each: Scoring) -> tuple[str, str, int, str]:
+def _score_key(each: Scoring) -> ScoreKey:
     return each.sample.system, each.sample.case.name, each.sample.seed, each.metric.name
 
 
