@@ -5,7 +5,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from tests.data.encoding import GOLDEN
-from vap.data.clip_encoder import _earlier_digest, encoders_identity, other_encoders
+from vap.data.clip_encoder import encoders_identity, other_encoders
 
 
 @pytest.fixture(params=["wan", "cogvideox"])
@@ -44,11 +44,3 @@ def test_another_configuration_or_vocabulary_or_weights_are_other_encoders(model
 def other_weights(path):
     values = {name: tensor * 1.5 for name, tensor in load_file(path).items()}
     save_file(values, path, metadata={"format": "pt"})
-
-
-def test_what_an_earlier_version_noted_is_known_again(model) -> None:
-    folder, identity = model
-    earlier = {**identity, "encoders": _earlier_digest(folder)}
-    assert earlier != identity
-    assert other_encoders(earlier, str(folder)) == []
-    assert other_encoders({**earlier, "family": "none"}, str(folder)) == ["family"]

@@ -1,6 +1,5 @@
 import errno
 import itertools
-import json
 import multiprocessing
 import os
 import shutil
@@ -248,21 +247,6 @@ def test_shards_without_a_manifest_are_nobodys(clips, encoder, tmp_path) -> None
     (tmp_path / MANIFEST).unlink()
     with pytest.raises(FileNotFoundError, match="no encoding"):
         job_of(rows, folder, tmp_path)
-
-
-def test_a_folder_that_an_earlier_version_began_is_continued(clips, encoder, tmp_path) -> None:
-    from vap.data.clip_encoder import _earlier_digest
-
-    folder, rows = clips
-    job = job_of(rows, folder, tmp_path)
-    noted = json.loads((tmp_path / MANIFEST).read_text())
-    del noted["job"]
-    earlier = {**noted, "encoders": _earlier_digest(GOLDEN / "wan")}
-    (tmp_path / MANIFEST).write_text(json.dumps(earlier))
-    encode_shard(replace(job, digest=None), 0)
-    run_job(job_of(rows, folder, tmp_path))
-    assert len(EncodedClips(tmp_path).clips) == len(rows)
-    assert json.loads((tmp_path / MANIFEST).read_text()) == earlier
 
 
 def test_a_disk_that_fails_is_no_broken_clip(tmp_path, encoder, monkeypatch) -> None:

@@ -64,12 +64,7 @@ def encoders_identity(model: str) -> dict[str, Any]:
 
 def other_encoders(noted: Mapping[str, Any], model: str) -> list[str]:
     """Keys of a noted identity that differ from the model's."""
-    folder = resolve_folder(model)
-    accepted: dict[str, list[str]] = {
-        "family": [family_of(folder)],
-        "encoders": [_digest(folder), _earlier_digest(folder)],
-    }
-    return [key for key, values in accepted.items() if noted.get(key) not in values]
+    return [key for key, value in encoders_identity(model).items() if noted.get(key) != value]
 
 
 def _digest(folder: Path) -> str:
@@ -88,18 +83,6 @@ def _digest(folder: Path) -> str:
             else:
                 continue
             digest.update(f"{component}/{path.name}\0".encode() + hashlib.sha256(part).digest())
-    return digest.hexdigest()
-
-
-def _earlier_digest(folder: Path) -> str:
-    """The digest of earlier versions: whole files, with the version that wrote them."""
-    digest = hashlib.sha256()
-    for component in _ENCODERS:
-        for path in sorted((folder / component).glob("*")):
-            if _is_plain_json(path):
-                digest.update(path.name.encode() + path.read_bytes())
-            elif path.suffix == ".safetensors":
-                digest.update(path.name.encode() + sampled_digest(path))
     return digest.hexdigest()
 
 

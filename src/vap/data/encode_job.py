@@ -51,7 +51,7 @@ class EncodeJob:
     root: Path
     clips: tuple[tuple[str, str], ...] = field(repr=False)
     output: Path
-    digest: str | None = None  # of the manifest; None in folders of earlier versions
+    digest: str = ""  # of the manifest
 
     @property
     def shards(self) -> int:
@@ -82,7 +82,7 @@ def plan_job(
         _claim(output / MANIFEST, manifest)
     found = read_manifest(output)
     _check_same(found, manifest, job)
-    return replace(job, digest=found.get(JOB))
+    return replace(job, digest=found[JOB])
 
 
 def _check_sizes(settings: EncodeSettings) -> None:

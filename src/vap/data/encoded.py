@@ -162,14 +162,13 @@ class EncodedClips:
             content = json.loads((self._file(shard).metadata() or {})[_FORMAT])
             clips = [EncodedClip.from_json(clip) for clip in content["clips"]]
             dropped = dict(content["dropped"])
-            job = content.get(JOB)
-            _check_names(self.manifest.get("family"), len(clips), self._file(shard).keys())
+            job = content[JOB]
+            _check_names(self.manifest["family"], len(clips), self._file(shard).keys())
         except (SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(
                 f"{path} is damaged or no shard ({error}). Remove it and encode again."
             ) from error
-        # Earlier versions noted no job, in the manifest nor in shards.
-        if None not in (job, self.manifest.get(JOB)) and job != self.manifest[JOB]:
+        if job != self.manifest.get(JOB):
             raise ValueError(
                 f"{path} was not written by the job of {MANIFEST}: clips were encoded with other "
                 "settings, or of another table, into one folder. Remove it and encode again."
@@ -189,10 +188,8 @@ class EncodedClips:
         return self._open[shard]
 
 
-def _check_names(family: Family | None, clips: int, names: Iterable[str]) -> None:
+def _check_names(family: Family, clips: int, names: Iterable[str]) -> None:
     """Refuse a shard with missing or surplus tensors."""
-    if family is None:  # of an earlier version
-        return
     needed = {f"{clip}.{name}" for clip in range(clips) for name in ENCODINGS[family]}
     known = {f"{clip}.{name}" for clip in range(clips) for name in OPTIONAL_ENCODINGS[family]}
     missing, unknown = needed.difference(names), {*names} - needed - known - {f"{_EMPTY}.{TEXT}"}
