@@ -26,12 +26,14 @@ from vap.parallel.launch import is_first, launched
 if TYPE_CHECKING:
     from vap.generation.request import GenerationRequest
     from vap.generation.run import Generation
+    from vap.pipelines.reference_report import ReferenceReport
 
 # What may be given together with --repeat: places, and what does not change the video.
 _SINGLE_INPUTS = ("image", "video_prompt", "last_image", "expert", "student", "backbone")
 _REPEATABLE = (*_SINGLE_INPUTS, "references", "lora", "model", "device", "offload", "memory")
 # Of these, what decides how the weights are held.
 _HOLDING = frozenset({"device", "offload", "memory"})
+_OF_THE_CHECK = ("other_reference", "other_prompt")
 # What --demo brings itself.
 _OF_THE_DEMO = ("image", "references", "reference_prompts", "prompt", "video_prompt", "last_image")
 
@@ -50,6 +52,9 @@ def generate(
     repeat: options.Repeat = None,
     output: options.Output = None,
     sheet: options.Sheet = None,
+    check_reference: options.CheckReference = False,
+    other_reference: options.OtherReference = None,
+    other_prompt: options.OtherPrompt = None,
     as_json: options.AsJson = False,
     height: options.Height = None,
     width: options.Width = None,
@@ -99,6 +104,7 @@ def generate(
             check_output(output, sheet)
         request = _request(_chosen(given), repeat, demo=demo)
         check_request(request)
+        _check_comparison(request, given)
         if is_first():
             inputs = [*(path for _, path in request.inputs), *_repeated_files(repeat)]
             check_inputs_kept(inputs, places_of(output, sheet))
@@ -112,6 +118,7 @@ def generate(
             if not as_json:
                 note_demonstration(request.model)
         with _progress(request, shown=is_first() and not as_json) as progress:
+            pipeline = _loaded_to_compare(request, given, progress)
             if launched():
                 from vap.generation.together import generate_together
                 from vap.parallel.mesh import Mesh
@@ -119,14 +126,15 @@ def generate(
                 mesh = None if parallel is None else Mesh.parse(parallel)
                 made = generate_together(request, mesh, **progress)
             else:
-                made = make(request, checked=True, **progress)
+                made = make(request, pipeline, checked=True, **progress)
             if not is_first():
                 return
             if repeat is not None:
                 _note_weights(repeat, made)
             progress["on_stage"]("write")
             written = save(made, output, sheet)
-        _report(made, written, as_json=as_json)
+            report = _compared(made, pipeline, given, progress)
+        _report(made, written, report, as_json=as_json)
 
 
 def _chosen(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -241,6 +249,42 @@ def _check_parallel(parallel: str | None) -> None:
     Mesh.parse(parallel)
 
 
+def _check_comparison(request: GenerationRequest, given: Mapping[str, Any]) -> None:
+    """Refuse a comparison that cannot be made, and options of one that is not made."""
+    from vap.generation.check_reference import check_can_compare
+
+    if not given["check_reference"]:
+        idle = {name for name in _OF_THE_CHECK if given[name] is not None}
+        _refuse(idle, "Only --check-reference compares with another reference")
+        return
+    if launched():
+        raise ValueError("--check-reference compares in one process. Run it without torchrun.")
+    check_can_compare(request, given["other_reference"])
+
+
+def _loaded_to_compare(
+    request: GenerationRequest, given: Mapping[str, Any], progress: Mapping[str, Any]
+) -> Any:
+    """The pipeline for several videos; None for one, which loads its own."""
+    from vap.generation.run import load_for
+
+    if not given["check_reference"]:
+        return None
+    progress["on_stage"]("load")
+    return load_for(request)
+
+
+def _compared(
+    made: Generation, pipeline: Any, given: Mapping[str, Any], progress: Mapping[str, Any]
+) -> ReferenceReport | None:
+    from vap.generation.check_reference import check_reference
+
+    if not given["check_reference"]:
+        return None
+    other = {"other": given["other_reference"], "other_prompt": given["other_prompt"] or ""}
+    return check_reference(made, pipeline, **other, **progress)
+
+
 @contextmanager
 def _progress(request: GenerationRequest, *, shown: bool) -> Iterator[dict[str, Any]]:
     """What a generation is given to move a bar on the terminal."""
@@ -262,15 +306,20 @@ def _progress(request: GenerationRequest, *, shown: bool) -> Iterator[dict[str, 
         yield {"on_stage": on_stage, "on_step": on_step}
 
 
-def _report(made: Generation, written: list[Path], *, as_json: bool) -> None:
+def _report(
+    made: Generation, written: list[Path], report: ReferenceReport | None, *, as_json: bool
+) -> None:
     if as_json:
-        show_json(_summary(made, written))
+        compared = {} if report is None else {"reference_report": report.summary()}
+        show_json({**_summary(made, written), **compared})
         return
     total = sum(made.seconds.values())
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in made.seconds.items())
     messages.print(f"Made {len(made.frames)} frames in {total:.1f} s ({stages}).")
     for path in written:
         messages.print(f"  {path}", soft_wrap=True)
+    for line in report.lines() if report else ():
+        messages.print(line)
 
 
 def _summary(made: Generation, written: list[Path]) -> dict[str, object]:

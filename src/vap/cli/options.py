@@ -75,6 +75,22 @@ Output: TypeAlias = Annotated[
 Sheet: TypeAlias = Annotated[
     Path | None, _option(_RESULT, "PNG that shows reference, image and result together.", "FILE")
 ]
+CheckReference: TypeAlias = Annotated[
+    bool,
+    _option(
+        _RESULT,
+        "Also make it without the reference, and say what the reference does.",
+        None,
+        "--check-reference",
+    ),
+]
+OtherReference: TypeAlias = Annotated[
+    Path | None,
+    _option(ADVANCED, "Reference of another effect, for --check-reference.", "FILE"),
+]
+OtherPrompt: TypeAlias = Annotated[
+    str | None, _option(ADVANCED, "Caption of --other-reference.", "TEXT")
+]
 HelpAll: TypeAlias = Annotated[
     bool,
     typer.Option("--help-all", callback=show_all, is_eager=True, help="Show all options."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -84,7 +84,7 @@ class ReferenceReport:
             tries.append(
                 "The result is nearly the same without the reference. Raise the strength to 1, or "
                 "the guidance by the reference (reference_guidance_scale, "
-                "--reference-guidance-scale) to 2."
+                "--reference-guidance) to 2."
             )
         elif self.is_followed is False:
             tries.append(
@@ -114,6 +114,17 @@ class ReferenceReport:
         """The report in plain sentences."""
         told = [_told("motion", self.motion), _told("appearance", self.appearance)]
         return [*told, *self.advice]
+
+    def summary(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        return {
+            "motion": asdict(self.motion),
+            "appearance": asdict(self.appearance),
+            "makes_a_difference": self.makes_a_difference,
+            "is_followed": self.is_followed,
+            "cuts": list(self.cuts),
+            "advice": list(self.advice),
+        }
 
 
 def reference_report(
