@@ -73,7 +73,7 @@ def test_a_result_that_follows_its_reference_is_told_so() -> None:
     assert report.motion.use == pytest.approx(1, abs=0.15)
     assert report.is_followed
     assert report.advice == ()
-    assert len(report.lines()) == 2
+    assert len(report.lines()) == 3
 
 
 def test_a_difference_that_leads_elsewhere_is_no_use_of_the_reference() -> None:

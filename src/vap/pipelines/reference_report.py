@@ -112,8 +112,12 @@ class ReferenceReport:
 
     def lines(self) -> list[str]:
         """The report in plain sentences."""
+        verdicts: dict[bool | None, list[str]] = {
+            True: ["The result follows its reference."],
+            False: ["The result does not follow its reference."],
+        }
         told = [_told("motion", self.motion), _told("appearance", self.appearance)]
-        return [*told, *self.advice]
+        return [*verdicts.get(self.is_followed, []), *told, *self.advice]
 
     def summary(self) -> dict[str, Any]:
         """The report as JSON values."""
