@@ -17,7 +17,13 @@ HEAD = """# API reference
 """
 LINE = 88
 EXPERT = ("from_backbone", "load_expert", "save_expert", "remove_expert", "freeze_backbone")
-PIPELINE = ("__call__", "encode_video_prompt", "load_lora_weights", "from_pretrained")
+PIPELINE = (
+    "__call__",
+    "encode_video_prompt",
+    "reference_report",
+    "load_lora_weights",
+    "from_pretrained",
+)
 
 # Module, name, and those of its methods that a user calls.
 SECTIONS: dict[str, tuple[tuple[str, str, tuple[str, ...]], ...]] = {
@@ -26,6 +32,7 @@ SECTIONS: dict[str, tuple[tuple[str, str, tuple[str, ...]], ...]] = {
         ("vap", "WanVideoAsPromptPipeline", PIPELINE),
         ("vap", "CogVideoXVideoAsPromptPipeline", ("__call__",)),
         ("vap", "VideoPrompt", ("save", "load", "joined")),
+        ("vap.pipelines.reference_report", "ReferenceReport", ("lines",)),
     ),
     "Transformers and experts": (
         ("vap", "WanVideoAsPromptTransformer3DModel", ("forward", *EXPERT)),
@@ -42,6 +49,13 @@ SECTIONS: dict[str, tuple[tuple[str, str, tuple[str, ...]], ...]] = {
         ("vap.generation.request", "GenerationRequest", ()),
         ("vap.generation.run", "generate", ()),
         ("vap.generation.run", "save", ()),
+    ),
+    "Metrics": (
+        ("vap.evaluation.metrics.base", "Metric", ("check", "identity", "applies", "score")),
+        ("vap.evaluation.metrics.base", "Sample", ()),
+        ("vap.evaluation.metrics.base", "Value", ()),
+        ("vap.evaluation.metrics.motion_smoothness", "smoothness", ()),
+        ("vap.media.change", "reference_use", ()),
     ),
     "Several processes": (
         ("vap.parallel", "Mesh", ()),
