@@ -272,7 +272,7 @@ def test_references_of_the_same_content_are_encoded_once(inputs, tmp_path, monke
 
 
 @pytest.mark.parametrize("breaks", ["load_for", "generate"])
-def test_what_a_failure_held_in_memory_is_let_go(breaks, inputs, tmp_path, monkeypatch):
+def test_what_a_failure_held_in_memory_is_free_kept(breaks, inputs, tmp_path, monkeypatch):
     class Weights:
         pass
 

@@ -1,1 +1,1 @@
-"""How good generated videos are: metrics, and the evaluations that a command runs."""
+"""Compare systems on benchmarks: videos, scores, reports, a blind study."""

@@ -21,7 +21,7 @@ from vap.evaluation.plan import Evaluation, Plan, Scoring, Task
 from vap.evaluation.registry import Registry, described
 from vap.evaluation.rows import ScoreKey, ScoreRow, VideoRow
 from vap.evaluation.systems.base import System
-from vap.evaluation.systems.kept import let_go
+from vap.evaluation.systems.kept import free_kept
 from vap.evaluation.units import ScoreUnit, Unit, VideoUnit
 from vap.evaluation.workers import Workers, work
 from vap.files.atomic import check_makeable
@@ -86,7 +86,7 @@ def run(
         write_json(output / RUN, run_record(plan))
         scores = _current_scores(plan)
         videos = _make_videos(plan, workers or Workers(), report)
-        let_go()  # metrics need the memory
+        free_kept()  # metrics need the memory
         scored = _make_scores(plan, scores, videos, workers or Workers(), report)
     made = [videos.rows[task.key] for task in plan.tasks]
     return Summary(

@@ -1,5 +1,7 @@
 """What pipelines are asked for, and what comes of it, alone and in batches."""
 
+import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -111,9 +113,19 @@ def test_an_effect_in_the_caption_guides_as_strongly_as_a_reference(tiny, jobs, 
 
 def test_settings_weights_and_captions_decide_the_identity(tiny):
     plain = vap(tiny).identity()
-    assert vap(tiny, device=None, memory=None).identity() == plain
+    assert vap(tiny, device=None, offload=None).identity() == plain
     for change in ({"num_inference_steps": 3}, {"captions": "effect"}, {"profile": "fast"}):
         assert vap(tiny, **change).identity() != plain
+
+
+def test_the_model_decides_the_identity_not_its_place(tiny, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(tiny, other, symlinks=True)
+    assert vap(other).identity() == vap(tiny).identity()
+    index = json.loads((other / "model_index.json").read_text())
+    index["generation_defaults"]["num_inference_steps"] = 2
+    (other / "model_index.json").write_text(json.dumps(index))
+    assert vap(other).identity() != vap(tiny).identity()
 
 
 def test_a_case_that_fails_does_not_end_the_others(tiny, jobs, tmp_path):

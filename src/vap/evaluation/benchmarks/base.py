@@ -31,7 +31,7 @@ class Benchmark:
     @property
     def identity(self) -> str:
         """Hash of all cases and their media."""
-        return digest([(case.name, case_digest(case)) for case in self.cases])
+        return digest({case.name: case_digest(case) for case in self.cases})
 
 
 def case_digest(case: Case) -> str:

@@ -1,1 +1,1 @@
-"""Numbers that compare a generated video with the true one, all in float64."""
+"""Metrics: a video in, a number out."""

@@ -14,16 +14,16 @@ _kept: dict[str, object] = {}
 def keep(key: str, load: Callable[[], Loaded]) -> Loaded:
     """Load something, unless the last call in this process was for the same key.
 
-    What was loaded before is let go first: memory may not suffice for both.
+    What was loaded before is freed first: memory may not suffice for both.
     """
     if key not in _kept:
-        let_go()
+        free_kept()
         _kept[key] = load()
     loaded: Loaded = _kept[key]  # type: ignore[assignment]  # of the key, so of its type
     return loaded
 
 
-def let_go() -> None:
+def free_kept() -> None:
     """Free what is kept."""
     if _kept:
         import torch

@@ -13,16 +13,18 @@ _LIBRARIES = ("torch", "diffusers", "transformers")
 
 
 def local_identity(model: str, files: Iterable[Path] = ()) -> dict[str, Any]:
-    """Hashes of a model's weights and of further files, and versions of libraries. JSON values.
+    """Return what a model and further files are, and versions of libraries. JSON values.
 
     A model that is on the Hub alone is downloaded.
     """
-    from vap.files.names import full_name, resolve_folder
+    from vap.files.folders import generation_defaults_of
+    from vap.files.names import resolve_folder
     from vap.files.weights import weights_hash
 
+    place = resolve_folder(model)
     return {
-        "model": Path(full_name(model)).name,
-        "weights": weights_hash(resolve_folder(model))[:_DIGITS],
+        "weights": weights_hash(place)[:_DIGITS],
+        "defaults": generation_defaults_of(place),
         "files": [file_digest(path) for path in files],
         "versions": {name: version(name) for name in _LIBRARIES},
         "machine": platform.machine(),
