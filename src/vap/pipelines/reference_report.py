@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -100,7 +101,7 @@ class ReferenceReport:
         if not self.captioned:
             tries.append(
                 "The reference has no caption. Describe its effect in the reference prompt, and "
-                "the same effect in the prompt: models trust texts more than videos."
+                "the same effect in the prompt: models follow texts more than videos."
             )
         if self.cuts:
             at = ", ".join(map(str, self.cuts))
@@ -199,14 +200,16 @@ def report_on(
 
 def _frames_of(reference: ClipLike | Sequence[ClipLike]) -> tuple[RGB, tuple[int, ...]]:
     """Frames of the first clip, evenly over it, and their indices in it."""
-    clip, *_ = as_clips(
-        reference,
-        None,
-        num_frames=_SEEN,
-        frame_selection="evenly",
-        size=None,
-        generator=None,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the report itself tells of cuts
+        clip, *_ = as_clips(
+            reference,
+            None,
+            num_frames=_SEEN,
+            frame_selection="evenly",
+            size=None,
+            generator=None,
+        )
     return np.stack([np.asarray(frame) for frame in clip.frames]), clip.source.frames
 
 
