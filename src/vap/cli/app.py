@@ -25,7 +25,7 @@ from vap.cli.help import App, WithAdvanced
 
 app = App(
     name="vap",
-    help="Show a video, get its meaning: animate an image with the semantics of a reference video.",
+    help="Video-As-Prompt: animate an image with the semantics of a reference video.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

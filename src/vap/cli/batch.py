@@ -29,34 +29,35 @@ if TYPE_CHECKING:
 
 def batch(
     requests: Annotated[
-        Path, typer.Argument(metavar="REQUESTS", help="JSON Lines, a request each.")
+        Path,
+        typer.Argument(metavar="REQUESTS", help="JSON Lines file with one request on each line."),
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Folder of the videos; made if missing.")
+        Path, typer.Option("-o", "--output", help="Folder for the videos; created if missing.")
     ],
     file_format: Annotated[
-        Literal["mp4", "webm", "gif"], typer.Option("--format", help="Of the videos.")
+        Literal["mp4", "webm", "gif"], typer.Option("--format", help="Format of the videos.")
     ] = "mp4",
     workers: Annotated[
         int | None,
-        typer.Option(help="Models at work at once. Default: one a GPU with Ray, else one.", min=1),
+        typer.Option(help="Number of workers. Default: one per GPU with Ray, else 1.", min=1),
     ] = None,
     ray: Annotated[
         str | None,
-        typer.Option(help="Address of a Ray cluster (or 'local') that shares the work."),
+        typer.Option(help="Address of the Ray cluster to use, or 'local'."),
     ] = None,
     cpus: Annotated[
-        int, typer.Option(help="Cores of each worker of a cluster without GPUs.", min=1)
+        int, typer.Option(help="CPU cores per worker, on a cluster without GPUs.", min=1)
     ] = 1,
     model: options.Model = None,
     memory: options.Memory = None,
     profile: options.Profile = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try again what failed before.")
+        bool, typer.Option("--retry-failed", help="Retry failed requests.")
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Make the videos of a file of requests; run again to go on after any interruption."""
+    """Generate all videos of a requests file. After an interruption, run again to continue."""
     with reporting(as_json=as_json):
         from vap.batch.requests import read_requests
         from vap.batch.run_batch import Workers, run_batch
@@ -84,7 +85,7 @@ def batch(
 
 
 def _absolute(model: str | None) -> str | None:
-    """A folder here by its whole path; in a file of requests, others start at that file."""
+    """The absolute path of a local folder: paths in a requests file are relative to that file."""
     from vap.files.names import is_known
 
     if model is None or is_known(model) or not Path(model).is_dir():

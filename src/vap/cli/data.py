@@ -34,7 +34,7 @@ from vap.data.table import Table, read_table, write_table
 app = App(
     name="data",
     help="Check, filter, split, pair, summarize, convert, build and show datasets.",
-    epilog="Exit codes: 0 all is well, 1 check found faults, 2 table refused or wrong usage.",
+    epilog="Exit codes: 0 success, 1 check found errors, 2 unusable table or wrong usage.",
     no_args_is_help=True,
 )
 
@@ -49,10 +49,12 @@ def check(
         list[str] | None, typer.Option(help="Allow this split as well. Repeatable.")
     ] = None,
     benchmark: Annotated[bool, typer.Option(help="The table is a benchmark.")] = False,
-    limit: Annotated[int, typer.Option(help="Faults to print; JSON has all.", min=0)] = 20,
+    limit: Annotated[
+        int, typer.Option(help="Number of errors to print; --json prints all.", min=0)
+    ] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List the faults of a table by row; with --root, look for its files too."""
+    """List the errors in a table by row; with --root, also check that the files exist."""
     with reporting(as_json=as_json):
         if benchmark:
             cases = read_benchmark(table, on_error="skip")
@@ -90,14 +92,15 @@ def filter_command(
         list[str] | None, typer.Option(help="Drop this condition. Repeatable.")
     ] = None,
     at_most: Annotated[
-        int | None, typer.Option(help="Keep this many of each condition, best first.")
+        int | None,
+        typer.Option(help="Keep at most this many rows per condition, best scores first."),
     ] = None,
     unusable: Annotated[bool, typer.Option(help="Keep rows with _valid ≤ 0.")] = False,
     root: Root = None,
     on_error: Faulty = "refuse",
     as_json: AsJson = False,
 ) -> None:
-    """Write the rows that pass; references to rows that went are dropped."""
+    """Write the rows that match; drop references to removed rows."""
     with reporting(as_json=as_json):
         rules = SelectionRules(
             above=above,
@@ -125,13 +128,13 @@ def split(
         list[str], typer.Option(help="Share of a split, such as test=0.1; train takes the rest.")
     ],
     by: Annotated[
-        SplitBy, typer.Option(help="Take clips of every condition, or hold out whole conditions.")
+        SplitBy, typer.Option(help="Split the clips of each condition, or assign whole conditions.")
     ] = "clip",
     seed: Seed = 0,
     on_error: Faulty = "refuse",
     as_json: AsJson = False,
 ) -> None:
-    """Give every row a split, by the hash of its path or of its condition."""
+    """Assign each row to a split by the hash of its path or condition."""
     with reporting(as_json=as_json):
         loaded = _load(table, None, on_error)
         rows = split_rows(loaded.rows, _shares(share), by=by, seed=seed)
@@ -148,31 +151,31 @@ def pair(
         Path, typer.Option("-o", "--output", metavar="FILE", help="The .jsonl file to write.")
     ],
     preferences: Annotated[
-        bool, typer.Option(help="Mine winners and losers for DPO instead.")
+        bool, typer.Option(help="Write preference pairs (winner, loser) for DPO instead.")
     ] = False,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Take scores above this: 5 for CogVideoX (if none), 10 for Wan."),
+        typer.Option(help="Use scores above this: 5 (default) for CogVideoX, 10 for Wan."),
     ] = None,
     split: Splits = None,
     references: Annotated[
-        int | None, typer.Option(help="References of a sample at most; 1 if none.")
+        int | None, typer.Option(help="Most references per sample. Default: 1.")
     ] = None,
     reference_drop: Annotated[
         float | None,
-        typer.Option(help="Probability of dropping each reference after the first; 0 if none."),
+        typer.Option(help="Probability of dropping each reference after the first. Default: 0."),
     ] = None,
     caption_drop: Annotated[
         float | None,
-        typer.Option(help="Probability of emptying a sample's captions; 0 if none."),
+        typer.Option(help="Probability of emptying a sample's captions. Default: 0."),
     ] = None,
-    epoch: Annotated[int, typer.Option(help="Pass over the data.", min=0)] = 0,
+    epoch: Annotated[int, typer.Option(help="Number of the epoch.", min=0)] = 0,
     seed: Seed = 0,
     root: Root = None,
     on_error: Faulty = "skip",
     as_json: AsJson = False,
 ) -> None:
-    """Write what a trainer would see in one epoch: targets with references, or preference pairs."""
+    """Write the training samples of one epoch: targets with references, or preference pairs."""
     with reporting(as_json=as_json):
         from vap.data.exports import write_preferences, write_samples
         from vap.data.preferences import PreferenceRules, mine_preferences
@@ -206,7 +209,7 @@ def pair(
 
 @app.command()
 def summary(table: TableFile, on_error: Faulty = "skip", as_json: AsJson = False) -> None:
-    """Count clips, splits, scores and references, of the whole and of each condition."""
+    """Count clips, splits, scores and references, in total and per condition."""
     with reporting(as_json=as_json):
         loaded = _load(table, None, on_error)
         counted = summarize(loaded.rows)
@@ -231,7 +234,7 @@ def summary(table: TableFile, on_error: Faulty = "skip", as_json: AsJson = False
 def convert(
     table: TableFile, output: OutTable, on_error: Faulty = "refuse", as_json: AsJson = False
 ) -> None:
-    """Rewrite a table as CSV or Parquet, by the new name; only unreadable rows are faults here."""
+    """Convert a table to CSV or Parquet by suffix; only unreadable rows are errors."""
     with reporting(as_json=as_json):
         read = read_table(table, on_error=on_error)
         write_table(read, output)
@@ -249,17 +252,18 @@ def show(
         Path, typer.Option("-o", "--output", metavar="FILE", help="The .html page to write.")
     ],
     root: Annotated[
-        Path | None, typer.Option(help="Folder that the paths start from; TABLE's if none.")
+        Path | None,
+        typer.Option(help="Folder that the paths are relative to. Default: the table's folder."),
     ] = None,
-    title: Annotated[str | None, typer.Option(help="Heading; TABLE's name if none.")] = None,
-    per_condition: Annotated[int, typer.Option(help="Clips shown of each condition.", min=1)] = 5,
+    title: Annotated[str | None, typer.Option(help="Heading. Default: the table's name.")] = None,
+    per_condition: Annotated[int, typer.Option(help="Clips to show per condition.", min=1)] = 5,
     embed: Annotated[
-        bool, typer.Option(help="Put small previews into the page instead of linking the clips.")
+        bool, typer.Option(help="Embed small previews instead of linking the clips.")
     ] = False,
     on_error: Faulty = "skip",
     as_json: AsJson = False,
 ) -> None:
-    """Write one HTML page of a dataset: conditions, scores and playing samples."""
+    """Write an HTML page about a dataset: conditions, scores and sample videos."""
     from vap.data.dataset_page import write_page
 
     with reporting(as_json=as_json):
@@ -286,7 +290,7 @@ def _check_suffix(out: Path, suffix: str) -> None:
 
 
 def _load(table: Path, root: Path | None, on_error: OnError) -> Table:
-    """A checked table; its splits are the command's own affair."""
+    """A checked table; the command checks its splits."""
     return load_table(table, root=root, splits=None, on_error=on_error)
 
 

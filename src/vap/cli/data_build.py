@@ -25,41 +25,49 @@ _Judge: TypeAlias = Literal["agreement", "sidecar", "constant"]
 
 
 def build(
-    folder: Annotated[Path, typer.Argument(help="Folder with a subfolder a condition.")],
+    folder: Annotated[Path, typer.Argument(help="Folder with one subfolder per condition.")],
     output: OutTable,
     captions: Annotated[
-        _Captions, typer.Option(help="Captions: clip.txt beside clip.mp4, a template, or a model.")
+        _Captions,
+        typer.Option(help="Source of captions: clip.txt beside clip.mp4, a template, or a model."),
     ] = "sidecar",
     template: Annotated[
         str | None,
-        typer.Option(help="Caption template, for example (if none) '{name}, {condition}'."),
+        typer.Option(help="Caption template. Default: '{name}, {condition}'."),
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="Folder or Hub id of a vision-language chat model.")
     ] = None,
     keep_captions: Annotated[
-        bool, typer.Option(help="Keep captions as clip.txt, and use those that are there.")
+        bool, typer.Option(help="Write captions to clip.txt, and re-use existing files.")
     ] = False,
     judge: Annotated[
         _Judge,
-        typer.Option(help="Scores: agreement with the condition, clip.score, or one for all."),
+        typer.Option(
+            help="Source of scores: agreement with the condition, clip.score, or a constant."
+        ),
     ] = "agreement",
-    score: Annotated[float | None, typer.Option(help="The constant score; 100 if none.")] = None,
+    score: Annotated[float | None, typer.Option(help="The constant score. Default: 100.")] = None,
     root: Annotated[
-        Path | None, typer.Option(help="Folder that the table's paths start from; FOLDER if none.")
+        Path | None,
+        typer.Option(help="Folder that the table's paths are relative to. Default: FOLDER."),
     ] = None,
-    references: Annotated[int, typer.Option(help="References of a row at most.")] = MAX_REFERENCES,
+    references: Annotated[int, typer.Option(help="Most references per row.")] = MAX_REFERENCES,
     choice: Annotated[
-        ReferenceChoice, typer.Option(help="References at random, or the best scored.")
+        ReferenceChoice,
+        typer.Option(help="Choose references at random, or those with the best scores."),
     ] = "random",
     duplicates: Annotated[
-        int, typer.Option(help="Bits of 512 in which a near-duplicate may differ; -1 keeps all.")
+        int,
+        typer.Option(
+            help="Most bits (of 512) in which near-duplicates differ; -1 keeps all clips."
+        ),
     ] = 40,
-    workers: Annotated[int, typer.Option(help="Clips decoded at a time.")] = 2,
+    workers: Annotated[int, typer.Option(help="Clips to decode at the same time.")] = 2,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Make a table of the clips in a folder; broken clips and near-duplicates are left out."""
+    """Make a table of the clips in a folder, without broken clips and near-duplicates."""
     # Decoding and signatures are imported only where they are used: `vap --help` stays quick.
     from vap.data.build import BuildRules, build_table
     from vap.data.clip_files import find_clips
@@ -89,7 +97,7 @@ def _check_options(
     judge: _Judge,
     score: float | None,
 ) -> None:
-    """Refuse a place that cannot be written, and options that nothing would read."""
+    """Refuse an output that cannot be written, and options without effect."""
     from vap.generation.request import check_place
 
     table_suffix(out)

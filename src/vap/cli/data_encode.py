@@ -23,36 +23,36 @@ def encode(
         typer.Option("-o", "--output", metavar="FOLDER", help="Folder of the shards."),
     ],
     model: Annotated[
-        str, typer.Option(help="Pipeline folder, bundled model or Hub id that encodes.")
+        str,
+        typer.Option(help="Model whose encoders to use: pipeline folder, bundled name or Hub id."),
     ],
     size: Annotated[
         list[str],
-        typer.Option(help="FRAMESxHEIGHTxWIDTH, such as 49x480x832. Repeatable: buckets."),
+        typer.Option(help="FRAMESxHEIGHTxWIDTH, such as 49x480x832. Repeat for buckets."),
     ],
     root: Annotated[
-        Path | None, typer.Option(help="Folder that the paths start from; TABLE's if none.")
+        Path | None,
+        typer.Option(help="Folder that the paths are relative to. Default: the table's folder."),
     ] = None,
-    fps: Annotated[float, typer.Option(help="Rate that clips are read at.")] = 16.0,
-    shard_size: Annotated[int, typer.Option(help="Clips of a shard.", min=1)] = 64,
+    fps: Annotated[float, typer.Option(help="Frames per second to read.")] = 16.0,
+    shard_size: Annotated[int, typer.Option(help="Clips per shard.", min=1)] = 64,
     stored_as: Annotated[
         Literal["float16", "bfloat16", "float32"], typer.Option(help="Precision of the shards.")
     ] = "float16",
     workers: Annotated[
         int | None,
-        typer.Option(
-            help="Processes at work at once. Default: one a GPU with Ray, else one.", min=1
-        ),
+        typer.Option(help="Number of processes. Default: one per GPU with Ray, else 1.", min=1),
     ] = None,
     ray: Annotated[
         str | None,
-        typer.Option(help="Address of a Ray cluster (or 'local') that shares the work."),
+        typer.Option(help="Address of the Ray cluster to use, or 'local'."),
     ] = None,
     on_error: Annotated[
-        OnError, typer.Option(help="Refuse a table with faulty rows, or leave them out.")
+        OnError, typer.Option(help="Stop at rows with errors, or skip them.")
     ] = "skip",
     as_json: AsJson = False,
 ) -> None:
-    """Encode every clip of a table; after an interruption, go on with what is missing."""
+    """Encode all clips of a table. After an interruption, run again to continue."""
     with reporting(as_json=as_json):
         from vap.data.encode import run_job
         from vap.data.encode_job import EncodeSettings, plan_job

@@ -16,11 +16,13 @@ OutTable: TypeAlias = Annotated[
     Path, typer.Option("-o", "--output", metavar="FILE", help="The .csv or .parquet to write.")
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Root: TypeAlias = Annotated[Path | None, typer.Option(help="Folder that the paths start from.")]
+Root: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Folder that the paths are relative to.")
+]
 Seed: TypeAlias = Annotated[int, typer.Option(help="Seed of every random choice.")]
 Faulty: TypeAlias = Annotated[
-    OnError, typer.Option("--on-error", help="Refuse a table with faults, or skip what is faulty.")
+    OnError, typer.Option("--on-error", help="Stop at rows with errors, or skip them.")
 ]
 Splits: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--split", help="Take rows of this split. Repeatable.")
+    list[str] | None, typer.Option("--split", help="Use only this split. Repeatable.")
 ]

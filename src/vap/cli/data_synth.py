@@ -19,7 +19,7 @@ from vap.data.rows import SynthSplit
 
 app = App(
     name="synth",
-    help="Procedural pairs that need no download: list the conditions or write videos.",
+    help="Render training pairs (no download), or list their conditions.",
     invoke_without_command=True,
 )
 
@@ -64,7 +64,7 @@ def synth(
         float | None,
         typer.Option(
             metavar="0…1",
-            help="Share of these that also lie sideways or stand beside another condition. "
+            help="Share of these that are also turned sideways or shown beside another condition. "
             "Default: 0.",
         ),
     ] = None,

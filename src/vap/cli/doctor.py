@@ -28,11 +28,12 @@ _ENCODERS = {"mp4 (H.264)": "libx264", "webm (VP9)": "libvpx-vp9", "gif": "gif"}
 Gpu = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="NAME", help="Predict for h200, 4090 …, not for this machine; repeatable."
+        metavar="NAME",
+        help="Predict for this GPU (h200, 4090 …) instead of this machine; repeatable.",
     ),
 ]
 Model = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Only this model: a known name or a folder.")
+    str | None, typer.Option(metavar="NAME", help="Show only this model: a known name or a folder.")
 ]
 
 
@@ -47,7 +48,7 @@ def doctor(
     profile: options.Profile = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Say what this machine can run, and how long and how much memory each model would take."""
+    """Show which models this machine can run, with predicted time and memory."""
     with reporting(as_json=as_json, words=in_options):
         from vap.acceleration.plan import WantedVideo, memory_bytes
         from vap.cost.devices import known_gpu
@@ -75,7 +76,7 @@ def doctor(
 
 @dataclass(frozen=True)
 class _Question:
-    """What is asked of every model."""
+    """The same question for every model."""
 
     video: WantedVideo  # Size, where it is not the model's own
     steps: int | None  # Denoising steps; the model's own by default
@@ -229,7 +230,7 @@ def _row(found: Prediction) -> dict[str, Any]:
 
 
 def _show(machine: dict[str, Any], reports: list[dict[str, Any]]) -> None:
-    """Blocks of name and value and narrow tables, which no terminal is too narrow for."""
+    """Blocks of name and value and narrow tables, which fit every terminal."""
     from vap.cost.arithmetic import parameter_count
 
     rates = ", ".join(f"{rate:g} {name}" for name, rate in machine["teraflop_per_second"].items())

@@ -22,7 +22,7 @@ Name = Annotated[str, typer.Argument(help="Name or id of an effect, or its folde
 
 @app.command("list")
 def list_effects(as_json: options.AsJson = False) -> None:
-    """List the effects that there are."""
+    """List all effects: bundled and installed."""
     with reporting(as_json=as_json):
         from vap.effects.library import effects
 
@@ -39,7 +39,7 @@ def list_effects(as_json: options.AsJson = False) -> None:
 
 @app.command("show")
 def show(name: Name, as_json: options.AsJson = False) -> None:
-    """Show all that an effect says."""
+    """Show the contents of an effect."""
     with reporting(as_json=as_json):
         from vap.effects.library import find_effect
 
@@ -49,7 +49,9 @@ def show(name: Name, as_json: options.AsJson = False) -> None:
 @app.command("install")
 def install(
     source: Annotated[Path, typer.Argument(help="Folder or .zip of an effect.")],
-    replace: Annotated[bool, typer.Option("--replace", help="Replace an installed one.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace an installed effect of the same name.")
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Install an effect, or an openeffect pack."""
@@ -71,9 +73,9 @@ def remove(name: Annotated[str, typer.Argument(help="Name of an installed effect
 @app.command("export")
 def export(
     name: Name,
-    output: Annotated[Path, typer.Option("-o", "--output", help="File to write, .zip.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .zip file to write.")],
 ) -> None:
-    """Write an effect as one file."""
+    """Export an effect as one .zip file."""
     with reporting():
         from vap.effects.library import export as pack
         from vap.effects.library import find_effect
@@ -83,34 +85,41 @@ def export(
 
 @app.command("create")
 def create(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make.")],
-    name: Annotated[str, typer.Option(help="Name or author/name, in small letters.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to create.")],
+    name: Annotated[str, typer.Option(help="Name or author/name, in lower case.")],
     reference: Annotated[Path | None, typer.Option(help="Reference video.")] = None,
     video_prompt: Annotated[
         Path | None, typer.Option(help="Encoded reference, in place of --reference.")
     ] = None,
     reference_prompt: Annotated[str, typer.Option(help="Caption of the reference.")] = "",
     prompt: Annotated[
-        str, typer.Option(help="Caption of a result; {subject}: that of the image.")
+        str,
+        typer.Option(help="Caption of a result; {subject} stands for the caption of the image."),
     ] = "",
-    title: Annotated[str, typer.Option(help="Name for people. Default: made of the name.")] = "",
+    title: Annotated[str, typer.Option(help="Display name. Default: derived from the name.")] = "",
     description: Annotated[str, typer.Option(help="What happens.")] = "",
     category: Annotated[str, typer.Option(help="concept, style, motion, camera …")] = "",
-    author: Annotated[str, typer.Option(help="Who made it.")] = "",
+    author: Annotated[str, typer.Option(help="Author of the effect.")] = "",
     license_name: Annotated[
         str, typer.Option("--license", help="License of the files, such as CC0-1.0.")
     ] = "",
-    hint: Annotated[str, typer.Option(help="Which subjects suit.")] = "",
-    preview: Annotated[Path | None, typer.Option(help="A result. Default: the reference.")] = None,
-    image: Annotated[Path | None, typer.Option(help="The image that it was made of.")] = None,
-    model: Annotated[str, typer.Option(help="The model that it is for. Default: any.")] = "",
+    hint: Annotated[str, typer.Option(help="Which images it suits.")] = "",
+    preview: Annotated[
+        Path | None, typer.Option(help="Example video of the effect. Default: the reference.")
+    ] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="Image that the preview was generated from.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="The model that the effect is for. Default: any.")
+    ] = "",
     num_inference_steps: options.Steps = None,
     guidance_scale: options.GuidanceScale = None,
     reference_guidance_scale: options.ReferenceGuidance = None,
     strength: options.Strength = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Make an effect of a reference video."""
+    """Create an effect from a reference video."""
     with reporting(as_json=as_json):
         from vap.effects.create import create_effect
 

@@ -27,55 +27,70 @@ if TYPE_CHECKING:
     from vap.evaluation.registry import Registry
 
 app = App(
-    name="eval", help="Say how good systems are, in numbers and in pictures.", no_args_is_help=True
+    name="eval",
+    help="Compare systems on a benchmark: metrics, contact sheets and studies.",
+    no_args_is_help=True,
 )
 
 Baseline = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="System that others are compared with. Default: the first."),
+    typer.Option(metavar="NAME", help="System to compare the others with. Default: the first."),
 ]
 
 
 @app.command("run")
 def run_(
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where everything is written.")
+        Path, typer.Option("-o", "--output", metavar="FOLDER", help="Output folder.")
     ],
     systems: Annotated[
-        str, typer.Option(metavar="NAMES", help="Names (see `systems`) or .yaml files, by commas.")
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Names (see `vap eval systems`) or .yaml files, separated by commas.",
+        ),
     ],
     metrics: Annotated[
-        str, typer.Option(metavar="NAMES", help="Names (see `metrics`) or .yaml files, by commas.")
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Names (see `vap eval metrics`) or .yaml files, separated by commas.",
+        ),
     ] = "gap,recognized,first-frame",
     benchmark: Annotated[
         str, typer.Option(metavar="NAME", help="synth, a table, or a folder of effect packs.")
     ] = "synth",
     cases: Annotated[
-        int | None, typer.Option(metavar="N", help="Use only so many cases. synth: 24.", min=1)
+        int | None,
+        typer.Option(metavar="N", help="Most cases to use. Default for synth: 24.", min=1),
     ] = None,
     condition: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Only this condition. Repeatable; all by default."),
+        typer.Option(metavar="NAME", help="Use only this condition; repeatable. Default: all."),
     ] = None,
     root: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where the paths of a table start.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder that the table's paths are relative to."),
     ] = None,
     benchmark_seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Of the cases of synth. Default: 2026.", min=0)
+        int | None,
+        typer.Option(metavar="N", help="Seed of the cases of synth. Default: 2026.", min=0),
     ] = None,
     seeds: Annotated[
-        str, typer.Option(metavar="NUMBERS", help="Of the noise, by commas: a video for each.")
+        str,
+        typer.Option(
+            metavar="NUMBERS",
+            help="Seeds of the noise, separated by commas; each makes one video per case.",
+        ),
     ] = "0",
     baseline: Baseline = None,
-    workers: Annotated[
-        int, typer.Option(metavar="N", help="Processes that share the work.", min=1)
-    ] = 1,
+    workers: Annotated[int, typer.Option(metavar="N", help="Number of processes.", min=1)] = 1,
     ray: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Ray cluster that shares the work.")
+        str | None, typer.Option(metavar="ADDRESS", help="Address of the Ray cluster to use.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make and score the videos of systems; a run that was interrupted goes on."""
+    """Generate and score the videos of systems. After an interruption, run again to continue."""
     with reporting(as_json=as_json):
         quiet_libraries()
         from vap.evaluation.benchmarks.read import read_benchmark
@@ -108,25 +123,25 @@ def run_(
 
 @app.command("report")
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Of a run.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Output folder of a run.")],
     baseline: Baseline = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the tables and the page of a run again."""
+    """Re-write the tables and the page of a run."""
     with reporting(as_json=as_json):
         show_results(folder, baseline, as_json=as_json)
 
 
 @app.command("systems")
 def systems_() -> None:
-    """List the systems that can be named."""
+    """List the names that --systems takes."""
     with reporting():
         _list(systems_registry())
 
 
 @app.command("metrics")
 def metrics_() -> None:
-    """List the metrics that can be named."""
+    """List the names that --metrics takes."""
     with reporting():
         _list(metrics_registry())
 

@@ -22,41 +22,42 @@ Steps = Annotated[
 
 def mini(
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where everything is written.")
+        Path, typer.Option("-o", "--output", metavar="FOLDER", help="Output folder.")
     ] = Path("outputs/eval-mini"),
     cases: Annotated[
-        int | None, typer.Option(metavar="N", help="Pairs in all. Default: 240.")
+        int | None, typer.Option(metavar="N", help="Total number of pairs. Default: 240.")
     ] = None,
     model: Model = "vap-mini",
     systems_from: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Trained alternatives, a folder for each system."),
+        typer.Option(
+            metavar="FOLDER", help="Folder with one subfolder of trained weights per system."
+        ),
     ] = None,
     system: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Compare this one. Repeatable; all by default."),
+        typer.Option(metavar="NAME", help="Compare this system; repeatable. Default: all."),
     ] = None,
     condition: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Only this condition. Repeatable; all by default."),
+        typer.Option(metavar="NAME", help="Use only this condition; repeatable. Default: all."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Of the pairs. Default: 2026.", min=0)
+        int | None, typer.Option(metavar="N", help="Seed of the pairs. Default: 2026.", min=0)
     ] = None,
     steps: Steps = None,
     guidance: Annotated[
-        float | None, typer.Option(metavar="SCALE", help="1: off. Default: the model's.")
+        float | None,
+        typer.Option(metavar="SCALE", help="Text guidance; 1: off. Default: the model's."),
     ] = None,
     reference_guidance: Annotated[
         float | None,
-        typer.Option(metavar="SCALE", help="The same, by the reference."),
+        typer.Option(metavar="SCALE", help="Reference guidance; 1: off. Default: the model's."),
     ] = None,
-    workers: Annotated[
-        int, typer.Option(metavar="N", help="Processes that share the work.", min=1)
-    ] = 1,
+    workers: Annotated[int, typer.Option(metavar="N", help="Number of processes.", min=1)] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Score a small model against rendered truths, on subjects that it never saw."""
+    """Score a small model on rendered pairs with subjects that it was not trained on."""
     with reporting(as_json=as_json):
         quiet_libraries()
         from vap.evaluation.benchmarks.synth import SEED
@@ -81,28 +82,33 @@ def mini(
         )
         write_sheets(read_run(output), "vap", output)
         if missing := preset.missing():
-            note(f"Left out, having no weights here: {', '.join(missing)}.")
+            note(f"Skipped because their weights are missing: {', '.join(missing)}.")
         show_results(output, "vap" if "vap" in preset.names else None, as_json=as_json)
         end(failed, output)
 
 
 def story(
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where everything is written.")
+        Path, typer.Option("-o", "--output", metavar="FOLDER", help="Output folder.")
     ] = Path("outputs/eval-story"),
     model: Model = "vap-mini",
     condition: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="What the references show. Repeatable, two or more."),
+        typer.Option(
+            metavar="NAME", help="Condition of the references; repeat it, give two or more."
+        ),
     ] = None,
     image: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Photograph to animate, before public ones. Repeatable."),
+        typer.Option(
+            metavar="FILE",
+            help="Photograph to animate, in addition to the bundled ones; repeatable.",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the drawn scenes.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the drawn scenes.", min=0)] = 0,
     steps: Steps = None,
 ) -> None:
-    """Make a page of moving pictures that show what a result depends on."""
+    """Make a page of animations that show how reference, image and settings change a result."""
     with reporting():
         quiet_libraries()
         from vap.mini.story.tell import Story, tell

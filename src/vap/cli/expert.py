@@ -12,17 +12,17 @@ from vap.cli import options
 from vap.cli.console import quiet_libraries, reporting, results, show_json
 from vap.cli.help import App
 
-app = App(help="Take the expert out of a model, or look at one.", no_args_is_help=True)
+app = App(help="Extract the expert of a model, or show an expert file.", no_args_is_help=True)
 
 
 @app.command("extract")
 def extract(
     model: Annotated[str, typer.Argument(help="Bundled name, pipeline folder or Hub id.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="File to write, .safetensors.")],
-    description: Annotated[str, typer.Option(help="Kept in the file's header.")] = "",
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .safetensors file to write.")],
+    description: Annotated[str, typer.Option(help="Text to store in the file's header.")] = "",
     as_json: options.AsJson = False,
 ) -> None:
-    """Save the expert of a model as one file, for use with the same backbone anywhere."""
+    """Save the expert of a model as one file, to load with the same backbone elsewhere."""
     with reporting(as_json=as_json):
         quiet_libraries()
         from vap.generation.request import check_place
@@ -39,7 +39,7 @@ def info(
     file: Annotated[Path, typer.Argument(help="Expert file.")],
     as_json: options.AsJson = False,
 ) -> None:
-    """Say what an expert file holds."""
+    """Show the contents of an expert file."""
     with reporting(as_json=as_json):
         from vap.models.expert_file import read_expert_info
 

@@ -1,4 +1,4 @@
-"""``vap generate``: an image, moved by the meaning of a reference video."""
+"""``vap generate``: animate an image with the semantics of a reference video."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def _chosen(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _repeated_files(repeat: Path | None) -> list[Path]:
-    """A video to be repeated and its record, whichever of the two was named."""
+    """The video to repeat and its record; the user may name either."""
     from vap.generation.request import places_of
 
     if repeat is None:
@@ -166,7 +166,7 @@ def _repeated_files(repeat: Path | None) -> list[Path]:
 
 
 def _request(chosen: dict[str, Any], repeat: Path | None, *, demo: bool) -> GenerationRequest:
-    """The request that the options given describe."""
+    """The request that the options describe."""
     from dataclasses import replace
 
     from vap.generation.request import GenerationRequest, demo_request
@@ -179,12 +179,12 @@ def _request(chosen: dict[str, Any], repeat: Path | None, *, demo: bool) -> Gene
         _refuse(chosen.keys() & _OF_THE_DEMO, "--demo brings its own inputs")
         return replace(demo_request(), **chosen)
     if "image" not in chosen:
-        raise ValueError("--image is missing: the picture that becomes the first frame.")
+        raise ValueError("--image is missing. Give the first frame of the video.")
     return GenerationRequest(**chosen)
 
 
 def _repeated(repeat: Path, chosen: dict[str, Any]) -> GenerationRequest:
-    """The request behind a video; options say where things are now."""
+    """The request stored in a video; options give the new paths of its inputs."""
     from dataclasses import replace
 
     from vap.generation.record import (
@@ -217,19 +217,19 @@ def _repeated(repeat: Path, chosen: dict[str, Any]) -> GenerationRequest:
 
 
 def _note_weights(repeat: Path, made: Generation) -> None:
-    """Say so where memory holds the weights otherwise than those that made the video."""
+    """Warn if the memory plan quantizes the weights differently from the original run."""
     from vap.generation.record import held_in, recorded_run
 
     then, now = (held_in(record) or "full" for record in (recorded_run(repeat), made.record))
     if then != now:
         messages.print(
-            f"note: made with weights of {then} precision, and memory holds them in {now} here: "
-            "pixels differ slightly."
+            f"note: the video was made with weights in {then} precision; this run uses {now} "
+            "precision, so pixels differ slightly."
         )
 
 
 def _refuse(names: set[str], why: str) -> None:
-    """Refuse options that would be without effect."""
+    """Refuse options that would have no effect."""
     if names:
         idle = sorted(map(option, names))
         raise ValueError(f"{why}. Leave out {', '.join(idle)}.")
@@ -287,7 +287,7 @@ def _compared(
 
 @contextmanager
 def _progress(request: GenerationRequest, *, shown: bool) -> Iterator[dict[str, Any]]:
-    """What a generation is given to move a bar on the terminal."""
+    """Callbacks that move a progress bar on the terminal."""
     from vap.files.names import local_model
 
     shown = shown and messages.is_terminal

@@ -11,7 +11,7 @@ from vap.cli.console import reporting, results, show_json
 def models(
     as_json: options.AsJson = False,
 ) -> None:
-    """List models that ship with the package or are published; any pipeline folder works too."""
+    """List the bundled and the published models that --model knows by name."""
     with reporting(as_json=as_json):
         from vap.files.names import known_models
 

@@ -1,6 +1,6 @@
-"""Options of the commands, each with its one wording; commands share what means the same.
+"""Options that several commands share.
 
-All default to None: what the user leaves open is decided by the request and the model.
+All default to None. The request and the model then choose the value.
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ def _option(panel: str, text: str, metavar: str | None, *names: str) -> Any:
 Image: TypeAlias = Annotated[Path | None, _option(_INPUTS, "First frame of the video.", "FILE")]
 References: TypeAlias = Annotated[
     list[Path] | None,
-    _option(
-        _INPUTS, "Reference video or folder of frames; may be given again.", "FILE", "--reference"
-    ),
+    _option(_INPUTS, "Reference video or folder of frames. Repeatable.", "FILE", "--reference"),
 ]
 Prompt: TypeAlias = Annotated[str | None, _option(_INPUTS, "Caption of the video to make.", "TEXT")]
 ReferencePrompts: TypeAlias = Annotated[
@@ -34,7 +32,7 @@ ReferencePrompts: TypeAlias = Annotated[
     _option(_INPUTS, "Caption of each reference, in order.", "TEXT", "--reference-prompt"),
 ]
 NegativePrompt: TypeAlias = Annotated[
-    str | None, _option(ADVANCED, "What to steer away from.", "TEXT")
+    str | None, _option(ADVANCED, "Text describing what to avoid.", "TEXT")
 ]
 VideoPromptFile: TypeAlias = Annotated[
     Path | None,
@@ -52,13 +50,14 @@ Selection: TypeAlias = Annotated[
 ]
 Fit: TypeAlias = Annotated[
     Literal["cover", "stretch"] | None,
-    _option(ADVANCED, "Bring inputs to size: cover crops (default), stretch distorts.", "HOW"),
+    _option(ADVANCED, "How to fit inputs: cover crops (default), stretch distorts.", "HOW"),
 ]
 Demo: TypeAlias = Annotated[
     bool, _option(_INPUTS, "Use the bundled example as input.", None, "--demo")
 ]
 Repeat: TypeAlias = Annotated[
-    Path | None, _option(_INPUTS, "Make this video (or that of this .json) again.", "FILE")
+    Path | None,
+    _option(_INPUTS, "Make this video again; takes the video or its .json record.", "FILE"),
 ]
 
 # Result
@@ -66,14 +65,14 @@ Output: TypeAlias = Annotated[
     Path | None,
     _option(
         _RESULT,
-        "Ending in .mp4, .webm or .gif; or a folder for PNG frames.",
+        "A .mp4, .webm or .gif file, or a folder for PNG frames.",
         "FILE",
         "-o",
         "--output",
     ),
 ]
 Sheet: TypeAlias = Annotated[
-    Path | None, _option(_RESULT, "PNG that shows reference, image and result together.", "FILE")
+    Path | None, _option(_RESULT, "Contact sheet (PNG) of reference, image and result.", "FILE")
 ]
 CheckReference: TypeAlias = Annotated[
     bool,
@@ -98,13 +97,15 @@ HelpAll: TypeAlias = Annotated[
 AsJson: TypeAlias = Annotated[bool, _option(_RESULT, "Print the result as JSON.", None, "--json")]
 
 # Video
-Height: TypeAlias = Annotated[int | None, _option(_VIDEO, "Default: the model's.", "PIXELS")]
-Width: TypeAlias = Annotated[int | None, _option(_VIDEO, "Default: the model's.", "PIXELS")]
+Height: TypeAlias = Annotated[
+    int | None, _option(_VIDEO, "Height. Default: the model's.", "PIXELS")
+]
+Width: TypeAlias = Annotated[int | None, _option(_VIDEO, "Width. Default: the model's.", "PIXELS")]
 Frames: TypeAlias = Annotated[
-    int | None, _option(_VIDEO, "1 + 4k. Default: the model's.", "N", "--frames")
+    int | None, _option(_VIDEO, "Number of frames, 1 + 4k. Default: the model's.", "N", "--frames")
 ]
 Rate: TypeAlias = Annotated[
-    float | None, _option(ADVANCED, "Frames a second. Default: the model's.", "RATE")
+    float | None, _option(ADVANCED, "Frames per second. Default: the model's.", "RATE")
 ]
 Steps: TypeAlias = Annotated[
     int | None, _option(_VIDEO, "Denoising steps. Default: the model's.", "N", "--steps")
@@ -126,16 +127,16 @@ DynamicGuidance: TypeAlias = Annotated[
     bool | None,
     _option(
         ADVANCED,
-        "Let it rise over the steps (CogVideoX only).",
+        "Let the text guidance rise over the steps (CogVideoX only).",
         None,
         "--dynamic-guidance/--fixed-guidance",
     ),
 ]
 Strength: TypeAlias = Annotated[
     float | None,
-    _option(_VIDEO, "How much to follow the reference. Default: 1, as trained.", "0…1"),
+    _option(_VIDEO, "How closely to follow the reference. Default: 1 (the trained model).", "0…1"),
 ]
-Seed: TypeAlias = Annotated[int | None, _option(_VIDEO, "Same seed, same video. Default: 0.", "N")]
+Seed: TypeAlias = Annotated[int | None, _option(_VIDEO, "Seed of the noise. Default: 0.", "N")]
 
 # Model and machine
 Model: TypeAlias = Annotated[
@@ -143,21 +144,23 @@ Model: TypeAlias = Annotated[
     _option(_MODEL, "wan, cogvideox, vap-mini (default), a folder or Hub id.", "NAME"),
 ]
 ExpertFile: TypeAlias = Annotated[
-    Path | None, _option(_MODEL, "Expert in place of the model's.", "FILE")
+    Path | None, _option(_MODEL, "Expert file to load instead of the model's expert.", "FILE")
 ]
 BackboneFile: TypeAlias = Annotated[
-    Path | None, _option(ADVANCED, "Backbone in one .safetensors or .gguf file (Wan).", "FILE")
+    Path | None, _option(ADVANCED, "Backbone file, .safetensors or .gguf (Wan only).", "FILE")
 ]
 Loras: TypeAlias = Annotated[
     list[str] | None,
-    _option(_MODEL, "LoRA to merge, with the scale of its effect; repeatable.", "FILE[:SCALE]"),
+    _option(_MODEL, "LoRA to merge, with its scale (default 1). Repeatable.", "FILE[:SCALE]"),
 ]
 Distilled: TypeAlias = Annotated[
     str | None,
-    _option(ADVANCED, "Published distilled LoRA: lightx2v-4step, its file as --student.", "NAME"),
+    _option(
+        ADVANCED, "Published distilled LoRA: lightx2v-4step; --student may give its file.", "NAME"
+    ),
 ]
 StudentFile: TypeAlias = Annotated[
-    Path | None, _option(ADVANCED, "Distilled LoRA (few steps) to merge into the backbone.", "FILE")
+    Path | None, _option(ADVANCED, "Step-distilled LoRA to merge into the backbone.", "FILE")
 ]
 Dtype: TypeAlias = Annotated[
     str | None,
@@ -173,14 +176,18 @@ Device: TypeAlias = Annotated[
 ]
 Offload: TypeAlias = Annotated[
     Literal["model", "group", "sequential"] | None,
-    _option(ADVANCED, "Save GPU memory: model, group (more) or sequential (most, slow).", "HOW"),
+    _option(
+        ADVANCED,
+        "Offload weights: model, group (saves more) or sequential (saves most, slow).",
+        "HOW",
+    ),
 ]
 Parallel: TypeAlias = Annotated[
     str | None,
     _option(
         ADVANCED,
-        "How processes started by torchrun share a video: degrees of guidance, ulysses and ring, "
-        "as in guidance=2,ulysses=4. Default: chosen.",
+        "How the processes of torchrun share a video: degrees of guidance, ulysses and ring, such "
+        "as guidance=2,ulysses=4. Default: automatic.",
         "DEGREES",
     ),
 ]
@@ -188,17 +195,17 @@ Memory: TypeAlias = Annotated[
     str | None,
     _option(
         _MODEL,
-        "For the model, such as 10GB; auto: what is free, as by default on a GPU.",
+        "Memory limit, such as 10GB, or auto (free memory; default on a GPU).",
         "AMOUNT",
     ),
 ]
 Profile: TypeAlias = Annotated[
     Literal["exact", "fast", "turbo"] | None,
-    _option(_MODEL, "Speed: exact, or fast and turbo, which give up some fidelity.", "NAME"),
+    _option(_MODEL, "Speed profile: exact, or fast and turbo, which are less exact.", "NAME"),
 ]
 Quantize: TypeAlias = Annotated[
     Literal["int8", "fp8"] | None,
-    _option(ADVANCED, "Quantize the backbone's weights to 8 bits; slightly inexact.", "TYPE"),
+    _option(ADVANCED, "Quantize the backbone's weights to 8 bits; slightly less exact.", "TYPE"),
 ]
 
 

@@ -29,7 +29,7 @@ app = App(help="Encode reference videos once and reuse them.", no_args_is_help=T
 def encode(
     reference: Annotated[list[Path], typer.Argument(help="Reference videos.")],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="To write, .safetensors.")
+        Path, typer.Option("-o", "--output", metavar="FILE", help="The .safetensors file to write.")
     ],
     reference_prompt: options.ReferencePrompts = None,
     selection: options.Selection = None,
@@ -39,9 +39,12 @@ def encode(
     width: options.Width = None,
     frames: options.Frames = None,
     last_frame: Annotated[
-        bool, typer.Option("--last-frame", help="For use with --last-image (Wan only).")
+        bool,
+        typer.Option(
+            "--last-frame", help="Encode the last frame too, for use with --last-image (Wan only)."
+        ),
     ] = False,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of --selection random.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed for --selection random.")] = 0,
     model: options.Model = None,
     dtype: options.Dtype = None,
     device: options.Device = None,
@@ -87,7 +90,7 @@ def show(
     file: Annotated[Path, typer.Argument(help="Video prompt written by `vap prompt encode`.")],
     as_json: options.AsJson = False,
 ) -> None:
-    """Say what a video prompt holds."""
+    """Show the contents of a video prompt."""
     with reporting(as_json=as_json):
         _show(file, as_json=as_json)
 

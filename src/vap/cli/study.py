@@ -20,17 +20,20 @@ app = App(
     name="study", help="Ask people which system is best, in a blind study.", no_args_is_help=True
 )
 
-Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Of a run.")]
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Output folder of `vap eval run`.")]
 
 
 @app.command("serve")
 def serve(
     folder: Folder,
     systems: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Only these, by commas. Default: all.")
+        str | None,
+        typer.Option(
+            metavar="NAMES", help="Systems to compare, separated by commas. Default: all."
+        ),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 opens it to the network.")
+        str, typer.Option(help="Address to listen on; 0.0.0.0 makes it reachable from the network.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="N", min=1, max=65535)] = 8765,
 ) -> None:
@@ -53,7 +56,7 @@ def serve(
         if host not in ("127.0.0.1", "localhost", "::1"):
             messages.print("note: whoever reaches this address can open the study and rate.")
         messages.print(
-            f"Give raters this address: http://{host}:{port}/ (Ctrl-C ends the study; answers stay)"
+            f"Give raters this address: http://{host}:{port}/ (Ctrl-C stops; answers are kept)"
         )
         listen(make_app(study), host, port)
 

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 _MEMORY_ADVICE = (
     "Lower loop.batch_size, set model.gradient_checkpointing to true or model.weights to bfloat16, "
-    "or spread the weights over several accelerators with run.sharding. For the stages sft, dpo "
-    "and distill, --dry-run says what a recipe takes."
+    "or shard the weights over several accelerators with run.sharding. For the stages sft, dpo "
+    "and distill, --dry-run predicts the memory."
 )
 
 
 class _AboveTheBar(logging.Handler):
-    """Writes to what standard error is at the time: a progress bar takes its place."""
+    """Write to the current standard error, which a progress bar may replace."""
 
     def emit(self, record: logging.LogRecord) -> None:
         sys.stderr.write(f"{self.format(record)}\n")
@@ -46,15 +46,19 @@ def train(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Check the recipe; print parameters, memory, steps and time; stop."
+            "--dry-run",
+            help="Check the recipe and print parameters, memory, steps and time, without training.",
         ),
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Fail where there is no checkpoint.")
+        bool,
+        typer.Option(
+            "--resume", help="Stop with an error if there is no checkpoint to continue from."
+        ),
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Run one stage of a training recipe; an interrupted run continues where it stopped."""
+    """Run a training recipe. After an interruption, run again to continue."""
     with reporting(as_json=as_json and is_first(), memory_advice=_MEMORY_ADVICE):
         from vap.training.recipe import load_recipe
         from vap.training.stages import run_recipe
