@@ -19,7 +19,7 @@ from vap.batch.requests import BatchRequest, check_files
 from vap.generation.request import check_folder_place, check_settings
 
 if TYPE_CHECKING:
-    from vap.batch.worker import Loading
+    from vap.generation.loaded import Loading
     from vap.generation.run import OnStep
 
 Format: TypeAlias = Literal["mp4", "webm", "gif"]

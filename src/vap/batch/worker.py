@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
-import torch
-
 from vap.batch.ledger import BatchFolder, Outcome
 from vap.batch.requests import BatchRequest, check_files
+from vap.generation.loaded import LoadedModel, Loading, recover
 from vap.generation.prompt_cache import PromptCache
 from vap.generation.request import GenerationRequest
-from vap.generation.run import OnStep, generate, load_for, model_key, save
+from vap.generation.run import OnStep, generate, model_key, save
 
 _ATTEMPTS = 3
-
-Loading = Callable[[str], AbstractContextManager[object]]
-"""Entered while the model of the given name is loaded."""
 
 
 class Worker:
@@ -27,8 +21,7 @@ class Worker:
 
     def __init__(self, batch: BatchFolder, loading: Loading = nullcontext) -> None:
         self._batch = batch
-        self._loading = loading
-        self._loaded: tuple[str, Any] | None = None
+        self._model = LoadedModel(loading)
         self._unloadable: dict[str, Exception] = {}
         self._prompts = PromptCache()
 
@@ -75,7 +68,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - whatever it is, the other requests go on
             # Its frames may keep much of the memory.
             error.__traceback__ = None
-            _recover()
+            recover()
             failure = {"type": type(error).__name__, "message": str(error)}
             return replace(outcome, status="failed", error=failure)
         return replace(
@@ -83,25 +76,12 @@ class Worker:
         )
 
     def _pipeline(self, request: GenerationRequest) -> Any:
-        """The model of a request, loaded unless it is the last one's."""
+        """The model of a request; one that cannot be loaded is not tried again."""
         key = model_key(request)
         if key in self._unloadable:
             raise self._unloadable[key]
-        if self._loaded is None or self._loaded[0] != key:
-            # Free the last one first: the memory may not suffice for both.
-            self._loaded = None
-            _recover()
-            try:
-                with self._loading(request.model):
-                    self._loaded = key, load_for(request)
-            except Exception as error:
-                self._unloadable[key] = error
-                raise
-        return self._loaded[1]
-
-
-def _recover() -> None:
-    """Free the memory of a failure or of the last model."""
-    gc.collect()
-    if torch.accelerator.is_available():
-        torch.accelerator.memory.empty_cache()
+        try:
+            return self._model.pipeline(request)
+        except Exception as error:
+            self._unloadable[key] = error
+            raise

@@ -19,6 +19,7 @@ from vap.cli import (
     generate,
     models,
     prompt,
+    serve,
     train,
 )
 from vap.cli.help import App, WithAdvanced
@@ -34,6 +35,8 @@ app.command("generate", cls=WithAdvanced)(generate.generate)
 app.command("batch")(batch.batch)
 app.command("models")(models.models)
 app.command("doctor")(doctor.doctor)
+app.command("serve")(serve.serve)
+app.command("worker")(serve.worker)
 app.command("train")(train.train)
 app.add_typer(prompt.app, name="prompt")
 app.add_typer(expert.app, name="expert")

@@ -1,0 +1,83 @@
+"""``vap serve`` and ``vap worker``: videos over HTTP, and who makes them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vap.cli import options
+from vap.cli.console import messages, reporting
+
+if TYPE_CHECKING:
+    from vap.serving.settings import Settings
+
+_PURPOSE = "serve videos"
+
+Config = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="YAML file of settings. VAP_SERVE_… variables go before it."),
+]
+Data = Annotated[Path | None, typer.Option(help="Folder of database and media.")]
+Models = Annotated[
+    str | None,
+    typer.Option("--models", metavar="NAMES", help="Models to offer, by commas; first is default."),
+]
+
+
+def serve(
+    config: Config = None,
+    data: Data = None,
+    models: Models = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on. Default: only this machine.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 for a free one.")] = None,
+    worker: Annotated[
+        bool, typer.Option("--worker/--no-worker", help="Whether to make videos here, too.")
+    ] = True,
+    device: options.Device = None,
+) -> None:
+    """Serve videos over HTTP, with one worker that makes them."""
+    with reporting():
+        settings = _settings(config, data=data, models=models, host=host, port=port, device=device)
+        from vap.serving.serve import serve as listen
+
+        messages.print(f"Serving at http://{settings.host}:{settings.port}/ (Ctrl-C ends it)")
+        listen(settings, worker=worker)
+
+
+def worker(
+    config: Config = None,
+    data: Data = None,
+    models: Models = None,
+    device: options.Device = None,
+) -> None:
+    """Make the videos of a service; start one a GPU, on any machine."""
+    with reporting():
+        settings = _settings(config, data=data, models=models, device=device)
+        from vap.serving.jobs.worker import Worker
+
+        worker_ = Worker(settings)
+        messages.print(f"Worker {worker_.id} takes jobs (Ctrl-C ends it)")
+        thread = threading.Thread(target=worker_.run)
+        thread.start()
+        try:
+            thread.join()
+        finally:
+            worker_.stop()
+            thread.join()
+
+
+def _settings(config: Path | None, **given: Any) -> Settings:
+    from vap.extras import require
+
+    for module in ("sqlalchemy", "fastapi", "uvicorn"):
+        require(module, extra="serve", purpose=_PURPOSE)
+    from vap.serving.settings import read_settings
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
+    return read_settings(config, **given)

@@ -1,0 +1,1 @@
+"""The service: videos over HTTP, made by workers that share one queue."""

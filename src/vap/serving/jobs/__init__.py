@@ -1,0 +1,1 @@
+"""Jobs: their queue in a database, and the workers that make their videos."""

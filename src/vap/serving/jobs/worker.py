@@ -1,0 +1,175 @@
+"""A worker: takes jobs one after the other, and ends each exactly once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import secrets
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy.exc import OperationalError
+
+from vap.serving.jobs.job import Claim, JobError, Made
+from vap.serving.jobs.model_process import (
+    Canceled,
+    Failure,
+    Make,
+    ModelProcess,
+    Progress,
+    Result,
+    Task,
+)
+from vap.serving.jobs.queue import Jobs
+from vap.serving.jobs.retention import delete_expired
+from vap.serving.media_store import MediaStore
+from vap.serving.settings import Settings
+
+_logger = logging.getLogger(__name__)
+_Value = TypeVar("_Value")
+
+_IDLE = 0.5  # seconds between looks for a job
+_LOOK = 0.3  # seconds between writes of progress, which also show a cancellation
+_PATIENCE = 60.0  # seconds for the model to end a canceled job by itself
+_PURGE = 60.0  # seconds between looks for what has expired
+
+
+class _StoppedError(Exception):
+    """The worker was told to stop."""
+
+
+class Worker:
+    """Makes the videos of a queue.
+
+    Args:
+        settings: Shared with the service.
+        maker: What the model process runs, see :class:`ModelProcess`; the real one by default.
+    """
+
+    def __init__(self, settings: Settings, maker: Callable[[], Make] | None = None) -> None:
+        if maker is None:
+            from vap.serving.jobs.make_video import VideoMaker
+
+            maker = VideoMaker
+        self.id = f"{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._settings = settings
+        self._jobs = Jobs(settings)
+        self._media = MediaStore(settings.media_url)
+        self._model = ModelProcess(maker)
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Work until :meth:`stop` is called."""
+        life = threading.Thread(target=self._live, daemon=True)
+        life.start()
+        try:
+            while not self._stopping.is_set():
+                claim = self._patiently(lambda: self._jobs.claim(self.id))
+                if claim is None:
+                    self._stopping.wait(_IDLE)
+                else:
+                    self._work(claim)
+        except _StoppedError:
+            pass
+        finally:
+            self._stopping.set()
+            self._model.stop()
+            life.join()
+            self._jobs.database.close()
+
+    def stop(self) -> None:
+        """Stop soon; the running job goes to another worker."""
+        self._stopping.set()
+
+    def _live(self) -> None:
+        """Give signs of life, and look after the jobs of those that give none."""
+        purge_at = 0.0
+        while True:
+            try:
+                self._jobs.beat(self.id, platform.node())
+                self._jobs.sweep()
+                if time.monotonic() >= purge_at:
+                    purge_at = time.monotonic() + _PURGE
+                    delete_expired(self._jobs, self._media)
+            except Exception:  # whatever happens, the next beat may succeed
+                _logger.warning("The worker could not give a sign of life.", exc_info=True)
+            if self._stopping.wait(self._settings.lease_seconds / 4):
+                break
+        self._jobs.leave(self.id)
+
+    def _work(self, claim: Claim) -> None:
+        with tempfile.TemporaryDirectory(prefix="vap-job-") as folder:
+            job = claim.job
+            self._model.start(
+                Task(job.id, job.request, job.model, job.seed, Path(folder), self._settings)
+            )
+            outcome = self._outcome(claim)
+            if isinstance(outcome, Result):
+                self._complete(claim, outcome)
+            elif isinstance(outcome, Failure):
+                if not outcome.usable:
+                    self._model.stop()
+                self._patiently(lambda: self._jobs.fail(claim, outcome.error))
+
+    def _outcome(self, claim: Claim) -> Result | Failure | None:
+        """Follow a job to its end; None if it is no longer this worker's."""
+        end = time.monotonic() + self._settings.job_seconds
+        latest, look_at = Progress("start"), 0.0
+        while True:
+            message = self._model.message(_LOOK)
+            if isinstance(message, (Result, Failure)):
+                return message
+            if isinstance(message, Canceled):  # not asked for: a maker that raised it
+                return Failure(JobError("internal_error", "The model gave up."))
+            latest = message or latest
+            if self._stopping.is_set():
+                self._model.stop()
+                self._jobs.release(claim)
+                raise _StoppedError
+            if time.monotonic() < look_at:
+                continue
+            look_at = time.monotonic() + _LOOK
+            if not self._note(claim, latest):
+                self._model.cancel(_PATIENCE)
+                return None
+            if time.monotonic() > end:
+                self._model.stop()
+                message_ = f"The job took more than {self._settings.job_seconds:g} seconds."
+                return Failure(JobError("timed_out", message_))
+
+    def _note(self, claim: Claim, latest: Progress) -> bool:
+        preview = None
+        if latest.preview is not None:
+            preview = f"{claim.folder}/preview{latest.preview.suffix}"
+            self._media.put(preview, latest.preview)
+        return self._patiently(
+            lambda: self._jobs.note_progress(
+                claim, progress=latest.percent, stage=latest.stage, preview=preview
+            )
+        )
+
+    def _complete(self, claim: Claim, result: Result) -> None:
+        """Store the files, then end the job; without the job they are deleted."""
+        keys = {}
+        for name, file in (("video", result.video), ("thumbnail", result.thumbnail)):
+            if file is not None:
+                keys[name] = f"{claim.folder}/{name}{file.suffix}"
+                self._media.put(keys[name], file)
+        made = Made(keys["video"], keys.get("thumbnail"), result.seconds, result.size)
+        if not self._patiently(lambda: self._jobs.complete(claim, made)):
+            self._media.delete(claim.folder)
+
+    def _patiently(self, call: Callable[[], _Value]) -> _Value:
+        """Call again while the database cannot be reached."""
+        while True:
+            try:
+                return call()
+            except OperationalError:
+                _logger.warning("The database cannot be reached.", exc_info=True)
+                if self._stopping.wait(1):
+                    raise _StoppedError from None

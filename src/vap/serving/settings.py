@@ -1,0 +1,111 @@
+"""The settings of a service and its workers: a YAML file, environment, options."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, field_validator
+
+from vap.acceleration.plan import Profile
+from vap.files.names import DEFAULT_MODEL
+from vap.serving.strict import Strict
+
+ENVIRONMENT = "VAP_SERVE_"
+"""Prefix of the variables that change a setting, such as ``VAP_SERVE_DATABASE``."""
+
+
+def data_folder() -> Path:
+    """Return where a service keeps its files unless told otherwise."""
+    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(data).expanduser() / "video-as-prompt" / "service"
+
+
+class Settings(Strict):
+    """What a service and its workers share.
+
+    Attributes:
+        data: Folder of the database and of media, unless these are elsewhere.
+        database: SQLAlchemy URL; empty for a SQLite file in ``data``.
+        media: fsspec URL of uploads and videos; empty for a folder in ``data``.
+        host: Address to listen on.
+        port: Port to listen on; 0 for a free one.
+        models: Models that this service offers and its workers make; the first is the default.
+        profile: Of requests that name none.
+        device: Where the model runs; None for the best device.
+        memory: What the model may take, as ``vap generate --memory`` has it.
+        max_queued: Jobs that may wait; further ones are refused.
+        max_attempts: Workers that a job may lose before it fails.
+        lease_seconds: Time without a sign of life after which a worker's job goes to another.
+        job_seconds: Time after which a running job fails.
+        retention_hours: Time from the end of a job to its deletion, with its video; 0 for never.
+        disk_quota: Bytes of media above which the oldest videos are deleted; 0 for no quota.
+    """
+
+    data: Path = Field(default_factory=data_folder)
+    database: str = ""
+    media: str = ""
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    models: tuple[str, ...] = Field((DEFAULT_MODEL,), min_length=1)
+    profile: Profile | None = None
+    device: str | None = None
+    memory: str | None = None
+    max_queued: int = Field(1000, ge=1)
+    max_attempts: int = Field(3, ge=1)
+    lease_seconds: float = Field(15.0, gt=0)
+    job_seconds: float = Field(4 * 3600, gt=0)
+    retention_hours: float = Field(7 * 24, ge=0)
+    disk_quota: int = Field(0, ge=0)
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _by_commas(cls, given: Any) -> Any:
+        return tuple(given.split(",")) if isinstance(given, str) else given
+
+    @property
+    def database_url(self) -> str:
+        """The URL of the database."""
+        return self.database or f"sqlite:///{self.data / 'jobs.sqlite'}"
+
+    @property
+    def media_url(self) -> str:
+        """The URL of the folder of media."""
+        return self.media or str(self.data / "media")
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine reaches the service."""
+        return self.host in {"127.0.0.1", "localhost", "::1"}
+
+
+def read_settings(
+    path: Path | None = None, environment: Mapping[str, str] | None = None, **options: Any
+) -> Settings:
+    """Read settings: options come before the environment, and that before the file.
+
+    Args:
+        path: YAML file; none for defaults.
+        environment: Variables whose names start with :data:`ENVIRONMENT`; by default the process's.
+        options: Fields of :class:`Settings`; None counts as not given.
+
+    Raises:
+        ValueError: If a setting is unknown or out of range.
+    """
+    fields: dict[str, Any] = {}
+    if path is not None:
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is no YAML: {error}. Correct it.") from error
+        if not isinstance(content, dict):
+            raise ValueError(f"{path} must have one setting a line, such as 'port: 8000'.")
+        fields.update(content)
+    for name, value in (os.environ if environment is None else environment).items():
+        if name.startswith(ENVIRONMENT):
+            fields[name.removeprefix(ENVIRONMENT).lower()] = value
+    fields.update((name, value) for name, value in options.items() if value is not None)
+    return Settings.model_validate(fields)
