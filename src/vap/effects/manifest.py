@@ -14,8 +14,9 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from vap.files.yaml_text import LARGEST, parse_yaml
+
 MANIFEST = "manifest.yaml"
-_LARGEST = 1_000_000  # bytes
 
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
 # A name that is a file name everywhere: it becomes a folder.
@@ -115,13 +116,13 @@ def parse_manifest(text: str, source: str) -> Manifest:
         ValueError: If it is not one; the message names the source and the key.
     """
     try:
-        return Manifest.model_validate(yaml.safe_load(text))
+        return Manifest.model_validate(parse_yaml(text))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "manifest"
         raise ValueError(f"{source}: {where}: {first['msg']}. Correct it.") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ValueError(f"{source} is not YAML ({error}). Correct it.") from error
+    except ValueError as error:
+        raise ValueError(f"{source} cannot be read: {error}. Correct it.") from error
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -134,8 +135,10 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     if not path.is_file():
         raise FileNotFoundError(f"{folder} has no {MANIFEST}. Give the folder of an effect.")
-    if path.stat().st_size > _LARGEST:
-        raise ValueError(f"{path} is larger than {_LARGEST} bytes. Give the manifest of an effect.")
+    if path.stat().st_size > 4 * LARGEST:
+        raise ValueError(
+            f"{path} is larger than {4 * LARGEST:,} bytes. Give the manifest of an effect."
+        )
     try:
         return parse_manifest(path.read_text(encoding="utf-8"), str(path))
     except UnicodeDecodeError as error:

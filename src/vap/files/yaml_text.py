@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from reprlib import repr as limited_repr
 from typing import Any
 
@@ -12,6 +13,20 @@ import yaml
 LARGEST = 100_000
 _LONGEST = 100
 _Sizes = dict[yaml.Node, float]
+_BOOL = "tag:yaml.org,2002:bool"
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads booleans as YAML 1.2 does: ``no`` is a word, as in ``precision: no``."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if tag != _BOOL]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    _BOOL, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), [*"tTfF"]
+)
 
 
 def parse_yaml(text: str) -> Any:
@@ -21,7 +36,7 @@ def parse_yaml(text: str) -> Any:
         ValueError: If it is no YAML, or says too much.
     """
     try:
-        loader = yaml.SafeLoader(text[: LARGEST + 1])
+        loader = _Loader(text[: LARGEST + 1])
         node = loader.get_single_node()
         if node is None:
             return None
