@@ -77,3 +77,13 @@ def sample_of(folder, frames, *, fps=8, prompt="a cat", image=None, **videos):
         paths[name] = write_video(other, folder / name, fps)
     case = Case("case", "melt", folder / "image.png", folder / "own", prompt)
     return Sample(case, "system", 0, paths)
+
+
+def noise(frames=9):
+    """Frames that have nothing to do with each other."""
+    return np.random.default_rng(0).integers(0, 256, (frames, 64, 96, 3), np.uint8)
+
+
+def still(value=None):
+    """A texture, or one gray, that does not change."""
+    return np.stack([texture() if value is None else np.full((64, 96, 3), value, np.uint8)] * 9)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vap.evaluation.metrics.base import Sample, Value
-from vap.evaluation.metrics.vision import EmbeddingMetric
+from vap.evaluation.metrics.embeddings import EmbeddingMetric
 from vap.files.reading import reading
 from vap.files.weights import sampled_digest
 from vap.media import read_clip

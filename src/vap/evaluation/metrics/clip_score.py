@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from vap.evaluation.metrics.base import Sample, Value
-from vap.evaluation.metrics.vision import EmbeddingMetric
+from vap.evaluation.metrics.embeddings import EmbeddingMetric
 from vap.media import read_clip
 
 

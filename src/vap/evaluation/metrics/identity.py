@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from vap.evaluation.metrics.base import Sample, Value
-from vap.evaluation.metrics.vision import EmbeddingMetric
+from vap.evaluation.metrics.embeddings import EmbeddingMetric
 from vap.media import read_clip, read_image
 from vap.media.pixels import resize
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vap.evaluation.metrics.base import Metric, Sample, Value
-from vap.evaluation.metrics.vision import encoder_folder, load_encoder
+from vap.evaluation.metrics.embeddings import encoder_folder, load_encoder
 from vap.evaluation.systems.base import Variant
 from vap.files.weights import component_hash
 from vap.loading.pipeline import default_device

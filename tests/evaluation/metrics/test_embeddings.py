@@ -7,9 +7,9 @@ from transformers import CLIPModel, CLIPTokenizer
 
 from tests.evaluation.metrics.tiny import sample_of, save_clip, save_dino, texture
 from vap.evaluation.metrics.clip_score import ClipScore
+from vap.evaluation.metrics.embeddings import load_encoder
 from vap.evaluation.metrics.identity import Identity, subject_consistency
 from vap.evaluation.metrics.registry import METRICS
-from vap.evaluation.metrics.vision import load_encoder
 
 
 @pytest.fixture(scope="module")
