@@ -1,6 +1,6 @@
 """RIFE 4, a frame interpolator (Huang et al., 2022), for the middle of two frames.
 
-The weights of Practical-RIFE 4.14 to 4.26 (MIT license) fit, converted to safetensors; sizes follow
+The weights of Practical-RIFE 4.15 to 4.26 (MIT license) fit, converted to safetensors; sizes follow
 from them.
 """
 
