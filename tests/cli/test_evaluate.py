@@ -38,13 +38,16 @@ def test_systems_and_metrics_are_listed(here):
         (("--systems", "static", "--metrics", "gpa"), "'gap'"),
         (("--systems", "static", "--benchmark", "sinth"), "'synth'"),
         (("--systems", "static", "--baseline", "statc"), "'static'"),
+        (("--systems", "broken.yaml"), "num_inference_steps=0"),
         (("--systems", "static", "--seeds", "one"), "one"),
+        (("--systems", "static", "--seeds", "0,-1"), "-1"),
         (("--systems", ","), "','"),
     ],
 )
 def test_bad_names_are_answered_with_the_nearest(options, named, here):
+    (here / "broken.yaml").write_text("kind: vap\nnum_inference_steps: 0\n")
     assert named in refusal("eval", "run", "-o", "run", *options)
-    assert list(here.iterdir()) == []
+    assert [path.name for path in here.iterdir()] == ["broken.yaml"]
 
 
 def test_wrong_choices_are_named_before_a_model_is_loaded(here):

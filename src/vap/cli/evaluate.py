@@ -95,7 +95,7 @@ def run_(
         quiet_libraries()
         from vap.evaluation.benchmarks.read import read_benchmark
         from vap.evaluation.plan import Evaluation
-        from vap.evaluation.run import with_bounds
+        from vap.evaluation.run import check_all, with_bounds
         from vap.evaluation.workers import Workers
 
         registry = systems_registry()
@@ -103,6 +103,7 @@ def run_(
         chosen = metrics_registry().read_all(_names(metrics))
         noise = tuple(_numbers(seeds))
         check_baseline(baseline, [system.name for system in asked])
+        check_all(asked, chosen)
 
         def make(progress: Callable[[int, int], None]) -> Evaluation:
             found = read_benchmark(
@@ -167,7 +168,7 @@ def _names(text: str) -> list[str]:
 
 
 def _numbers(text: str) -> list[int]:
-    try:
-        return [int(number) for number in dict.fromkeys(_names(text))]
-    except ValueError as error:
-        raise ValueError(f"seeds={text!r}: give whole numbers, such as 0,1,2.") from error
+    names = dict.fromkeys(_names(text))
+    if not all(name.isascii() and name.isdecimal() for name in names):
+        raise ValueError(f"seeds={text!r}: give whole numbers from 0, such as 0,1,2.")
+    return [int(name) for name in names]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -77,10 +77,7 @@ def run(
     check_makeable(output)
     output.mkdir(parents=True, exist_ok=True)
     with _alone(output):
-        for system in evaluation.systems:
-            system.check()
-        for metric in evaluation.metrics:
-            metric.check()
+        check_all(evaluation.systems, evaluation.metrics)
         plan = Plan(evaluation, output)
         report = progress or (lambda _, __, ___: None)
         write_json(output / RUN, run_record(plan))
@@ -95,6 +92,14 @@ def run(
         sum(row.error is None for row in scored),
         sum(row.error is not None for row in scored),
     )
+
+
+def check_all(systems: Iterable[System], metrics: Iterable[Metric]) -> None:
+    """Refuse systems and metrics that cannot start."""
+    for system in systems:
+        system.check()
+    for metric in metrics:
+        metric.check()
 
 
 def run_record(plan: Plan) -> dict[str, Any]:
