@@ -16,6 +16,7 @@ from vap.batch import worker
 from vap.batch.ledger import BatchFolder, Outcome
 from vap.batch.run_batch import Workers, run_batch
 from vap.extras import MissingExtraError
+from vap.generation import loaded as loaded_model
 from vap.generation.run import generate, load_for
 from vap.media import MediaError, read_run
 from vap.parallel import ray_cluster
@@ -30,7 +31,7 @@ def loaded(monkeypatch) -> list[str]:
         names.append(request.model)
         return load_for(request)
 
-    monkeypatch.setattr(worker, "load_for", load)
+    monkeypatch.setattr(loaded_model, "load_for", load)
     return names
 
 
@@ -271,8 +272,8 @@ def test_references_of_the_same_content_are_encoded_once(inputs, tmp_path, monke
     assert records[5].reference_prompts == ("it turns",)
 
 
-@pytest.mark.parametrize("breaks", ["load_for", "generate"])
-def test_what_a_failure_held_in_memory_is_free_kept(breaks, inputs, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("module", "breaks"), [(loaded_model, "load_for"), (worker, "generate")])
+def test_what_a_failure_held_in_memory_is_free_kept(module, breaks, inputs, tmp_path, monkeypatch):
     class Weights:
         pass
 
@@ -283,8 +284,8 @@ def test_what_a_failure_held_in_memory_is_free_kept(breaks, inputs, tmp_path, mo
         alive.append(weakref.ref(weights))
         raise MemoryError
 
-    monkeypatch.setattr(worker, "load_for", lambda _: None)
-    monkeypatch.setattr(worker, breaks, fail)
+    monkeypatch.setattr(loaded_model, "load_for", lambda _: None)
+    monkeypatch.setattr(module, breaks, fail)
     making = worker.Worker(BatchFolder(tmp_path, ".mp4", "run"))
     assert making.make(requests_of({}, folder=inputs)[0]).status == "failed"
     assert alive[0]() is None

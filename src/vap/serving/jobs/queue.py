@@ -3,6 +3,12 @@
 A job ends exactly once because the statement that ends it requires that it has not ended. A worker
 proves with each statement that the job is still its own: same worker, same attempt. So a worker
 that was taken for dead, and was only slow, changes nothing.
+
+Why not DBOS: in a trial (3.4, two executors, one killed) the killed one's job was still PENDING
+after 45 seconds beside a living executor. It needs our heartbeats and a sweep all the same, the
+latter through a private method, and our own row for owner, progress, position and key. With the row
+in place, the queue is the claim, one ``SELECT … FOR UPDATE SKIP LOCKED``, and one truth in place of
+two that must agree.
 """
 
 from __future__ import annotations
