@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vap.batch.requests import parse_requests, read_requests
+from vap.effects.library import find_effect
 from vap.generation.request import GenerationRequest
 
 HERE = Path("/somewhere")
@@ -49,6 +50,17 @@ def test_a_line_is_a_request():
         reference_prompts=("it melts",),
         guidance_scale=5,
     )
+
+
+def test_a_line_may_name_an_effect():
+    (found,) = parse_requests(line(effect="burn", prompt="a car", seed=3), HERE)
+    assert found.request.references == (find_effect("burn").reference,)
+    assert (found.request.effect, found.request.prompt) == ("vap/burn", "a car")
+    assert (found.request.seed, found.request.image) == (3, HERE / "cat.png")
+    (other,) = parse_requests(line(effect="vap/burn"), HERE, defaults={"model": "m"})
+    assert other.request.model == "m"
+    assert "line 1: There is no effect 'bun'. Did you mean 'burn'" in refusal(line(effect="bun"))
+    assert "vap/burn" in refusal(line(effect="burn", references=["a.mp4"]))
 
 
 def test_paths_start_at_the_file(tmp_path):

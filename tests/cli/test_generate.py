@@ -8,6 +8,7 @@ from rich.progress import Progress
 from tests.cli.running import COGVIDEOX, WAN, vap, vap_json
 from tests.media.making import moving
 from vap.cli import console
+from vap.effects.library import find_effect
 from vap.media import probe_clip, read_clip, read_metadata, read_run, write_video
 from vap.media.files import hash_file
 
@@ -176,3 +177,19 @@ def test_what_is_cut_from_a_long_prompt_is_told(short, here):
     said = vap(*short, "--prompt", "word " * 300 + "last", "-o", "out.mp4").stderr
     assert "note: A text has" in said
     assert "last" in said
+
+
+def test_an_effect_brings_its_reference_and_is_in_the_record(short, here):
+    vap(*short, "--effect", "burn", "--prompt", "a car", "-o", "out.mp4")
+    record = read_run(here / "out.mp4")
+    assert (record.arguments["effect"], record.prompt) == ("vap/burn", "a car")
+    effect = find_effect("burn")
+    assert record.reference_prompts == (effect.reference_prompt,)
+    assert record.inputs[-1].sha256 == hash_file(effect.reference)
+    assert record.model == "cogvideox"
+    vap("generate", "--repeat", "out.mp4", "-o", "again.mp4")
+    assert (here / "again.mp4").read_bytes() == (here / "out.mp4").read_bytes()
+
+
+def test_a_video_without_an_effect_has_none_in_its_record(made):
+    assert "effect" not in made.summary["record"]["arguments"]

@@ -241,3 +241,27 @@ def test_the_bundled_effects_fit_the_bundled_model() -> None:
         assert (info.frames, info.height, info.width) == (17, 64, 96)
         assert effect.request("a cat")["prompt"] == "a cat"
         assert effect.model == "vap-mini"
+
+
+def test_aliases_that_say_too_much_are_refused() -> None:
+    lines = [
+        "a0: &a0 xxxxxxxxxx",
+        *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)),
+    ]
+    with pytest.raises(ValueError, match="characters"):
+        parse_manifest("\n".join(["id: a", "name: A", *lines]), "x")
+
+
+def test_what_is_given_with_an_effect_wins(tmp_path: Path, video: Path) -> None:
+    effect = created(tmp_path, video)
+    given = {"prompt": "a car", "strength": 0.2, "reference_prompts": ("it drips",)}
+    assert effect.applied_to(given) == {
+        "references": (tmp_path / "melt" / "reference.mp4",),
+        "reference_prompts": ("it drips",),
+        "prompt": "a car",
+        "strength": 0.2,
+        "effect": "me/melt",
+    }
+    for name in ("references", "video_prompt"):
+        with pytest.raises(ValueError, match="me/melt"):
+            effect.applied_to({name: video})

@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from vap.effects.library import find_effect
 from vap.files.names import did_you_mean, is_known
 from vap.generation.request import (
     SINGLE_INPUTS,
@@ -92,6 +93,9 @@ def parse_requests(
         except ValidationError as error:
             problems += [f"{name}, line {number}: {what}" for what in _explained(error)]
             continue
+        except (OSError, ValueError) as error:  # of the effect that it names
+            problems.append(f"{name}, line {number}: {error}")
+            continue
         if request.name in requests:
             first = lines[request.name]
             problems.append(
@@ -119,7 +123,12 @@ def _parse(line: str, folder: Path, defaults: Mapping[str, Any]) -> BatchRequest
     name: str | None = values.pop("name")
     request = GenerationRequest(**values)
     digest = _digest(request)
-    return BatchRequest(name or _name(request, digest), _placed(request, folder), digest)
+    placed = _placed(request, folder)
+    if request.effect is not None:
+        given = content.model_fields_set | defaults.keys()
+        chosen = {field: getattr(placed, field) for field in given if field != "name"}
+        placed = GenerationRequest(**find_effect(request.effect).applied_to(chosen))
+    return BatchRequest(name or _name(request, digest), placed, digest)
 
 
 @cache

@@ -35,7 +35,10 @@ _REPEATABLE = (*_SINGLE_INPUTS, "references", "lora", "model", "device", "offloa
 _HOLDING = frozenset({"device", "offload", "memory"})
 _OF_THE_CHECK = ("other_reference", "other_prompt")
 # What --demo brings itself.
-_OF_THE_DEMO = ("image", "references", "reference_prompts", "prompt", "video_prompt", "last_image")
+_OF_THE_DEMO = (
+    *("image", "references", "reference_prompts", "prompt", "video_prompt", "last_image"),
+    "effect",
+)
 
 
 def generate(
@@ -45,6 +48,7 @@ def generate(
     reference_prompts: options.ReferencePrompts = None,
     negative_prompt: options.NegativePrompt = None,
     video_prompt: options.VideoPromptFile = None,
+    effect: options.Effect = None,
     last_image: options.LastImage = None,
     frame_selection: options.Selection = None,
     fit: options.Fit = None,
@@ -180,6 +184,10 @@ def _request(chosen: dict[str, Any], repeat: Path | None, *, demo: bool) -> Gene
         return replace(demo_request(), **chosen)
     if "image" not in chosen:
         raise ValueError("--image is missing. Give the first frame of the video.")
+    if "effect" in chosen:
+        from vap.effects.library import find_effect
+
+        chosen = find_effect(chosen["effect"]).applied_to(chosen)
     return GenerationRequest(**chosen)
 
 

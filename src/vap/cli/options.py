@@ -52,6 +52,10 @@ Fit: TypeAlias = Annotated[
     Literal["cover", "stretch"] | None,
     _option(ADVANCED, "How to fit inputs: cover crops (default), stretch distorts.", "HOW"),
 ]
+Effect: TypeAlias = Annotated[
+    str | None,
+    _option(_INPUTS, "From `vap effect list`, or its folder, in place of --reference.", "NAME"),
+]
 Demo: TypeAlias = Annotated[
     bool, _option(_INPUTS, "Use the bundled example as input.", None, "--demo")
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,19 @@ class Effect:
         if self.model:
             fields["model"] = self.model
         return fields
+
+    def applied_to(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of a request that uses the effect; what is given wins.
+
+        Raises:
+            ValueError: If references are given, which an effect brings itself.
+        """
+        if given.keys() & {"references", "video_prompt"}:
+            raise ValueError(
+                f"The effect {self.id!r} brings its own reference. Give either an effect, or "
+                "reference videos, or a video prompt."
+            )
+        return {**self.request(), **given, "effect": self.id}
 
     def as_json(self) -> dict[str, Any]:
         """Return what a listing shows, in JSON values."""

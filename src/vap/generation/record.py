@@ -35,6 +35,7 @@ _RECORDED_ELSEWHERE = frozenset({
     "image", "last_image", "references", "video_prompt", "prompt", "reference_prompts",
     "negative_prompt", "model", "seed", "fps", "expert", "student", "backbone", "lora",
 })  # fmt: skip
+_ORIGINS = frozenset({"effect"})
 # Among a record's arguments: what loading made of the weights, which the request did not ask for.
 _HELD = "held_in"
 
@@ -50,6 +51,8 @@ def record_of(
     bundled = bundled_model(request.model) is not None
     local = not bundled and folder.is_dir()
     settings = {k: v for k, v in asdict(request).items() if k not in _RECORDED_ELSEWHERE}
+    # Where captions and references come from, if it is not the user.
+    settings = {k: v for k, v in settings.items() if k not in _ORIGINS or v is not None}
     settings["lora_scales"] = list(request.lora_scales)
     if held is not None and request.quantize is None:
         settings[_HELD] = held

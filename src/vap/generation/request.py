@@ -71,6 +71,7 @@ class GenerationRequest:
         memory: What the model may take, see :func:`vap.load_pipeline`.
         quantize: ``int8`` or ``fp8`` for the backbone's weights.
         profile: ``exact``, ``fast`` or ``turbo``.
+        effect: Id of the effect that brought references and settings, for the record.
     """
 
     image: Path
@@ -105,6 +106,7 @@ class GenerationRequest:
     memory: str | None = None
     quantize: Quantization | None = None
     profile: Profile | None = None
+    effect: str | None = None
 
     @property
     def inputs(self) -> tuple[tuple[str, Path], ...]:

@@ -1,15 +1,10 @@
 """Effect packs in the format of openeffect."""
 
-from contextlib import suppress
-
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
-from vap.evaluation.benchmarks.packs import Manifest, parse_manifest
 from vap.evaluation.benchmarks.read import read_benchmark
 from vap.media import write_video
 
@@ -62,8 +57,8 @@ def test_a_single_pack_is_one_case(pack, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "error", "named"),
     [
-        ({"showcases": []}, ValueError, "showcases"),
-        ({"showcases": [{"preview": "p.mp4"}]}, ValueError, r"showcases\.0\.inputs"),
+        ({"showcases": []}, ValueError, "showcase"),
+        ({"showcases": [{"preview": "preview.mp4"}]}, ValueError, "image"),
         ({"id": None}, ValueError, "id"),
         (
             {"showcases": [{"preview": "../../secret.mp4", "inputs": {"image": "image.png"}}]},
@@ -75,7 +70,7 @@ def test_a_single_pack_is_one_case(pack, tmp_path):
             FileNotFoundError,
             "gone",
         ),
-        ({"showcases": [{"preview": "preview.mp4", "inputs": {}}]}, ValueError, "no file"),
+        ({"showcases": [{"preview": "preview.mp4", "inputs": {}}]}, ValueError, "image"),
     ],
 )
 def test_a_faulty_manifest_is_named_with_its_key(changes, error, named, pack, tmp_path):
@@ -87,24 +82,3 @@ def test_a_faulty_manifest_is_named_with_its_key(changes, error, named, pack, tm
 def test_a_folder_without_packs_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"manifest\.yaml"):
         read_benchmark(str(tmp_path), folder=tmp_path)
-
-
-_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
-    max_leaves=8,
-)
-
-
-@given(st.text(max_size=80) | _VALUES.map(yaml.safe_dump))
-@settings(max_examples=100, deadline=None)
-def test_any_manifest_is_read_or_refused(text):
-    with suppress(ValueError):
-        assert isinstance(parse_manifest(text, "manifest.yaml"), Manifest)
-
-
-@given(st.sampled_from(sorted(MANIFEST)), _VALUES)
-@settings(max_examples=100, deadline=None)
-def test_any_value_of_a_key_is_read_or_refused(key, value):
-    with suppress(ValueError):
-        assert parse_manifest(yaml.safe_dump({**MANIFEST, key: value}), "x").showcases

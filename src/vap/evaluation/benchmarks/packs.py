@@ -3,49 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import BaseModel, Field, ValidationError
-
+from vap.effects.effect import SUBJECT, Effect, read_effect
+from vap.effects.manifest import MANIFEST
 from vap.evaluation.benchmarks.base import Benchmark, selected
 from vap.evaluation.benchmarks.table import file_name
 from vap.evaluation.case import Case
-from vap.files.yaml_text import LARGEST, parse_yaml
-
-MANIFEST = "manifest.yaml"
-_Text = Annotated[str, Field(min_length=1)]
-
-
-class _Showcase(BaseModel):
-    """A result of the effect, and the image that it was made of."""
-
-    preview: _Text
-    inputs: dict[str, _Text]
-
-
-class _Generation(BaseModel):
-    prompt: str = ""
-
-
-class Manifest(BaseModel):
-    """What is read of a manifest; other keys are for others."""
-
-    id: _Text
-    showcases: Annotated[list[_Showcase], Field(min_length=1)]
-    generation: _Generation = _Generation()
-    category: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Pack:
-    """An effect with its first showcase."""
-
-    name: str
-    reference: Path
-    image: Path
-    prompt: str
 
 
 def read_packs(
@@ -74,54 +38,25 @@ def read_packs(
     return Benchmark(folder.resolve().name, selected(found, cases, conditions, str(folder)))
 
 
-def parse_manifest(text: str, source: str) -> Manifest:
-    """Parse a manifest; errors name the source and the key."""
-    try:
-        return Manifest.model_validate(parse_yaml(text))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "manifest"
-        raise ValueError(f"{source}: {where}: {first['msg']}. Correct it.") from error
-    except ValueError as error:
-        raise ValueError(f"{source} is not YAML ({error}). Correct it.") from error
+def _read(folder: Path) -> tuple[str, Effect]:
+    """The name of a pack, and the pack."""
+    effect = read_effect(folder)
+    if effect.image is None or effect.reference is None:
+        lacking = "reference video" if effect.reference is None else "image among showcases"
+        raise ValueError(f"{folder / MANIFEST} names no {lacking}, which cases need. Complete it.")
+    return file_name(folder.resolve().name), effect
 
 
-def _read(folder: Path) -> _Pack:
-    path = folder / MANIFEST
-    try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(LARGEST + 1)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error}). Save it as UTF-8.") from error
-    manifest = parse_manifest(text, str(path))
-    shown = manifest.showcases[0]
-    image = shown.inputs.get("image") or next(iter(shown.inputs.values()), "")
-    return _Pack(
-        file_name(folder.resolve().name),
-        _asset(folder, shown.preview, path),
-        _asset(folder, image, path),
-        " ".join(manifest.generation.prompt.split()),
-    )
-
-
-def _asset(folder: Path, name: str, manifest: Path) -> Path:
-    """A file of a pack; it may not lead out of the folder."""
-    place = folder / name
-    if not name or not place.resolve().is_relative_to(folder.resolve()):
-        raise ValueError(f"{manifest}: {name!r} is no file inside the pack. Correct the manifest.")
-    if not place.is_file():
-        raise FileNotFoundError(f"{manifest}: there is no file {place}. Complete the pack.")
-    return place
-
-
-def _case(pack: _Pack, image: _Pack) -> Case:
-    own = pack is image
+def _case(pack: tuple[str, Effect], other: tuple[str, Effect]) -> Case:
+    (name, effect), (image_name, image_effect) = pack, other
+    assert image_effect.image is not None
+    own = pack is other
     return Case(
-        name=pack.name if own else f"{pack.name}-on-{image.name}",
-        condition=pack.name,
-        image=image.image,
-        reference=pack.reference,
-        prompt=pack.prompt,
-        reference_prompt=pack.prompt,
+        name=name if own else f"{name}-on-{image_name}",
+        condition=name,
+        image=image_effect.image,
+        reference=effect.reference,
+        prompt=" ".join(effect.prompt.replace(SUBJECT, "").split()),
+        reference_prompt=effect.reference_prompt,
         group="own image" if own else "other image",
     )
