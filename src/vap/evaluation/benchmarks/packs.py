@@ -49,6 +49,7 @@ def _read(folder: Path) -> tuple[str, Effect]:
 
 def _case(pack: tuple[str, Effect], other: tuple[str, Effect]) -> Case:
     (name, effect), (image_name, image_effect) = pack, other
+    assert effect.reference is not None
     assert image_effect.image is not None
     own = pack is other
     return Case(

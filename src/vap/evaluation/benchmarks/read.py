@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vap.data.table_files import SUFFIXES
+from vap.effects.manifest import MANIFEST
 from vap.evaluation.benchmarks.base import Benchmark
-from vap.evaluation.benchmarks.packs import MANIFEST, read_packs
+from vap.evaluation.benchmarks.packs import read_packs
 from vap.evaluation.benchmarks.table import read_cases
 
 Progress = Callable[[int, int], None]
