@@ -58,7 +58,7 @@ def run_(
         ),
     ] = "gap,recognized,first-frame",
     benchmark: Annotated[
-        str, typer.Option(metavar="NAME", help="synth, a table, or a folder of effect packs.")
+        str, typer.Option(metavar="NAME", help="synth, a table, or a folder of effects.")
     ] = "synth",
     cases: Annotated[
         int | None,
