@@ -45,7 +45,15 @@ def test_a_translation_is_halved():
     assert np.abs(predicted[inside].astype(int) - frames[1][inside]).mean() < 3
 
 
-def test_the_title_names_what_takes_the_place_of_amt(tmp_path):
+def test_titles_name_the_interpolator():
     assert SMOOTH.title.endswith("(DIS)")
+    for name in ("RIFE", "AMT-S"):
+        assert MotionSmoothness(name="m", interpolator=name).title.endswith(f"({name})")
+    assert MotionSmoothness(name="m", title="own").title == "own"
+
+
+def test_weights_are_needed_where_there_is_a_network(tmp_path):
     weights = tmp_path / "x.safetensors"
-    assert MotionSmoothness(name="m", weights=weights).title.endswith("(RIFE)")
+    for settings in ({"interpolator": "RIFE"}, {"interpolator": "AMT-S"}, {"weights": weights}):
+        with pytest.raises(ValueError, match="weights"):
+            MotionSmoothness(name="m", **settings).check()

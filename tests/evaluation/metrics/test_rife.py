@@ -36,7 +36,8 @@ def test_rife_without_flow_blends_both_frames(tmp_path):
     for parameter in model.parameters():
         torch.nn.init.zeros_(parameter)
     save_file(model.state_dict(), tmp_path / "rife.safetensors")
-    metric = MotionSmoothness(name="m", weights=tmp_path / "rife.safetensors", device="cpu")
+    weights = tmp_path / "rife.safetensors"
+    metric = MotionSmoothness(name="m", interpolator="RIFE", weights=weights, device="cpu")
     frames = np.stack([np.full((16, 16, 3), value, np.uint8) for value in (0, 60, 100)])
     assert metric.score(sample_of(tmp_path, frames)).value == pytest.approx(100 * (1 - 10 / 255))
 

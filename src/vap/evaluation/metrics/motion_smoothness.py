@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,26 +28,29 @@ _WHITE = 255.0
 class MotionSmoothness(Metric):
     """100 × (255 − the mean difference of every other frame to its prediction) / 255.
 
-    VBench predicts with AMT-S, whose license (CC BY-NC 4.0) forbids commercial use; its number
-    needs AMT-S and :func:`smoothness`. Here frames are predicted with OpenCV's DIS flow (Apache
-    2.0), or with RIFE 4 (Practical-RIFE, MIT) where its weights are given; titles name which.
+    Numbers of different interpolators do not compare, so titles name them:
+
+    - ``DIS``: flow of OpenCV (Apache 2.0); needs no weights.
+    - ``RIFE``: version 4 of Practical-RIFE (MIT license).
+    - ``AMT-S``: VBench's own. Its weights may not be used commercially (CC BY-NC 4.0).
 
     Attributes:
-        weights: RIFE in safetensors, with the names of its release; None for DIS flow.
-        device: Where RIFE runs; by default the fastest here.
+        interpolator: What predicts frames.
+        weights: Of RIFE or AMT-S in safetensors, with the names of their releases.
+        device: Where they run; by default the fastest here.
     """
 
     kind: ClassVar[str] = "motion-smoothness"
 
+    interpolator: Literal["DIS", "RIFE", "AMT-S"] = "DIS"
     weights: Path | None = None
     device: str | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _titled(cls, settings: Any) -> Any:
-        """Name the interpolator in the title, as numbers of different ones do not compare."""
-        named = "DIS" if settings.get("weights") is None else "RIFE"
-        return {"title": f"motion smoothness ({named})", **settings}
+        name = settings.get("interpolator", "DIS")
+        return {"title": f"motion smoothness ({name})", **settings}
 
     def check(self) -> None:
         """See that frames can be predicted."""
@@ -55,24 +58,30 @@ class MotionSmoothness(Metric):
 
     def identity(self) -> Mapping[str, Any]:
         """The interpolator and the hash of its weights."""
-        if self.weights is None:
-            return {"kind": self.kind, "interpolator": "DIS"}
-        return {
-            "kind": self.kind,
-            "interpolator": "RIFE",
-            "weights": sampled_digest(self.weights).hex(),
-        }
+        weights = None if self.weights is None else sampled_digest(self.weights).hex()
+        return {"kind": self.kind, "interpolator": self.interpolator, "weights": weights}
 
     def score(self, sample: Sample) -> Value:
         """Predict every other frame."""
         return Value(100 * smoothness(read_clip(sample.video).frames, self._interpolator()))
 
     def _interpolator(self) -> Interpolator:
+        if (self.weights is None) != (self.interpolator == "DIS"):
+            raise ValueError(
+                f"interpolator {self.interpolator} with weights {self.weights}: RIFE and AMT-S "
+                "need weights: FILE in safetensors (docs/metrics.md says how to convert them), and "
+                "DIS takes none."
+            )
         if self.weights is None:
             return dis_interpolator()
-        from vap.evaluation.metrics.rife import load_rife
+        device = str(self.device or default_device())
+        if self.interpolator == "RIFE":
+            from vap.evaluation.metrics.rife import load_rife
 
-        return load_rife(self.weights, str(self.device or default_device()))
+            return load_rife(self.weights, device)
+        from vap.evaluation.metrics.amt import load_amt
+
+        return load_amt(self.weights, device)
 
 
 def smoothness(frames: RGB, interpolate: Interpolator) -> float:

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vap.evaluation.metrics.motion_smoothness import Interpolator
+from vap.evaluation.metrics.warping import resized, warped
 from vap.files.reading import reading
 
 _SLOPE = 0.2
@@ -41,10 +42,10 @@ class RifeBlock(nn.Module):
 
     def forward(self, known: Tensor, flow: Tensor | None, scale: int) -> Tensor:
         """Work at ``1 / scale`` of the size ``[B, C, H, W]``; flow is in pixels of that size."""
-        known = _resized(known, 1 / scale)
+        known = resized(known, 1 / scale)
         if flow is not None:
-            known = torch.cat([known, _resized(flow, 1 / scale) / scale], 1)
-        found = _resized(self.lastconv(self.convblock(self.conv0(known))), scale)
+            known = torch.cat([known, resized(flow, 1 / scale) / scale], 1)
+        found = resized(self.lastconv(self.convblock(self.conv0(known))), scale)
         return torch.cat([found[:, :_FLOW] * scale, found[:, _FLOW:]], 1)
 
 
@@ -156,19 +157,6 @@ def _halved(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, 2, 1), nn.LeakyReLU(_SLOPE))
 
 
-def _resized(x: Tensor, factor: float) -> Tensor:
-    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
-
-
 def _warped(images: Sequence[Tensor], flow: Tensor) -> list[Tensor]:
     """Images of the two frames, in turn, each read where the flow to its frame leads."""
-    return [_warp(image, flow[:, 2 * (i % 2) : 2 * (i % 2) + 2]) for i, image in enumerate(images)]
-
-
-def _warp(image: Tensor, flow: Tensor) -> Tensor:
-    """Read ``[B, C, H, W]`` at each pixel plus its flow ``[B, 2, H, W]``; the border goes on."""
-    height, width = image.shape[-2:]
-    y = torch.arange(height, device=image.device)[:, None] + flow[:, 1]
-    x = torch.arange(width, device=image.device) + flow[:, 0]
-    grid = torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], dim=-1)
-    return F.grid_sample(image, grid, padding_mode="border", align_corners=True)
+    return [warped(image, flow[:, 2 * (i % 2) : 2 * (i % 2) + 2]) for i, image in enumerate(images)]
