@@ -6,7 +6,7 @@ import threading
 
 import uvicorn
 
-from vap.serving.app import create_app
+from vap.serving.api.app import create_app
 from vap.serving.jobs.worker import Worker
 from vap.serving.settings import Settings
 

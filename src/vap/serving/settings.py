@@ -43,6 +43,21 @@ class Settings(Strict):
         job_seconds: Time after which a running job fails.
         retention_hours: Time from the end of a job to its deletion, with its video; 0 for never.
         disk_quota: Bytes of media above which the oldest videos are deleted; 0 for no quota.
+        require_key: Whether a key is needed on this machine, too, while there is none.
+        allowed_hosts: Names other than localhost that a service on loopback answers to.
+        cors_origins: Sites whose pages may use the service, such as ``https://example.com``.
+        requests_per_minute: Of a key; 0 for no limit.
+        max_queued_per_key: Jobs of a key that wait or run.
+        upload_bytes: Most bytes of a request with files.
+        upload_quota: Most bytes of all uploads of a key; 0 for no quota.
+        upload_seconds: Longest video.
+        upload_pixels: Most pixels of a frame or image.
+        upload_memory: Bytes of the process that checks an upload.
+        upload_time: Seconds of that process.
+        upload_checks: Uploads that are checked at the same time.
+        allow_urls: Whether images are fetched from URLs.
+        allow_private_addresses: Whether webhooks and URLs may lead into private networks.
+        allow_effect_uploads: Whether clients may install effects.
     """
 
     data: Path = Field(default_factory=data_folder)
@@ -60,8 +75,23 @@ class Settings(Strict):
     job_seconds: float = Field(4 * 3600, gt=0)
     retention_hours: float = Field(7 * 24, ge=0)
     disk_quota: int = Field(0, ge=0)
+    require_key: bool = False
+    allowed_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    requests_per_minute: int = Field(600, ge=0)
+    max_queued_per_key: int = Field(100, ge=1)
+    upload_bytes: int = Field(256 * 1024**2, ge=1)
+    upload_quota: int = Field(20 * 1024**3, ge=0)
+    upload_seconds: float = Field(120.0, gt=0)
+    upload_pixels: int = Field(4096 * 2304, ge=1)
+    upload_memory: int = Field(2 * 1024**3, ge=1)
+    upload_time: int = Field(60, ge=1)
+    upload_checks: int = Field(2, ge=1)
+    allow_urls: bool = False
+    allow_private_addresses: bool = False
+    allow_effect_uploads: bool = False
 
-    @field_validator("models", mode="before")
+    @field_validator("models", "allowed_hosts", "cors_origins", mode="before")
     @classmethod
     def _by_commas(cls, given: Any) -> Any:
         return tuple(given.split(",")) if isinstance(given, str) else given

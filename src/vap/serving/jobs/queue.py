@@ -50,11 +50,13 @@ class Jobs:
         idempotency_key: str | None = None,
         webhook_url: str | None = None,
         remixed_from: str | None = None,
+        max_active: int | None = None,
     ) -> Job:
         """Accept a job, or return the one that the owner submitted with the same key.
 
         Raises:
-            QueueFullError: If as many jobs wait as may.
+            QueueFullError: If as many jobs wait as may, or the owner has ``max_active`` that have
+                not ended.
             ValueError: If the key was used for another request.
         """
         row = {
@@ -81,6 +83,12 @@ class Jobs:
                     waiting = _number(connection, jobs.c.state == "queued")
                     if waiting >= self.settings.max_queued:
                         raise QueueFullError(f"{waiting} jobs wait. Try again later.")
+                    if max_active is not None:
+                        mine = jobs.c.owner == owner, jobs.c.state.in_(_ACTIVE)
+                        if _number(connection, *mine) >= max_active:
+                            raise QueueFullError(
+                                f"{max_active} of your jobs wait or run. Wait until one has ended."
+                            )
                     row["created_at"] = self.database.now(connection)
                     return _job(connection.execute(jobs.insert().values(row).returning(jobs)).one())
         except IntegrityError:  # the same key, at the same moment

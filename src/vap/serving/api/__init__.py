@@ -1,0 +1,1 @@
+"""Routes of the service, in the shape of OpenAI's videos API."""

@@ -1,0 +1,1 @@
+"""Files of clients: streamed, checked in a process of their own, known by ids."""
