@@ -15,7 +15,7 @@ from vap.evaluation.plan import Evaluation
 from vap.evaluation.report.bootstrap import cases_needed, combined, interval, resampled
 from vap.evaluation.report.sheets import write_sheets
 from vap.evaluation.report.summary import summarize
-from vap.evaluation.report.tables import cell, write_tables
+from vap.evaluation.report.tables import cell, markdown, write_tables
 from vap.evaluation.rows import ScoreRow
 from vap.evaluation.run import run
 from vap.evaluation.run_folder import read_run_folder
@@ -132,6 +132,22 @@ def test_tables_are_written_for_people_and_programs(finished):
     ]
     rows = list(csv.DictReader(written[2].read_text().splitlines()))
     assert float(rows[0]["value"]) == number(results, "painted").value
+
+
+def test_few_cases_bear_no_difference(finished):
+    assert "fewer than 5 cases" in markdown(finished, summarize(finished), "painted")
+
+
+@pytest.mark.parametrize(
+    ("needed", "shown"),
+    [(7, ""), (900, " (about 900 cases)"), (10**6, " (over 10,000 cases)")],
+)
+def test_pairs_that_chance_may_explain_are_listed(needed, shown, finished):
+    results = summarize(finished)
+    (pair,) = results.differences
+    unclear = replace(pair, cases=8, interval=(-1.0, 1.0), cases_needed=needed)
+    text = markdown(finished, replace(results, differences=(unclear,)), "painted")
+    assert f"- gray: blind and painted{shown}." in text
 
 
 def test_sheets_show_cases_and_systems(finished, tmp_path):

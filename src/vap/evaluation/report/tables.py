@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vap.evaluation.metrics.base import Metric
+from vap.evaluation.report.bootstrap import FEWEST
 from vap.evaluation.report.summary import Difference, Number, Results
 from vap.evaluation.run_folder import RunFolder
 from vap.files.atomic import atomic_file
@@ -15,6 +16,7 @@ from vap.files.json_files import write_json
 
 RESULTS, TABLE, NUMBERS = "results.json", "table.md", "results.csv"
 _DASH = "–"
+_MANY = 10_000
 
 
 def write_tables(run: RunFolder, results: Results, baseline: str) -> list[Path]:
@@ -116,6 +118,9 @@ def _difference_cell(
 
 def _indistinct(run: RunFolder, results: Results) -> Iterator[str]:
     """What the differences cannot bear."""
+    if all(each.interval is None for each in results.differences):
+        yield f"With fewer than {FEWEST} cases, no difference can be judged."
+        return
     yield "Not distinguishable at this number of cases:"
     yield ""
     for metric in run.metrics:
@@ -132,6 +137,8 @@ def _indistinct(run: RunFolder, results: Results) -> Iterator[str]:
 def _needed(each: Difference) -> str:
     if each.interval is None or each.cases_needed is None or each.cases_needed <= each.cases:
         return ""
+    if each.cases_needed > _MANY:
+        return f" (over {_MANY:,} cases)"
     return f" (about {each.cases_needed:,} cases)"
 
 
