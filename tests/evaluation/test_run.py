@@ -286,3 +286,23 @@ def test_several_processes_end_with_the_same_rows(workers, benchmark, logs, tmp_
     run(evaluation(benchmark, logs), together, workers=workers)
     for name in ("videos.jsonl", "scores.jsonl"):
         assert rows(alone, name) == rows(together, name)
+
+
+@pytest.mark.parametrize(
+    ("workers", "gpus", "address"),
+    [
+        (Workers(2), True, "local"),  # Ray gives each process a GPU of its own
+        (Workers(2), False, None),
+        (Workers(1), True, None),
+        (Workers(1, ray="auto"), False, "auto"),
+    ],
+)
+def test_processes_that_share_gpus_are_those_of_ray(workers, gpus, address, monkeypatch):
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: gpus)
+    assert workers.address() == address
+    assert workers.several == (workers != Workers(1))
+
+
+def test_no_workers_are_refused():
+    with pytest.raises(ValueError, match="workers=0"):
+        Workers(0)
