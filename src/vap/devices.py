@@ -33,8 +33,8 @@ def note_slow_half(device: torch.device) -> None:
     """Say once that bfloat16, which was asked for, is slow on a device, if it is."""
     if not has_fast_half(device):
         _logger.warning(
-            "This processor has no instructions for bfloat16 and computes it by way of float32: "
-            "it takes half the memory, and more time. float32 is faster here."
+            "This processor has no bfloat16 instructions and emulates them in float32. bfloat16 "
+            "needs half the memory, but more time than float32."
         )
 
 

@@ -159,7 +159,7 @@ def test_videos_of_other_files_are_neither_taken_nor_overwritten(inputs, tmp_pat
     output = tmp_path / "out"
     run_batch(requests_of(*lines, folder=inputs), output)
     before = (output / "a.mp4").read_bytes()
-    with pytest.raises(ValueError, match=r"made from other files.*names: a\. Choose another"):
+    with pytest.raises(ValueError, match=r"made from different files: a\. Choose another"):
         run_batch(requests_of(*lines, folder=other), output)
     assert (output / "a.mp4").read_bytes() == before
     assert run_batch(requests_of(*lines, folder=inputs), output).skipped == 1

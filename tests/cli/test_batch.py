@@ -27,7 +27,7 @@ def test_a_summary_in_text_and_json_with_a_code_for_failures(requests, here):
     assert result.stdout == ""
     assert "bad: " in said
     assert "1 of 2 videos are there." in said
-    assert "1 failed; the manifest says why. Try them again with --retry-failed." in said
+    assert "1 failed; see the manifest for the reasons. Retry them with --retry-failed." in said
     found = vap_json("batch", file, "-o", here / "out", code=1)
     manifest = here / "out" / "manifest.jsonl"
     assert found == {
@@ -44,7 +44,7 @@ def test_all_done_is_success(requests, here):
 
 
 def test_a_file_of_requests_that_cannot_be_used_is_refused(requests, here):
-    assert "no file of requests" in refusal("batch", here / "none.jsonl", "-o", here / "out")
+    assert "requests file" in refusal("batch", here / "none.jsonl", "-o", here / "out")
     assert "line 1: 'imgae' is no setting" in refusal(
         "batch", requests({"imgae": "x"}), "-o", here / "out"
     )

@@ -66,7 +66,7 @@ def test_clips_that_cannot_be_read_at_all_end_with_1(tmp_path) -> None:
     (tmp_path / "0.mp4").write_bytes(b"no video")
     write_table(Table(tuple(rows)), tmp_path / "table.csv")
     assert encode(tmp_path).exit_code == 1
-    with pytest.raises(ValueError, match="holds no clip"):
+    with pytest.raises(ValueError, match="contains no clip"):
         EncodedClips(tmp_path / "out").empty_text()
 
 

@@ -145,7 +145,7 @@ def test_a_folder_of_another_job_is_refused(clips, unbroken) -> None:
 def test_a_missing_shard_is_named_with_the_remedy(clips, tmp_path) -> None:
     folder, rows = clips
     job_of(rows, folder, tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"shard-000000.*goes on where it stopped"):
+    with pytest.raises(FileNotFoundError, match=r"shard-000000.*again to continue"):
         EncodedClips(tmp_path)
 
 
@@ -220,7 +220,7 @@ def test_a_second_job_is_refused_before_the_first_has_a_shard(clips, tmp_path) -
     folder, rows = clips
     first = job_of(rows, folder, tmp_path)
     manifest = (tmp_path / MANIFEST).read_bytes()
-    with pytest.raises(ValueError, match=r"begun by another job: fps differ.*remove .*encoding"):
+    with pytest.raises(ValueError, match=r"started by another job: fps differ.*remove .*encoding"):
         plan_job(rows, replace(first.settings, fps=8.0), folder, tmp_path)
     assert (tmp_path / MANIFEST).read_bytes() == manifest
     assert job_of(rows, folder, tmp_path) == first
@@ -346,7 +346,7 @@ def test_a_shard_of_other_notes_is_named(note, clips, encoder, tmp_path) -> None
     run_job(job_of(rows[:2], folder, tmp_path))
     path = tmp_path / shard_name(0)
     save_file(load_file(path), path, metadata={"vap-encoded-clips": note})
-    with pytest.raises(ValueError, match=r"shard-000000.* is damaged or no shard"):
+    with pytest.raises(ValueError, match=r"shard-000000.* is damaged or not a shard"):
         EncodedClips(tmp_path)
 
 

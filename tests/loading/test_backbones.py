@@ -160,7 +160,7 @@ def without_image(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         (lambda t: {n: v for n, v in t.items() if "blocks.3" not in n}, r"blocks\.3\."),
         (lambda t: {n: v.to(torch.int8) for n, v in t.items()}, "int8"),
         (without_image, "text-to-video"),
-        (lambda t: {n: t[n] for n in sorted(t)[: len(t) // 2]}, "is a part"),
+        (lambda t: {n: t[n] for n in sorted(t)[: len(t) // 2]}, "is incomplete"),
         (lambda _: load_file(FOLDER / "wan" / WEIGHTS), "whole Video-As-Prompt transformer"),
         (lambda _: {"blocks.0.attn1_mot_ref.to_q.weight": torch.ones(2)}, "is an expert"),
         (lambda _: {"blocks.0.self_attn.q.lora_down.weight": torch.ones(2)}, "is a LoRA"),
@@ -201,7 +201,7 @@ def test_other_files_are_refused(tmp_path: Path, name: str, error: type, message
 
 
 def test_the_other_variant_is_refused(gguf_file: Path) -> None:
-    with pytest.raises(ValueError, match="Wan variant from a single file"):
+    with pytest.raises(ValueError, match="Wan variant can be loaded from a single file"):
         vap.load_pipeline(FOLDER / "cogvideox", backbone=gguf_file)
 
 

@@ -85,7 +85,7 @@ def test_the_first_that_fits_is_chosen(budget, place) -> None:
 
 def test_main_memory_counts_too() -> None:
     with pytest.raises(
-        ValueError, match=r"5\.00 GB of memory would do with 4\.00 GB of main memory"
+        ValueError, match=r"5\.00 GB of memory is enough only with 4\.00 GB of main memory"
     ):
         choose(FOUND, "5GB", free_host=2 * GB)
 
@@ -99,10 +99,10 @@ def test_the_choice_is_logged_and_inexact_plans_warn(caplog) -> None:
     with caplog.at_level(logging.INFO):
         choose(FOUND, "9GB", free_host=50 * GB)
     assert "'resident'" in caplog.text
-    assert "eight bits" not in caplog.text
+    assert "8 bits" not in caplog.text
     inexact = [each for each in FOUND if not each.plan.exact]
     choose(inexact, "9GB", free_host=50 * GB)
-    assert "eight bits" in caplog.text
+    assert "8 bits" in caplog.text
 
 
 def test_only_plans_of_eight_bits_are_inexact() -> None:
@@ -151,7 +151,7 @@ def test_a_guessed_profile_keeps_references_where_the_plan_has_room(
         pipeline = load("wan", memory=memory, profile="fast", dtype="fp32")
     assert pipeline.memory_plan.keep_references == (references == 2)
     assert pipeline.reuse == replace(GUESSES["fast"].reuse, references=references)
-    assert ("read again at every step" in caplog.text) == (references == 1)
+    assert ("no reference cache" in caplog.text) == (references == 1)
 
 
 def test_a_guessed_profile_suits_a_plan_that_keeps_nothing(case: Golden, monkeypatch) -> None:
@@ -188,7 +188,7 @@ def test_a_measured_profile_without_room_is_refused_before_anything_is_loaded(mo
     predicted(monkeypatch, plain_gb=4, kept_gb=8)
     assert load("wan", memory="10GB", profile="fast", dtype="fp32").reuse.references == 2
     monkeypatch.setattr(loading, "_loaded", None)
-    with pytest.raises(ValueError, match=r"needs 8\.00 GB.*what the profile keeps.*'exact'"):
+    with pytest.raises(ValueError, match=r"needs 8\.00 GB.*reference cache needs a part.*'exact'"):
         load("wan", memory="5GB", profile="fast", dtype="fp32")
 
 

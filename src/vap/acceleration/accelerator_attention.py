@@ -30,7 +30,7 @@ def _cudnn(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch
         except RuntimeError as error:
             _WITHOUT_PLAN.add(sizes)
             _logger.warning(
-                "cuDNN's attention cannot run at %s (%s); torch's own choice does.",
+                "cuDNN's attention cannot run at %s (%s); using torch's own choice.",
                 list(query.shape),
                 str(error).splitlines()[0],
             )

@@ -82,8 +82,8 @@ def check_attention(name: str, device: torch.device) -> None:
         raise ValueError(f"attention={name!r} {reason}. Use one of: {', '.join(exact)}.")
     if name in _OURS and device.type != _OURS[name][0]:
         raise ValueError(
-            f"attention={name!r} is for {_OURS[name][0]}; the model is on {device}. Leave "
-            "attention out to have the fastest kernel chosen."
+            f"attention={name!r} is for {_OURS[name][0]}; the model is on {device}. Leave out "
+            "attention, and vap chooses the fastest kernel."
         )
 
 

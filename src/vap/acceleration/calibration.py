@@ -66,7 +66,9 @@ class Calibration(BaseModel):
         try:
             return cls.model_validate_json(path.read_bytes())
         except ValidationError as error:
-            raise ValueError(f"{path} is no calibration: {error}. Measure it again.") from error
+            raise ValueError(
+                f"{path} is not a valid calibration: {error}. Measure it again."
+            ) from error
 
 
 def find_calibration(kind: Kind, folder: Path = FOLDER) -> tuple[str, Calibration] | None:

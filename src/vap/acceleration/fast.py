@@ -64,8 +64,8 @@ def apply_profile(
         loaded.reuse, loaded.steps_share = settings.reuse, settings.steps
     if chosen.guessed:
         _logger.warning(
-            "profile %r is not measured for this kind of model: its settings are a guess, and "
-            "what it loses is not known. Use 'exact' to lose nothing.",
+            "profile %r was not measured for this kind of model: its settings are a guess, and "
+            "its loss of quality is unknown. Use 'exact' for exact results.",
             profile,
         )
     _logger.info("profile %s (%s): %s %s", profile, chosen.source, settings, ", ".join(done))
@@ -92,7 +92,7 @@ def _suited(chosen: Chosen, pipeline: Any) -> Chosen:
     obstacle = _obstacle_to_keeping(pipeline)
     if not (chosen.guessed and chosen.keeps_references and obstacle):
         return chosen
-    _logger.info("references are read again at every step: %s", obstacle)
+    _logger.info("no reference cache: %s", obstacle)
     return chosen.without_kept_references()
 
 
@@ -102,12 +102,9 @@ def _obstacle_to_keeping(pipeline: Any) -> str | None:
     if not pipeline.keep_constants:
         return "the memory plan keeps nothing"
     if plan is not None and not plan.keep_references:
-        return f"the memory plan {plan.name!r} was chosen without room for them"
+        return f"the memory plan {plan.name!r} has no room for it"
     if pipeline.transformer.coupling == "addition":
-        return (
-            "this expert's reference stream is added to the target's, not attended to, so there "
-            "are no keys to keep"
-        )
+        return "this expert is added to the target stream, so it has no keys and values to cache"
     return None
 
 
@@ -121,28 +118,28 @@ def _check(settings: Settings, pipeline: Any) -> None:
     reuse = settings.reuse
     if pipeline.student is not None and not settings.student and not _is_users_own(pipeline):
         raise ValueError(
-            f"{pipeline.student} has taken the backbone's place, and this profile is about the "
-            "backbone. Load the model again."
+            f"The backbone contains the distilled LoRA {pipeline.student}, and this profile needs "
+            "the backbone without it. Load the model again."
         )
     if settings.student:
         _check_own_student(pipeline)
     if reuse.model > 1 and pipeline.scheduler.order != 1:
         name = type(pipeline.scheduler).__name__
         raise ValueError(
-            f"{name} runs the model {pipeline.scheduler.order} times a step, and its stages cannot "
-            "be carried on from earlier steps. Use profile='exact', or another scheduler."
+            f"{name} runs the model {pipeline.scheduler.order} times per step, and this profile "
+            "cannot extrapolate its stages. Use profile='exact', or another scheduler."
         )
     obstacle = _obstacle_to_keeping(pipeline)
     if reuse.references > 1 and obstacle:
         raise ValueError(
-            f"This profile keeps over steps what is read of the references, and {obstacle}. Use "
-            "profile='exact', or load the model with this profile and enough memory for it."
+            f"This profile needs a reference cache, and {obstacle}. Use profile='exact', or load "
+            "the model with this profile and more memory."
         )
 
 
 def _check_own_student(pipeline: Any) -> None:
     if not own_student(pipeline).is_dir():
         raise ValueError(
-            "This profile takes few steps by a student of the backbone, and student/ is missing "
-            f"in {pipeline.name_or_path}. Use profile='fast', or train one (stage distill)."
+            f"This profile needs a distilled LoRA, and {pipeline.name_or_path} has no folder "
+            "student/. Use profile='fast', or train one (stage distill)."
         )

@@ -219,8 +219,9 @@ def _pin(store: torch.Tensor) -> None:
     status = library.cudaHostRegister(store.data_ptr(), store.nbytes, 0)
     if int(status) != 0:
         raise MemoryError(
-            f"{store.nbytes} bytes of main memory could not be pinned (CUDA error {status}). Raise "
-            "the limit of locked memory (ulimit -l), or choose a memory plan without streaming."
+            f"{store.nbytes} bytes of main memory could not be pinned (CUDA error {status}). "
+            "Raise the limit of locked memory (ulimit -l), or choose a memory plan without "
+            "block-level offload."
         )
     weakref.finalize(store.untyped_storage(), library.cudaHostUnregister, store.data_ptr())
 

@@ -100,7 +100,8 @@ def memory_bytes(amount: str | int) -> int:
         found = _AMOUNT.fullmatch(amount)
         if found is None or found[2].upper() not in _UNITS:
             raise ValueError(
-                f"memory={amount!r} is no amount of memory. Write 10GB, 7.5GiB or auto."
+                f"memory={amount!r} is not an amount of memory. Write, for example, 10GB, 7.5GiB "
+                "or auto."
             )
         amount = round(Decimal(found[1]) * _UNITS[found[2].upper()])
     if not _MIB <= amount < _EIB:

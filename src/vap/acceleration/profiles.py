@@ -27,7 +27,7 @@ class Settings:
     def __post_init__(self) -> None:
         if not 0.0 < self.steps <= 1.0:
             raise ValueError(
-                f"steps={self.steps} is no share of steps: it lies above 0, and at most at 1."
+                f"steps={self.steps} is not a share of the steps: it must be above 0 and at most 1."
             )
 
 

@@ -112,7 +112,7 @@ def use_student(pipeline: PipelineT, weights: str | Path, *, steps: int | None =
     loaded.scheduler, loaded.student = scheduler, str(place)
     if steps is not None:
         loaded.steps_share = steps / loaded.native_defaults.num_inference_steps
-    _logger.info("student %s merged into the backbone", place)
+    _logger.info("distilled LoRA %s merged into the backbone", place)
     return pipeline
 
 
@@ -130,8 +130,8 @@ def taught_steps(weights: Path) -> int | None:
         return None
     if not noted.isdecimal() or int(noted) < 1:
         raise ValueError(
-            f"{file} says that it takes {noted!r} steps, which is no number of steps. Train it "
-            "again (stage distill), or give steps."
+            f"{file} has the invalid number of steps {noted!r}. Train it again (stage distill), "
+            "or set the steps."
         )
     return int(noted)
 
@@ -155,7 +155,7 @@ def first_order(scheduler: Any) -> Any:
     if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
         return scheduler
     raise ValueError(
-        f"{type(scheduler).__name__} takes no first-order steps, which a few-step student needs. "
+        f"{type(scheduler).__name__} takes no first-order steps, which a distilled LoRA needs. "
         "Use UniPCMultistepScheduler or FlowMatchEulerDiscreteScheduler (Wan), or "
         "CogVideoXDDIMScheduler."
     )

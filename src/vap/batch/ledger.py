@@ -80,7 +80,7 @@ class BatchFolder:
             return None
         if not self._was_made_from(outcome, request):
             raise FileExistsError(
-                f"{outcome.output} was made from other files than those of {request.name}."
+                f"{outcome.output} was made from different files than {request.name} names."
             )
         adopted = replace(outcome, inputs=request.inputs)
         self.write(adopted)

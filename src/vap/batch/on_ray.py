@@ -19,7 +19,7 @@ from vap.parallel.ray_cluster import ray_cluster
 if TYPE_CHECKING:
     from vap.batch.run_batch import Workers
 
-_PURPOSE = "make videos with several workers (one works without: --workers 1)"
+_PURPOSE = "make videos with several workers (--workers 1 needs no Ray)"
 _MOST_BLOCKS = 5000  # Ray Data keeps books on each; up to here, each request is one
 
 

@@ -63,7 +63,7 @@ def read_requests(
     """
     file = Path(path)
     if not file.is_file():
-        raise FileNotFoundError(f"There is no file of requests at {file}. Give a JSON Lines file.")
+        raise FileNotFoundError(f"The requests file {file} does not exist. Give a JSON Lines file.")
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -84,8 +84,8 @@ def parse_requests(
             continue
         if len(line) > _LONGEST_LINE:
             problems.append(
-                f"{name}, line {number}: {len(line):,} characters are too many for a request; "
-                f"{_LONGEST_LINE:,} are the most. Write one JSON object a line."
+                f"{name}, line {number}: {len(line):,} characters are too many for a request; the "
+                f"limit is {_LONGEST_LINE:,}. Write one JSON object per line."
             )
             continue
         try:
@@ -99,8 +99,8 @@ def parse_requests(
         if request.name in requests:
             first = lines[request.name]
             problems.append(
-                f"{name}, line {number}: {request.name!r} is the name of line {first} too. Give "
-                "one of them another name, or, for another video, another seed."
+                f"{name}, line {number}: {request.name!r} is also the name of line {first}. "
+                "Change one of the names, or for another video the seed."
             )
             continue
         requests[request.name], lines[request.name] = request, number
@@ -109,7 +109,7 @@ def parse_requests(
         more = [f"… and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
         raise ValueError("\n".join(shown + more))
     if not requests:
-        raise ValueError(f"{name} has no requests. Write one JSON object a line.")
+        raise ValueError(f"{name} has no requests. Write one JSON object per line.")
     return list(requests.values())
 
 

@@ -50,7 +50,7 @@ class Workers:
     def __post_init__(self) -> None:
         for name, number in (("workers", self.count), ("cpus", self.cpus)):
             if number is not None and number < 1:
-                raise ValueError(f"{name}={number}: at least one is needed.")
+                raise ValueError(f"{name}={number}: it must be at least 1.")
 
     def address(self) -> str | None:
         """Address of the Ray cluster to use; None for this process alone."""
@@ -131,9 +131,9 @@ def _missing(
     if names:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         raise ValueError(
-            f"{batch.output} has videos that were made from other files for requests of the same "
-            f"names: {', '.join(names[:_NAMED])}{more}. Choose another folder with --output, or "
-            "give these requests names of their own."
+            f"{batch.output} has videos with the same names that were made from different files: "
+            f"{', '.join(names[:_NAMED])}{more}. Choose another folder with --output, or give "
+            "these requests other names."
         )
     return missing, done
 

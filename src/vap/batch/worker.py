@@ -47,7 +47,8 @@ class Worker:
         if attempts >= _ATTEMPTS:
             # It ends its process each time; a new process must not start it forever.
             message = (
-                f"Its process ended unexpectedly {attempts} times; the memory may not suffice."
+                f"Its process ended unexpectedly {attempts} times, perhaps because it ran out of "
+                "memory."
             )
             outcome = replace(
                 outcome, status="failed", error={"type": "ProcessDied", "message": message}

@@ -141,6 +141,6 @@ def _print(summary: Summary, *, retry_failed: bool, as_json: bool) -> None:
     before = f" ({summary.skipped} before)" if summary.skipped else ""
     messages.print(f"{summary.done} of {summary.requests} videos are there{before}.")
     if summary.failed:
-        again = "" if retry_failed else " Try them again with --retry-failed."
-        messages.print(f"{summary.failed} failed; the manifest says why.{again}")
+        again = "" if retry_failed else " Retry them with --retry-failed."
+        messages.print(f"{summary.failed} failed; see the manifest for the reasons.{again}")
     messages.print(f"  {summary.manifest}", soft_wrap=True)

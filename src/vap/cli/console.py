@@ -45,8 +45,8 @@ FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 _USER_ERRORS = (ValueError, TypeError, OSError, ImportError)
 # Of commands that encode or make a video of a given size.
 LESS_TO_HOLD = "Lower --height, --width or --frames, or use --dtype bfloat16."
-_MEMORY_ADVICE = "Give less to work on at once, or use a machine with more."
-_BUG_ADVICE = "This is a bug in vap. Set VAP_DEBUG=1 to see where, and please report it."
+_MEMORY_ADVICE = "Reduce the amount of work, or use a machine with more memory."
+_BUG_ADVICE = "This is a bug in vap. Set VAP_DEBUG=1 to see the traceback, and please report it."
 # What moves the cursor, colors or reorders text; line feeds and tabs are text.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -194,7 +194,7 @@ def reporting(
     except Exception as error:
         # The last place where an error can be put in words.
         if is_out_of_memory(error):
-            said = f"The memory is not enough. {memory_advice}"
+            said = f"Out of memory. {memory_advice}"
             _report("OutOfMemory", said, as_json=as_json)
         else:
             kind = type(error).__name__
@@ -262,8 +262,8 @@ def note_demonstration(*models: str) -> None:
         shape, _ = native_video(folder, family_of(folder))
         note(
             f"{DEFAULT_MODEL} is a demonstration model of {shape.height}×{shape.width} pixels. "
-            "For real videos use --model wan or --model cogvideox; `vap doctor` says what they "
-            "need here."
+            "For real videos use --model wan or --model cogvideox; `vap doctor` shows what they "
+            "need."
         )
 
 

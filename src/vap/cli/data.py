@@ -286,7 +286,7 @@ def show(
 def _check_suffix(out: Path, suffix: str) -> None:
     """Refuse another format, and so the table itself, before anything is read."""
     if out.suffix.lower() != suffix:
-        raise ValueError(f"{out} would not be what its name says: it must end in {suffix}.")
+        raise ValueError(f"{out} has the wrong suffix: it must end in {suffix}.")
 
 
 def _load(table: Path, root: Path | None, on_error: OnError) -> Table:

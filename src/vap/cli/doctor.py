@@ -132,7 +132,7 @@ def _models(chosen: str | None) -> list[tuple[str, PlannedModel]]:
         check_model(name)
         planned = planned_model(name)
         if planned is None:
-            raise FileNotFoundError(f"{name} is not here. Download it, and give its folder.")
+            raise FileNotFoundError(f"{name} was not found. Download it, and give its folder.")
         found.append((name, planned))
     return found
 

@@ -87,8 +87,8 @@ def end(failed: int, folder: Path) -> None:
     """End with an error where something failed."""
     if failed:
         note(
-            f"{failed} videos or scores failed; {folder / 'table.md'} says why. Run the same "
-            "command again to try them again."
+            f"{failed} videos or scores failed; see {folder / 'table.md'} for the reasons. To "
+            "retry them, run the same command again."
         )
         raise typer.Exit(FAILED)
 

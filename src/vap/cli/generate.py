@@ -249,8 +249,8 @@ def _check_parallel(parallel: str | None) -> None:
         return
     if not launched():
         raise ValueError(
-            "--parallel says how several processes share a video, and this is one. Start them "
-            "with: torchrun --nproc-per-node 2 -m vap generate … (or vap.parallel in Python)."
+            "--parallel needs several processes. Start them with: torchrun --nproc-per-node 2 -m "
+            "vap generate … (or vap.parallel in Python)."
         )
     from vap.parallel.mesh import Mesh
 

@@ -54,7 +54,7 @@ def serve(
         chosen = [] if systems is None else [name.strip() for name in systems.split(",")]
         study = open_study(run, chosen)
         if host not in ("127.0.0.1", "localhost", "::1"):
-            messages.print("note: whoever reaches this address can open the study and rate.")
+            messages.print("note: everybody who can reach this address can rate.")
         messages.print(
             f"Give raters this address: http://{host}:{port}/ (Ctrl-C stops; answers are kept)"
         )

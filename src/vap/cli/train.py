@@ -95,7 +95,7 @@ def _show_plan(recipe: Recipe, *, as_json: bool) -> None:
     wrong = [problem for problem in problems if not isinstance(problem, FileNotFoundError)]
     if wrong:
         said = "\n".join(f"  {problem}" for problem in problems)
-        raise ValueError(f"This recipe cannot be trained with:\n{said}")
+        raise ValueError(f"This recipe has errors:\n{said}")
     plan = plan_run(recipe)
     if as_json:
         missing = [str(problem) for problem in problems]
@@ -108,4 +108,6 @@ def _show_plan(recipe: Recipe, *, as_json: bool) -> None:
 
 def _require_checkpoint(output: Path) -> None:
     if not any((output / name).is_dir() for name in ("checkpoint", "checkpoint.previous")):
-        raise FileNotFoundError(f"There is no checkpoint in {output}. Begin without --resume.")
+        raise FileNotFoundError(
+            f"There is no checkpoint in {output}. To start a new run, leave out --resume."
+        )

@@ -55,7 +55,7 @@ def check_benchmark(benchmark: Benchmark, root: str | Path) -> Benchmark:
     for case in benchmark.cases:
         missing = [path for path in (case.video, case.reference) if not has_file(folder, path)]
         if missing:
-            message = f"{missing} not in {folder}. Fetch the clips or drop the case."
+            message = f"{missing} not in {folder}. Download the clips, or remove the case."
             problems.append(Problem(case.number, ProblemKind.MISSING_FILE, message))
         else:
             cases.append(case)

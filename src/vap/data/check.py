@@ -69,7 +69,7 @@ def existing_folder(root: str | Path) -> Path:
     folder = Path(root)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"There is no folder {folder}. Give the folder that the table's paths start from."
+            f"There is no folder {folder}. Give the folder that the table's paths are relative to."
         )
     return folder
 
@@ -93,7 +93,7 @@ def _row_problem(
         message = f"split={row.split!r} is none of {sorted(splits)}. Correct or allow it."
         return Problem(row.number, ProblemKind.UNKNOWN_SPLIT, message)
     if root is not None and not has_file(root, row.video):
-        message = f"{row.video!r} is not in {root}. Fetch the clip or drop the row."
+        message = f"{row.video!r} is not in {root}. Download the clip, or remove the row."
         return Problem(row.number, ProblemKind.MISSING_FILE, message)
     return None
 
@@ -104,7 +104,7 @@ def _reference_problem(path: str, row: ClipRow, clip: ClipRow | None) -> Problem
         kind, message = ProblemKind.SELF_REFERENCE, f"{path!r} is its own reference."
     elif clip is None:
         kind = ProblemKind.UNKNOWN_REFERENCE
-        message = f"the reference {path!r} is no sound clip of the table."
+        message = f"the reference {path!r} is missing from the table, or has an error there."
     elif clip.condition != row.condition:
         kind = ProblemKind.OTHER_CONDITION
         message = f"the reference {path!r} shows {clip.condition!r}, not {row.condition!r}."

@@ -57,7 +57,7 @@ def find_clips(folder: Path, root: Path) -> tuple[FoundClip, ...]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"There is no folder {folder}. Give a folder with a subfolder a condition."
+            f"There is no folder {folder}. Give a folder with one subfolder per condition."
         )
     if not folder.resolve().is_relative_to(root.resolve()):
         raise ValueError(

@@ -82,8 +82,8 @@ def write_page(
     found = ShownClips(counts["shown"], counts["missing"], counts["unreadable"])
     if found.missing and not found.shown + found.unreadable:
         raise FileNotFoundError(
-            f"None of the clips is in {root}, such as {rows[0].video}. Give the folder that the "
-            "table's paths start from, with --root (root= in Python)."
+            f"{root} has none of the clips, such as {rows[0].video}. Give the folder that the "
+            "table's paths are relative to with --root (root= in Python)."
         )
     with atomic_file(path) as partial:
         partial.write_text(page, encoding="utf-8")

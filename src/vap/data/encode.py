@@ -53,8 +53,8 @@ def encode_shard(job: EncodeJob, index: int, device: torch.device | str | None =
     for video, caption in job.clips[index * size : (index + 1) * size]:
         if not has_file(job.root, video):
             raise FileNotFoundError(
-                f"{video!r} is not in {job.root}. Give the folder that the table's paths start "
-                "from, or fetch the clip, and run again: what is done stays."
+                f"{video!r} is not in {job.root}. Give the folder that the table's paths are "
+                "relative to, or download the clip. Then run again to continue."
             )
         try:
             shape, frames = _frames_of(job.root / video, settings)
@@ -98,7 +98,7 @@ def _frames_of(path: Path, settings: EncodeSettings) -> tuple[PixelShape, np.nda
         try:
             hash_file(path)
         except MediaError as error:
-            raise OSError(f"{error} When it can be read, run again: what is done stays.") from error
+            raise OSError(f"{error} When it is readable, run again to continue.") from error
         return read_frames(path, settings)
 
 
@@ -143,8 +143,8 @@ def _run_workers(job: EncodeJob, missing: list[int], workers: int, progress: Pro
         if not errors.empty():
             raise errors.get() from None
         raise RuntimeError(
-            f"A worker died ({end}); see its messages above. What is written is sound: run the "
-            "same command again to go on."
+            f"A worker died ({end}); see its messages above. Run the same command again to "
+            "continue."
         ) from end
     finally:
         # Where it was interrupted: the end of this process would wait for theirs.

@@ -39,7 +39,7 @@ class EncodeSettings:
         if not self.sizes or self.shard_size < 1:
             raise ValueError(
                 f"sizes={self.sizes}, shard_size={self.shard_size}: give at least one size, and "
-                "at least one clip a shard."
+                "at least one clip per shard."
             )
 
 
@@ -146,13 +146,13 @@ def _check_same(found: Mapping[str, Any], manifest: Mapping[str, Any], job: Enco
         return
     differ = f"{', '.join(sorted(others))} differ"
     message = (
-        f"{job.output} has shards of another job: {differ}. Encode with the settings and the "
-        "table it was begun with, or into another folder."
+        f"{job.output} has shards of another job: {differ}. Use the same settings and table, or "
+        "another folder."
     )
     if not _has_shards(job.output):
         message = (
-            f"{job.output} was begun by another job: {differ}. Encode into another folder or, as "
-            f"it has no shard yet, remove {job.output / MANIFEST} if that job no longer runs."
+            f"{job.output} was started by another job: {differ}. Encode into another folder or, "
+            f"as it has no shard yet, remove {job.output / MANIFEST} if that job no longer runs."
         )
     raise ValueError(message)
 

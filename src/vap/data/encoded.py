@@ -146,7 +146,7 @@ class EncodedClips:
         if not self.clips:
             reason = next(iter(self.dropped.values()), "there were none")
             raise ValueError(
-                f"{self.folder} holds no clip: {len(self.dropped)} were dropped ({reason})."
+                f"{self.folder} contains no clips: {len(self.dropped)} were dropped ({reason})."
             )
         stored = self._file(0).get_tensor(f"{_EMPTY}.{TEXT}").float()
         return _padded(stored, next(iter(self.clips.values())).text_tokens)
@@ -155,8 +155,8 @@ class EncodedClips:
         path = self.folder / shard_name(shard)
         if not path.is_file():
             raise FileNotFoundError(
-                f"{path} is missing: {self.folder} was not encoded to the end. "
-                "Run the same `vap data encode` again; it goes on where it stopped."
+                f"{path} is missing: {self.folder} is incomplete. Run the same `vap data encode` "
+                "again to continue."
             )
         try:
             content = json.loads((self._file(shard).metadata() or {})[_FORMAT])
@@ -166,12 +166,12 @@ class EncodedClips:
             _check_names(self.manifest["family"], len(clips), self._file(shard).keys())
         except (SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(
-                f"{path} is damaged or no shard ({error}). Remove it and encode again."
+                f"{path} is damaged or not a shard ({error}). Remove it and encode again."
             ) from error
         if job != self.manifest.get(JOB):
             raise ValueError(
-                f"{path} was not written by the job of {MANIFEST}: clips were encoded with other "
-                "settings, or of another table, into one folder. Remove it and encode again."
+                f"{path} does not belong to the job in {MANIFEST}: its clips were encoded with "
+                "other settings or from another table. Remove it and encode again."
             )
         self.dropped |= dropped
         for position, clip in enumerate(clips):

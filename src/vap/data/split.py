@@ -47,7 +47,8 @@ def split_rows(
 def _check_shares(shares: Mapping[str, float]) -> None:
     if TRAIN in shares:
         raise ValueError(
-            f"The split {TRAIN!r} takes what the others leave: give only the others' shares."
+            f"The split {TRAIN!r} gets the remaining share: give only the shares of the other "
+            "splits."
         )
     bad = {name: share for name, share in shares.items() if not (name and 0 <= share <= 1)}
     if bad or math.fsum(shares.values()) > 1:

@@ -169,7 +169,7 @@ def parse_text(cell: object, column: str) -> str:
         except UnicodeEncodeError as error:
             raise CellError(
                 ProblemKind.BAD_TEXT,
-                f"{column}={_clipped(cell)} contains half a character ({error.reason}).",
+                f"{column}={_clipped(cell)} contains invalid Unicode ({error.reason}).",
             ) from error
     return cell
 

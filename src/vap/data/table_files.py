@@ -124,10 +124,7 @@ def _read_parquet(path: Path) -> Records:
     try:
         found = parquet.read_metadata(path)
         if (cells := found.num_rows * found.num_columns) > _MOST_CELLS:
-            raise TableError(
-                f"{path} claims {cells:,} cells, more than the {_MOST_CELLS:,} that are read. "
-                "Split it."
-            )
+            raise TableError(f"{path} has {cells:,} cells; the limit is {_MOST_CELLS:,}. Split it.")
         table = parquet.read_table(path)
         columns = [column.to_pylist() for column in table.columns]
     except (MemoryError, TableError):

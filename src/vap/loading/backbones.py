@@ -46,8 +46,8 @@ def transformer_with_backbone(
     files = _backbone_files(path)
     if not hasattr(model_class, "from_single_file") or model_class._blocks_name != "blocks":
         raise ValueError(
-            f"backbone={str(path)!r}: diffusers reads backbones of the Wan variant from a single "
-            f"file, not of {model_class.__name__}. Give a pipeline folder instead."
+            f"backbone={str(path)!r}: only backbones of the Wan variant can be loaded from a "
+            f"single file, not those of {model_class.__name__}. Give a pipeline folder instead."
         )
     place = folder / "transformer"
     with reading(place), torch.device("meta"):
@@ -86,7 +86,8 @@ def _backbone_files(path: Path) -> list[Path]:
         files = sorted(place.glob("*.safetensors"))
         if not files:
             raise FileNotFoundError(
-                f"backbone={str(path)!r} holds no .safetensors. Give a folder that does."
+                f"backbone={str(path)!r} contains no .safetensors file. Give a folder with such "
+                "files."
             )
         return files
     if not path.is_file():
@@ -129,7 +130,9 @@ def _from_safetensors(
     _check_whole(path, {name: tuple(tensor.shape) for name, tensor in state.items()}, wanted)
     for name, tensor in state.items():
         if not tensor.is_floating_point():
-            raise ValueError(f"{path} has {name} in {tensor.dtype}, which is no floating type.")
+            raise ValueError(
+                f"{path} has {name} in {tensor.dtype}. Weights must be floating-point."
+            )
     with init_empty_weights():
         # The files have no expert; it follows from the folder.
         transformer = model_class.from_config({**config, "block_idx_with_mot_ref": None})
@@ -208,13 +211,13 @@ def _check_whole(
     name, there, here = difference
     missing = wanted.keys() - found.keys()
     if _SHARD.search(path.name):
-        said = "It is one of several shards: give the folder that holds them all"
+        said = "It is one of several shards: give the folder with all of them"
     elif not found.keys() & wanted.keys():
         said = "It is another model: give the model's own image-to-video backbone"
     elif missing and all(_OF_IMAGES.search(name) for name in missing):
         said = "It looks like a text-to-video model: give an image-to-video model"
     else:
-        said = "It is a part, or of another size: give the whole image-to-video backbone"
+        said = "It is incomplete or of another size: give the whole image-to-video backbone"
     raise ValueError(
         f"{path} does not fit this model: {name} is {there} in the file and {here} in the model, "
         f"which takes {len(wanted)} tensors. {said}."
@@ -252,8 +255,9 @@ def _product(
     rows = weight is not None and tuple(scale.shape) in {weight.shape[:1], (weight.shape[0], 1)}
     if weight is None or weight.dtype not in _FP8 or not (whole or rows):
         raise ValueError(
-            f"{path} has the scale {name} {tuple(scale.shape)}, which is none of an fp8 weight "
-            "or of its rows. Give a file in fp8 with one scale a weight, in bfloat16, or a .gguf."
+            f"{path} has the scale {name} {tuple(scale.shape)}. It must have one value, or one "
+            "per row of an fp8 weight. Give a file in fp8 with one scale per weight, in bfloat16, "
+            "or a .gguf."
         )
     factor = scale.float().reshape(-1, *[1] * (weight.ndim - 1))
     return (weight.float() * factor).to(dtype)
@@ -264,6 +268,7 @@ def _check_format(note: torch.Tensor, name: str, path: Path) -> None:
     stated = json.loads(bytes(note.flatten().to(torch.uint8).tolist()))
     if not isinstance(stated, dict) or stated.get("format") not in _FORMATS:
         raise ValueError(
-            f"{path} says in {name} that the weight is stored as {stated!r:.80}; read are "
-            f"{' and '.join(_FORMATS)}. Give a file in one of these, in bfloat16, or a .gguf."
+            f"{path} has a weight in the format {stated!r:.80} ({name}), which is not supported; "
+            f"supported are {' and '.join(_FORMATS)}. Give a file in one of these, in bfloat16, "
+            "or a .gguf."
         )

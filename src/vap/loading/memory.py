@@ -146,8 +146,8 @@ def choose(
     )
     if not chosen.plan.exact:
         logger.warning(
-            "memory plan %r holds weights in eight bits: videos differ slightly from those of the "
-            "model as stored. More memory avoids it.",
+            "memory plan %r quantizes weights to 8 bits: videos differ slightly from those of the "
+            "unquantized model. To avoid this, give more memory.",
             chosen.plan.name,
         )
     return chosen
@@ -158,13 +158,13 @@ def _refusal(found: Sequence[Prediction], budget: int, free_host: int) -> str:
     if least.device_bytes <= budget:
         waiting = min(each.host_bytes for each in found if each.device_bytes <= budget)
         return (
-            f"{budget / _GB:.2f} GB of memory would do with {_enough(waiting)} of main memory for "
-            f"the weights that wait there, and {free_host / _GB:.2f} GB are free. Free some, or "
-            "give quantize='int8'."
+            f"{budget / _GB:.2f} GB of memory is enough only with {_enough(waiting)} of main "
+            f"memory for offloaded weights, and {free_host / _GB:.2f} GB are free. Free some main "
+            "memory, or give quantize='int8'."
         )
     kept = ""
     if least.plan.keep_references:
-        kept = " Part of it is for what the profile keeps over steps: profile='exact' keeps less."
+        kept = " The profile's reference cache needs a part of it: profile='exact' has none."
     return (
         f"{budget / _GB:.2f} GB of memory is too little: the smallest plan ({least.plan.name}) "
         f"needs {_enough(least.device_bytes)}. Give more, or make a smaller video: memory falls "

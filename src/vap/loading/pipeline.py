@@ -210,12 +210,13 @@ def _allowed(
     """Bytes that a plan has to fit; None where there is nothing to plan."""
     if memory is not None and offload is not None:
         raise ValueError(
-            "memory chooses how weights are offloaded. Leave out either memory or offload."
+            "memory and offload exclude each other, because memory chooses the offload. Leave out "
+            "one of them."
         )
     if memory is not None and backbone is not None:
         raise ValueError(
-            "How much memory a backbone file takes is not predicted. Leave out memory, and choose "
-            "offload yourself if the model does not fit."
+            "memory cannot be combined with backbone, because the size of a backbone file is not "
+            "predicted. Leave out memory, and choose offload yourself if the model does not fit."
         )
     large = device.type != "cpu" or full_name(model) in RELEASED.values()
     if memory is None and (offload is not None or backbone is not None or not large):
@@ -268,8 +269,8 @@ def _check_adapters(
     """Find the files of adapters before a model is loaded."""
     if (student or distilled) and not mergeable:
         raise ValueError(
-            "A student is merged into the backbone, and nothing can be merged into the weights of "
-            "a GGUF file. Leave out student, or give a .safetensors backbone."
+            "A distilled LoRA must be merged into the backbone, and LoRAs cannot be merged into a "
+            "GGUF file. Leave out student, or give a .safetensors backbone."
         )
     files = [*(path for path, _ in lora), *([] if student is None else [student])]
     if files:
