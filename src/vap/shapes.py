@@ -118,7 +118,7 @@ def check_strength(strength: float) -> None:
     """
     if not 0.0 <= strength <= 1.0:
         message = (
-            f"The reference strength is {strength}; it must lie between 0 (no reference) and "
-            "1 (the trained model)."
+            f"The reference strength is {strength}; it must be between 0 (no reference) and 1 "
+            "(the trained model)."
         )
         raise ValueError(message)

@@ -23,7 +23,7 @@ def test_two_workers_of_a_cluster_write_the_videos_of_one_process(inputs, tmp_pa
     pytest.importorskip("ray")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     lines = [{"name": f"v{seed}", "seed": seed, "references": ["clip.mp4"]} for seed in range(3)]
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("non-finite values")
     lines.append({"name": "bad", "image": str(tmp_path / "text.png")})
     requests = requests_of(*lines, folder=inputs)
     alone = run_batch(requests, tmp_path / "alone")

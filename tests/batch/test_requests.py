@@ -132,7 +132,7 @@ def test_a_line_too_long_for_a_request_is_refused_unread(monkeypatch):
 
 
 def test_a_missing_file_is_told(tmp_path):
-    with pytest.raises(FileNotFoundError, match="requests file .* does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"requests file .* does not exist"):
         read_requests(tmp_path / "none.jsonl")
 
 

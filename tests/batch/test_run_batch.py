@@ -200,7 +200,7 @@ def test_a_failure_stops_nobody_and_is_tried_again_only_if_asked(inputs, tmp_pat
         {"name": "c", "prompt": "fine"},
         folder=inputs,
     )
-    (inputs / "text.png").write_text("no picture")
+    (inputs / "text.png").write_text("non-finite values")
     summary = run_batch(requests, tmp_path)
     assert (summary.done, summary.failed) == (1, 2)
     errors = [line["error"] for line in manifest(tmp_path)]

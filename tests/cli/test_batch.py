@@ -21,7 +21,7 @@ def requests(media, here):
 
 def test_a_summary_in_text_and_json_with_a_code_for_failures(requests, here):
     file = requests({"name": "good"}, {"name": "bad", "image": str(here / "text.png")})
-    (here / "text.png").write_text("no picture")
+    (here / "text.png").write_text("non-finite values")
     result = vap("batch", file, "-o", here / "out", code=1)
     said = " ".join(result.stderr.split())
     assert result.stdout == ""

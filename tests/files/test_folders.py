@@ -47,7 +47,7 @@ def test_the_index_of_a_variant_is_what_to_rename(folder):
     names = load_file(shard)
     index.write_text(json.dumps({"weight_map": dict.fromkeys(names, shard.name)}))
     usual = "diffusion_pytorch_model.safetensors.index.json"
-    with pytest.raises(FileNotFoundError, match=f"{index.name}, .* rename it to {usual}"):
+    with pytest.raises(FileNotFoundError, match=f"{index.name} .* rename it to {usual}"):
         check_folder(folder)
     assert weight_files(folder / "vae", "fp16") == [shard]
     index.rename(index.with_name(usual))

@@ -76,7 +76,7 @@ def test_what_changes_the_model_changes_the_hash(copy: Path, change) -> None:
 
 
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="holds no weights"):
+    with pytest.raises(FileNotFoundError, match="contains no weights"):
         weights_hash(tmp_path)
 
 

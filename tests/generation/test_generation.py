@@ -144,7 +144,7 @@ def test_json_that_stayed_from_another_video_does_not_count(generation, tmp_path
     stale = dataclasses.replace(generation.record, seed=99)
     beside.write_text(stale.to_json())
     assert recorded_run(video).seed == generation.record.seed
-    assert "is of another video" in caplog.text
+    assert "belongs to another video" in caplog.text
     assert recorded_run(beside) == stale
     video.unlink()  # then it is all there is
     assert recorded_run(video) == stale
@@ -163,7 +163,7 @@ def test_json_of_before_a_key_was_there_counts(generation, tmp_path):
 def test_what_is_inside_a_video_and_no_record_is_refused_with_advice(generation, tmp_path):
     video, beside = save(generation, tmp_path / "out.mp4")
     write_video(moving(2), video, 16, metadata={"made by": "somebody else"})
-    with pytest.raises(MediaError, match=r"Delete .*out\.mp4\.json if it is another video's"):
+    with pytest.raises(MediaError, match=r"Delete .*out\.mp4\.json if it belongs to another video"):
         recorded_run(video)
     assert recorded_run(beside) == generation.record
 

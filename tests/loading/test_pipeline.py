@@ -150,7 +150,7 @@ def test_a_download_larger_than_the_disk_is_refused(monkeypatch) -> None:
         return [SimpleNamespace(file_size=10**18, will_download=True)]
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    with pytest.raises(ValueError, match=r"someone/a-model takes a download of 1000000000.0 GB"):
+    with pytest.raises(ValueError, match=r"someone/a-model needs a download of 1000000000.0 GB"):
         names.resolve_folder("someone/a-model")
 
 
@@ -266,7 +266,7 @@ def test_a_folder_of_another_model_is_refused(copy) -> None:
 
 
 def test_a_folder_that_is_no_pipeline_is_refused(tmp_path) -> None:
-    with pytest.raises(FileNotFoundError, match="is no pipeline folder"):
+    with pytest.raises(FileNotFoundError, match="is not a pipeline folder"):
         names.resolve_folder(tmp_path)
 
 

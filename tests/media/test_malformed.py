@@ -140,7 +140,7 @@ def test_cover_picture_of_a_song_is_no_video(tmp_path):
 @pytest.mark.parametrize(
     ("limits", "match"),
     [
-        (MediaLimits(frames=5), "6 frames or more, and 5 are allowed.*MediaLimits.frames"),
+        (MediaLimits(frames=5), "at least 6 frames; at most 5 are allowed.*MediaLimits.frames"),
         (MediaLimits(seconds=0.1), r"lasts 0\.5 s, longer than the 0\.1 s.*MediaLimits\.seconds"),
         (MediaLimits(pixels=100), "100.* allowed.*MediaLimits.pixels"),
         (MediaLimits(file_bytes=100), "more than the 100 allowed.*MediaLimits.file_bytes"),

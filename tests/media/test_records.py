@@ -116,7 +116,7 @@ def test_damaged_records_are_refused_by_what_is_wrong(tmp_path, content, match):
 
 
 def test_missing_record_is_refused(tmp_path):
-    with pytest.raises(MediaError, match=r"out\.mp4\.json: there is no such run record"):
+    with pytest.raises(MediaError, match=r"out\.mp4\.json: the run record does not exist"):
         read_run(tmp_path / "out.mp4")
 
 

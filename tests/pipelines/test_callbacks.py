@@ -132,7 +132,7 @@ def test_a_callback_that_turns_guidance_on_too_late_is_told(case: Golden) -> Non
         pipeline._guidance_scale = 5.0
         return {}
 
-    with pytest.raises(ValueError, match=r"scale to 5\.0, .*Begin with guidance_scale above 1"):
+    with pytest.raises(ValueError, match=r"scale to 5\.0, .*Start with guidance_scale above 1"):
         case.run(case.prompted(callback_on_step_end=late, guidance_scale=1.0))
 
 

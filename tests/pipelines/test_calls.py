@@ -178,7 +178,7 @@ def test_first_last_frame_backbones_take_batches_and_references(wan: Golden) -> 
         pipeline,
     )
     assert relative_error(together[2:3], third) < CLOSE
-    with pytest.raises(ValueError, match="give a last_image"):
+    with pytest.raises(ValueError, match="needs a last_image"):
         wan.run(wan.prompted(), pipeline)
 
 
@@ -383,10 +383,10 @@ def test_cogvideox_texts_of_another_length_are_refused(cogvideox: Golden, how: s
         given = {"prompt": None, "negative_prompt": None}
         given |= {"prompt_embeds": text, "negative_prompt_embeds": negative}
     # Learned positions follow those of the text.
-    with pytest.raises(ValueError, match=r"64 tokens: this model reads 226\."):
+    with pytest.raises(ValueError, match=r"64 tokens, and this model needs 226\."):
         cogvideox.run(cogvideox.alone(**given))
     free, given = cogvideox_of_1_5(), {**given, "latents": None}
-    with pytest.raises(ValueError, match=r"64 tokens.*reads 226 where guidance and references"):
+    with pytest.raises(ValueError, match=r"64 tokens.*needs 226 for guidance with references"):
         cogvideox.run(cogvideox.prompted(**given), free)
     for call in (cogvideox.alone(**given), cogvideox.prompted(**given, strength=0.0)):
         assert cogvideox.run(call, free).isfinite().all()

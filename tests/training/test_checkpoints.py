@@ -127,7 +127,7 @@ def test_a_checkpoint_moved_aside_but_not_replaced_is_found(tmp_path):
         (Layout(copies=4), r"2 different batches.*run\.context=2"),
         (
             Layout(shards=2, context=2, sharded=True),
-            r"weights cut into 2.*cut into 4.*run\.sharding and run\.shard",
+            r"with 2 shards.*has 4.*run\.sharding and run\.shard",
         ),
     ],
 )

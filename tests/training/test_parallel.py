@@ -204,5 +204,5 @@ def test_machines_that_do_not_share_the_output_are_refused_at_once(datasets, tmp
         process.join()
     for rank in range(2):
         said = (tmp_path / f"machine-{rank}" / "said.txt").read_text(encoding="utf-8")
-        assert "Processes 1 do not see what process 0 writes into the output folder out" in said
+        assert "Processes 1 cannot see files of process 0 in the output folder out" in said
         assert {file.name for file in (tmp_path / f"machine-{rank}" / "out").iterdir()} <= {".lock"}

@@ -1,6 +1,6 @@
 """What the profiles do for the kinds of models that were measured, read from files.
 
-A file holds the settings of ``fast`` and ``turbo`` for one kind of model and one scheduler, what
+A file contains the settings of ``fast`` and ``turbo`` for one kind of model and one scheduler, what
 they gave, and where the numbers come from. ``python -m benchmarks.fidelity`` measures them.
 """
 

@@ -37,7 +37,7 @@ def offload_blocks(blocks: Sequence[nn.Module], device: torch.device) -> Callabl
 
 
 def offload_layers(module: nn.Module, device: torch.device) -> None:
-    """Keep a module in main memory; its layers come to the device one by one."""
+    """Keep a module in main memory, and move its layers to the device one by one."""
     from diffusers.hooks import apply_group_offloading
 
     streams = device.type in _WITH_STREAMS
@@ -57,7 +57,7 @@ def offload_vae(
     device: torch.device,
     make_room: Callable[[], None] = lambda: None,
 ) -> None:
-    """Keep a VAE in main memory; it comes to encode or decode, and goes before denoising."""
+    """Keep a VAE in main memory, and move it to the device only to encode or decode."""
     add_hook_to_module(vae.to("cpu"), _ComesToWork(device, make_room))
 
     def leave(*_: Any) -> None:
@@ -214,7 +214,7 @@ class _BlockStream:
 
 
 def _pin(store: torch.Tensor) -> None:
-    """Pin memory where it lies."""
+    """Pin memory in place."""
     library = torch.cuda.cudart()
     status = library.cudaHostRegister(store.data_ptr(), store.nbytes, 0)
     if int(status) != 0:

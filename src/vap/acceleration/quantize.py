@@ -1,4 +1,4 @@
-"""Linear layers with weights quantized to eight bits, converted when their turn comes.
+"""Linear layers with weights quantized to 8 bits, converted when the layer runs.
 
 This saves memory, not time: half the bytes, and the rounding of the weights (0.6 % of an output
 with int8, 4 % with fp8). In place of torchao's weights, which have the same error, but are no plain

@@ -53,13 +53,13 @@ def read_requests(
     """Read a file of requests; the files that they name are not opened.
 
     Args:
-        path: One JSON object a line with the fields of :class:`GenerationRequest` and, if wanted,
+        path: One JSON object per line with the fields of :class:`GenerationRequest` and optionally
             a ``name`` (default: the image's name and the request's digest). Relative paths start
             at this file's folder. Blank lines are skipped.
         defaults: Values of fields that a line leaves out, such as ``model``.
 
     Raises:
-        ValueError: Lists the lines that are no requests, and names that are there twice.
+        ValueError: Lists the invalid lines, and duplicate names.
     """
     file = Path(path)
     if not file.is_file():

@@ -24,7 +24,7 @@ class Captioner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SidecarCaptioner:
-    """Reads the caption of ``clip.mp4`` from ``clip.txt`` beside it."""
+    """Reads the caption of ``clip.mp4`` from ``clip.txt`` in the same folder."""
 
     def caption(self, clip: InspectedClip) -> str:
         """The text of the file, on one line."""

@@ -156,9 +156,11 @@ def _file(folder: Path, name: str) -> Path:
     """A file of an effect, which may not lead out of its folder."""
     place = folder / name
     if "\0" in name or not place.resolve().is_relative_to(folder.resolve()):
-        raise ValueError(f"{folder / MANIFEST}: {name!r} is no file inside the effect. Correct it.")
+        raise ValueError(
+            f"{folder / MANIFEST}: {name!r} is not a file inside the effect. Correct it."
+        )
     if not place.is_file():
         raise FileNotFoundError(
-            f"{folder / MANIFEST} names {name!r}, which is not there. Complete the effect."
+            f"{folder / MANIFEST} names {name!r}, which is missing. Add this file to the effect."
         )
     return place

@@ -36,7 +36,7 @@ def installed_folder() -> Path:
 def effects() -> list[Effect]:
     """Return all effects; an installed one takes the place of a bundled one of its name.
 
-    A folder that holds no valid effect is left out.
+    Folders without a valid effect are skipped.
     """
     found: dict[str, Effect] = {}
     for place in (bundled_folder(), installed_folder()):
@@ -64,8 +64,8 @@ def find_effect(name: str | Path) -> Effect:
             return effect
     names = [effect.name for effect in known]
     raise FileNotFoundError(
-        f"There is no effect {text!r}.{did_you_mean(text, names)} `vap effect list` names all; "
-        "`vap effect install` adds one."
+        f"There is no effect {text!r}.{did_you_mean(text, names)} To list all, run `vap effect "
+        "list`; to add one, `vap effect install`."
     )
 
 
@@ -78,7 +78,7 @@ def install(source: str | Path, *, replace: bool = False) -> Effect:
 
     Raises:
         FileExistsError: If one of that name is installed.
-        ValueError: If it is no effect, or a file that may not be unpacked.
+        ValueError: If it is not an effect, or is a file that may not be unpacked.
     """
     path = Path(source)
     if path.is_dir():
@@ -96,7 +96,10 @@ def remove(name: str) -> Path:
     """
     effect = find_effect(name)
     if effect.folder.parent != installed_folder():
-        raise FileNotFoundError(f"{name!r} is not installed: it is at {effect.folder}.")
+        raise FileNotFoundError(
+            f"{name!r} is not an installed effect (it is at {effect.folder}), so it cannot be "
+            "removed."
+        )
     shutil.rmtree(effect.folder)
     return effect.folder
 
@@ -109,7 +112,9 @@ def export(effect: Effect, path: str | Path) -> Path:
     """
     place = Path(path)
     if place.suffix.lower() != SUFFIX:
-        raise ValueError(f"{place}: an effect is written as {SUFFIX}. Choose such a name.")
+        raise ValueError(
+            f"{place}: effects are exported as {SUFFIX} files. Use a name that ends with {SUFFIX}."
+        )
     with (
         atomic_file(place) as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
@@ -142,7 +147,7 @@ def unpack(path: Path, folder: Path) -> None:
                 with archive.open(entry) as packed, place.open("xb") as file:
                     shutil.copyfileobj(packed, file)
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError) as error:
-        raise ValueError(f"{path} is no effect: {error}. Export it again.") from error
+        raise ValueError(f"{path} is not a valid effect: {error}. Export it again.") from error
     except (OSError, RuntimeError) as error:  # names too long or twice; encrypted
         raise ValueError(f"{path} cannot be unpacked: {error}. Export it again.") from error
 
@@ -162,7 +167,7 @@ def _inside(path: Path, entry: zipfile.ZipInfo) -> PurePosixPath:
     kind = stat.S_IFMT(entry.external_attr >> 16)
     unsafe = name.is_absolute() or ".." in name.parts or not name.parts
     if unsafe or set(entry.filename) & set("\\:\0") or kind not in (0, stat.S_IFREG):
-        raise ValueError(f"{path}: {entry.filename!r} is no plain file inside the effect.")
+        raise ValueError(f"{path}: {entry.filename!r} is not a plain file inside the effect.")
     return name
 
 

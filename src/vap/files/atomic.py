@@ -88,7 +88,7 @@ def check_replaceable(path: Path, is_ours: Callable[[Path], bool]) -> None:
         raise refusal(path, problem, "Name a new folder in it, such as frames.")
     foreign = next((item for item in path.iterdir() if not is_ours(item)), None)
     if foreign is not None:
-        problem = f"this folder holds something else than frames ({foreign.name})"
+        problem = f"this folder contains other files than frames ({foreign.name})"
         fix = "Choose a new or empty folder, which is replaced as a whole, or a file name."
         raise refusal(path, problem, fix)
 

@@ -65,8 +65,8 @@ def load_components(folder: Path, pipeline: Any, options: Mapping[str, Any]) -> 
     reads_images = getattr(read, "image_dim", None) is not None
     if reads_images and "image_encoder" not in parts:
         raise ValueError(
-            f"{folder / 'model_index.json'} names no image_encoder, which the transformer reads "
-            "from. Copy the folder again, or give image_encoder=None and make do without it."
+            f"{folder / 'model_index.json'} names no image_encoder, which the transformer needs. "
+            "Copy the folder again, or give image_encoder=None to run without it."
         )
     return loaded
 
@@ -98,8 +98,8 @@ def component_class(folder: Path, name: str) -> Any:
     kind = getattr(source, class_name, None)
     if not isinstance(kind, type) or not hasattr(kind, "from_pretrained"):
         raise ValueError(
-            f"{folder / 'model_index.json'} says that {name} is a {class_name!r} of {library!r}, "
-            "which is no class of diffusers or transformers that loads from files. Correct it."
+            f"{folder / 'model_index.json'} gives {name} the class {class_name!r} of {library!r}. "
+            "It must be a class of diffusers or transformers that loads from files. Correct it."
         )
     return kind
 
@@ -164,7 +164,7 @@ def _scheduler(kind: Any, place: Path) -> Any:
                 )
         steps = [getattr(trial, name, None) for name in ("timesteps", "sigmas", "alphas_cumprod")]
         if any(isinstance(part, torch.Tensor) and part.isnan().any() for part in steps):
-            raise ValueError(f"{path} gives noise levels that are not finite. Correct it.")
+            raise ValueError(f"{path} gives non-finite noise levels. Correct it.")
     return scheduler
 
 
@@ -194,7 +194,8 @@ def check_config(
         number = next((n for n in _numbers(value) if abs(n) > highest and not math.isinf(n)), None)
         if number is not None or any(math.isnan(n) for n in _numbers(value)):
             raise ValueError(
-                f"{path} has {key}={value!r:.80}, beyond what any tensor here has. Correct it."
+                f"{path} has {key}={value!r:.80}, which is too large for any tensor here. Correct "
+                "it."
             )
         default = known[key].default if key in known else None
         unset = value is None and _form(default) != "a number"
@@ -265,8 +266,8 @@ def _building(place: Path, tensors: int) -> Iterator[None]:
     def count(*_: Any) -> None:
         if threading.get_ident() == thread and next(made) > most:
             raise ValueError(
-                f"{place / 'config.json'} describes far more than the {tensors} tensors of the "
-                "files beside it. Copy both again from where the model came from."
+                f"{place / 'config.json'} describes far more tensors than the {tensors} in the "
+                "weight files. Copy both again from the model's source."
             )
 
     hooks = (

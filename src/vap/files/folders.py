@@ -134,8 +134,8 @@ def stored_tensors(component: Path, variant: str | None = None) -> dict[str, Sto
             file = found[name].file.name if name in found else None
             if listed.get(name) != file:
                 raise ValueError(
-                    f"{index} has the tensor {name} in {listed.get(name)}, and it is in {file}. "
-                    "Copy index and shards again from where the model came from."
+                    f"{index} lists the tensor {name} in {listed.get(name)}, but it is in {file}. "
+                    "Copy index and shards again from the model's source."
                 )
     return found
 
@@ -231,8 +231,8 @@ def family_of(folder: Path) -> Family:
     name = read_json(folder / "model_index.json").get("_class_name")
     if not isinstance(name, str) or name not in _FAMILIES:
         raise ValueError(
-            f"{folder} holds a {name!s:.80}, which is no Video-As-Prompt model or backbone. "
-            f"Usable are: {', '.join(_FAMILIES)}."
+            f"{folder} contains a {name!s:.80}, which is not a Video-As-Prompt model or backbone. "
+            f"Supported are: {', '.join(_FAMILIES)}."
         )
     return _FAMILIES[name]
 
@@ -256,10 +256,7 @@ def _variant_advice(missing: Path) -> str | None:
         (f"{stem}.*.safetensors", f"{stem}.safetensors"),
     ):
         for variant in sorted(missing.parent.glob(pattern)):
-            return (
-                f"There is {variant.name}, which is loaded only where a variant is asked for: "
-                f"rename it to {wanted}."
-            )
+            return f"{variant.name} would be loaded only with variant=: rename it to {wanted}."
     return None
 
 
@@ -282,7 +279,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file of a pipeline folder."""
     if path.name == "model_index.json" and not path.is_file():
         raise FileNotFoundError(
-            f"{path} is missing, so {path.parent} is no pipeline folder. It should have "
+            f"{path} is missing, so {path.parent} is not a pipeline folder. It should have "
             "model_index.json and the folders transformer/, vae/, text_encoder/ and so on."
         )
     if not path.is_file():
@@ -305,5 +302,7 @@ def _parsed(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}). Copy it again.") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}, not an object. Copy it again.")
+        raise ValueError(
+            f"{path} contains a {type(content).__name__}, not an object. Copy it again."
+        )
     return content

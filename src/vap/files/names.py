@@ -123,8 +123,8 @@ def _check_disk(hub_id: str, revision: str | None, wanted: list[str]) -> None:
     free = shutil.disk_usage(next(each for each in (place, *place.parents) if each.is_dir())).free
     if needed > free:
         raise ValueError(
-            f"{hub_id} takes a download of {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free "
-            f"at {place}. Free some, or set HF_HOME to a folder on another disk."
+            f"{hub_id} needs a download of {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are "
+            f"free at {place}. Free some, or set HF_HOME to a folder on another disk."
         )
 
 

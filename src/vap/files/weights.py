@@ -71,7 +71,8 @@ def read_headers(files: Iterable[Path]) -> dict[str, StoredTensor]:
                 for name in tensors.keys():  # noqa: SIM118 - not a dict
                     if name in found:
                         raise ValueError(
-                            f"{file} holds {name}, as {found[name].file} does. Remove one."
+                            f"{file} and {found[name].file} both contain {name}. Remove one of "
+                            "them."
                         )
                     stored = tensors.get_slice(name)
                     shape = tuple(stored.get_shape())
@@ -91,9 +92,9 @@ def is_floating(dtype: str) -> bool:
 def settle(module: torch.nn.Module) -> None:
     """Copy weights out of the files that they are mapped from.
 
-    How an operand lies in memory decides the last bit of a product on a CPU, and how a weight
-    lies in its file depends on the length of the file's header. So that the same weights give the
-    same bytes from whatever file they come, they go where torch would have put them.
+    On a CPU, the last bit of a product depends on the alignment of its operands, and the alignment
+    of a weight in a file depends on the length of the file's header. So vap places weights where
+    torch would have placed them: then the same weights give the same bytes from every file.
     """
     import torch
 
@@ -149,7 +150,9 @@ def component_hash(folder: Path) -> str:
 def _hash(folder: Path, within: str, where: str) -> str:
     files = sorted(folder.glob(f"{within}*.safetensors"))
     if not files:
-        raise FileNotFoundError(f"{folder} holds no weights: expected safetensors files {where}.")
+        raise FileNotFoundError(
+            f"{folder} contains no weights: expected safetensors files {where}."
+        )
     digest = hashlib.sha256()
     for path in [*sorted(folder.glob(f"{within}*config.json")), *files]:
         _add(digest, path.relative_to(folder).as_posix().encode())

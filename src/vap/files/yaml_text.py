@@ -41,7 +41,7 @@ def parse_yaml(text: str) -> Any:
         if node is None:
             return None
         if len(text) > LARGEST or _size(node, {}) > LARGEST:
-            raise ValueError(f"it says more than {LARGEST:,} characters, with all aliases")
+            raise ValueError(f"it has more than {LARGEST:,} characters, with all aliases")
         return loader.construct_document(node)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error

@@ -23,7 +23,7 @@ def check_can_compare(request: GenerationRequest, other: Path | None = None) -> 
     from vap.media import probe_clip
 
     if not request.references and request.video_prompt is None:
-        raise ValueError("There is no reference to check. Give one with references (--reference).")
+        raise ValueError("A reference is missing. Give one with references (--reference).")
     if other is not None:
         probe_clip(other)
 

@@ -88,8 +88,7 @@ def recorded_run(path: str | Path) -> RunRecord:
     embedded = read_metadata(place)
     if embedded is None:
         raise MediaError(
-            f"{place}: it does not say how it was made. Give a video made by vap, or the JSON "
-            "that was written beside it."
+            f"{place} contains no record. Give a video made by vap, or its JSON record."
         )
     return RunRecord.from_json(json.dumps(embedded), place)
 
@@ -114,7 +113,9 @@ def request_from(
         _check_here(record.model_path or record.model)
     elsewhere = sorted(record.arguments.keys() & _RECORDED_ELSEWHERE)
     if elsewhere:
-        raise MediaError(f"The record is damaged: {elsewhere} are no arguments. Make it again.")
+        raise MediaError(
+            f"The record is damaged: {elsewhere} are not arguments. Make the video again."
+        )
     content = {
         "references": tuple(found.get("reference", ())),
         "lora": tuple(found.get("lora", ())),
@@ -148,7 +149,7 @@ def _check_here(model: str) -> None:
 
 
 def held_in(record: RunRecord) -> Quantization | None:
-    """Precision that the backbone's weights were held in, if not the model's own.
+    """Precision of the quantized backbone's weights, or None without quantization.
 
     Older records know only what was asked for.
     """
@@ -167,7 +168,7 @@ def changed_versions(record: RunRecord) -> dict[str, tuple[str, str]]:
 
 
 def has_other_weights(record: RunRecord, model: str) -> bool:
-    """Whether a model that lies on this machine is not the one that made a video."""
+    """Whether the weights of a local model differ from those that made a video."""
     folder = local_model(model)
     if folder is None or record.weights is None or not (folder / "model_index.json").is_file():
         return False
@@ -187,7 +188,7 @@ def _own_record(video: Path, beside: RunRecord) -> RunRecord:
     """The record beside a video, or that inside it where the JSON has stayed from another one."""
     try:
         embedded = read_metadata(video)
-    except MediaError:  # a video that is lost or damaged is just what one wants to make again
+    except MediaError:  # the reason to make a video again may be that it is lost or damaged
         embedded = None
     if embedded is None:
         return beside
@@ -196,14 +197,15 @@ def _own_record(video: Path, beside: RunRecord) -> RunRecord:
         inside = RunRecord.from_json(json.dumps(embedded), video)
     except MediaError as error:
         raise MediaError(
-            f"{video}: what is inside it is not the record in {json_file.name}, and not enough to "
-            f"make it again. Delete {json_file} if it is another video's, or give it itself."
+            f"{video}: the record inside is incomplete, and {json_file.name} does not match it. "
+            f"Delete {json_file} if it belongs to another video; otherwise give that file."
         ) from error
     # Both as records, so that keys of later versions count on neither side.
     if inside.embedded() == beside.embedded():
         return beside
     _logger.warning(
-        "%s is of another video, so what %s says of itself counts. To go by the JSON, give that.",
+        "%s belongs to another video, so the record inside %s is used. To use the JSON instead, "
+        "give its path.",
         json_file,
         video,
     )
@@ -225,7 +227,7 @@ def _inputs(request: GenerationRequest, prompt: VideoPrompt | None) -> list[Inpu
 
 
 def _file(role: str, place: Path) -> Path:
-    """The file of an input; a LoRA may be given as the folder that holds it."""
+    """The file of an input; a LoRA may be given as its folder."""
     return place / LORA_FILE if role in {"student", "lora"} and place.is_dir() else place
 
 

@@ -35,40 +35,40 @@ SINGLE_INPUTS = ("image", "last_image", "expert", "student", "backbone", "video_
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """What to generate. Whatever is None is the model's own choice.
+    """What to generate. For each field that is None, the model's own value applies.
 
     Attributes:
         image: First frame.
         references: Reference videos: files or folders of frames.
         reference_prompts: Their captions; none, or one each.
         prompt: Caption of the video to be generated.
-        negative_prompt: What to steer away from.
-        video_prompt: File of references encoded before, in place of ``references``.
+        negative_prompt: Text describing what to avoid.
+        video_prompt: File of encoded references, in place of ``references``.
         last_image: Last frame (Wan).
         model: Bundled name, folder or Hub id.
         expert: Expert file in place of the model's own.
-        student: Few-step LoRA to merge into the backbone.
+        student: Distilled LoRA to merge into the backbone.
         backbone: File to take the backbone from (Wan).
         lora: LoRA files to merge into the weights.
-        lora_scales: Scale of each one's effect; none, or one each.
+        lora_scales: Scale of each LoRA; none, or one each.
         distilled: Name of a published distilled LoRA, see :func:`vap.load_pipeline`.
         height: Pixels.
         width: Pixels.
         num_frames: Pixel frames.
         num_inference_steps: Denoising steps.
         guidance_scale: Classifier-free guidance.
-        reference_guidance_scale: Guidance by the references, which costs a pass of the backbone.
-        use_dynamic_cfg: Whether the scale rises over the steps (CogVideoX).
-        strength: How much the target reads the reference, 0 … 1.
-        seed: Of the noise, 0 … 2⁶³ − 1; drawn on the CPU, so that it means the same on every
-            device.
-        fps: Frames a second of the result.
-        frame_selection: How frames of a reference are taken.
+        reference_guidance_scale: Guidance by the references; needs one more pass of the backbone.
+        use_dynamic_cfg: Whether ``guidance_scale`` rises over the steps (CogVideoX).
+        strength: How closely to follow the reference, 0 … 1.
+        seed: Seed of the noise, 0 … 2⁶³ − 1; the noise is drawn on the CPU, so it is the same on
+            every device.
+        fps: Frames per second of the result.
+        frame_selection: How to choose the frames of a reference.
         fit: ``cover`` crops images and references to the size, ``stretch`` distorts them.
         dtype: Precision.
         device: Where to run.
         offload: Memory saving, see :func:`vap.load_pipeline`.
-        memory: What the model may take, see :func:`vap.load_pipeline`.
+        memory: Memory limit, see :func:`vap.load_pipeline`.
         quantize: ``int8`` or ``fp8`` for the backbone's weights.
         profile: ``exact``, ``fast`` or ``turbo``.
         effect: Id of the effect that brought references and settings, for the record.
@@ -167,7 +167,7 @@ def check_request(request: GenerationRequest) -> None:
         for path in request.lora:
             lora_path(path)
     if request.backbone is not None and not request.backbone.is_file():
-        raise FileNotFoundError(f"{request.backbone}: there is no such backbone file.")
+        raise FileNotFoundError(f"The backbone file {request.backbone} does not exist.")
     if request.student is not None:
         from vap.acceleration.student import taught_steps
 
@@ -189,7 +189,7 @@ def check_output(output: str | Path, sheet: str | Path | None = None) -> None:
         _check_parent(Path(os.path.realpath(video)))
     elif video.suffix.lower() not in _VIDEO_SUFFIXES:
         raise MediaError(
-            f"{video}: videos are not written as {video.suffix!r}. Use one of "
+            f"{video}: the video format {video.suffix!r} is not supported. Use one of "
             f"{', '.join(_VIDEO_SUFFIXES)}, or a name without suffix for a folder of PNG."
         )
     else:
@@ -218,7 +218,7 @@ def check_inputs_kept(inputs: Iterable[Path], written: Iterable[Path]) -> None:
                 problem = f"it would become a frame of the input {path}"
             else:
                 continue
-            raise refusal(place, problem, "Choose another name for what is written.")
+            raise refusal(place, problem, "Choose another output name.")
 
 
 def check_place(path: str | Path) -> None:
@@ -246,8 +246,8 @@ def check_name(path: Path) -> None:
     """Refuse a name that records and prompts, which are UTF-8, cannot hold."""
     for name in (str(path), os.path.realpath(path)):
         if not _is_utf8(name):
-            fix = "Rename it, or the folder it is in, in plain letters."
-            raise refusal(_shown(name), "its name is not UTF-8, as records are", fix)
+            fix = "Rename it or its folder."
+            raise refusal(_shown(name), "its name is not UTF-8, which records need", fix)
 
 
 def _check_file_name(path: Path) -> None:
@@ -255,8 +255,8 @@ def _check_file_name(path: Path) -> None:
     for part in path.parts:
         extra = len(os.fsencode(part)) - _LONGEST_NAME
         if extra > 0:
-            problem = f"{extra + _LONGEST_NAME} bytes are too long a name"
-            fix = f"{_LONGEST_NAME} are the most: shorten it by {extra} or more."
+            problem = f"{extra + _LONGEST_NAME} bytes are too many for a name"
+            fix = f"{_LONGEST_NAME} are the limit: shorten it by {extra} or more."
             raise refusal(part, problem, fix)
 
 
@@ -365,7 +365,8 @@ def _check_counts(request: GenerationRequest) -> None:
         raise ValueError(f"References: {given}. Give at most {_MOST_REFERENCES}.")
     if request.video_prompt is not None and (given or captions):
         raise ValueError(
-            "Give either reference videos with their prompts or a video prompt, which holds both."
+            "Give either reference videos with their prompts, or a video prompt, which contains "
+            "both."
         )
     if captions and captions != given:
         raise ValueError(

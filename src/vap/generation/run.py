@@ -109,21 +109,21 @@ def generate(
     on_stage: OnStage | None = None,
     on_step: OnStep | None = None,
 ) -> Generation:
-    """Make the video of a request; nothing is written.
+    """Generate the video of a request, without writing it.
 
     Args:
         request: What to generate.
         pipeline: The request's model, if it is loaded already.
-        load: How it is loaded otherwise.
-        encode: Makes the video prompt of references; :func:`encode_references` by default.
-        decode: Whether to turn the latents into frames; not where a process only helps another.
-        checked: Whether :func:`check_request` has passed already.
-        on_stage: Told the name of every stage as it starts.
-        on_step: Told how many denoising steps are done, of how many.
+        load: Loads it otherwise.
+        encode: Encodes the references as a video prompt.
+        decode: Whether to decode the latents into frames; False in helper processes.
+        checked: Whether :func:`check_request` has already passed.
+        on_stage: Called with the name of each stage when it starts.
+        on_step: Called with the number of finished denoising steps and their total.
 
     Raises:
-        ValueError: If the request does not fit the model, a file cannot be used, or the model's
-            numbers leave the range of its precision.
+        ValueError: If the request does not fit the model, a file cannot be used, or the model
+            gives non-finite values.
         FileNotFoundError: If the model or a file is missing.
     """
     clock = _Clock(on_stage or (lambda _: None))
@@ -171,7 +171,7 @@ def filled_in(request: GenerationRequest, pipeline: Any) -> GenerationRequest:
 
 
 def save(generation: Generation, output: str | Path, sheet: str | Path | None = None) -> list[Path]:
-    """Write a video, the record beside it and, if asked for, a contact sheet.
+    """Write a video, its record and, if ``sheet`` is given, a contact sheet.
 
     Args:
         generation: What to write.

@@ -58,8 +58,9 @@ def _mesh_for(request: GenerationRequest, pipeline: Any, mesh: Mesh | None, proc
         return Mesh.choose(processes, heads, guided=settings.guided)
     if mesh.guidance > 1 and not settings.guided:
         raise ValueError(
-            f"{mesh} shares passes of guidance, and there is one: guidance is "
-            f"{settings.guidance_scale:g}, by the reference {settings.reference_guidance_scale:g}. "
-            "Leave guidance out of the mesh, or raise a scale above 1."
+            f"{mesh} splits the passes of guidance, but this run has only one: the text guidance "
+            f"is {settings.guidance_scale:g}, the reference guidance "
+            f"{settings.reference_guidance_scale:g}. Leave guidance out of the mesh, or raise a "
+            "scale above 1."
         )
     return mesh

@@ -35,7 +35,7 @@ _SHARD = re.compile(r"-\d+-of-\d+\.")
 def transformer_with_backbone(
     model_class: Any, folder: Path, backbone: str | Path, dtype: torch.dtype
 ) -> Any:
-    """Load a transformer whose backbone lies in its own file and whose expert in a pipeline folder.
+    """Load the backbone from its own file and the expert from a pipeline folder.
 
     The backbone is a ``.gguf``, whose weights stay quantized, a ``.safetensors``, or a folder of
     shards, with names of diffusers or of the backbone's makers. fp8 weights are multiplied by the

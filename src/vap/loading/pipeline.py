@@ -76,31 +76,31 @@ def load_pipeline(
         name_or_path: ``vap-mini``, ``wan`` or ``cogvideox`` (the released models), a local folder,
             or a Hub id. A stock image-to-video backbone folder works too: give it an ``expert``,
             or use it without references.
-        dtype: Precision; by default bfloat16 on an accelerator and float32 on a CPU, where the
-            profiles ``fast`` and ``turbo`` take bfloat16 too if it can. The Wan VAE and image
-            encoder stay in float32, as they were trained, but for some profiles.
+        dtype: Precision; by default bfloat16 on an accelerator and float32 on a CPU. The profiles
+            ``fast`` and ``turbo`` use bfloat16 also on a CPU that supports it. The Wan VAE and
+            image encoder stay in float32, as they were trained, except in some profiles.
         device: Where to run; by default an accelerator if there is one.
         expert: An expert file to load in place of the checkpoint's own.
         backbone: A ``.gguf`` or ``.safetensors`` file, or a folder of shards, to take the backbone
             from (Wan).
         student: A distilled LoRA to merge into the backbone, see :mod:`vap.acceleration.student`.
-        distilled: ``lightx2v-4step``: sample as that published LoRA of Wan2.1 is sampled. Its
-            file is ``student``, or the one in the Hub's cache.
-        lora: LoRA files of any usual spelling, each with the scale of its effect, merged into the
-            weights (kept beside those of a GGUF backbone).
+        distilled: ``lightx2v-4step``: use this published LoRA for Wan2.1 with its own sampling.
+            ``student`` gives its file; by default it is read from the Hub's cache.
+        lora: LoRA files in any usual naming, each with its scale, merged into the weights (for a
+            GGUF backbone, loaded without merging).
         quantize: Quantize the weights of the transformer's blocks: ``int8`` or ``fp8``.
-        memory: What may be used of the device's memory (of main memory on a CPU): ``10GB``,
-            ``7.5GiB``, bytes, or ``auto`` for what is free, which is the default on an
-            accelerator and for the released models. The fastest plan that fits is chosen, see
-            :mod:`vap.acceleration.plan`; the log says which.
-        video: What ``memory`` has to suffice for; by default one reference and the model's own
-            size.
+        memory: Limit of the device's memory (of main memory on a CPU): ``10GB``, ``7.5GiB``,
+            bytes, or ``auto`` for the free memory, which is the default on an accelerator and, on
+            a CPU, for the released models. vap chooses the fastest plan that fits, see
+            :mod:`vap.acceleration.plan`, and logs it.
+        video: Size for which ``memory`` must be enough; by default one reference and the model's
+            own size.
         offload: Choose how to save accelerator memory yourself: ``model`` (one component at a
-            time), ``group`` (blocks of the transformer stream in) or ``sequential`` (slowest).
-        profile: ``exact``: as fast as the machine allows at the same result to rounding, which
-            ``compile`` and ``attention`` imply; ``fast`` and ``turbo`` give up a little and more
-            for speed, as measured in docs/profiles.md. By default no profile is applied.
-        compile: Compile the transformer's repeated block; not together with offloading.
+            time), ``group`` (block-level offload) or ``sequential`` (slowest).
+        profile: ``exact``: the fastest way to the same result, to rounding; ``compile`` and
+            ``attention`` imply it. ``fast`` and ``turbo`` are less exact, see docs/profiles.md.
+            By default no profile is applied.
+        compile: Compile the transformer's repeated block; cannot be combined with offloading.
         attention: Name of an attention kernel, in place of the fastest exact one.
         **options: Passed to the pipeline's ``from_pretrained``.
 
@@ -110,7 +110,7 @@ def load_pipeline(
 
     Raises:
         FileNotFoundError: If the model or one of its files is missing.
-        ValueError: If a file is damaged or does not fit, memory does not suffice, or an option is
+        ValueError: If a file is damaged or does not fit, memory is too small, or an option is
             unknown or contradicts another.
     """
     # First what needs no model: one of these may be downloaded for hours.

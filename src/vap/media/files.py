@@ -179,7 +179,7 @@ def _mp4(file: BinaryIO, size: int) -> str | None:
         if kind == b"moov" and (damage := _mp4_tables(file, start, end, size)):
             return damage
     return (
-        None if b"moov" in whole else "it has no index (no 'moov' box): its recording was cut off"
+        None if b"moov" in whole else "it has no index (no 'moov' box): the recording was cut off"
     )
 
 
@@ -209,7 +209,7 @@ def _mp4_tables(
         if kind == path[0] == b"stsz":
             _, sample_bytes, count = struct.unpack(">III", _read(file, content, 12))
             if count * (sample_bytes or 4) > (size if sample_bytes else stop - content):
-                return f"its index claims {count:,} samples, more than the file has room for"
+                return f"its index lists {count:,} samples, more than the file can contain"
         elif kind == path[0] and (damage := _mp4_tables(file, content, stop, size, path[1:])):
             return damage
     return None

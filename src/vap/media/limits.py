@@ -56,7 +56,7 @@ class MediaLimits:
             )
             raise refusal(name, problem + str(self.min_frames), fix)
         if frames > self.frames:
-            problem = f"it has {frames:,} frames or more, and {self.frames:,} are allowed"
+            problem = f"it has at least {frames:,} frames; at most {self.frames:,} are allowed"
             raise refusal(name, problem, _fix("Cut it shorter", "frames"))
         if seconds > self.seconds:
             problem = f"it lasts {seconds:,.1f} s, longer than the {self.seconds:,.1f} s allowed"

@@ -144,7 +144,7 @@ def _to_bt709(chromaticities: tuple[float, ...]) -> NDArray[np.float32]:
 def _xyz(chromaticities: tuple[float, ...]) -> NDArray[np.float64]:
     """Matrix from linear RGB to XYZ relative to white (SMPTE RP 177)."""
     if min(chromaticities) <= 0:
-        raise ValueError(f"its chromaticities {chromaticities} are no colors")
+        raise ValueError(f"its chromaticities {chromaticities} are not valid colors")
     points = np.array([(x / y, 1, (1 - x - y) / y) for x, y in np.reshape(chromaticities, (4, 2))])
     red_green_blue, white = points[:3].T, points[3]
     scaled: NDArray[np.float64] = red_green_blue * np.linalg.solve(red_green_blue, white)

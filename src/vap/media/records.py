@@ -139,8 +139,8 @@ def read_run(path: str | Path) -> RunRecord:
     if target.suffix.lower() != _BESIDE:
         target = record_path(target)
     if not target.is_file():
-        fix = "Give a video made by vap with its JSON beside it, or the JSON."
-        raise refusal(target, "there is no such run record", fix)
+        fix = "Give a video made by vap, or its JSON record."
+        raise refusal(target, "the run record does not exist", fix)
     try:
         if target.stat().st_size > _LARGEST:
             raise refusal(target, "it is too large for a run record", "Give a run record.")

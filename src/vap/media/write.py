@@ -255,7 +255,7 @@ def write_video(
         return target
     if suffix not in _SUFFIXES:
         fix = f"Use one of {', '.join(_SUFFIXES)}, or a name without suffix for a folder of PNG."
-        raise refusal(target, f"videos are not written as {suffix!r}", fix)
+        raise refusal(target, f"the video format {suffix!r} is not supported", fix)
     with atomic_file(target) as temporary:
         try:
             if suffix == ".gif":

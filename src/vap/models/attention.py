@@ -207,7 +207,7 @@ def check_joint(coupling: Coupling, done: str) -> None:
     """Refuse what is only done to an expert in joint attention."""
     if coupling != "joint":
         raise ValueError(
-            f"An expert whose coupling is {coupling!r} cannot be {done}: neither a checkpoint nor "
-            "an expert file says how it is coupled, and both are read as joint. Keep the "
-            "alternative.safetensors of its training, which load_alternative reads."
+            f"An expert whose coupling is {coupling!r} cannot be {done}: checkpoints and expert "
+            "files are always loaded with joint attention. Keep the alternative.safetensors of "
+            "its training, and load it with load_alternative."
         )

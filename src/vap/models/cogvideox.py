@@ -216,11 +216,11 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
             reference_strength: 0 … 1, see :func:`vap.models.attention.joint_attention`.
             attention_kwargs: ``scale`` is the LoRA scale.
             return_dict: Whether to return an output object or a tuple.
-            memory: What this pass of guidance keeps over the steps (the embedded references),
-                see :mod:`.reference_cache`, with the gradients of what is kept where these are
-                needed; gradient checkpointing keeps nothing.
-            step: What the passes do with the reference stream; text takes part in the first
-                self-attention already, so that no work is shared.
+            memory: Reference cache of this pass of guidance (the embedded references), see
+                :mod:`.reference_cache`, with gradients if they are needed. Gradient checkpointing
+                caches nothing.
+            step: What the passes do with the reference stream. They share no work, because the
+                first self-attention already includes text.
 
         Returns:
             Prediction ``[B, F, C_out, H, W]``.

@@ -116,7 +116,7 @@ class ExpertMixin(StoredFormMixin):
         """
         if expert is not None and depths is not None:
             raise ValueError(
-                "An expert file knows its own depths. Give either expert or depths, not both."
+                "An expert file contains its depths. Give either expert or depths, not both."
             )
         check_reference_positions(reference_positions)
         model, found = cls.from_pretrained(  # type: ignore[attr-defined]
@@ -124,7 +124,9 @@ class ExpertMixin(StoredFormMixin):
         )
         for name in sorted({*found["missing_keys"], *found["unexpected_keys"]}):
             lacks = "lacks" if name in found["missing_keys"] else "has no place for"
-            raise ValueError(f"{backbone} is no whole stock model: it {lacks} the tensor {name}.")
+            raise ValueError(
+                f"{backbone} is not a complete stock model: it {lacks} the tensor {name}."
+            )
         if expert is not None:
             return model.load_expert(expert)
         # Made without weights: those of the backbone follow, in its precision and place.
@@ -176,7 +178,7 @@ class ExpertMixin(StoredFormMixin):
         return self
 
     def remove_expert(self) -> Self:
-        """Take the expert out, however it is coupled; what is left is the stock backbone."""
+        """Remove the expert, whatever its coupling, and leave the stock backbone."""
         for name in self._expert_modules:
             if self.expert_depths:
                 delattr(self, name + EXPERT_SUFFIX)
@@ -224,10 +226,10 @@ class ExpertMixin(StoredFormMixin):
 
         Args:
             path: File to write; the folder must exist.
-            description: Free text kept in the header (what it was trained on).
+            description: Free text for the header, such as what it was trained on.
 
         Raises:
-            ValueError: If there is no expert, or the file would not load as it.
+            ValueError: If there is no expert, or the file would load as a different expert.
         """
         check_joint(self.coupling, "saved as a file")
         state = self.expert_state_dict()
@@ -242,14 +244,14 @@ class ExpertMixin(StoredFormMixin):
         )
 
     def load_expert(self, path: str | Path) -> Self:
-        """Load an expert file in place of the present expert; the backbone stays loaded.
+        """Replace the expert with one from a file; the backbone stays loaded.
 
-        Target and references meet in joint attention from then on, whatever they did before.
+        The model then uses joint attention, whatever its coupling was before.
 
         Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If the file is no expert, or one for another model, or the weights of this
-                one are not here (sequential offload).
+            FileNotFoundError: If the file does not exist.
+            ValueError: If the file is not an expert or does not fit this model, or if the model
+                uses sequential offload.
         """
         info = read_expert_info(path)
         if info.transformer != type(self).__name__:
@@ -273,8 +275,8 @@ class ExpertMixin(StoredFormMixin):
         device, dtype = self.device, self.dtype  # type: ignore[attr-defined]
         if device.type == "meta":
             raise ValueError(
-                "An expert cannot be put in place while the backbone's weights are elsewhere: a "
-                "sequential offload keeps them. Load the model with expert=…, which comes before."
+                "An expert cannot be loaded into a model with sequential offload. Load the model "
+                "with expert=… instead."
             )
         self.remove_expert()
         with torch.device("meta"):
@@ -298,8 +300,8 @@ class ExpertMixin(StoredFormMixin):
         before, after = self.expert_depths, self._usable_depths(depths)
         if len(before) != len(after):
             raise ValueError(
-                f"The expert has {len(before)} blocks, which cannot move to {len(after)} depths "
-                f"{after}. Give {len(before)} of them."
+                f"The expert has {len(before)} blocks, and {len(after)} depths were given: "
+                f"{after}. Give {len(before)} depths."
             )
         if list(before) == after:
             return self
@@ -319,7 +321,7 @@ class ExpertMixin(StoredFormMixin):
         if not set(self.expert_depths) <= set(after):
             raise ValueError(
                 f"The expert has blocks at depths {list(self.expert_depths)}, and {after} lacks "
-                "some of them. Name all of them beside the further ones."
+                "some of them. List these depths too."
             )
         trained = self.expert_state_dict()
         self.remove_expert()

@@ -88,7 +88,9 @@ def read_expert_info(path: str | Path) -> ExpertInfo:
     stored = read_headers([file])
     for name, tensor in stored.items():
         if not is_floating(tensor.dtype):
-            raise ValueError(f"{file} has {name} in {tensor.dtype}, which is no floating type.")
+            raise ValueError(
+                f"{file} has {name} in {tensor.dtype}. Weights must be floating-point."
+            )
     shapes = {name: tensor.shape for name, tensor in stored.items()}
     try:
         info = ExpertInfo.model_validate({**header, "path": file, "shapes": shapes})

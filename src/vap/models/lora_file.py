@@ -67,7 +67,7 @@ def lora_path(path: str | Path) -> Path:
             f"{file} is not a safetensors file ({error}). Give a LoRA in that format."
         ) from error
     if not any(_PART.fullmatch(name) or _OTHER_KINDS.search(name) for name in names):
-        raise ValueError(f"{file} is not a LoRA: none of its tensors is named like one.")
+        raise ValueError(f"{file} is not a LoRA: none of its tensors has a LoRA name.")
     return file
 
 
@@ -97,8 +97,8 @@ def in_layer_names(
     for name, tensor in stored.items():
         if _OTHER_KINDS.search(name):
             raise ValueError(
-                f"{source} has {name}, so it is not a plain LoRA (DoRA, LoKr and their like are "
-                "not supported). Merge it into a backbone file, and give that as backbone."
+                f"{source} has {name}, so it is not a plain LoRA. DoRA, LoKr and similar adapters "
+                "are not supported: merge it into a backbone file, and give that as backbone."
             )
         part = _PART.fullmatch(name)
         layer = part and _layer(part["layer"], layers)
@@ -110,8 +110,8 @@ def in_layer_names(
         reached[layer][str(part.lastgroup)] = tensor
     if not reached:
         raise ValueError(
-            f"{source} is not a LoRA of this model: none of its layers is in it, such as "
-            f"{min(missed, default='any')}. Give one that was trained on this backbone."
+            f"{source} is not a LoRA of this model: the model has none of its layers, such as "
+            f"{min(missed, default='any')}. Give a LoRA that was trained on this backbone."
         )
     if missed:
         warnings.warn(
@@ -208,7 +208,7 @@ def _check_shapes(
     layer: str,
 ) -> None:
     if not {"down", "up"} <= parts.keys():
-        raise ValueError(f"{source} has one of the two matrices of {layer}, and needs both.")
+        raise ValueError(f"{source} has only one of the two matrices of {layer}.")
     weight = parameters[f"{layer}.weight"]
     # Quantized weights have other shapes than what they stand for.
     outputs: int = getattr(module, "out_features", len(weight))

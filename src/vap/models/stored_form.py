@@ -22,8 +22,8 @@ _FUSED = "its projections are fused. Call unfuse_qkv_projections() first"
 _DONE = {
     "scale": "its weights are quantized. Load the model without quantize, and with more "
     "memory if memory is given",
-    "base_layer": "it has adapters. Call unload_lora_weights() first, and fuse_lora() before that "
-    "to keep what they do",
+    "base_layer": "it has adapters. Call unload_lora_weights() first, and fuse_lora() before "
+    "that to keep their effect",
     "to_qkv": _FUSED,
     "to_kv": _FUSED,
     "to_added_kv": _FUSED,
@@ -51,9 +51,9 @@ class StoredFormMixin:
         """Refuse to merge anything into quantized weights."""
         if any(map(_is_narrow, self.parameters())):  # type: ignore[attr-defined]
             raise ValueError(
-                "Nothing can be merged into quantized weights (by quantize, a memory plan, GGUF). "
-                "Leave an adapter beside them, unfused, or load the model with plain weights, "
-                "which a distilled LoRA needs."
+                "LoRAs cannot be merged into quantized weights (from quantize, a memory plan or "
+                "GGUF). Leave the LoRA unfused, or load the model without quantization. A "
+                "distilled LoRA needs the latter."
             )
 
     def fuse_lora(self, *args: Any, **options: Any) -> None:
@@ -83,8 +83,8 @@ def check_form(
         )
     if any(tensor.is_meta for tensor in state.values()):
         raise ValueError(
-            f"{what} cannot be written while its weights are elsewhere: a sequential offload keeps "
-            "them. Load the model without offload."
+            f"{what} cannot be saved from a model with sequential offload. Load the model without "
+            "offload."
         )
 
 

@@ -164,10 +164,9 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
             reference_strength: 0 … 1, see :func:`vap.models.attention.joint_attention`.
             return_dict: Whether to return an output object or a tuple.
             attention_kwargs: ``scale`` is the LoRA scale.
-            memory: What this pass of guidance keeps over the steps, see
-                :mod:`.reference_cache`, with the gradients of what is kept where these are
-                needed; gradient checkpointing keeps nothing.
-            step: What the passes share at this step; they must differ in nothing but texts.
+            memory: Reference cache of this pass of guidance, see :mod:`.reference_cache`, with
+                gradients if they are needed. Gradient checkpointing caches nothing.
+            step: What the passes share at this step; they must differ only in their texts.
 
         Returns:
             Prediction ``[B, C_out, F, H, W]``.
@@ -267,7 +266,7 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
         if needed > most:
             raise ValueError(
                 f"A video of this size needs {needed} positions along one axis, and the "
-                f"transformer's config has rope_max_seq_len={most}. Correct it there (the "
+                f"transformer's config has rope_max_seq_len={most}. Correct the config (the "
                 "released models have 1024), or generate a smaller or shorter video."
             )
 

@@ -1,4 +1,4 @@
-"""What ``torchrun`` told this process, and how it ends; without torch, for quick commands."""
+"""Settings of ``torchrun`` for this process, and its end; imports no torch."""
 
 from __future__ import annotations
 

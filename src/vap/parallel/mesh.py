@@ -31,11 +31,9 @@ class Mesh:
     def __post_init__(self) -> None:
         for name, degree in asdict(self).items():
             if degree < 1:
-                raise ValueError(f"{name}={degree}: a degree is at least 1, which is not to share.")
+                raise ValueError(f"{name}={degree}: a degree must be at least 1 (not shared).")
         if self.guidance > _PASSES:
-            raise ValueError(
-                f"guidance={self.guidance}: there are two passes to share. Use 1 or 2."
-            )
+            raise ValueError(f"guidance={self.guidance}: guidance has two passes. Use 1 or 2.")
 
     @property
     def size(self) -> int:
@@ -56,7 +54,7 @@ class Mesh:
             name, _, number = (piece.strip() for piece in part.partition("="))
             if name not in allowed or name in degrees or not number.isdecimal():
                 raise ValueError(
-                    f"{text!r} is no way to share a video. Write degrees of {', '.join(allowed)}, "
+                    f"{text!r} is not a valid mesh. Write degrees of {', '.join(allowed)}, "
                     "each at most once, for example guidance=2,ulysses=4."
                 )
             degrees[name] = int(number)
@@ -80,8 +78,8 @@ class Mesh:
             )
         if heads is not None and self.ulysses > heads:
             raise ValueError(
-                f"ulysses={self.ulysses}, but the model has {heads} attention heads, of which each "
-                f"process takes at least one. Use ulysses={heads} or less, and ring for the rest."
+                f"ulysses={self.ulysses}, but the model has {heads} attention heads, and each "
+                f"process needs at least one. Use ulysses={heads} or less, and ring for the rest."
             )
 
     def __str__(self) -> str:

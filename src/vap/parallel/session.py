@@ -22,7 +22,7 @@ def own_device(name: str | None = None) -> str:
         return "cpu"
     if device.index is not None:
         raise ValueError(
-            f"device={name!r} is one device, and each process needs its own. Use "
+            f"device={name!r} names one device, but each process needs its own. Use "
             f"{device.type!r}, and choose devices with CUDA_VISIBLE_DEVICES."
         )
     return f"{device.type}:{os.environ.get('LOCAL_RANK', '0')}"
@@ -58,7 +58,7 @@ def require_processes() -> int:
     """How many processes know each other; an error if they do not."""
     if not dist.is_initialized():
         raise RuntimeError(
-            "There is no process group. Start the program with torchrun, and do this inside "
+            "There is no process group. Start the program with torchrun, and call this inside "
             "`with vap.parallel.processes(device):` or after torch.distributed.init_process_group."
         )
     return dist.get_world_size()

@@ -42,17 +42,17 @@ class LoraMixin:
         hotswap: bool = False,
         **kwargs: Any,
     ) -> None:
-        """Load a LoRA beside the weights, as diffusers does; ``set_adapters`` sets its scale.
+        """Load a LoRA without merging it, as in diffusers; ``set_adapters`` sets its scale.
 
         Args:
-            pretrained_model_name_or_path_or_dict: File, folder, Hub id or tensors, named as
-                diffusers, PEFT, kohya and musubi, ComfyUI or DiffSynth name them.
-            adapter_name: What to call it.
-            hotswap: Whether it takes the place of the adapter of that name.
-            **kwargs: Of diffusers, such as ``weight_name``.
+            pretrained_model_name_or_path_or_dict: File, folder, Hub id or tensors, with tensor
+                names of diffusers, PEFT, kohya, musubi, ComfyUI or DiffSynth.
+            adapter_name: Name of the adapter.
+            hotswap: Whether to replace the adapter of that name.
+            **kwargs: Arguments of diffusers, such as ``weight_name``.
 
         Raises:
-            ValueError: If it reaches no layer of the transformer or does not fit.
+            ValueError: If it matches no layer of the transformer or does not fit.
         """
         lora, metadata = _read(self, pretrained_model_name_or_path_or_dict, kwargs)
         if lora.changes:

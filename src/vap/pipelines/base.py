@@ -162,7 +162,7 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
         """Refuse configurations of which no size follows."""
         sizes = (self.compression.temporal, self.compression.spatial, *self.compression.patch)
         if any(type(size) is not int or size < 1 for size in sizes):
-            raise ValueError(f"VAE and transformer shrink a video by {sizes}, which cannot be.")
+            raise ValueError(f"VAE and transformer have invalid compression factors: {sizes}.")
         assert self.native_defaults
 
     @torch.no_grad()
@@ -220,12 +220,12 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
     ) -> ReferenceReport:
         """Tell how much of a result comes from its reference, and what to try.
 
-        It makes the same video with its reference, without it and, if one is given, with another.
+        Generates the video with its reference, without it and, if given, with another reference.
 
         Args:
             other_videos: A reference with another effect.
             other_prompts: Its captions.
-            **call: Arguments of a call that makes one video, the reference among them.
+            **call: Arguments of a call that makes one video, including its reference.
 
         Raises:
             ValueError: If the call has no reference, or makes several videos.

@@ -108,7 +108,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         Args:
             image: First frame: a path, PIL image, array or tensor; a list for a batch.
             prompt: Caption of the video to be generated; a list for a batch.
-            negative_prompt: What to steer away from, in target and reference text.
+            negative_prompt: Text describing what to avoid; replaces target and reference text.
             reference_videos: One clip or several, of any length and size: paths, lists of images
                 or frame arrays, arrays ``[T, H, W, 3]`` or tensors.
             reference_prompts: Their captions.
@@ -116,23 +116,23 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
             strength: 0 … 1: how much the target reads the reference; 0 is the backbone.
             height: Pixels; the model's own by default.
             width: The same.
-            num_frames: 1 + 4k; the model's own by default. Where the stock pipeline returns three
-                frames more (for other counts than 1 + 8k), this one returns what was asked.
+            num_frames: 1 + 4k; the model's own by default. The stock pipeline returns three more
+                frames for counts other than 1 + 8k; this one returns exactly ``num_frames``.
             num_inference_steps: Denoising steps; the model's own by default.
             guidance_scale: Classifier-free guidance; 1 or less turns it off. The model's own by
                 default.
-            reference_guidance_scale: Guidance by the reference: 2 goes twice as far as the
-                reference moves the prediction; 1 or less turns it off. The model's own by default.
-            use_dynamic_cfg: Let the scale rise over the steps.
-            frame_selection: How frames of a reference are taken.
-            fit: ``cover`` the size with images and references and crop the rest, or ``stretch``
-                them to it, as the release did.
+            reference_guidance_scale: Factor on the difference that the references make in the
+                prediction; 1 or less turns it off. The model's own by default.
+            use_dynamic_cfg: Let ``guidance_scale`` rise over the steps.
+            frame_selection: How to choose the frames of a reference.
+            fit: ``cover`` scales and crops images and references to the size; ``stretch``
+                distorts them, as in the released code.
             num_videos_per_prompt: Videos of each sample.
             eta: DDIM's η.
             generator: One for all, or one for each video. It also samples the VAE's posteriors:
                 image first, then the initial noise, the references, their first frames.
             latents: Initial noise ``[B, F, C, H, W]``.
-            prompt_embeds: In place of ``prompt``, ``[B, 226, D]``.
+            prompt_embeds: Replaces ``prompt``, ``[B, 226, D]``.
             negative_prompt_embeds: In place of ``negative_prompt``.
             output_type: ``pil``, ``np``, ``pt`` or ``latent``.
             return_dict: Whether to return an output object or a tuple.

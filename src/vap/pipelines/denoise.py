@@ -25,7 +25,7 @@ StepCallback = Callable[[Any, int, torch.Tensor, dict[str, Any]], dict[str, Any]
 class StepWork:
     """One step's work."""
 
-    model: bool = True  # Whether the transformer runs at all; else its predictions are carried on
+    model: bool = True  # Whether the transformer runs; else its predictions are extrapolated
     # Whether the unconditional pass runs; else the last difference of both passes stands for
     # today's
     guidance: bool = True
@@ -55,7 +55,7 @@ class Reuse:
         for name in ("model", "guidance", "references", "warm_up"):
             value = getattr(self, name)
             if value < 1:
-                raise ValueError(f"Reuse({name}={value}): give at least 1, which is no reuse.")
+                raise ValueError(f"Reuse({name}={value}): it must be at least 1 (no reuse).")
 
     @property
     def nothing(self) -> bool:
@@ -212,9 +212,9 @@ def check_finite(made: torch.Tensor, module: Any) -> None:
     if not made.isfinite().all():
         dtype = str(module.dtype).removeprefix("torch.")
         raise ValueError(
-            f"{type(module).__name__} gave non-finite values in {dtype}, so there is no picture. "
-            "Use dtype=bfloat16 or float32; if it is one of them, weights of the model, its expert "
-            "or an adapter are damaged."
+            f"{type(module).__name__} gave non-finite values in {dtype}. Use dtype=bfloat16 or "
+            "float32. If it is one of these, weights of the model, its expert or an adapter are "
+            "damaged."
         )
 
 

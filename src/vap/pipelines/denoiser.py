@@ -293,8 +293,8 @@ class GuidedDenoiser(ABC):
         """Take a scale of guidance by the text that a step callback set; 1 or less turns it off."""
         if scale > 1.0 and self.conditions.negative_text is None:
             raise ValueError(
-                f"A step callback set the guidance scale to {scale}, and the call began without "
-                "guidance, so there is no negative prompt. Begin with guidance_scale above 1."
+                f"A step callback set the guidance scale to {scale}, but the call started without "
+                "guidance, so it has no negative prompt. Start with guidance_scale above 1."
             )
         self.guidance = replace(self.guidance, scale=scale)
         if not self.guidance.enabled:

@@ -201,8 +201,7 @@ def batch_of(images: int, prompts: int, num_videos_per_prompt: int) -> Batch:
         raise ValueError(f"Images: {images}, prompts: {prompts}. Give at least one of each.")
     if images != prompts and 1 not in {images, prompts}:
         raise ValueError(
-            f"Images: {images}, prompts: {prompts}. Give as many of one as of the "
-            "other, or a single one for all."
+            f"Images: {images}, prompts: {prompts}. Give equal numbers, or a single one for all."
         )
     return Batch(max(images, prompts), num_videos_per_prompt)
 
@@ -293,7 +292,7 @@ def as_prompts(prompt: str | Sequence[str] | None, count: int = 1) -> list[str] 
 
 
 class TextLimitMixin:
-    """Mixed into a diffusers pipeline: text that the encoder does not read is told."""
+    """Mixed into a diffusers pipeline: warn about text that the encoder does not read."""
 
     def _get_t5_prompt_embeds(
         self, prompt: str | Sequence[str], *, max_sequence_length: int, **options: Any
@@ -347,9 +346,9 @@ def check_texts(
     lengths = {length if each is None else each.shape[1] for each in embeddings}
     wrong = sorted((lengths | {length} if always else lengths) - {tokens})
     if wrong and (always or compared):
-        where = "" if always else " where guidance and references come together"
+        where = "" if always else " for guidance with references"
         raise ValueError(
-            f"A text of {wrong[0]} tokens: this model reads {tokens}{where}. Leave "
-            f"max_sequence_length alone, and give prompt_embeds of [B, {tokens}, D], as "
+            f"The text has {wrong[0]} tokens, and this model needs {tokens}{where}. Do not set "
+            f"max_sequence_length, and give prompt_embeds of [B, {tokens}, D], as "
             f"encode_prompt makes them with max_sequence_length={tokens}."
         )

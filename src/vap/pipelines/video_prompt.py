@@ -1,7 +1,7 @@
 """Video prompts: reference videos with their captions, encoded once and reused.
 
-A :class:`VideoPrompt` holds all that a pipeline needs of its references — latents, text and image
-embeddings — for any number of images and seeds. Using it gives exactly what the raw videos give.
+A :class:`VideoPrompt` contains all that a pipeline needs of its references (latents, text and image
+embeddings), for any number of images and seeds. It gives exactly the same result as the videos.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class VideoPrompt:
     def _check_same(what: str, mine: object, other: object) -> None:
         if mine != other:
             raise ValueError(
-                f"This video prompt does not fit: its {what} is {mine}, and {other} is wanted. "
+                f"This video prompt does not fit: its {what} is {mine}, but must be {other}. "
                 "Encode the reference again with encode_video_prompt (or `vap prompt encode`)."
             )
 
@@ -234,8 +234,8 @@ def _check_tensors(header: _Header, tensors: Mapping[str, torch.Tensor], file: P
     )
     if wrong:
         raise ValueError(
-            f"{file} is damaged: {', '.join(wrong)} is no encoding of {header.family}, or not in "
-            "floating-point numbers. Encode it again."
+            f"{file} is damaged: {', '.join(wrong)} is not an encoding of {header.family}, or not "
+            "floating-point. Encode it again."
         )
     missing = sorted(needed - tensors.keys())
     lengths = {tensor.shape[:1] for tensor in tensors.values()}

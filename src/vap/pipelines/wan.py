@@ -137,30 +137,30 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         Args:
             image: First frame: a path, PIL image, array or tensor; a list for a batch.
             prompt: Caption of the video to be generated; a list for a batch.
-            negative_prompt: What to steer away from, in target and reference text.
+            negative_prompt: Text describing what to avoid; replaces target and reference text.
             reference_videos: One clip or several, of any length and size: paths, lists of images
                 or frame arrays, arrays ``[T, H, W, 3]`` or tensors.
             reference_prompts: Their captions.
             video_prompt: References encoded before, in place of ``reference_videos``.
-            strength: 0 … 1: how much the target reads the reference; 0 is the backbone.
+            strength: 0 … 1: how closely to follow the reference; 0 is the backbone.
             height: Pixels, a multiple of 16; the model's own by default.
             width: The same.
             num_frames: 1 + 4k; the model's own by default.
             num_inference_steps: Denoising steps; the model's own by default.
             guidance_scale: Classifier-free guidance; 1 or less turns it off. The model's own by
                 default.
-            reference_guidance_scale: Guidance by the reference: 2 goes twice as far as the
-                reference moves the prediction; 1 or less turns it off. The model's own by default.
-            frame_selection: How frames of a reference are taken.
-            fit: ``cover`` the size with images and references and crop the rest, or ``stretch``
-                them to it, as the release did.
-            last_image: Last frame; the references' own last frames then join the conditions.
+            reference_guidance_scale: Factor on the difference that the references make in the
+                prediction; 1 or less turns it off. The model's own by default.
+            frame_selection: How to choose the frames of a reference.
+            fit: ``cover`` scales and crops images and references to the size; ``stretch``
+                distorts them, as in the released code.
+            last_image: Last frame; the references are then conditioned on their last frames too.
             num_videos_per_prompt: Videos of each sample.
             generator: One for all, or one for each video.
             latents: Initial noise ``[B, C, F, H, W]``.
-            prompt_embeds: In place of ``prompt``, ``[B, 512, D]``.
-            negative_prompt_embeds: In place of ``negative_prompt``.
-            image_embeds: In place of encoding the image, ``[B, I, D]``.
+            prompt_embeds: Replaces ``prompt``, ``[B, 512, D]``.
+            negative_prompt_embeds: Replaces ``negative_prompt``.
+            image_embeds: Replaces the encoding of the image, ``[B, I, D]``.
             output_type: ``pil``, ``np``, ``pt`` or ``latent``.
             return_dict: Whether to return an output object or a tuple.
             attention_kwargs: ``scale`` is the LoRA scale.
@@ -267,7 +267,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         if last_image is None:
             if self.transformer.config.pos_embed_seq_len is not None:
                 raise ValueError(
-                    "This backbone was trained on first and last frames: give a last_image."
+                    "This backbone needs a last_image: it was trained on first and last frames."
                 )
             return None
         last_images = fitted(as_images(last_image, "last_image"), shape, fit)

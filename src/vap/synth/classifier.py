@@ -118,7 +118,7 @@ def load_recognizer(path: str | Path) -> Recognizer:
         names = (file.metadata() or {}).get("conditions", "").split(",")
     if tuple(names) != LABELS:
         raise ValueError(
-            f"{path} tells other conditions apart than this version has; train it again."
+            f"{path} was trained on other conditions than this version has; train it again."
         )
     model = Recognizer()
     model.load_state_dict(load_file(path))

@@ -73,8 +73,8 @@ class ClipSpec:
             )
         if max(height, width) > MOST_EXTREME * min(height, width):
             raise ValueError(
-                f"A frame of {height}x{width} leaves no room for a scene; use sides of which one "
-                f"is at most {MOST_EXTREME} times the other."
+                f"A frame of {height}x{width} is too long and narrow; one side may be at most "
+                f"{MOST_EXTREME} times the other."
             )
         condition = CONDITIONS[self.condition]
         play = partial(self.variation.frame, condition) if self.variation else condition.frame

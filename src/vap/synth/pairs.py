@@ -40,7 +40,7 @@ class SynthPair:
 def conditions_of(split: Split) -> tuple[str, ...]:
     """Names of the conditions that a split draws from."""
     if split not in SPLITS:
-        raise ValueError(f"split={split!r} does not exist; use one of {', '.join(SPLITS)}.")
+        raise ValueError(f"split={split!r} is unknown; use one of {', '.join(SPLITS)}.")
     return tuple(name for name, c in CONDITIONS.items() if c.exposure in _EXPOSURES[split])
 
 

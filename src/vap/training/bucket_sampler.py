@@ -18,8 +18,8 @@ class BucketSampler:
     def __init__(self, buckets: Sequence[Hashable], batch_size: int, seed: int) -> None:
         if not buckets:
             raise ValueError(
-                "There is no sample to train on: no clip is both encoded and alive with a "
-                "reference. Look at `vap data summary` and at the recipe's data section."
+                "There is no sample to train on: no encoded clip has a usable reference. Check "
+                "`vap data summary` and the recipe's data section."
             )
         members: dict[Hashable, list[int]] = defaultdict(list)
         for index, bucket in enumerate(buckets):

@@ -118,7 +118,7 @@ def load_checkpoint(
     except _DamagedError as damage:
         if not previous.is_dir():
             raise
-        _LOGGER.warning("%s The one before it, %s, is used.", damage, previous)
+        _LOGGER.warning("%s Using the previous one, %s.", damage, previous)
         return _load(previous, state, recipe, layout, gather)
 
 
@@ -135,7 +135,7 @@ def _load(folder: Path, state: RunState, recipe: Identity, layout: Layout, gathe
     if len(set(steps)) > 1:
         each = ", ".join(f"{step} in process {rank}" for rank, step in enumerate(steps))
         raise ValueError(
-            f"The processes of this run do not find the same checkpoint {folder}: they would "
+            f"The processes of this run find different checkpoints in {folder}: they would "
             f"continue at step {each}. Set output to a folder that all machines share."
         )
     if written is None:
@@ -196,20 +196,21 @@ def _check_layout(folder: Path, written: _Written, layout: Layout) -> None:
     processes, batches = written.processes, written.data_processes
     if processes != layout.processes:
         raise ValueError(
-            f"The checkpoint {folder} was written by {processes} processes, and there are "
-            f"{layout.processes}, which see other data. Continue with {processes}."
+            f"The checkpoint {folder} was written by {processes} processes, and "
+            f"{layout.processes} are running, which would read other data. Continue with "
+            f"{processes}."
         )
     if batches != layout.batches:
         raise ValueError(
-            f"The checkpoint {folder} was written by processes with {batches} different batches at "
-            f"once, and here are {layout.batches}, which see other data. Continue with "
-            f"run.context={processes // batches}."
+            f"The checkpoint {folder} was written by processes with {batches} different batches "
+            f"at once, and this run has {layout.batches}, which would read other data. Continue "
+            f"with run.context={processes // batches}."
         )
     if written.shards != layout.weight_shards:
         raise ValueError(
-            f"The checkpoint {folder} was written with weights cut into {written.shards}, and here "
-            f"they are cut into {layout.weight_shards}. Continue with the run.sharding and "
-            "run.shard that it was written with."
+            f"The checkpoint {folder} was written with {written.shards} shards of the weights, "
+            f"and this run has {layout.weight_shards}. Continue with the same run.sharding and "
+            "run.shard."
         )
 
 

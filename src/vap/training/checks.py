@@ -54,7 +54,7 @@ def _check_files(recipe: TuningStage) -> None:
     for key in ("expert", "lora"):
         file = getattr(recipe.model, key)
         if file is not None and not file.is_file():
-            raise FileNotFoundError(f"model.{key} is {str(file)!r}, which is not here.")
+            raise FileNotFoundError(f"model.{key} is {str(file)!r}, which does not exist.")
 
 
 def _check_family(recipe: TuningStage) -> None:

@@ -70,8 +70,8 @@ def _matrices(parameters: NamedParameters) -> list[nn.Parameter]:
         )
     if any(value.dtype == torch.bfloat16 for value in chosen):
         raise ValueError(
-            "optimizer.name is muon and the weights are bfloat16, which round most of its updates "
-            "away. Set model.weights to float32, or optimizer.name to adamw."
+            "optimizer.name is muon, which does not support bfloat16 weights: rounding would lose "
+            "most updates. Set model.weights to float32, or optimizer.name to adamw."
         )
     return chosen
 

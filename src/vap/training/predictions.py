@@ -32,7 +32,7 @@ def recorded_prediction(folder: Path) -> Prediction | None:
         if name == read:
             return prediction
     raise ValueError(
-        f"{place} reads {read!r}, which no flow is: {', '.join(_READ.values())}. Correct it."
+        f"{place} reads {read!r}, which is not supported. Use one of: {', '.join(_READ.values())}."
     )
 
 
@@ -61,8 +61,8 @@ def check_shift(flow: FlowConfig, scheduler: Mapping[str, Any]) -> None:
     shift = float(scheduler.get("flow_shift", scheduler.get("shift", 1.0)))
     if shift != flow.shift:
         raise ValueError(
-            f"flow.shift={flow.shift:g}, but the model's scheduler spaces its steps by "
-            f"{shift:g}. Set flow.shift to {shift:g}."
+            f"flow.shift={flow.shift:g}, but the model's scheduler uses {shift:g}. Set flow.shift "
+            f"to {shift:g}."
         )
 
 

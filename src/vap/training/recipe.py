@@ -163,7 +163,7 @@ def _read(path: Path, deeper: int) -> dict[str, Any]:
         return tree
     if not isinstance(base, str) or not deeper:
         raise RecipeError(
-            f"{path}: base={brief(base)} must name a recipe file that does not lead back here."
+            f"{path}: base={brief(base)} must name another recipe file, without a cycle."
         )
     return _merged(_read(path.parent / base, deeper - 1), tree)
 
@@ -188,7 +188,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         node = node.setdefault(parent, {})
         if not isinstance(node, dict):
             raise RecipeError(
-                f"The override {brief(override)} goes through {brief(parent)}, which is no section."
+                f"The override {brief(override)} is invalid: {brief(parent)} is not a section."
             )
     try:
         node[last] = parse_yaml(value)

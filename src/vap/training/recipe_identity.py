@@ -42,16 +42,17 @@ def check_continues(output: Path, before: Identity, now: Identity) -> None:
     changes = [f"{key} was {before.get(key)!r} and is {now.get(key)!r}" for key in differing]
     more = f"; and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
     raise ValueError(
-        f"The run in {output} was started by another recipe: {'; '.join(changes[:_SHOWN])}{more}. "
-        f"Give the values as they were, or set output to a new folder and {_way_on(output)}."
+        f"The run in {output} was started with another recipe: "
+        f"{'; '.join(changes[:_SHOWN])}{more}. "
+        f"Restore these values, or set output to a new folder and {_way_on(output)}."
     )
 
 
 def _way_on(output: Path) -> str:
     for key, file in (("model.expert", EXPERT_FILE), ("model.lora", LORA_FILE)):
         if (output / file).is_file():
-            return f"train on from {key}={output / file}"
-    return "start again there (from model.expert, model.lora or start, what a run wrote)"
+            return f"continue from {key}={output / file}"
+    return "start from its files there (with model.expert, model.lora or start)"
 
 
 def _flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -73,7 +73,7 @@ class LoopConfig(Section):
         if self.stop > self.steps:
             raise ValueError(
                 f"stop is {self.stop}, and the schedule ends at step {self.steps} (steps). Set "
-                f"stop to at most {self.steps}, or to 0, or steps to more."
+                f"stop to at most {self.steps} or to 0, or increase steps."
             )
         return self
 

@@ -24,11 +24,13 @@ def alone_in(folder: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout as error:
         raise ValueError(
-            f"Another run uses the output folder {folder}. Wait for its end, or set output to "
+            f"Another run uses the output folder {folder}. Wait until it ends, or set output to "
             "another folder."
         ) from error
     except NotImplementedError:
-        _LOGGER.warning("%s is on a disk without locks: start no second run there.", folder)
+        _LOGGER.warning(
+            "%s is on a disk without file locks: do not start a second run there.", folder
+        )
     try:
         yield
     finally:
@@ -54,6 +56,7 @@ def check_shared(folder: Path, rank: int, gather: Callable[[int], list[int]]) ->
     if not all(found):
         others = ", ".join(str(number) for number, there in enumerate(found) if not there)
         raise ValueError(
-            f"Processes {others} do not see what process 0 writes into the output folder {folder}: "
-            "it is another one on their machine. Set output to a folder that all machines share."
+            f"Processes {others} cannot see files of process 0 in the output folder {folder}: "
+            "their machine has another folder there. Set output to a folder that all machines "
+            "share."
         )

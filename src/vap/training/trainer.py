@@ -194,8 +194,8 @@ class _Run:
         first = load_checkpoint(folder, self.state, self.identity, self.layout, gather)
         if first > last:
             raise ValueError(
-                f"The checkpoint {folder} is at step {first}, and this recipe ends at {last}. Set "
-                "loop.steps (or loop.stop) to more, or output to a new folder."
+                f"The checkpoint {folder} is at step {first}, and this recipe ends at {last}. "
+                "Increase loop.steps (or loop.stop), or set output to a new folder."
             )
         if first:
             _LOGGER.info("continuing at step %d", first)

@@ -184,10 +184,11 @@ class PreferredClips(_Clips):
                 sampler = BucketSampler(buckets, self._batch_size, self._seed + number)
                 return _Epoch(begins, number, pairs, sampler)
         raise ValueError(
-            f"There is no pair to train on in {self._table}: of one condition and size, it takes "
-            f"a winner scored {CLOSER.winner_from:g} or more, a loser scored {CLOSER.loser_to:g} "
+            f"There is no pair to train on in {self._table}: for one condition and size, a pair "
+            f"needs a winner scored {CLOSER.winner_from:g} or more, a loser scored "
+            f"{CLOSER.loser_to:g} "
             f"or less and another clip scored above {self._rules.reference_above:g} as reference. "
-            "Look at `vap data summary` and at the recipe's data section."
+            "Check `vap data summary` and the recipe's data section."
         )
 
     def _is_of_one_size(self, pair: PreferencePair) -> bool:
@@ -206,11 +207,11 @@ def _check_encoders(config: DataConfig, encoded: EncodedClips, model: str) -> No
     if not differ:
         return
     saved = (
-        f" If its encoders are the same but for how they were saved, remove the entry 'encoders' "
-        f"from {config.encoded / MANIFEST}."
+        " If the encoders are the same and were only saved differently, remove the entry "
+        f"'encoders' from {config.encoded / MANIFEST}."
     )
     raise ValueError(
-        f"{config.encoded} was encoded by another model than {model}: {' and '.join(differ)} "
+        f"{config.encoded} was encoded with another model than {model}: {' and '.join(differ)} "
         f"differ. Encode the clips with --model {model} into another folder, or set model.start "
         "to the model that encoded them." + (saved if differ == ["encoders"] else "")
     )
@@ -240,9 +241,9 @@ def read_rows(
     ]
     if changed:
         _LOGGER.warning(
-            "%d of %d captions of %s are not those that were encoded into %s, which training "
-            "uses; the first is that of %r. Encode again, into another folder, to train on the "
-            "table's.",
+            "%d of %d captions in %s have changed since they were encoded into %s; the first is "
+            "that of %r. Training uses the encoded ones. To use the new captions, encode again "
+            "into another folder.",
             len(changed),
             len(rows),
             config.table,

@@ -89,13 +89,13 @@ class RunConfig(Section):
     def _shards_are_shared(self) -> Self:
         if self.shard > 1 and self.sharding != "hsdp":
             raise ValueError(
-                f"shard is {self.shard}, which sharding={self.sharding!r} does not read. Set "
+                f"shard is {self.shard}, which sharding={self.sharding!r} does not use. Set "
                 "sharding to hsdp, or shard to 1."
             )
         if self.sharding == "hsdp" and self.shard * self.context == 1:
             raise ValueError(
                 "sharding is hsdp and shard is 1: each process would have the whole model. Set "
-                "shard to the processes that share a copy, or sharding to none or fsdp."
+                "shard to the number of processes that share a copy, or sharding to none or fsdp."
             )
         return self
 
@@ -140,8 +140,8 @@ class TuningStage(TrainingRecipe):
     def _computes_in_the_precision_of_its_weights(self) -> Self:
         if self.model.weights == "bfloat16" and self.loop.precision != "bf16":
             raise ValueError(
-                "model.weights is bfloat16, which float32 arithmetic (loop.precision: no) does not "
-                "take. Set loop.precision to bf16, or model.weights to float32."
+                "model.weights is bfloat16, which loop.precision: no (float32) does not support. "
+                "Set loop.precision to bf16, or model.weights to float32."
             )
         return self
 
@@ -209,7 +209,8 @@ class DistillStage(_LoraStage):
         if self.references_every > 1 and self.model.gradient_checkpointing:
             raise ValueError(
                 f"references_every is {self.references_every}, but gradient checkpointing "
-                "re-computes blocks and keeps nothing. Set model.gradient_checkpointing to false, "
+                "re-computes blocks and cannot cache references. Set model.gradient_checkpointing "
+                "to false, "
                 "or references_every to 1."
             )
         return self

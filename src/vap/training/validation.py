@@ -52,8 +52,9 @@ class Validation:
         for row in (row for sample in self._samples for row in (sample.target, *sample.references)):
             if is_first() and not (root / row.video).is_file():
                 raise FileNotFoundError(
-                    f"{row.video!r}, which validation shows, is not in {root.absolute()}. Give the "
-                    "folder that the table's paths start from with validation.root, or set "
+                    f"{row.video!r}, which validation needs, is not in {root.absolute()}. Give "
+                    "the folder that the table's paths are relative to with validation.root, or "
+                    "set "
                     "validation.every to 0."
                 )
 

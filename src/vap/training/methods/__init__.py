@@ -32,8 +32,8 @@ def strategy_for(recipe: TuningStage) -> Strategy:
     strategy = strategy_of(recipe.model.method)
     if recipe.model.lora is not None and not isinstance(strategy, LoraStrategy):
         raise ValueError(
-            f"model.lora is given, and the method {recipe.model.method!r} trains no LoRA. Leave "
-            "it out, or use expert-lora, single-branch-lora or backbone-lora."
+            f"model.lora is not supported by the method {recipe.model.method!r}, which trains no "
+            "LoRA. Leave it out, or use expert-lora, single-branch-lora or backbone-lora."
         )
     return strategy
 

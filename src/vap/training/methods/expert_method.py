@@ -56,15 +56,15 @@ def keep_expert(model: Any, config: ModelConfig) -> None:
         model.load_expert(config.expert)
     if not model.expert_depths:
         raise ValueError(
-            "A LoRA is trained beside an expert that it does not write, and this model has none. "
-            "Give a trained one with model.expert (start, in the stage expert), or a model.start "
-            "that has one."
+            "This stage trains a LoRA for a model with a trained expert, and this model has no "
+            "expert. Give an expert with model.expert (start, in the stage expert), or a "
+            "model.start with an expert."
         )
     if config.expert_blocks and sorted(config.expert_blocks) != sorted(model.expert_depths):
         raise ValueError(
             f"expert_blocks is {list(config.expert_blocks)}, and the expert has its blocks at "
-            f"{list(model.expert_depths)}: a LoRA does not write the expert, so it stays where it "
-            "is. Leave out expert_blocks (in a recipe with a base, set it to [])."
+            f"{list(model.expert_depths)}: a LoRA cannot move the expert. Leave out expert_blocks "
+            "(in a recipe with a base, set it to [])."
         )
 
 

@@ -148,7 +148,8 @@ def load_alternative(model: Any, path: Path) -> Method:
             header = json.loads((file.metadata() or {}).get(_FORMAT, "null"))
         if header is None:
             raise ValueError(
-                f"{path} is no alternative written by training. Load experts by load_expert."
+                f"{path} is not an alternative.safetensors from training. Load experts with "
+                "load_expert."
             )
         method: Method = header["method"]
         model.remove_expert()
