@@ -74,7 +74,7 @@ def test_folder_of_other_things_is_not_replaced(short, here, nothing_left):
     nothing_left.add("mine")
     (here / "mine").mkdir()
     (here / "mine" / "letter.txt").write_text("dear")
-    assert "something else than frames (letter.txt)" in refusal(*short, "-o", "mine")
+    assert "other files than frames (letter.txt)" in refusal(*short, "-o", "mine")
     assert (here / "mine" / "letter.txt").read_text() == "dear"
 
 

@@ -218,7 +218,7 @@ def check_inputs_kept(inputs: Iterable[Path], written: Iterable[Path]) -> None:
                 problem = f"it would become a frame of the input {path}"
             else:
                 continue
-            raise refusal(place, problem, "Choose another output name.")
+            raise refusal(place, problem, "Choose another name for the output.")
 
 
 def check_place(path: str | Path) -> None:
