@@ -100,6 +100,27 @@ class Broken(Painted):
         raise RuntimeError("no more")
 
 
+class Liar(Painted):
+    """Says that it made videos."""
+
+    kind: ClassVar[str] = "liar"
+    reads_reference: ClassVar[bool] = False
+
+    def run(self, jobs, folder):
+        assert folder.name == self.name
+        yield from map(Outcome, jobs)
+
+
+class Silent(Liar):
+    """Ends without a word."""
+
+    kind: ClassVar[str] = "silent"
+
+    def run(self, jobs, folder):
+        assert folder.name == self.name
+        yield from jobs[:0]
+
+
 class Orphaned(Painted):
     """Ends the process that started its own, and then never finishes."""
 

@@ -16,8 +16,10 @@ from tests.evaluation.standins import (
     Brightness,
     Broken,
     Far,
+    Liar,
     Orphaned,
     Painted,
+    Silent,
     Use,
     logged,
     make_benchmark,
@@ -163,6 +165,13 @@ def test_failures_are_rows_and_are_tried_again(benchmark, logs, tmp_path):
     assert sorted(logged(logs, "painted.log")) == [f"case{n}:0:own" for n in range(6)]
 
 
+def test_a_score_that_is_no_number_is_a_failure(benchmark, logs, tmp_path):
+    metrics = [Brightness(name="brightness", log_folder=logs, scale=float("nan"))]
+    systems = [Blind(name="blind", log_folder=logs)]
+    summary = run(Evaluation(benchmark, systems, metrics), tmp_path / "out")
+    assert (summary.scores, summary.failed_scores) == (0, 5)
+
+
 def test_other_systems_of_a_folder_stay_recorded(benchmark, logs, tmp_path):
     output = tmp_path / "out"
     metrics = [Brightness(name="brightness", log_folder=logs)]
@@ -185,9 +194,23 @@ def test_cases_can_be_left_out_and_come_back(benchmark, logs, tmp_path):
 
 def test_videos_of_other_benchmarks_are_mp4(logs, tmp_path):
     benchmark = make_benchmark(tmp_path / "media", exact=False, count=2)
-    output = tmp_path / "out"
-    run(Evaluation(benchmark, [Far(name="far", log_folder=logs)], []), output)
-    assert (output / "videos/far/case0-s0.mp4").is_file()
+    output, asked = tmp_path / "out", [Far(name="far", log_folder=logs)]
+    run(Evaluation(benchmark, asked, []), output)
+    video = output / "videos/far/case0-s0.mp4"
+    content = video.read_bytes()
+    video.unlink()
+    run(Evaluation(benchmark, asked, []), output)
+    assert video.read_bytes() == content
+    assert len(logged(logs, "far.log")) == 3
+
+
+def test_a_video_that_is_told_and_not_there_is_a_failure(benchmark, logs, tmp_path):
+    systems = [Liar(name="liar", log_folder=logs), Silent(name="silent", log_folder=logs)]
+    summary = run(Evaluation(benchmark, systems, []), tmp_path / "out")
+    assert (summary.videos, summary.failed_videos) == (0, 12)
+    errors = {row["system"]: row["error"] for row in rows(tmp_path / "out")}
+    assert "case5-s0" in errors["liar"]
+    assert "without a video" in errors["silent"]
 
 
 def test_two_runs_do_not_write_one_folder(benchmark, logs, tmp_path):

@@ -25,6 +25,7 @@ from vap.evaluation.systems.kept import free_kept
 from vap.evaluation.units import ScoreUnit, Unit, VideoUnit
 from vap.evaluation.workers import Workers, work
 from vap.files.atomic import check_makeable
+from vap.files.errors import MediaError
 from vap.files.json_files import write_json
 
 RUN, VIDEOS, SCORES = "run.json", "videos.jsonl", "scores.jsonl"
@@ -179,7 +180,7 @@ def _is_there(output: Path, row: VideoRow, task: Task) -> bool:
         return False
     try:
         return media_digest(output / row.file) == row.sha256
-    except OSError:
+    except (OSError, MediaError):
         return False
 
 

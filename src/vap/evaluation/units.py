@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from vap.evaluation.metrics.base import Metric
 from vap.evaluation.plan import Scoring, Task
 from vap.evaluation.rows import ScoreRow, VideoRow
 from vap.evaluation.systems.base import Outcome, System
+from vap.files.errors import MediaError
 
 _SILENT = "The system ended without a video or an error."
 
@@ -66,7 +68,7 @@ def _video_row(task: Task, outcome: Outcome) -> VideoRow:
     if error is None:
         try:
             sha256 = media_digest(task.job.output)
-        except OSError as missing:
+        except (OSError, MediaError) as missing:
             error = f"There is no video: {missing}"
     system, case, seed, variant = task.key
     return VideoRow(
@@ -89,7 +91,7 @@ def _score_row(each: Scoring) -> ScoreRow:
     value, error, details = None, None, {}
     try:
         found = each.metric.score(sample)
-        value, details = float(found.value), dict(found.details)
+        value, details = _finite(found.value), dict(found.details)
     except Exception as failure:  # noqa: BLE001 - whatever it is, the other scores go on
         error = _reason(failure)
     return ScoreRow(
@@ -103,6 +105,12 @@ def _score_row(each: Scoring) -> ScoreRow:
         error,
         details,
     )
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"The score is {value}.")
+    return float(value)
 
 
 def _reason(error: Exception) -> str:
