@@ -30,7 +30,7 @@ class NamingMaker:
         if prompt == "bug":
             raise KeyError("secret")
         report.stage("generate")
-        steps = 100_000 if prompt == "long" else 3
+        steps = {"long": 100_000, "chaos": 30}.get(prompt, 3)
         for step in range(steps):
             preview = task.folder / "preview.webp"
             Image.new("RGB", (4, 4), (step % 256, 0, 0)).save(preview)

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -119,12 +120,17 @@ class ModelProcess:
 
     def start(self, task: Task) -> None:
         """Give a task to the process, which is started if need be."""
-        if self._process is None or not self._process.is_alive():
-            self.stop()
-            self._connection, theirs = _spawn.Pipe()
-            self._process = _spawn.Process(target=_run, args=(self._maker, theirs), daemon=True)
-            self._process.start()
-            theirs.close()
+        if self._process is not None:
+            try:
+                self._connection.send(task)
+            except OSError:  # it has ended since the last task
+                self.stop()
+            else:
+                return
+        self._connection, theirs = _spawn.Pipe()
+        self._process = _spawn.Process(target=_run, args=(self._maker, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
         self._connection.send(task)
 
     def message(self, timeout: float) -> Message | None:
@@ -171,19 +177,20 @@ def _run(maker: Callable[[], Make], connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the worker, and that ends this
     threading.Thread(target=_end_with_parent, daemon=True).start()
     make: Make | None = None
-    while True:
-        task = connection.recv()
-        if task is None:  # a cancellation that came too late
-            continue
-        try:
-            make = make or maker()
-            outcome: Message = make(task, Report(connection))
-        except CanceledError:
-            outcome = Canceled()
-        except Exception as error:
-            _logger.warning("%s failed", task.job_id, exc_info=error)
-            outcome = _failure(error, task)
-        connection.send(outcome)
+    with suppress(EOFError, BrokenPipeError):  # the worker has ended
+        while True:
+            task = connection.recv()
+            if task is None:  # a cancellation that came too late
+                continue
+            try:
+                make = make or maker()
+                outcome: Message = make(task, Report(connection))
+            except CanceledError:
+                outcome = Canceled()
+            except Exception as error:
+                _logger.warning("%s failed", task.job_id, exc_info=error)
+                outcome = _failure(error, task)
+            connection.send(outcome)
 
 
 def _failure(error: Exception, task: Task) -> Failure:

@@ -73,7 +73,7 @@ class Worker:
                 if claim is None:
                     self._stopping.wait(_IDLE)
                 else:
-                    self._work(claim)
+                    self._work_safely(claim)
         except _StoppedError:
             pass
         finally:
@@ -101,6 +101,18 @@ class Worker:
             if self._stopping.wait(self._settings.lease_seconds / 4):
                 break
         self._jobs.leave(self.id)
+
+    def _work_safely(self, claim: Claim) -> None:
+        """Work on a job; whatever happens, the worker goes on."""
+        try:
+            self._work(claim)
+        except _StoppedError:
+            raise
+        except Exception as error:  # such as a full disk, or media that cannot be reached
+            _logger.exception("%s failed", claim.job.id)
+            self._model.stop()
+            message = f"The worker failed ({type(error).__name__}). Its log says more."
+            self._patiently(lambda: self._jobs.fail(claim, JobError("internal_error", message)))
 
     def _work(self, claim: Claim) -> None:
         with tempfile.TemporaryDirectory(prefix="vap-job-") as folder:
