@@ -24,6 +24,10 @@ KNOWN_SPLITS = frozenset({TRAIN, "val", "validation", "test"})
 
 _SHOWN = 5  # faults that a refusal spells out
 
+_SKIP = (
+    'Correct them, or leave the faulty rows out with --on-error skip (on_error="skip" in Python).'
+)
+
 OnError = Literal["skip", "refuse"]
 ReferenceChoice = Literal["random", "best"]
 # Of VAP-Synth. The place of a split here is part of every seed: append only.
@@ -126,15 +130,10 @@ class TableError(ValueError):
         self.problems = problems
 
 
-def refuse(source: str, problems: tuple[Problem, ...]) -> TableError:
+def refuse(source: str, problems: tuple[Problem, ...], advice: str = _SKIP) -> TableError:
     """The error of a table refused for its faults: the first few, and how to go on."""
     lines = [f"  {problem}" for problem in problems[:_SHOWN]]
     if len(problems) > _SHOWN:
         lines.append(f"  … and {len(problems) - _SHOWN} more")
     shown = "\n".join(lines)
-    return TableError(
-        f"{source} has {len(problems)} faults:\n{shown}\n"
-        'Correct them, or leave the faulty rows out with --on-error skip (on_error="skip" in '
-        "Python).",
-        problems,
-    )
+    return TableError(f"{source} has {len(problems)} faults:\n{shown}\n{advice}", problems)

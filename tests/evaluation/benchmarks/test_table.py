@@ -89,8 +89,9 @@ def test_faulty_rows_are_named(row, named, dataset, tmp_path):
     table = tmp_path / "table.csv"
     with table.open("w", newline="") as file:
         csv.writer(file).writerows([BENCHMARK_COLUMNS, ROWS[0], row])
-    with pytest.raises(TableError, match=named):
+    with pytest.raises(TableError, match=named) as refused:
         read_benchmark(str(table), folder=tmp_path, root=dataset)
+    assert "--on-error" not in str(refused.value)  # not an option here
 
 
 @given(st.lists(st.lists(st.text(max_size=12), min_size=1, max_size=6), max_size=4))

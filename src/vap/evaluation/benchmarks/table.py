@@ -55,7 +55,13 @@ class _Row:
     @property
     def condition(self) -> str:
         """From its column or, as VAP-Data names them, the folder of the reference."""
-        return self.texts.get("condition") or PurePosixPath(self.reference).parent.name
+        folder = PurePosixPath(self.reference).parent.name
+        return self.texts.get("condition") or folder or "reference"
+
+    @property
+    def name(self) -> str:
+        """Of the case."""
+        return f"{self.number:03d}-{file_name(self.condition)}"
 
 
 def read_cases(
@@ -86,11 +92,12 @@ def read_cases(
     rows, problems = parse_records(records.rows, len(records.columns), parse)
     root = root or _root(table, rows)
     if problems := (*problems, *_missing(rows, root)):
-        raise refuse(str(table), problems)
+        raise refuse(str(table), problems, "Correct them, or leave the rows out.")
+    by_name = {row.name: row for row in rows}
     found = selected([_case(row, root, folder) for row in rows], cases, conditions, str(table))
-    for case, row in zip(found, _rows_of(found, rows), strict=True):
-        if not row.image:
-            _write_first_frame(root / row.video, case.image)
+    for case in found:
+        if not by_name[case.name].image:
+            _write_first_frame(root / by_name[case.name].video, case.image)
     return Benchmark(table.stem, found)
 
 
@@ -131,23 +138,15 @@ def _missing(rows: Sequence[_Row], root: Path) -> list[Problem]:
 
 
 def _case(row: _Row, root: Path, folder: Path) -> Case:
-    condition = row.condition or "reference"
-    name = f"{row.number:03d}-{file_name(condition)}"
     case = Case(
-        name=name,
-        condition=condition,
-        image=root / row.image if row.image else folder / f"{name}.png",
+        name=row.name,
+        condition=row.condition,
+        image=root / row.image if row.image else folder / f"{row.name}.png",
         reference=root / row.reference,
         truth=root / row.video,
     )
-    texts: dict[str, Any] = {name: text for name, text in row.texts.items() if name != "condition"}
+    texts: dict[str, Any] = {**row.texts, "condition": row.condition}
     return replace(case, **texts)
-
-
-def _rows_of(cases: Sequence[Case], rows: Sequence[_Row]) -> list[_Row]:
-    """The row of each case; numbers are the first part of names."""
-    by_number = {row.number: row for row in rows}
-    return [by_number[int(case.name.partition("-")[0])] for case in cases]
 
 
 def _write_first_frame(video: Path, image: Path) -> None:
