@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vap.captioning.prompts import write_prompts as write_prompts
     from vap.loading.pipeline import load_pipeline as load_pipeline
     from vap.media.write import write_video as write_video
     from vap.models.cogvideox import (
@@ -24,6 +25,7 @@ __version__ = "0.2.0"
 
 # Importing torch and diffusers takes seconds; `vap --help` and tools should not wait for them.
 _HOMES = {
+    "write_prompts": "vap.captioning.prompts",
     "load_pipeline": "vap.loading.pipeline",
     "write_video": "vap.media.write",
     "VideoPrompt": "vap.pipelines.video_prompt",

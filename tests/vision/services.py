@@ -23,6 +23,8 @@ class Service:
 
     def reply(self, path, headers, body):
         self.asked.append((path, headers, body))
+        if path.endswith("/models"):
+            return 200, {"data": [{"id": "served"}]}
         planned = self.plan.pop(0) if self.plan else GOOD
         if not isinstance(planned, str):
             return planned
@@ -35,8 +37,11 @@ class Service:
 @contextmanager
 def service():
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.do_POST()
+
         def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
             status, answer = served.reply(
                 self.path, {k.lower(): v for k, v in self.headers.items()}, body
             )

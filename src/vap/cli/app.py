@@ -9,6 +9,7 @@ import typer
 from vap import __version__
 from vap.cli import (
     batch,
+    caption,
     data,
     data_encode,
     data_synth,
@@ -32,6 +33,7 @@ app = App(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("generate", cls=WithAdvanced)(generate.generate)
+app.command("caption")(caption.caption)
 app.command("batch")(batch.batch)
 app.command("models")(models.models)
 app.command("doctor")(doctor.doctor)

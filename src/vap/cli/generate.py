@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vap.cli import options
+from vap.cli.caption import with_captions
 from vap.cli.console import (
     LESS_TO_HOLD,
     ending_together,
@@ -46,6 +47,8 @@ def generate(
     references: options.References = None,
     prompt: options.Prompt = None,
     reference_prompts: options.ReferencePrompts = None,
+    prompts: options.PromptsFile = None,
+    captioner: options.Captioner = None,
     negative_prompt: options.NegativePrompt = None,
     video_prompt: options.VideoPromptFile = None,
     effect: options.Effect = None,
@@ -106,7 +109,8 @@ def generate(
             )
         if is_first():
             check_output(output, sheet)
-        request = _request(_chosen(given), repeat, demo=demo)
+        _check_captions(given)
+        request = _request(_chosen(given), repeat, prompts, demo=demo)
         check_request(request)
         _check_comparison(request, given)
         if is_first():
@@ -121,6 +125,8 @@ def generate(
             show_notes()
             if not as_json:
                 note_demonstration(request.model)
+        if repeat is None and not demo:
+            request = with_captions(request, captioner, effect, shown=not as_json)
         with _progress(request, shown=is_first() and not as_json) as progress:
             pipeline = _loaded_to_compare(request, given, progress)
             if launched():
@@ -169,7 +175,17 @@ def _repeated_files(repeat: Path | None) -> list[Path]:
     return places_of(repeat.with_suffix("") if repeat.suffix.lower() == ".json" else repeat)
 
 
-def _request(chosen: dict[str, Any], repeat: Path | None, *, demo: bool) -> GenerationRequest:
+def _check_captions(given: Mapping[str, Any]) -> None:
+    """Refuse captions where others are used."""
+    idle = {name for name in ("prompts", "captioner") if given[name] is not None}
+    for name in ("repeat", "demo"):
+        if given[name]:
+            _refuse(idle, f"--{name} brings its own captions")
+
+
+def _request(
+    chosen: dict[str, Any], repeat: Path | None, prompts: Path | None, *, demo: bool
+) -> GenerationRequest:
     """The request that the options describe."""
     from dataclasses import replace
 
@@ -184,6 +200,10 @@ def _request(chosen: dict[str, Any], repeat: Path | None, *, demo: bool) -> Gene
         return replace(demo_request(), **chosen)
     if "image" not in chosen:
         raise ValueError("--image is missing. Give the first frame of the video.")
+    if prompts is not None:
+        from vap.captioning import read_prompts
+
+        chosen = read_prompts(prompts).request() | chosen
     if "effect" in chosen:
         from vap.effects.library import find_effect
 

@@ -31,6 +31,18 @@ ReferencePrompts: TypeAlias = Annotated[
     list[str] | None,
     _option(_INPUTS, "Caption of each reference, in order.", "TEXT", "--reference-prompt"),
 ]
+PromptsFile: TypeAlias = Annotated[
+    Path | None, _option(_INPUTS, "Captions written by `vap caption -o`.", "FILE", "--prompts")
+]
+Captioner: TypeAlias = Annotated[
+    str | None,
+    _option(
+        _INPUTS,
+        "Writes missing captions: gemini, openai:URL#MODEL, local:MODEL or none. Default: "
+        "VAP_CAPTIONER of the environment.",
+        "NAME",
+    ),
+]
 NegativePrompt: TypeAlias = Annotated[
     str | None, _option(ADVANCED, "Text describing what to avoid.", "TEXT")
 ]

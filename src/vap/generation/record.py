@@ -35,7 +35,7 @@ _RECORDED_ELSEWHERE = frozenset({
     "image", "last_image", "references", "video_prompt", "prompt", "reference_prompts",
     "negative_prompt", "model", "seed", "fps", "expert", "student", "backbone", "lora",
 })  # fmt: skip
-_ORIGINS = frozenset({"effect"})
+_ORIGINS = frozenset({"effect", "captions_by"})
 # Among a record's arguments: what loading made of the weights, which the request did not ask for.
 _HELD = "held_in"
 

@@ -72,6 +72,7 @@ class GenerationRequest:
         quantize: ``int8`` or ``fp8`` for the backbone's weights.
         profile: ``exact``, ``fast`` or ``turbo``.
         effect: Id of the effect that brought references and settings, for the record.
+        captions_by: Who wrote the captions that were not given, for the record.
     """
 
     image: Path
@@ -107,6 +108,7 @@ class GenerationRequest:
     quantize: Quantization | None = None
     profile: Profile | None = None
     effect: str | None = None
+    captions_by: str | None = None
 
     @property
     def inputs(self) -> tuple[tuple[str, Path], ...]:

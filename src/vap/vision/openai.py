@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vap.vision.model import Picture, Shown, VisionModel
-from vap.vision.service import Address, jpeg, key_from, mp4, post
+from vap.vision.service import Address, get, jpeg, key_from, mp4, post
 
 _OPENAI = "https://api.openai.com/v1"
 
@@ -47,9 +47,7 @@ class OpenAIModel(VisionModel):
         if self.structured:
             named = {"name": "answer", "schema": schema, "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": named}
-        key = key_from(self.key)
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        reply = post(f"{self.base_url.rstrip('/')}/chat/completions", headers, body)
+        reply = post(f"{self.base_url}/chat/completions", self._headers(), body)
         try:
             message = reply["choices"][0]["message"]
             if refusal := message.get("refusal"):
@@ -57,6 +55,18 @@ class OpenAIModel(VisionModel):
             return str(message.get("content") or "")
         except (AttributeError, LookupError, TypeError):
             return ""
+
+    def first_model(self) -> str:
+        """Return the name of the first model that the server has."""
+        reply = get(f"{self.base_url}/models", self._headers())
+        try:
+            return str(reply["data"][0]["id"])
+        except (LookupError, TypeError) as error:
+            raise ValueError(f"{self.base_url} names no models. Name one.") from error
+
+    def _headers(self) -> dict[str, str]:
+        key = key_from(self.key)
+        return {"Authorization": f"Bearer {key}"} if key else {}
 
     def _parts(self, shown: Shown) -> list[dict[str, Any]]:
         if isinstance(shown, str):

@@ -49,13 +49,22 @@ def post(url: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: If the service refuses or cannot be reached.
     """
+    return _send("POST", url, headers, json=body)
+
+
+def get(url: str, headers: Mapping[str, str]) -> Any:
+    """Return the JSON at an address; see :func:`post`."""
+    return _send("GET", url, headers)
+
+
+def _send(method: str, url: str, headers: Mapping[str, str], **content: Any) -> Any:
     httpx = require("httpx2", extra="captions", purpose="ask a model by HTTP")
     problem = ""
     with httpx.Client(timeout=_TIMEOUT) as client:
         for attempt in range(_ATTEMPTS):
             wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt)
             try:
-                answer = client.post(url, headers=dict(headers), json=body)
+                answer = client.request(method, url, headers=dict(headers), **content)
             except httpx.TransportError as error:
                 problem = f"cannot be reached: {error or type(error).__name__}"
             else:
