@@ -45,6 +45,12 @@ SECTIONS: dict[str, tuple[tuple[str, str, tuple[str, ...]], ...]] = {
         ("vap.media", "read_run", ()),
         ("vap.media", "write_sheet", ()),
     ),
+    "Captions": (
+        ("vap", "write_prompts", ()),
+        ("vap.captioning", "with_prompts", ()),
+        ("vap.captioning", "Prompts", ("save", "request")),
+        ("vap.captioning.writer", "find_writer", ()),
+    ),
     "Requests and records": (
         ("vap.generation.request", "GenerationRequest", ()),
         ("vap.generation.run", "generate", ()),

@@ -32,12 +32,12 @@ ReferencePrompts: TypeAlias = Annotated[
     _option(_INPUTS, "Caption of each reference, in order.", "TEXT", "--reference-prompt"),
 ]
 PromptsFile: TypeAlias = Annotated[
-    Path | None, _option(_INPUTS, "Captions written by `vap caption -o`.", "FILE", "--prompts")
+    Path | None, _option(ADVANCED, "Captions written by `vap caption -o`.", "FILE", "--prompts")
 ]
 Captioner: TypeAlias = Annotated[
     str | None,
     _option(
-        _INPUTS,
+        ADVANCED,
         "Writes missing captions: gemini, openai:URL#MODEL, local:MODEL or none. Default: "
         "VAP_CAPTIONER of the environment.",
         "NAME",
@@ -160,7 +160,7 @@ Model: TypeAlias = Annotated[
     _option(_MODEL, "wan, cogvideox, vap-mini (default), a folder or Hub id.", "NAME"),
 ]
 ExpertFile: TypeAlias = Annotated[
-    Path | None, _option(_MODEL, "Expert file to load instead of the model's expert.", "FILE")
+    Path | None, _option(ADVANCED, "Expert file to load instead of the model's expert.", "FILE")
 ]
 BackboneFile: TypeAlias = Annotated[
     Path | None, _option(ADVANCED, "Backbone file, .safetensors or .gguf (Wan only).", "FILE")
