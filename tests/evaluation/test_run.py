@@ -233,6 +233,7 @@ _MOMENTS = [
     {"dies_before": "case5:0:own"},
     {"dies_after": "case1:0:none"},
     {"dies_before": "case3:0:swapped"},
+    {"dies_before": "case4:0:swapped"},
     {"dies_after": "case5:0:swapped"},
     {"dies_on": "painted:case0:0"},
     {"dies_on": "painted:case4:0"},
