@@ -75,7 +75,8 @@ def _references(asked: VideoRequest, media: MediaStore, folder: Path) -> dict[st
             references.append(media.local(upload_key(reference.upload), folder))
             captions.append("")
         elif isinstance(reference, NamedEffect):
-            fields = find_effect(reference.effect).request(asked.prompt)
+            effect = find_effect(reference.effect)
+            fields = {**effect.request(), "effect": effect.id}
             references += fields.pop("references", ())
             captions += fields.pop("reference_prompts", ())
             chosen.update(fields)

@@ -1,0 +1,132 @@
+import shutil
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from vap.effects.library import find_effect
+from vap.files.names import BUNDLED_FOLDER
+from vap.media import read_clip
+from vap.media.records import read_metadata
+from vap.serving.jobs.make_video import VideoMaker
+from vap.serving.jobs.model_process import Task
+from vap.serving.jobs.request import VideoRequest
+from vap.serving.jobs.resolve import frames_of, prompt_key, resolve, upload_key
+from vap.serving.media_store import MediaStore
+
+IMAGE, VIDEO, SAVED = "file_00000000", "file_11111111", "prompt_22222222"
+DEMO = BUNDLED_FOLDER / "demo"
+
+
+class Recorded:
+    """A report that only notes."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+        self.steps: list[tuple[int, int]] = []
+
+    def stage(self, name):
+        self.stages.append(name)
+
+    def step(self, done, total, preview=None):
+        del preview
+        self.steps.append((done, total))
+
+
+@pytest.fixture
+def media(settings, tmp_path) -> MediaStore:
+    store = MediaStore(settings.media_url)
+    store.put(upload_key(IMAGE), DEMO / "image.png")
+    store.put(upload_key(VIDEO), DEMO / "reference.mp4")
+    saved = tmp_path / "saved"
+    saved.touch()
+    store.put(prompt_key(SAVED), saved)
+    return store
+
+
+@pytest.fixture
+def task(settings, tmp_path) -> Task:
+    folder = tmp_path / "task"
+    folder.mkdir()
+    return Task("video_1", VideoRequest(image=IMAGE), "vap-mini", 5, folder, settings)
+
+
+def asking(task: Task, **fields) -> Task:
+    return replace(task, request=VideoRequest(image=IMAGE, **fields))
+
+
+def test_ids_become_files_and_what_is_not_asked_is_left_to_the_model(media, task):
+    request = resolve(asking(task, references=[{"upload": VIDEO}], prompt="it turns"), media)
+    assert request.image.read_bytes() == (DEMO / "image.png").read_bytes()
+    assert [path.name for path in request.references] == [VIDEO]
+    assert (request.prompt, request.seed, request.model) == ("it turns", 5, "vap-mini")
+    assert (request.height, request.num_frames, request.num_inference_steps) == (None, None, None)
+    assert request.strength == 1.0
+
+
+def test_size_length_and_settings_are_those_asked(media, task):
+    asked = {"size": "96x64", "seconds": 1.1, "num_inference_steps": 2, "strength": 0.5}
+    request = resolve(asking(task, **asked), media)
+    assert (request.width, request.height) == (96, 64)
+    assert request.num_frames == frames_of("vap-mini", 1.1) == 9
+    assert (request.num_inference_steps, request.strength) == (2, 0.5)
+
+
+def test_an_effect_brings_its_reference_and_what_is_asked_wins(media, task):
+    effect = find_effect("burn")
+    request = resolve(asking(task, references=[{"effect": "burn"}]), media)
+    assert (request.references, request.video_prompt) == (
+        () if effect.reference is None else (effect.reference,),
+        effect.video_prompt,
+    )
+    assert request.effect == effect.id
+    asked = asking(task, references=[{"effect": "burn"}], guidance_scale=1.5, prompt="it burns")
+    request = resolve(asked, media)
+    assert (request.guidance_scale, request.prompt) == (1.5, "it burns")
+
+
+def test_encoded_references_are_one_file(media, task):
+    request = resolve(asking(task, references=[{"prompt": SAVED}]), media)
+    assert request.video_prompt.name == f"{SAVED}.safetensors"
+
+
+@pytest.mark.parametrize("name", ["upload", "prompt", "effect"])
+def test_what_is_gone_is_told(name, media, task):
+    with pytest.raises(FileNotFoundError):
+        resolve(asking(task, references=[{name: "gone_33333333"}]), media)
+
+
+def test_media_elsewhere_are_copied(task, settings, tmp_path):
+    store = MediaStore("memory://vap-test")
+    store.put(upload_key(IMAGE), DEMO / "image.png")
+    request = resolve(task, store)
+    assert request.image.parent == task.folder
+    assert request.image.read_bytes() == (DEMO / "image.png").read_bytes()
+    assert list(store.sizes()) == [upload_key(IMAGE)]
+    store.delete("uploads")
+    assert not store.sizes()
+
+
+def test_a_video_is_made_with_its_record_and_thumbnail(media, task):
+    report, maker = Recorded(), VideoMaker()
+    asked = asking(
+        task,
+        references=[{"upload": VIDEO}],
+        prompt="it turns",
+        num_frames=5,
+        num_inference_steps=2,
+        guidance_scale=1.0,
+    )
+    result = maker(asked, report)
+    clip = read_clip(result.video)
+    assert clip.frames.shape == (5, 64, 96, 3)
+    assert result.size == "96x64"
+    assert report.steps == [(1, 2), (2, 2)]
+    assert report.stages == ["check", "load", "encode", "generate", "write"]
+    assert read_metadata(result.video)["seed"] == 5
+    with Image.open(result.thumbnail) as thumbnail:
+        assert thumbnail.size == (96, 64)
+    first = result.video.read_bytes()
+    shutil.rmtree(task.folder)
+    task.folder.mkdir()
+    assert maker(asked, Recorded()).video.read_bytes() == first
