@@ -26,7 +26,7 @@ def test_a_summary_in_text_and_json_with_a_code_for_failures(requests, here):
     said = " ".join(result.stderr.split())
     assert result.stdout == ""
     assert "bad: " in said
-    assert "1 of 2 videos are there." in said
+    assert "1 of 2 videos are complete." in said
     assert "1 failed; see the manifest for the reasons. Retry them with --retry-failed." in said
     found = vap_json("batch", file, "-o", here / "out", code=1)
     manifest = here / "out" / "manifest.jsonl"
@@ -39,7 +39,7 @@ def test_a_summary_in_text_and_json_with_a_code_for_failures(requests, here):
 def test_all_done_is_success(requests, here):
     file = requests({"name": "good"})
     result = vap("batch", file, "-o", here / "out", "--format", "gif")
-    assert "1 of 1 videos are there." in result.stderr
+    assert "1 of 1 videos are complete." in result.stderr
     assert (here / "out" / "good.gif").exists()
 
 

@@ -51,7 +51,7 @@ def test_check_lists_faults_by_row_and_ends_with_1(faulty, sound):
     ]
     assert found["sound_rows"] == 1
     shown = run("check", faulty, "--limit", "1", "--allow-split", "odd", code=1).stdout
-    assert "2 sound rows, 2 faults" in shown
+    assert "2 valid rows, 2 errors" in shown
     assert "and 1 more" in shown
     run("check", sound)
 

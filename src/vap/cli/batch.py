@@ -138,8 +138,8 @@ def _print(summary: Summary, *, retry_failed: bool, as_json: bool) -> None:
     if as_json:
         show_json(asdict(summary))
         return
-    before = f" ({summary.skipped} before)" if summary.skipped else ""
-    messages.print(f"{summary.done} of {summary.requests} videos are there{before}.")
+    before = f" ({summary.skipped} from earlier runs)" if summary.skipped else ""
+    messages.print(f"{summary.done} of {summary.requests} videos are complete{before}.")
     if summary.failed:
         again = "" if retry_failed else " Retry them with --retry-failed."
         messages.print(f"{summary.failed} failed; see the manifest for the reasons.{again}")

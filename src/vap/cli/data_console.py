@@ -65,7 +65,7 @@ def print_counts(result: dict[str, Any], as_json: bool) -> None:
 
 def print_problems(out: Console, sound: int, kinds: Counter[str], shown: Sequence[Problem]) -> None:
     """Faults counted by kind, then the first of them by row."""
-    out.print(f"{sound} sound rows, {kinds.total()} faults")
+    out.print(f"{sound} valid rows, {kinds.total()} errors")
     for kind, count in kinds.most_common():
         out.print(f"  {kind}: {count}")
     for problem in shown:

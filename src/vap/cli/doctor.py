@@ -264,9 +264,9 @@ def _show(machine: dict[str, Any], reports: list[dict[str, Any]]) -> None:
             results.print(f"  {report['command']}", soft_wrap=True)
     results.print(
         "\nPredicted for one video with one reference, from the rates above; for --gpu,\n"
-        "from the maker's. → is the plan that vap generate takes: the fastest that fits.\n"
-        "host: main memory for weights that wait there until the GPU needs them. Plans\n"
-        "for GPUs are not yet measured."
+        "from the manufacturer's. → marks the plan that vap generate uses: the fastest\n"
+        "that fits. host: main memory for offloaded weights. Plans for GPUs are not yet\n"
+        "measured."
     )
 
 

@@ -84,18 +84,17 @@ class ReferenceReport:
         if not self.makes_a_difference:
             tries.append(
                 "The result is nearly the same without the reference. Raise the strength to 1, or "
-                "the guidance by the reference (reference_guidance_scale, "
-                "--reference-guidance) to 2."
+                "the reference guidance (reference_guidance_scale, --reference-guidance) to 2."
             )
         elif self.is_followed is False:
             tries.append(
-                "The reference changes the result, but not toward what it shows. See whether the "
-                "prompt tells another effect; another seed or more guidance by the reference may "
-                "help too."
+                "The reference changes the result, but the result does not become more like the "
+                "reference. Check whether the prompt names another effect; another seed or more "
+                "reference guidance may help too."
             )
         if self.is_followed is False and self.motion.use is None:
             tries.append(
-                "To be surer, compare with a reference of another effect (other_videos, "
+                "For stronger evidence, compare with a reference of another effect (other_videos, "
                 "--other-reference)."
             )
         if not self.captioned:
@@ -106,8 +105,8 @@ class ReferenceReport:
         if self.cuts:
             at = ", ".join(map(str, self.cuts))
             tries.append(
-                f"The reference has a cut (frame {at}): the model takes its shots for one motion. "
-                "Trim it to the shot with the effect."
+                f"The reference has a cut (frame {at}): the model mistakes the cut for motion. "
+                "Trim the reference to the shot with the effect."
             )
         return tuple(tries)
 
