@@ -43,7 +43,7 @@ def _(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tens
 
 
 class CudnnAttention:
-    """cuDNN's kernel, tried once at each size, for tokens that lie head by head."""
+    """cuDNN's kernel, tried once at each size, for tokens stored head by head."""
 
     heads_first: ClassVar = True
 

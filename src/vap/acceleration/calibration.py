@@ -82,7 +82,7 @@ def find_calibration(kind: Kind, folder: Path = FOLDER) -> tuple[str, Calibratio
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What a profile does for a model, where that comes from, and whether it is a guess."""
+    """The settings of a profile for a model, their source, and whether they are a guess."""
 
     settings: Settings
     source: str

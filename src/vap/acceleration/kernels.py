@@ -249,7 +249,7 @@ _POINTLESS = {torch.float32: FLOAT32, torch.bfloat16: SIGMOID}
 
 
 def _kept(dtype: torch.dtype) -> Kernels:
-    """What this machine knows, or else measures and keeps; the first to keep it decides."""
+    """The stored choice of this machine, or a new measurement; the first one stored counts."""
     machine = _machine(dtype)
     name = hashlib.sha256(json.dumps(machine).encode()).hexdigest()[:16]
     file = cache_folder() / f"kernels-{name}.json"
@@ -267,7 +267,7 @@ def _kept(dtype: torch.dtype) -> Kernels:
 
 
 def _read(file: Path) -> Kernels | None:
-    """What a file says, or None if it is missing or says nothing usable; then it is removed."""
+    """The contents of a file, or None if it is missing or unusable; an unusable file is removed."""
     try:
         content = json.loads(file.read_text("utf-8"))
         if all(content[name] in kernels for name, kernels in _ALL.items()):

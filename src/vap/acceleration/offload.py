@@ -247,7 +247,7 @@ def _on(stream: torch.Stream | None) -> AbstractContextManager[Any]:
 
 
 def _wait(event: torch.Event | None, stream: torch.Stream | None) -> None:
-    """Let a stream wait for an event; one that was never recorded is no wait."""
+    """Let a stream wait for an event; do not wait if it was never recorded."""
     if event is not None and stream is not None:
         event.wait(stream)
 

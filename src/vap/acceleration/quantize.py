@@ -62,7 +62,7 @@ def quantizable_bytes(block: nn.Module) -> int:
 
 
 def _layers(block: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
-    """Linear layers that are no part of a norm, with their parents and names."""
+    """Linear layers that are not part of a norm, with their parents and names."""
     for path, parent in block.named_modules():
         if any(part.startswith("norm") for part in path.split(".")):
             continue

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from vap.models.lora_file import lora_path
 
 STEPS_NOTE = "vap-student-steps"
-"""Where a student's file says how many steps it takes."""
+"""Metadata key for the number of steps of a distilled LoRA."""
 
 STUDENT = "student"
 """Folder of a pipeline's own student, and its adapter while it is merged."""
@@ -122,7 +122,7 @@ def own_student(pipeline: Any) -> Path:
 
 
 def taught_steps(weights: Path) -> int | None:
-    """The number of steps that a student's file says it was trained for, if it does."""
+    """The number of steps that a distilled LoRA was trained for, if its file stores it."""
     file = lora_path(weights)
     with safe_open(file, framework="pt") as opened:
         noted = (opened.metadata() or {}).get(STEPS_NOTE)
@@ -137,7 +137,7 @@ def taught_steps(weights: Path) -> int | None:
 
 
 def first_order(scheduler: Any) -> Any:
-    """A scheduler of the same noise levels that goes straight from each to the next."""
+    """A scheduler with the same noise levels and first-order steps."""
     # Here: requests are checked before diffusers is loaded.
     from diffusers import (
         CogVideoXDDIMScheduler,

@@ -31,7 +31,7 @@ def use_whole_clips(vae: Any) -> None:
 
 
 class WholeResample(WanResample):
-    """Resampling of a clip from its first frame on, where no cache says that it goes on."""
+    """Resampling of a clip from its first frame on, if there is no cache to continue."""
 
     def forward(
         self, x: Tensor, feat_cache: list[Any] | None = None, feat_idx: list[int] | None = None

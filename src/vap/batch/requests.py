@@ -1,4 +1,4 @@
-"""A file of requests: JSON Lines, each line what :class:`GenerationRequest` says, and a name."""
+"""A requests file: JSON Lines with the fields of :class:`GenerationRequest` and a name."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def _digest(request: GenerationRequest) -> str:
 
 
 def _name(request: GenerationRequest, digest: str) -> str:
-    """A name that says what it is of and stays the same when lines move."""
+    """A name from image and digest, which does not change when lines move."""
     stem = re.sub(r"[^\w-]+", "_", request.image.stem)[:_LONGEST_STEM]
     return f"{stem or 'video'}-{digest[:_DIGITS]}"
 

@@ -33,7 +33,7 @@ class Worker:
         return self.make(request, on_step)
 
     def make(self, request: BatchRequest, on_step: OnStep | None = None) -> Outcome:
-        """Make a request's video; the ledger says that it is done, or why it failed."""
+        """Make a request's video, and record success or failure in the ledger."""
         before = self._batch.of(request)
         attempts = before.attempts if before is not None and before.run == self._batch.run else 0
         outcome = Outcome(

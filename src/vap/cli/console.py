@@ -154,7 +154,7 @@ def as_process() -> Iterator[None]:
 
 
 def _safe(stream: Any) -> tuple[io.TextIOWrapper, _Stream] | None:
-    """A standard stream that raises for nothing; None if there is none, or it is no file."""
+    """A standard stream that never raises; None if it is missing or not a file."""
     raw = getattr(stream, "buffer", None)
     if not isinstance(raw, io.RawIOBase):  # as it is with PYTHONUNBUFFERED
         raw = getattr(raw, "raw", None)

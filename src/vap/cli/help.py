@@ -22,7 +22,7 @@ _VALUES = {
 
 
 class Command(TyperCommand):
-    """A command that says ``PATH`` and ``N``, and nothing after a flag."""
+    """A command whose help shows ``PATH`` and ``N``, and nothing after a flag."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """With the one set of metavars; advanced options only where they are asked for."""

@@ -1,4 +1,4 @@
-"""Devices as the cost model sees them: published data sheets, or this machine, measured."""
+"""Devices for the cost model: published data sheets, or measurements of this machine."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class DeviceSpec:
 
     @property
     def is_cpu(self) -> bool:
-        """Whether weights compute where they lie."""
+        """Whether the device computes in main memory."""
         return self.host_link is None
 
     @property

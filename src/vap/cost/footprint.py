@@ -31,7 +31,7 @@ class Video:
 
     @classmethod
     def native(cls, model: PlannedModel, wanted: WantedVideo | None = None) -> Video:
-        """What a model makes by default, with one reference, or what is wanted instead."""
+        """The model's default video with one reference, or the requested one."""
         wanted, shape = wanted or WantedVideo(), model.shape
         shape = PixelShape(
             wanted.num_frames or shape.frames,

@@ -1,4 +1,4 @@
-"""A model as the cost model sees it: configurations and sizes, no weights."""
+"""A model for the cost model: configurations and sizes, no weights."""
 
 from __future__ import annotations
 

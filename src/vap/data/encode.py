@@ -125,7 +125,7 @@ def _encoder(model: str, device: str | None) -> ClipEncoder:
 
 
 def _in_turn(job: EncodeJob, shards: Sequence[int]) -> Iterator[int]:
-    """Shards that are still missing when their turn comes."""
+    """Shards that are still missing when a worker gets to them."""
     for shard in random.SystemRandom().sample(shards, len(shards)):
         if not job.has(shard):
             yield shard

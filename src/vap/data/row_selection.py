@@ -38,7 +38,7 @@ class SelectionRules:
             )
 
     def reason_against(self, row: ClipRow) -> str | None:
-        """Why the row goes, in a few words; None if it passes every rule but ``at_most``."""
+        """Why the row is removed; None if it passes every rule except ``at_most``."""
         if not self.unusable and not row.usable:
             return "_valid ≤ 0"
         if self.splits is not None and row.split not in self.splits:

@@ -41,7 +41,7 @@ class EffectSettings(BaseModel):
 
 
 class OurSection(BaseModel):
-    """What an effect says for Video-As-Prompt.
+    """The section of a manifest for Video-As-Prompt.
 
     Attributes:
         reference: The reference video; empty for the preview of the first showcase.

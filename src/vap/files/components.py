@@ -225,7 +225,7 @@ def _check_found(
     found: Mapping[str, Any],
     state: Mapping[str, torch.Tensor],
 ) -> None:
-    """The same by what transformers says of a loading: it knows other names of the same tensors."""
+    """The same check from transformers' loading report, which knows alternative tensor names."""
     for name in sorted(found["missing_keys"]):
         raise ValueError(_misfit(place, stored, name, "absent", f"{tuple(state[name].shape)}"))
     for name in sorted(found["unexpected_keys"]):
@@ -297,7 +297,7 @@ def _numbers(value: Any) -> Iterator[float]:
 
 
 def _form(value: Any) -> str | None:
-    """What kind of value it is, in words; None for those that are not told apart."""
+    """The kind of a value, in words; None for kinds that need no check."""
     if isinstance(value, bool):
         return "true or false"
     if isinstance(value, int | float):

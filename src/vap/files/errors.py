@@ -9,7 +9,7 @@ _DECODER_BYTES = 1 << 30  # what the largest frames allowed take
 
 
 class MediaError(ValueError):
-    """Media that cannot be read or written; the message says which, why, and how to fix it."""
+    """Media that cannot be read or written; the message gives the file, the reason and a fix."""
 
 
 class MachineError(OSError):
@@ -35,7 +35,7 @@ def blame(name: object, error: Exception, problem: str, fix: str) -> MediaError 
 
 
 def memory_is_short() -> bool:
-    """Whether a decoder's memory is not to be had; a damaged file asks for far more."""
+    """Whether a decoder ran out of memory; a damaged file requests far more."""
     import numpy as np  # not for `vap --help`
 
     try:

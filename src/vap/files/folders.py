@@ -141,7 +141,7 @@ def stored_tensors(component: Path, variant: str | None = None) -> dict[str, Sto
 
 
 def generation_defaults_of(folder: Path) -> dict[str, Any]:
-    """What a pipeline folder says of how its model generates; empty if it says nothing."""
+    """The native settings stored in a pipeline folder; empty if there are none."""
     place = folder / "model_index.json"
     stored = read_json(place).get("generation_defaults") or {}
     if not isinstance(stored, dict):

@@ -154,7 +154,7 @@ def local_model(name_or_path: str | Path) -> Path | None:
 
 
 def _folder(name_or_path: str | Path) -> Path | None:
-    """The folder of that name, or None; a name that no file can have is no folder."""
+    """The folder of that name, or None if there is none or the name is invalid."""
     try:
         folder = Path(name_or_path).expanduser()
         return folder if folder.is_dir() else None

@@ -20,7 +20,7 @@ _COPY_AGAIN = "Copy it again from where it came from, or correct it."
 
 @contextmanager
 def reading(path: Path, advice: str = _COPY_AGAIN) -> Iterator[None]:
-    """Turn what goes wrong while a file or folder is read into an error that names it.
+    """Turn any failure while reading a file or folder into an error that names it.
 
     Errors that name it already, of memory, and of a missing extra pass as they are.
     """
@@ -52,6 +52,6 @@ def one_at_a_time(load: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out; torch says so by a RuntimeError for a CPU."""
+    """Whether memory ran out; on a CPU, torch raises a RuntimeError for it."""
     words = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)

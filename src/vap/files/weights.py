@@ -1,4 +1,4 @@
-"""Weights in files and in memory: their precision, their identity, and where they lie."""
+"""Weights in files and in memory: precision, identity and alignment."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def save_tensors(
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Raise what safetensors says of a full disk as the OSError that it is."""
+    """Raise safetensors' error about a full disk as an OSError."""
     try:
         yield
     except SafetensorError as error:

@@ -30,7 +30,7 @@ _Loader.add_implicit_resolver(
 
 
 def parse_yaml(text: str) -> Any:
-    """What a YAML text says.
+    """Parse a YAML text.
 
     Raises:
         ValueError: If it is no YAML, or says too much.

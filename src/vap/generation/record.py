@@ -132,7 +132,7 @@ def request_from(
 
 
 def _check_here(model: str) -> None:
-    """Refuse to download what nobody but a record asks for."""
+    """Refuse to download a model that only the record names."""
     if local_model(model) is not None:
         return
     from huggingface_hub import try_to_load_from_cache

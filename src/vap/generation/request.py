@@ -112,7 +112,7 @@ class GenerationRequest:
 
     @property
     def inputs(self) -> tuple[tuple[str, Path], ...]:
-        """Role and place of every file and folder of frames that goes in, but for the model."""
+        """Role and path of every input file and folder of frames, except the model."""
         single = ((role, getattr(self, role)) for role in SINGLE_INPUTS)
         references = (("reference", path) for path in self.references)
         loras = (("lora", path) for path in self.lora)
@@ -203,7 +203,7 @@ def check_output(output: str | Path, sheet: str | Path | None = None) -> None:
 
 
 def places_of(output: str | Path, sheet: str | Path | None = None) -> list[Path]:
-    """What is written for a video: itself, the record beside it and, if wanted, the sheet."""
+    """The output paths: the video, its record and, if requested, the contact sheet."""
     video = Path(output)
     return [video, record_path(video), *([] if sheet is None else [Path(sheet)])]
 
@@ -297,7 +297,7 @@ def _shown(text: str) -> str:
 
 
 def _check_texts(request: GenerationRequest) -> None:
-    """A record holds all of them: found out now, not when the video is there."""
+    """Check that the record can store all texts, before the video is made."""
     texts = (request.prompt, request.negative_prompt or "", *request.reference_prompts)
     for text in texts:
         if not _is_utf8(text):

@@ -79,7 +79,7 @@ def model_key(request: GenerationRequest) -> str:
 
 
 def load_for(request: GenerationRequest) -> Any:
-    """Load the pipeline that a request asks for."""
+    """Load the pipeline of a request."""
     return load_pipeline(**loading_options(request))
 
 

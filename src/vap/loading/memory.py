@@ -178,7 +178,7 @@ def _enough(size: float) -> str:
 
 
 def place(pipeline: Any, plan: MemoryPlan, device: torch.device) -> None:
-    """Place a pipeline's weights as a plan says."""
+    """Place a pipeline's weights according to a plan."""
     from vap.acceleration.offload import offload_blocks, offload_layers, offload_vae
     from vap.acceleration.text_encoder import is_unloaded
 

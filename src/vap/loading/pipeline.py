@@ -295,7 +295,7 @@ def _loaded(
     backbone: str | Path | None,
     options: dict[str, Any],
 ) -> Any:
-    """Load the pipeline into main memory, as far as a plan says."""
+    """Load the pipeline into main memory, as far as the plan requires."""
     from vap.pipelines.base import pipeline_class
 
     kind = pipeline_class(family)

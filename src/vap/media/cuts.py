@@ -1,4 +1,4 @@
-"""Cuts: where a clip goes from one shot to another."""
+"""Cuts: where a clip changes from one shot to another."""
 
 from __future__ import annotations
 

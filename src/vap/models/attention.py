@@ -154,7 +154,7 @@ def require_for_each_reference(
 
 
 class CoupledBlock:
-    """Mixed into a stock block: the expert that comes and goes.
+    """Mixed into a stock block: adding and removing an expert.
 
     Target and references meet in self-attention only. Everything else each stream does with its
     own weights and its own conditions. Constructor arguments are those of the stock block.

@@ -52,7 +52,7 @@ def takes_arguments_of(stock: type) -> Callable[[Callable[..., None]], Callable[
 
 
 class ExpertMixin(StoredFormMixin):
-    """What both variants' transformers share: an expert that comes and goes.
+    """What both variants' transformers share: adding, loading and removing an expert.
 
     A subclass names its blocks and the embeddings that have a twin, and makes those twins.
     """
@@ -354,7 +354,7 @@ class ExpertMixin(StoredFormMixin):
         return chosen
 
     def _copy_fixed_tables(self) -> None:
-        """Give expert modules made without weights the tables that no file holds (positions)."""
+        """Give expert modules made without weights the tables that no file contains (positions)."""
         for name in self._expert_modules:
             twin = getattr(self, name)
             for table, values in twin.named_buffers():

@@ -1,4 +1,4 @@
-"""The expert file: one safetensors file with a header that says what it belongs to."""
+"""The expert file: one safetensors file whose header names its model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FORMAT_VERSION = 1
 
 
 class ExpertInfo(BaseModel):
-    """What an expert file says of itself."""
+    """The header of an expert file."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -47,7 +47,7 @@ class Lora:
 
 
 def lora_path(path: str | Path) -> Path:
-    """The file of a LoRA that is named by itself or by its folder."""
+    """The file of a LoRA, given as the file or its folder."""
     file = given = Path(path).expanduser()
     if given.is_dir():
         usual = [given / name for name in (LORA_FILE, _PEFT_FILE) if (given / name).is_file()]

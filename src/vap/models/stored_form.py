@@ -71,7 +71,7 @@ class StoredFormMixin:
 def check_form(
     state: Mapping[str, torch.Tensor], stored: Mapping[str, torch.Size], what: str
 ) -> None:
-    """Refuse weights that are not what a file holds."""
+    """Refuse weights that differ in form from those of a file."""
     difference = shape_difference({n: tensor.shape for n, tensor in state.items()}, stored)
     if difference is not None:
         name, found, wanted = difference

@@ -271,7 +271,7 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
             )
 
     def _as_read(self, text: torch.Tensor) -> tuple[torch.Tensor, int]:
-        """Texts as they are read, and what cross-attention is told of their length."""
+        """Embedded texts, and the lengths that cross-attention needs."""
         return without_padding(text) if self.reads_padding_once else (text, TEXT_TOKENS["wan"])
 
     @property

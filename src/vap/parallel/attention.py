@@ -138,7 +138,7 @@ def around_the_ring(
 def _exchange(
     tensor: torch.Tensor, given: Sequence[int], taken: Sequence[int], group: Group
 ) -> Sequence[torch.Tensor]:
-    """All-to-all of a tensor whose first axis lies in the order of who gets it."""
+    """All-to-all of a tensor whose first axis is in the order of the receivers."""
     received = tensor.new_empty(sum(taken))
     dist.all_to_all_single(
         received, tensor.reshape(-1), list(taken), list(given), group=group.channel

@@ -218,7 +218,7 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
         other_prompts: str | Sequence[str] | None = None,
         **call: Any,
     ) -> ReferenceReport:
-        """Tell how much of a result comes from its reference, and what to try.
+        """Measure how much a result depends on its reference, and give advice.
 
         Generates the video with its reference, without it and, if given, with another reference.
 

@@ -63,7 +63,7 @@ class Call:
 
 
 class PlacedOnce:
-    """Mixed into a diffusers pipeline: asks once a call where inputs go.
+    """Mixed into a diffusers pipeline: looks up the device of inputs once per call.
 
     Diffusers finds out by walking through every module of every component, because offloading may
     have been set up meanwhile; for vap-mini that took an eighth of its fastest generation.

@@ -147,7 +147,7 @@ class Conditions:
 
 
 class GuidedDenoiser(ABC):
-    """Makes guided predictions; a subclass says what the transformer is given.
+    """Makes guided predictions; a subclass defines the inputs of the transformer.
 
     Args:
         transformer: Backbone and expert.

@@ -37,7 +37,7 @@ class ReferenceClip:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ReferenceArguments:
-    """What a call says about its references."""
+    """The reference arguments of a call."""
 
     videos: ClipLike | Sequence[ClipLike] | None = None  # One clip or several
     prompts: str | Sequence[str] | None = None  # Their captions
@@ -215,7 +215,7 @@ def as_clips(
     size: tuple[int, int] | None,
     generator: Generators,
 ) -> list[ReferenceClip]:
-    """Read references, a single one may stand alone, and take the frames that the model sees."""
+    """Read references (one or a list), and select the frames for the model."""
     clips = _clip_list(reference_videos)
     captions = as_prompts(reference_prompts)
     if captions is None:

@@ -48,7 +48,7 @@ class _Call:
 
 
 class _Repeating:
-    """A layer's forward that knows its last call."""
+    """A layer's forward that caches its last call."""
 
     def __init__(self, forward: Any) -> None:
         self._forward = forward
@@ -57,7 +57,7 @@ class _Repeating:
     def __call__(
         self, x: torch.Tensor, feat_cache: list[Any] | None = None, feat_idx: Any = None
     ) -> torch.Tensor:
-        """As in diffusers: ``feat_idx[0]`` says where this layer's memory begins."""
+        """As in diffusers: ``feat_idx[0]`` is the start of this layer's cache."""
         if feat_cache is None:
             return self._forward(x)
         start, last = feat_idx[0], self._last

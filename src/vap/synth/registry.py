@@ -1,4 +1,4 @@
-"""All conditions by name, category by category as their files list them; which are held out."""
+"""All conditions by name and category, and which of them are held out."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def _one(value: int) -> list[int]:
 
 @dataclass(frozen=True)
 class RunState:
-    """What a run changes as it goes: weights, their optimizers, and their moving average if any."""
+    """What a run changes: weights, their optimizers, and their moving average if any."""
 
     parameters: NamedParameters
     optimizers: Sequence[Optimizer]

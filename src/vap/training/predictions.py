@@ -23,7 +23,7 @@ def flow_scheduler(prediction: Prediction, shift: float = 1.0) -> UniPCMultistep
 
 
 def recorded_prediction(folder: Path) -> Prediction | None:
-    """What the network of a folder predicts, as its scheduler says."""
+    """What the network of a folder predicts, from its scheduler."""
     place = folder / "scheduler" / "scheduler_config.json"
     if not place.is_file():
         return None
@@ -47,7 +47,7 @@ def check_prediction(flow: FlowConfig, scheduler: Mapping[str, Any]) -> None:
 
 
 def flow_for(flow: FlowConfig, folder: Path) -> FlowConfig:
-    """The objective for the model of a folder, whose scheduler says what it predicts."""
+    """The objective for the model of a folder, from what its scheduler predicts."""
     if flow.prediction is None:
         return flow.model_copy(update={"prediction": recorded_prediction(folder)})
     place = folder / "scheduler" / "scheduler_config.json"

@@ -281,7 +281,7 @@ def check_finite(accelerator: Accelerator, loss: Tensor, batch: Any, step: int) 
 
 
 def _means(steps: list[dict[str, float]]) -> dict[str, float]:
-    """Each number's mean over some steps: that of one step says little of a noisy loss."""
+    """The mean of each number over some steps, because the loss of one step is noisy."""
     return {
         name: round(math.fsum(step[name] for step in steps) / len(steps), 6) for name in steps[0]
     }

@@ -1,4 +1,4 @@
-"""All backgrounds by name, and which of them training never sees."""
+"""All backgrounds by name, and those that training never uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All subjects by name, and which of them training never sees."""
+"""All subjects by name, and those that training never uses."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class FlowMatching:
         return error.square().mean(dim=(1, 2, 3, 4))
 
     def step(self, noisy: Tensor, prediction: Tensor, level: Tensor, to: Tensor) -> Tensor:
-        """x_σ carried straight along the velocity."""
+        """x_σ moved in a straight line along the velocity."""
         start, end = _over_latents(level), _over_latents(to)
         if self.config.prediction == "sample":
             prediction = (noisy - prediction) / start.clamp_min(1 / _TRAIN_STEPS)

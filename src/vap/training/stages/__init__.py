@@ -1,4 +1,4 @@
-"""The stages of a training: each says what trains and on what; the trainer does the rest."""
+"""The stages of a training: each defines what trains and on which data for the trainer."""
 
 from __future__ import annotations
 
