@@ -29,7 +29,7 @@ def test_the_weights_of_a_folder_are_found(family, component):
 def test_a_variant_alone_is_refused_with_the_name_that_is_loaded(folder):
     weights = folder / "text_encoder" / "model.safetensors"
     variant = weights.rename(weights.with_name("model.fp16.safetensors"))
-    said = r"is model\.fp16\.safetensors, .* asked for: rename it to model\.safetensors"
+    said = r"model\.fp16\.safetensors .* variant=: rename it to model\.safetensors"
     with pytest.raises(FileNotFoundError, match=said):
         check_folder(folder)
     check_folder(folder, "fp16")

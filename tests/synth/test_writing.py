@@ -53,7 +53,7 @@ def test_a_second_run_adds_and_keeps_what_is_there(tmp_path):
 
 @pytest.mark.parametrize("change", [{"height": 0}, {"fps": 0.0}, {"width": 99999999999}])
 def test_what_is_refused_leaves_nothing(tmp_path, change):
-    with pytest.raises(ValueError, match=r"16x16|rate|scene"):
+    with pytest.raises(ValueError, match=r"16x16|rate|narrow"):
         write_pairs(1, tmp_path / "new", replace(TINY, **change))
     assert [*tmp_path.iterdir()] == []
 
