@@ -80,7 +80,7 @@ def test_a_difference_that_leads_elsewhere_is_no_use_of_the_reference() -> None:
     report = report_on({"own": LEFT, "none": STILL}, reference=RIGHT, captioned=True)
     assert report.makes_a_difference
     assert report.is_followed is False
-    assert any("prompt tells another effect" in line for line in report.advice)
+    assert any("prompt names another effect" in line for line in report.advice)
     assert any("--other-reference" in line for line in report.advice)
     videos = {"own": LEFT, "none": STILL, "other": RIGHT}
     report = report_on(videos, reference=RIGHT, other=LEFT, captioned=True)
