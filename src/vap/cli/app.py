@@ -18,6 +18,7 @@ from vap.cli import (
     evaluate,
     expert,
     generate,
+    keys,
     models,
     prompt,
     serve,
@@ -39,6 +40,7 @@ app.command("models")(models.models)
 app.command("doctor")(doctor.doctor)
 app.command("serve")(serve.serve)
 app.command("worker")(serve.worker)
+app.add_typer(keys.app, name="keys")
 app.command("train")(train.train)
 app.add_typer(prompt.app, name="prompt")
 app.add_typer(expert.app, name="expert")
