@@ -118,9 +118,11 @@ class Keys:
         with self._database.read() as connection:
             return [_key(row) for row in connection.execute(_keys.select().order_by("created_at"))]
 
-    def any(self) -> bool:
-        """Whether there is a key that is not revoked."""
-        query = sql.select(_keys.c.id).where(_keys.c.revoked_at.is_(None)).limit(1)
+    def any(self, *, revoked: bool = False) -> bool:
+        """Whether there is a key, those that are revoked left out unless asked for."""
+        query = sql.select(_keys.c.id).limit(1)
+        if not revoked:
+            query = query.where(_keys.c.revoked_at.is_(None))
         with self._database.read() as connection:
             return connection.scalar(query) is not None
 

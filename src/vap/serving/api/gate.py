@@ -98,7 +98,9 @@ class Gate:
         key = keys.check(given) if given else None
         if key is not None:
             return key
-        if not self._settings.loopback or self._settings.require_key or keys.any():
+        # Revoked ones count: the last of them must not open the service to all.
+        needed = not self._settings.loopback or self._settings.require_key
+        if needed or keys.any(revoked=True):
             message = "The API key is missing, wrong or revoked. Send 'Authorization: Bearer KEY'."
             challenge = {"WWW-Authenticate": "Bearer"}
             raise ApiError(401, message, code="invalid_api_key", headers=challenge)
