@@ -32,6 +32,7 @@ from vap.pipelines.video_prompt import VideoPrompt, saved_references
 
 OnStage = Callable[[str], None]
 OnStep = Callable[[int, int], None]
+OnLatents = Callable[[Any, torch.Tensor], None]
 
 _SHEET_COLUMNS = 8
 
@@ -108,6 +109,7 @@ def generate(
     checked: bool = False,
     on_stage: OnStage | None = None,
     on_step: OnStep | None = None,
+    on_latents: OnLatents | None = None,
 ) -> Generation:
     """Generate the video of a request, without writing it.
 
@@ -120,6 +122,7 @@ def generate(
         checked: Whether :func:`check_request` has already passed.
         on_stage: Called with the name of each stage when it starts.
         on_step: Called with the number of finished denoising steps and their total.
+        on_latents: Called before it with the pipeline and the latents after the step.
 
     Raises:
         ValueError: If the request does not fit the model, a file cannot be used, or the model
@@ -145,7 +148,7 @@ def generate(
         quantized = getattr(getattr(pipeline, "memory_plan", None), "quantize", None)
         record = record_of(request, prompt, weights_of(pipeline), quantized)
     with clock.stage("generate"):
-        arguments = _arguments(request, pipeline, prompt, on_step)
+        arguments = _arguments(request, pipeline, prompt, on_step, on_latents)
         video = pipeline(**arguments, output_type="np" if decode else "latent").frames[0]
     if decode:
         frames = (video * 255).round().astype(np.uint8)
@@ -225,11 +228,17 @@ def _check_variant(request: GenerationRequest, pipeline: Any) -> None:
 
 
 def _arguments(
-    request: GenerationRequest, pipeline: Any, prompt: VideoPrompt | None, on_step: OnStep | None
+    request: GenerationRequest,
+    pipeline: Any,
+    prompt: VideoPrompt | None,
+    on_step: OnStep | None,
+    on_latents: OnLatents | None,
 ) -> dict[str, Any]:
     """The request as arguments of a pipeline's call, which have the names of its fields."""
 
-    def step_end(_: Any, index: int, __: Any, ___: dict[str, Any]) -> dict[str, Any]:
+    def step_end(_: Any, index: int, __: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        if on_latents is not None:
+            on_latents(pipeline, tensors["latents"])
         if on_step is not None:
             on_step(index + 1, pipeline.num_timesteps)
         return {}

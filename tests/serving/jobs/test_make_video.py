@@ -24,13 +24,16 @@ class Recorded:
     def __init__(self) -> None:
         self.stages: list[str] = []
         self.steps: list[tuple[int, int]] = []
+        self.previews: list[tuple[int, tuple[int, int]]] = []
 
     def stage(self, name):
         self.stages.append(name)
 
     def step(self, done, total, preview=None):
-        del preview
         self.steps.append((done, total))
+        if preview is not None:
+            with Image.open(preview) as shown:
+                self.previews.append((shown.n_frames, shown.size))
 
 
 @pytest.fixture
@@ -122,7 +125,8 @@ def test_a_video_is_made_with_its_record_and_thumbnail(media, task):
     assert clip.frames.shape == (5, 64, 96, 3)
     assert result.size == "96x64"
     assert report.steps == [(1, 2), (2, 2)]
-    assert report.stages == ["check", "load", "encode", "generate", "write"]
+    assert report.stages == ["check", "caption", "load", "encode", "generate", "write"]
+    assert report.previews[0] == (2, (12, 8))
     assert read_metadata(result.video)["seed"] == 5
     with Image.open(result.thumbnail) as thumbnail:
         assert thumbnail.size == (96, 64)

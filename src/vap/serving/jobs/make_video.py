@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
 from PIL import Image
 
+from vap.captioning.prompts import with_prompts
+from vap.effects.library import find_effect
 from vap.generation.loaded import LoadedModel
+from vap.generation.preview import LatentColors, emerging, fit_colors
 from vap.generation.prompt_cache import PromptCache
-from vap.generation.request import check_request
+from vap.generation.request import GenerationRequest, check_request
 from vap.generation.run import generate, save
+from vap.pipelines.video_prompt import VideoPrompt
 from vap.quiet import quiet_libraries
 from vap.serving.jobs.model_process import Report, Result, Task
 from vap.serving.jobs.resolve import resolve
 from vap.serving.media_store import MediaStore
+
+_PREVIEW = 1.0  # seconds between previews
+_PREVIEW_RATE = 4  # latent frames a second
 
 
 class VideoMaker:
@@ -30,15 +42,20 @@ class VideoMaker:
         report.stage("check")
         request = resolve(task, MediaStore(task.settings.media_url))
         check_request(request)
+        report.stage("caption")
+        effect = None if request.effect is None else find_effect(request.effect)
+        request = with_prompts(request, effect=effect)
         report.stage("load")
         pipeline = self._model.pipeline(request)
+        preview = _Preview(task.folder / "preview.webp", self._prompts)
         made = generate(
             request,
             pipeline,
-            encode=self._prompts.encode,
+            encode=preview.encode,
             checked=True,
             on_stage=report.stage,
-            on_step=report.step,
+            on_step=lambda done, total: report.step(done, total, preview.latest),
+            on_latents=preview.show,
         )
         report.stage("write")
         video, *_ = save(made, task.folder / "video.mp4")
@@ -48,3 +65,45 @@ class VideoMaker:
         count, height, width = frames.shape[:3]
         assert made.request.fps is not None
         return Result(video, thumbnail, round(count / made.request.fps, 3), f"{width}x{height}")
+
+
+class _Preview:
+    """Writes what the latents show, now and then; without a reference video, nothing."""
+
+    def __init__(self, file: Path, prompts: PromptCache) -> None:
+        self.latest: Path | None = None
+        self._file = file
+        self._prompts = prompts
+        self._colors: LatentColors | None = None
+        self._next = 0.0
+
+    def encode(self, request: GenerationRequest, pipeline: Any) -> VideoPrompt:
+        """Encode the references, and learn from the first what latents look like."""
+        prompt = self._prompts.encode(request, pipeline)
+        self._colors = fit_colors(prompt, request, pipeline)
+        return prompt
+
+    def show(self, pipeline: Any, latents: torch.Tensor) -> None:
+        """Write the emerging video as an animation, unless one was written a moment ago."""
+        if self._colors is None or time.monotonic() < self._next:
+            self.latest = None
+            return
+        _write(self._file, self._colors.frames(emerging(pipeline, latents)))
+        self.latest = self._file
+        self._next = time.monotonic() + _PREVIEW
+
+
+def _write(place: Path, frames: np.ndarray) -> None:
+    first, *rest = map(Image.fromarray, frames)
+    # The worker may read the last one meanwhile.
+    partial = place.with_suffix(".part")
+    first.save(
+        partial,
+        "WEBP",
+        save_all=True,
+        append_images=rest,
+        duration=1000 // _PREVIEW_RATE,
+        loop=0,
+        quality=70,
+    )
+    partial.replace(place)

@@ -131,7 +131,7 @@ class Worker:
     def _outcome(self, claim: Claim) -> Result | Failure | None:
         """Follow a job to its end; None if it is no longer this worker's."""
         end = time.monotonic() + self._settings.job_seconds
-        latest, look_at = Progress("start"), 0.0
+        latest, noted, look_at = Progress("start"), None, 0.0
         while True:
             message = self._model.message(_LOOK)
             if isinstance(message, (Result, Failure)):
@@ -146,13 +146,18 @@ class Worker:
             if time.monotonic() < look_at:
                 continue
             look_at = time.monotonic() + _LOOK
-            if not self._note(claim, latest):
+            mine = self._still_mine(claim) if latest is noted else self._note(claim, latest)
+            noted = latest
+            if not mine:
                 self._model.cancel(_PATIENCE)
                 return None
             if time.monotonic() > end:
                 self._model.stop()
                 message_ = f"The job took more than {self._settings.job_seconds:g} seconds."
                 return Failure(JobError("timed_out", message_))
+
+    def _still_mine(self, claim: Claim) -> bool:
+        return self._patiently(lambda: self._jobs.still_mine(claim))
 
     def _note(self, claim: Claim, latest: Progress) -> bool:
         preview = None
