@@ -164,6 +164,22 @@ class Brightness(Metric):
         return Value(self.scale * float(read_clip(sample.video).frames.mean()))
 
 
+class Lacking(Metric):
+    """A metric whose weights are not here."""
+
+    kind: ClassVar[str] = "lacking"
+    variants: ClassVar = ("none",)
+
+    def check(self):
+        raise FileNotFoundError("Give lacking.safetensors.")
+
+    def identity(self):
+        raise AssertionError
+
+    def score(self, sample):
+        raise AssertionError(sample)
+
+
 class Use(Metric):
     """How far the own reference is from a swapped one."""
 
@@ -186,7 +202,7 @@ SYSTEMS: Registry[System] = Registry(
     "system", {kind.kind: f"{_HERE}:{kind.__name__}" for kind in (Painted, Blind, Broken, Far)}, ()
 )
 METRICS: Registry[Metric] = Registry(
-    "metric", {kind.kind: f"{_HERE}:{kind.__name__}" for kind in (Brightness, Use)}, ()
+    "metric", {kind.kind: f"{_HERE}:{kind.__name__}" for kind in (Brightness, Lacking, Use)}, ()
 )
 
 

@@ -70,6 +70,8 @@ def show_results(folder: Path, baseline: str | None, *, as_json: bool) -> None:
     from vap.evaluation.report.tables import write_tables
 
     run = read_run(folder)
+    for metric, reason in run.unusable.items():
+        note(f"{metric} has no scores: {reason}")
     names = [system.name for system in run.systems]
     check_baseline(baseline, names)
     found = summarize(run)

@@ -81,9 +81,25 @@ class Plan:
         return {system.name: system.identity() for system in self.evaluation.systems}
 
     @cached_property
+    def unusable(self) -> dict[str, str]:
+        """Why a metric cannot run here, by its name; its column shows dashes."""
+        found = {}
+        for metric in self.evaluation.metrics:
+            try:
+                metric.check()
+            except (ValueError, OSError, ImportError) as error:
+                found[metric.name] = str(error)
+        return found
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """Metrics that can run here."""
+        return [each for each in self.evaluation.metrics if each.name not in self.unusable]
+
+    @cached_property
     def metric_identities(self) -> dict[str, Mapping[str, Any]]:
-        """By name."""
-        return {metric.name: metric.identity() for metric in self.evaluation.metrics}
+        """By name, of those that can run here."""
+        return {metric.name: metric.identity() for metric in self.metrics}
 
     @cached_property
     def case_digests(self) -> dict[str, str]:
@@ -103,7 +119,7 @@ class Plan:
 
     def scorings(self, videos: Mapping[Any, VideoRow]) -> Iterator[Scoring]:
         """All scores of the videos that there are."""
-        for metric in self.evaluation.metrics:
+        for metric in self.metrics:
             for task in self.tasks:
                 if task.job.variant == "own" and (found := self._scoring(metric, task, videos)):
                     yield found
@@ -132,7 +148,7 @@ class Plan:
         return Scoring(metric, sample, identity, hash_of_videos(made))
 
     def _of_system(self, system: System) -> Iterator[Task]:
-        wanted = {variant for metric in self.evaluation.metrics for variant in metric.variants}
+        wanted = {variant for metric in self.metrics for variant in metric.variants}
         variants: list[Variant] = ["own"]
         if system.reads_reference:
             others: tuple[Variant, ...] = ("none", "swapped")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -64,7 +64,7 @@ def run(
     """Make and score every video of an evaluation that is not there yet.
 
     After a kill at any moment, call it again: nothing that is recorded is made twice. What failed
-    is tried again.
+    is tried again. A metric that cannot run here has no scores; the report says why.
 
     Args:
         evaluation: What.
@@ -73,12 +73,13 @@ def run(
         progress: Told how far the work is.
 
     Raises:
-        ValueError: If a system or metric cannot start, or another run writes to the folder.
+        ValueError: If a system cannot start, or another run writes to the folder.
     """
     check_makeable(output)
     output.mkdir(parents=True, exist_ok=True)
     with _alone(output):
-        check_all(evaluation.systems, evaluation.metrics)
+        for system in evaluation.systems:
+            system.check()
         plan = Plan(evaluation, output)
         report = progress or (lambda _, __, ___: None)
         write_json(output / RUN, run_record(plan))
@@ -93,14 +94,6 @@ def run(
         sum(row.error is None for row in scored),
         sum(row.error is not None for row in scored),
     )
-
-
-def check_all(systems: Iterable[System], metrics: Iterable[Metric]) -> None:
-    """Refuse systems and metrics that cannot start."""
-    for system in systems:
-        system.check()
-    for metric in metrics:
-        metric.check()
 
 
 def run_record(plan: Plan) -> dict[str, Any]:
@@ -118,7 +111,11 @@ def run_record(plan: Plan) -> dict[str, Any]:
             for each in evaluation.systems
         ],
         "metrics": [
-            {**described(each), "identity": dict(plan.metric_identities[each.name])}
+            {
+                **described(each),
+                "identity": dict(plan.metric_identities.get(each.name, {})),
+                "unusable": plan.unusable.get(each.name),
+            }
             for each in evaluation.metrics
         ],
         "seeds": list(evaluation.seeds),
@@ -204,7 +201,7 @@ def _current_scores(plan: Plan) -> Journal[ScoreRow]:
         (system.name, case.name, metric.name): plan.score_identity(metric, case)
         for system in plan.evaluation.systems
         for case in plan.evaluation.benchmark.cases
-        for metric in plan.evaluation.metrics
+        for metric in plan.metrics
     }
     journal = Journal(plan.output / SCORES, ScoreRow)
 

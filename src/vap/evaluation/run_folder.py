@@ -21,6 +21,8 @@ from vap.evaluation.rows import (
 from vap.evaluation.run import RUN, SCORES, VIDEOS
 from vap.evaluation.systems.base import System, Variant
 
+_NOT_SETTINGS = {"identity", "unusable"}
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -43,6 +45,12 @@ class RunFolder:
     metrics: tuple[Metric, ...]
     videos: tuple[VideoRow, ...]
     scores: tuple[ScoreRow, ...]
+
+    @property
+    def unusable(self) -> dict[str, str]:
+        """Why a metric could not run, by its name."""
+        metrics = self.record["metrics"]
+        return {each["name"]: each["unusable"] for each in metrics if each.get("unusable")}
 
     def video(self, system: str, case: Case, variant: Variant = "own") -> Path | None:
         """A system's video of a case, of the first seed; None if there is none."""
@@ -101,7 +109,7 @@ def read_run_folder(
 
 
 def _built(registry: Registry[Any], config: dict[str, Any], path: Path) -> Any:
-    settings = {name: value for name, value in config.items() if name != "identity"}
+    settings = {name: value for name, value in config.items() if name not in _NOT_SETTINGS}
     return registry.build(settings, str(path))
 
 

@@ -8,7 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.evaluation.standins import METRICS, SYSTEMS, Blind, Brightness, Painted, make_benchmark
+from tests.evaluation.standins import (
+    METRICS,
+    SYSTEMS,
+    Blind,
+    Brightness,
+    Lacking,
+    Painted,
+    make_benchmark,
+)
 from vap.evaluation.metrics.gap import Gap
 from vap.evaluation.metrics.psnr import FirstFrame
 from vap.evaluation.plan import Evaluation
@@ -95,6 +103,19 @@ def test_scores_of_videos_that_changed_are_not_shown(finished, tmp_path):
     scores = {each.key for each in read_run_folder(folder, SYSTEMS, METRICS).scores}
     gone = {each.key for each in finished.scores} - scores
     assert gone == {(row["system"], row["case"], row["seed"], "brightness")}
+
+
+def test_a_metric_that_cannot_run_has_dashes_and_a_reason(tmp_path):
+    systems = [Painted(name="painted", log_folder=tmp_path)]
+    metrics = [Lacking(name="lacking"), Brightness(name="brightness", log_folder=tmp_path)]
+    asked = Evaluation(make_benchmark(tmp_path / "media"), systems, metrics)
+    summary = run(asked, tmp_path / "out")
+    assert (summary.videos, summary.scores, summary.failed_scores) == (6, 6, 0)  # no variants
+    found = read_run_folder(tmp_path / "out", SYSTEMS, METRICS)
+    lacking = number(summarize(found), "painted", "lacking")
+    assert (lacking.value, lacking.reason) == (None, "Give lacking.safetensors.")
+    table = markdown(found, summarize(found), "painted")
+    assert table.count("Give lacking.safetensors.") == 1
 
 
 def test_results_repeat(finished):

@@ -78,7 +78,7 @@ class Metric(BaseModel, ABC):
     title: str = ""
 
     def check(self) -> None:
-        """Refuse to start where something is missing: weights, a key, an extra.
+        """Refuse where something is missing: weights, a key, an extra. The table shows dashes.
 
         Raises:
             ValueError: What is missing and how to give it.

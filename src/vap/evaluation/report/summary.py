@@ -238,6 +238,8 @@ class _Table:
         self, system: str, metric: Metric, cases: Sequence[Case], scores: Mapping[str, float]
     ) -> str:
         """Why a system has no number."""
+        if metric.name in self._run.unusable:
+            return self._run.unusable[metric.name]
         names = {case.name for case in cases}
         if names & scores.keys():
             bounds = " and ".join(metric.bounds)

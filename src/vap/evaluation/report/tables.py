@@ -155,10 +155,14 @@ def _efforts(run: RunFolder, results: Results) -> Iterator[str]:
 def reasons(run: RunFolder, results: Results) -> list[str]:
     """Why there are dashes in the first table."""
     titles = {metric.name: metric.title or metric.name for metric in run.metrics}
-    return [
+    of_metrics = [f"{titles[name]}: {reason}" for name, reason in run.unusable.items()]
+    return of_metrics + [
         f"{each.system}, {titles[each.metric]}: {each.reason}."
         for each in results.numbers
-        if each.reason and each.group is None and each.condition is None
+        if each.reason
+        and each.group is None
+        and each.condition is None
+        and each.metric not in run.unusable
     ]
 
 
