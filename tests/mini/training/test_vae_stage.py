@@ -48,3 +48,16 @@ def test_weights_of_the_loss_add_up():
     assert both["loss"].item() == pytest.approx(
         squared["loss"].item() + 0.5 * both["l1"].item(), rel=1e-5
     )
+
+
+def test_a_fresh_code_is_of_its_own_place():
+    vae = task(model={"base_dim": 16, "decoder_base_dim": 8, "z_dim": 8}).vae
+    video = torch.rand(1, 3, 9, 32, 32, generator=torch.Generator().manual_seed(0)) - 0.5
+    changed = video.clone()
+    changed[:, :, 1:5, 8:16, 16:24] *= -1
+    with torch.no_grad():
+        codes = [vae.encode(x).latent_dist.mode() for x in (video, changed)]
+    change = (codes[1] - codes[0]).abs().mean(dim=(0, 1))
+    assert change[1, 1, 2] > 0.03
+    assert change[1, 1, 2] == change.max()
+    assert change.sum() < 2 * change[1, 1, 2]

@@ -21,6 +21,10 @@ from vap.training.trainer import train
 _STATISTICS_START = 10_000_000
 _FIRST_LOG_VARIANCE = -6.0
 _MATRIX_AXES = 2
+_LINEAR = 0.4
+# Convolutions that the signal passes whatever the residual branches do.
+_PATH = ("conv_in.weight", "conv_out.weight", "time_conv.weight", "resample.1.weight")
+_PATH_BIASES = ("conv_in.bias", "time_conv.bias", "resample.1.bias")
 
 
 def to_video(frames: NDArray[np.uint8]) -> Tensor:
@@ -56,21 +60,48 @@ def build_autoencoder(config: AutoencoderConfig) -> AutoencoderKLWan:
 
 @torch.no_grad()
 def _initialize(vae: AutoencoderKLWan) -> None:
-    """Unit gain through every convolution, quiet residual branches, narrow posteriors.
+    """Start close to a linear code of each place, with narrow posteriors.
 
-    PyTorch's own initialization shrinks the signal at each layer, and unit posterior noise would
-    bury the small latents of a fresh encoder: together they cost the first hundreds of steps.
+    PyTorch's own initialization blurs and shrinks the signal at each layer, and unit posterior
+    noise would bury the small latents of a fresh encoder: together they cost the first hundreds of
+    steps.
     """
     for name, weight in vae.named_parameters():
-        if weight.ndim > _MATRIX_AXES and name.endswith("weight"):
-            gain = 0.3 if ".conv2." in name or ".proj." in name else 1.0
+        if name.endswith(_PATH):
+            _start_local(_middle(name, weight))
+        elif weight.ndim > _MATRIX_AXES and name.endswith("weight"):
+            gain = 0.1 if ".conv2." in name or ".proj." in name else 1.0
             nn.init.normal_(weight, std=gain * weight[0].numel() ** -0.5)
-        elif name.endswith(("conv_in.bias", "time_conv.bias", "resample.1.bias")):
+        elif name.endswith(_PATH_BIASES):
             # Norms keep directions only: beside a constant, brightness is one, too.
             nn.init.normal_(weight)
         elif name.endswith("bias"):
             nn.init.zeros_(weight)
-    vae.quant_conv.bias[vae.config.z_dim :] = _FIRST_LOG_VARIANCE
+    for half in (vae.encoder, vae.decoder):
+        # Close to zero, the nonlinearity before the last layer is a line.
+        nn.init.constant_(half.norm_out.gamma, _LINEAR)
+        half.conv_out.weight /= _LINEAR
+    channels = vae.config.z_dim
+    vae.encoder.conv_out.weight[channels:] *= 0.1
+    vae.quant_conv.bias[channels:] = _FIRST_LOG_VARIANCE
+
+
+def _middle(name: str, weight: Tensor) -> Tensor:
+    """The taps of a zeroed convolution that read the very place, or all parts that it joins."""
+    nn.init.zeros_(weight)
+    joins = ".downsampler." in name
+    if "time_conv" in name:
+        return weight[:, :, 1:] if joins else weight[:, :, 2:]
+    if "resample" in name:
+        return weight[:, :, :2, :2] if joins else weight[:, :, 1:2, 1:2]
+    return weight[:, :, 2:, 1:2, 1:2]
+
+
+def _start_local(taps: Tensor) -> None:
+    """A random orthogonal mixture of channels, of unit gain."""
+    matrix = torch.empty(len(taps), taps[0].numel())
+    nn.init.orthogonal_(matrix, gain=max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5)
+    taps.copy_(matrix.view_as(taps))
 
 
 def run(recipe: VAEStage) -> Path:
