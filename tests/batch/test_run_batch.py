@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.batch.making import MODEL, lines_of, requests_of
+from tests.captioning.conftest import server  # noqa: F401 - a fixture
+from tests.vision.conftest import no_certificates  # noqa: F401 - the same client
 from vap.batch import run_batch as run
 from vap.batch import worker
 from vap.batch.ledger import BatchFolder, Outcome
@@ -270,6 +272,20 @@ def test_references_of_the_same_content_are_encoded_once(inputs, tmp_path, monke
     records = [read_run(tmp_path / f"{request.name}.mp4") for request in requests]
     assert [record.inputs[1].name for record in records[:4]] == list(clips)
     assert records[5].reference_prompts == ("it turns",)
+
+
+def test_captions_that_a_request_lacks_are_written(inputs, tmp_path, made, server, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("VAP_CAPTIONER", f"openai:{server.url}#m")
+    lines = [{"references": ["clip.mp4"], "seed": seed} for seed in (1, 2)]
+    lines.append({"effect": "burn"})
+    requests = requests_of(*lines, folder=inputs)
+    making = worker.Worker(BatchFolder(tmp_path, ".mp4", "run"))
+    assert [making.make(request).status for request in requests] == ["done"] * 3
+    assert made == ["caption 2", "caption 2", "caption 3"]
+    record = read_run(tmp_path / f"{requests[2].name}.mp4")
+    assert record.arguments["captions_by"] == "openai:m, instructions 1"
+    assert record.arguments["effect"] == "vap/burn"
 
 
 @pytest.mark.parametrize(("module", "breaks"), [(loaded_model, "load_for"), (worker, "generate")])

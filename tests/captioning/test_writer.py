@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.captioning.conftest import texts_of
-from tests.data.test_vlm import model_folder  # noqa: F401 - a fixture
+from tests.vision.tiny_chat import model_folder  # noqa: F401 - a fixture
 from vap.captioning.instructions import instructions, style_of
 from vap.captioning.writer import Caption, CaptionedReference, Writer, find_writer
 from vap.vision.chat import ChatModel

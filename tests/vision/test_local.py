@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.data.test_vlm import model_folder  # noqa: F401 - a fixture
 from tests.evaluation.metrics.tiny import moving
+from tests.vision.tiny_chat import model_folder  # noqa: F401 - a fixture
 from vap.evaluation.metrics.judged import Share
 from vap.media import write_video
 from vap.vision.chat import ChatModel

@@ -8,6 +8,8 @@ from typing import Any
 
 from vap.batch.ledger import BatchFolder, Outcome
 from vap.batch.requests import BatchRequest, check_files
+from vap.captioning import with_prompts
+from vap.effects.library import find_effect
 from vap.generation.loaded import LoadedModel, Loading, recover
 from vap.generation.prompt_cache import PromptCache
 from vap.generation.request import GenerationRequest
@@ -63,8 +65,11 @@ class Worker:
         place = self._batch.place(request)
         try:
             check_files(request.request, place)
-            pipeline = self._pipeline(request.request)
-            made = generate(request.request, pipeline, encode=self._prompts.encode, on_step=on_step)
+            named = request.request.effect
+            effect = None if named is None or request.request.prompt else find_effect(named)
+            asked = with_prompts(request.request, effect=effect)
+            pipeline = self._pipeline(asked)
+            made = generate(asked, pipeline, encode=self._prompts.encode, on_step=on_step)
             video, record, *_ = save(made, place)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other requests go on
             # Its frames may keep much of the memory.

@@ -17,6 +17,9 @@ from vap.vision.model import Part, VisionModel
 VARIABLE = "VAP_CAPTIONER"
 """Environment variable that names the writer."""
 
+KINDS = ("gemini", "openai", "local")
+"""How the names of writers begin."""
+
 _LONGEST = 4000
 _NONE = "none"
 _NAMES = "gemini[:MODEL], openai:URL#MODEL, local:MODEL or none"
@@ -137,5 +140,5 @@ def _model(named: str) -> VisionModel:
         url, _, model = rest.partition("#")
         server = OpenAIModel(base_url=url, model=model)
         return server if model else server.model_copy(update={"model": server.first_model()})
-    hint = did_you_mean(kind, ("gemini", "openai", "local", _NONE))
+    hint = did_you_mean(kind, (*KINDS, _NONE))
     raise ValueError(f"There is no captioner {named!r}.{hint} Use {_NAMES}.")

@@ -36,7 +36,8 @@ def build(
         typer.Option(help="Caption template. Default: '{name}, {condition}'."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Folder or Hub id of a vision-language chat model.")
+        str | None,
+        typer.Option(help="Vision-language model: folder, Hub id, gemini or openai:URL#MODEL."),
     ] = None,
     keep_captions: Annotated[
         bool, typer.Option(help="Write captions to clip.txt, and re-use existing files.")
@@ -125,12 +126,13 @@ def _captioner(
         captioner = TemplateCaptioner() if template is None else TemplateCaptioner(template)
     elif model is None:
         raise ValueError(
-            "--captions model needs --model: a folder or Hub id of a vision-language model."
+            "--captions model needs --model: gemini, openai:URL#MODEL, or a folder or Hub id of a "
+            "vision-language model."
         )
     else:
-        from vap.data.vlm import VlmCaptioner
+        from vap.data.vlm import ModelCaptioner
 
-        captioner = VlmCaptioner.load(model)
+        captioner = ModelCaptioner.named(model)
     return RememberingCaptioner(captioner) if keep else captioner
 
 
