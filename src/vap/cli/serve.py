@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,8 +47,11 @@ def serve(
         settings = _settings(config, data=data, models=models, host=host, port=port, device=device)
         from vap.serving.serve import serve as listen
 
-        messages.print(f"Serving at http://{settings.host}:{settings.port}/ (Ctrl-C ends it)")
-        listen(settings, worker=worker)
+        def tell(address: str) -> None:
+            messages.print(f"Serving at {address} (Ctrl-C ends it)")
+
+        with suppress(KeyboardInterrupt):  # the way to end it
+            listen(settings, worker=worker, on_listen=tell)
 
 
 def worker(
@@ -65,11 +69,10 @@ def worker(
         messages.print(f"Worker {worker_.id} takes jobs (Ctrl-C ends it)")
         thread = threading.Thread(target=worker_.run)
         thread.start()
-        try:
+        with suppress(KeyboardInterrupt):  # the way to end it
             thread.join()
-        finally:
-            worker_.stop()
-            thread.join()
+        worker_.stop()
+        thread.join()
 
 
 def _settings(config: Path | None, **given: Any) -> Settings:

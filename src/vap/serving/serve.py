@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+from collections.abc import Callable
 
 import uvicorn
 
@@ -11,18 +13,46 @@ from vap.serving.jobs.worker import Worker
 from vap.serving.settings import Settings
 
 
-def serve(settings: Settings, *, worker: bool = True) -> None:
-    """Serve until interrupted."""
+def serve(
+    settings: Settings, *, worker: bool = True, on_listen: Callable[[str], None] | None = None
+) -> None:
+    """Serve until interrupted.
+
+    Args:
+        settings: Of the service; port 0 stands for a free one.
+        worker: Whether to make videos here, too.
+        on_listen: Called with the address of the service once it listens.
+
+    Raises:
+        OSError: If the address cannot be listened on.
+        ValueError: If other machines could use the service without a key.
+    """
     app = create_app(settings)
-    beside = Worker(settings) if worker else None
-    thread = None if beside is None else threading.Thread(target=beside.run, daemon=True)
-    if thread is not None:
-        thread.start()
+    with _listening(settings) as listener:
+        beside = Worker(settings) if worker else None
+        thread = None if beside is None else threading.Thread(target=beside.run, daemon=True)
+        if thread is not None:
+            thread.start()
+        if on_listen is not None:
+            host = f"[{settings.host}]" if ":" in settings.host else settings.host
+            on_listen(f"http://{host}:{listener.getsockname()[1]}/")
+        config = uvicorn.Config(app, log_level="warning", access_log=False)
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            if beside is not None and thread is not None:
+                beside.stop()
+                thread.join(10)
+
+
+def _listening(settings: Settings) -> socket.socket:
+    family, *_, address = socket.getaddrinfo(
+        settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
     try:
-        uvicorn.run(
-            app, host=settings.host, port=settings.port, log_level="warning", access_log=False
-        )
-    finally:
-        if beside is not None and thread is not None:
-            beside.stop()
-            thread.join(10)
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except OSError as error:
+        raise OSError(
+            f"{settings.host}:{settings.port} cannot be listened on ({error.strerror}). Choose "
+            "another --port, or 0 for a free one."
+        ) from error

@@ -105,6 +105,13 @@ Make = Callable[[Task, Report], Result]
 """Makes the video of a task."""
 
 
+def video_maker() -> Make:
+    """Return the real one; in the model process, so that only that imports torch."""
+    from vap.serving.jobs.make_video import VideoMaker
+
+    return VideoMaker()
+
+
 class ModelProcess:
     """Runs one task at a time in a process of its own.
 

@@ -28,6 +28,8 @@ from vap.serving.settings import Settings
 
 _SEEDS = 1 << 31
 _ACTIVE: tuple[State, ...] = ("queued", "in_progress")
+# Of a job that goes to another worker.
+_AGAIN = {"state": "queued", "worker": None, "progress": 0, "stage": "", "preview": None}
 
 
 class QueueFullError(Exception):
@@ -277,8 +279,7 @@ class Jobs:
 
     def release(self, claim: Claim) -> bool:
         """Give a job back, as a worker does that is told to stop."""
-        attempts = claim.job.attempts - 1
-        return self._update(claim, {"state": "queued", "worker": None, "attempts": attempts})
+        return self._update(claim, {**_AGAIN, "attempts": claim.job.attempts - 1})
 
     def sweep(self) -> None:
         """Give jobs of dead workers to others; fail those that lost too many."""
@@ -296,11 +297,7 @@ class Jobs:
                 error_code="worker_died",
                 error_message=message,
             )
-            connection.execute(
-                jobs.update()
-                .where(lost)
-                .values(state="queued", worker=None, progress=0, stage="", preview=None)
-            )
+            connection.execute(jobs.update().where(lost).values(_AGAIN))
             connection.execute(
                 workers.delete().where(workers.c.seen_at < now - self.settings.lease_seconds)
             )

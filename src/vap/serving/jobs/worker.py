@@ -24,6 +24,7 @@ from vap.serving.jobs.model_process import (
     Progress,
     Result,
     Task,
+    video_maker,
 )
 from vap.serving.jobs.queue import Jobs
 from vap.serving.jobs.retention import delete_expired
@@ -36,7 +37,7 @@ _Value = TypeVar("_Value")
 _IDLE = 0.5  # seconds between looks for a job
 _LOOK = 0.3  # seconds between writes of progress, which also show a cancellation
 _PATIENCE = 60.0  # seconds for the model to end a canceled job by itself
-_PURGE = 60.0  # seconds between looks for what has expired
+_CLEAN_UP = 60.0  # seconds between looks for what has expired
 
 
 class _StoppedError(Exception):
@@ -48,14 +49,10 @@ class Worker:
 
     Args:
         settings: Shared with the service.
-        maker: What the model process runs, see :class:`ModelProcess`; the real one by default.
+        maker: What the model process runs, see :class:`ModelProcess`.
     """
 
-    def __init__(self, settings: Settings, maker: Callable[[], Make] | None = None) -> None:
-        if maker is None:
-            from vap.serving.jobs.make_video import VideoMaker
-
-            maker = VideoMaker
+    def __init__(self, settings: Settings, maker: Callable[[], Make] = video_maker) -> None:
         self.id = f"{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._settings = settings
         self._jobs = Jobs(settings)
@@ -65,8 +62,12 @@ class Worker:
 
     def run(self) -> None:
         """Work until :meth:`stop` is called."""
-        life = threading.Thread(target=self._live, daemon=True)
-        life.start()
+        beside = [
+            threading.Thread(target=self._live, daemon=True),
+            threading.Thread(target=self._clean_up, daemon=True),
+        ]
+        for thread in beside:
+            thread.start()
         try:
             while not self._stopping.is_set():
                 claim = self._patiently(lambda: self._jobs.claim(self.id))
@@ -79,7 +80,8 @@ class Worker:
         finally:
             self._stopping.set()
             self._model.stop()
-            life.join()
+            for thread in beside:
+                thread.join()
             self._jobs.database.close()
 
     def stop(self) -> None:
@@ -88,19 +90,23 @@ class Worker:
 
     def _live(self) -> None:
         """Give signs of life, and look after the jobs of those that give none."""
-        purge_at = 0.0
         while True:
             try:
                 self._jobs.beat(self.id, platform.node())
                 self._jobs.sweep()
-                if time.monotonic() >= purge_at:
-                    purge_at = time.monotonic() + _PURGE
-                    delete_expired(self._jobs, self._media)
             except Exception:  # whatever happens, the next beat may succeed
                 _logger.warning("The worker could not give a sign of life.", exc_info=True)
             if self._stopping.wait(self._settings.lease_seconds / 4):
                 break
         self._jobs.leave(self.id)
+
+    def _clean_up(self) -> None:
+        """Delete what has expired, now and then; beside signs of life, which must not wait."""
+        while not self._stopping.wait(_CLEAN_UP):
+            try:
+                delete_expired(self._jobs, self._media)
+            except Exception:  # such as media that cannot be reached for a while
+                _logger.warning("Expired videos could not be deleted.", exc_info=True)
 
     def _work_safely(self, claim: Claim) -> None:
         """Work on a job; whatever happens, the worker goes on."""
