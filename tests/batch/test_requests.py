@@ -99,7 +99,7 @@ def test_what_is_left_to_its_default_is_not_in_the_digest():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (line(promt="x"), "line 1: 'promt' is no setting. Did you mean 'prompt'?"),
+        (line(promt="x"), "line 1: 'promt' is not a setting. Did you mean 'prompt'?"),
         ('{"prompt": "x"}', "line 1: 'image' is missing."),
         (line() + "\n" + line(height="480"), "line 2: height: "),
         (line(references="a.mp4"), "line 1: references: "),
@@ -117,7 +117,7 @@ def test_what_is_no_request_is_refused_with_its_line(text, expected):
 def test_the_same_request_twice_is_refused_with_both_lines():
     message = refusal(f"{line()}\n{line(seed=1)}\n{line()}")
     assert "line 3: " in message
-    assert "name of line 1 too" in message
+    assert "also the name of line 1" in message
 
 
 def test_all_problems_are_told_at_once_but_not_without_end():

@@ -45,7 +45,7 @@ def test_all_done_is_success(requests, here):
 
 def test_a_file_of_requests_that_cannot_be_used_is_refused(requests, here):
     assert "requests file" in refusal("batch", here / "none.jsonl", "-o", here / "out")
-    assert "line 1: 'imgae' is no setting" in refusal(
+    assert "line 1: 'imgae' is not a setting" in refusal(
         "batch", requests({"imgae": "x"}), "-o", here / "out"
     )
     assert not (here / "out").exists()

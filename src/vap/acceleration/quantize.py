@@ -1,8 +1,8 @@
 """Linear layers with weights quantized to 8 bits, converted when the layer runs.
 
 This saves memory, not time: half the bytes, and the rounding of the weights (0.6 % of an output
-with int8, 4 % with fp8). In place of torchao's weights, which have the same error, but are no plain
-tensors that :mod:`.offload` packs; diffusers' layerwise casting has three times the error
+with int8, 4 % with fp8). torchao's weights have the same error, but are not plain tensors that
+:mod:`.offload` can pack; diffusers' layerwise casting has three times the error
 (docs/notes/performance.md).
 """
 

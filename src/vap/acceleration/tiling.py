@@ -139,7 +139,7 @@ def _in_turn(layers: Sequence[nn.Module], chunks: Iterable[torch.Tensor]) -> lis
 def _through(
     layers: Sequence[nn.Module], chunk: torch.Tensor, caches: list[Any], *, first: bool
 ) -> torch.Tensor:
-    """One chunk through the layers; the caches go on with it."""
+    """Run one chunk through the layers, and update the caches."""
     count = [0]
     for layer in layers:
         if isinstance(layer, WanCausalConv3d):

@@ -153,7 +153,7 @@ def _explained(error: ValidationError) -> Iterator[str]:
         where = ".".join(map(str, fault["loc"]))[:_LONGEST_NAME]
         if fault["type"] == "extra_forbidden":
             hint = did_you_mean(where, known) or f" Known are: {', '.join(known)}."
-            yield f"{where!r} is no setting.{hint}"
+            yield f"{where!r} is not a setting.{hint}"
         elif fault["type"] == "missing":
             yield f"{where!r} is missing."
         else:

@@ -76,20 +76,21 @@ def run_batch(
 
     Args:
         requests: From :func:`vap.batch.requests.read_requests`.
-        output: Folder of videos, records, ledger and manifest; made if missing.
-        file_format: Of the videos.
-        workers: Who does the work; by default Ray with a worker a GPU where there are several,
-            else this process.
-        retry_failed: Whether to try again what failed in an earlier run.
-        on_start: Told how many requests need no work, once all are checked.
-        on_outcome: Told the outcome of each request.
-        on_step: Told how many denoising steps are done, of how many; by this process alone.
+        output: Folder for videos, records, ledger and manifest; created if missing.
+        file_format: Format of the videos.
+        workers: Number and kind of workers; by default one Ray worker per GPU if the machine has
+            several, else this process.
+        retry_failed: Whether to retry requests that failed in an earlier run.
+        on_start: Called with the number of skipped requests, after all are checked.
+        on_outcome: Called with the outcome of each request.
+        on_step: Called with the number of finished denoising steps and their total, for the steps
+            of this process.
         loading: Entered while this process loads the model of the given name.
 
     Raises:
-        MissingExtraError: If there are to be several workers and Ray is not installed.
-        ValueError: If the folder has videos of these names that were made from other files, or
-            requests cannot be made; they are listed, and nothing is loaded.
+        MissingExtraError: If several workers are requested and Ray is not installed.
+        ValueError: If the folder has videos of these names that were made from other files, or if
+            some requests are invalid. The error lists them, and no model is loaded.
     """
     workers = workers or Workers()
     check_folder_place(output)

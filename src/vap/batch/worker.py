@@ -71,7 +71,7 @@ class Worker:
             pipeline = self._pipeline(asked)
             made = generate(asked, pipeline, encode=self._prompts.encode, on_step=on_step)
             video, record, *_ = save(made, place)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other requests go on
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other requests continue
             # Its frames may keep much of the memory.
             error.__traceback__ = None
             recover()

@@ -126,7 +126,7 @@ def coding(
 ) -> Trace:
     """Bytes and operations of one direction of a VAE, traced at a few frames.
 
-    From there it goes on by the frame.
+    From there it grows with each frame.
     """
     frames = model.compression.latent(shape, 1).frames
     few, more = _TRACED_FRAMES[model.family]

@@ -39,7 +39,7 @@ class RememberingCaptioner:
     """Keeps another captioner's captions as sidecars, so that no clip is captioned twice.
 
     A clip with a ``.txt`` is not captioned again: captions may be corrected by hand, and an
-    interrupted build goes on where it stopped.
+    interrupted build continues where it stopped.
     """
 
     captioner: Captioner

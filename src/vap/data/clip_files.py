@@ -17,7 +17,7 @@ from vap.media import ClipInfo, MediaError, read_clip, select_frames
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif"})
 
 Progress = Callable[[str, int, int], None]
-"""Told (what is done, how many are done, how many there are)."""
+"""Called with (what is done, number done, total number)."""
 
 
 def no_progress(_what: str, _done: int, _total: int) -> None:

@@ -60,7 +60,7 @@ def write_page(
         per_condition: Clips shown of each condition, from its best score evenly to its worst.
         samples: ``"linked"`` plays the clips from where they lie, so page and clips have to be
             moved together; ``"embedded"`` puts small previews into the page.
-        progress: Told after each condition.
+        progress: Called after each condition.
     """
     if per_condition < 1:
         raise ValueError(f"per_condition={per_condition}: show at least 1 clip of each condition.")

@@ -39,7 +39,7 @@ def find_duplicates(
     only clips that share a band are compared, and none is missed.
 
     Returns:
-        For each duplicate's position, that of the clip it repeats, which is no duplicate itself.
+        For each duplicate's position, that of the original clip.
     """
     check_distance(distance)
     kept: dict[tuple[int, int], list[int]] = defaultdict(list)

@@ -194,7 +194,7 @@ def _check_names(family: Family, clips: int, names: Iterable[str]) -> None:
     known = {f"{clip}.{name}" for clip in range(clips) for name in OPTIONAL_ENCODINGS[family]}
     missing, unknown = needed.difference(names), {*names} - needed - known - {f"{_EMPTY}.{TEXT}"}
     if missing or unknown:
-        what = f"{min(missing)} is missing" if missing else f"{min(unknown)} is no encoding"
+        what = f"{min(missing)} is missing" if missing else f"{min(unknown)} is not an encoding"
         raise ValueError(what)
 
 

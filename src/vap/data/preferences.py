@@ -78,7 +78,7 @@ def mine_preferences(
     mined = [
         row for row in rows if row.usable and (rules.splits is None or row.split in rules.splits)
     ]
-    # By condition. A loser may never be the reference, so it is no candidate for it.
+    # By condition. A loser may never be the reference, so it is not a candidate.
     losers: dict[str, list[ClipRow]] = defaultdict(list)
     good: dict[str, list[ClipRow]] = defaultdict(list)
     for row in mined:

@@ -131,7 +131,7 @@ class TableError(ValueError):
 
 
 def refuse(source: str, problems: tuple[Problem, ...], advice: str = _SKIP) -> TableError:
-    """The error of a table refused for its faults: the first few, and how to go on."""
+    """The error for a table with invalid rows: the first few, and what to do."""
     lines = [f"  {problem}" for problem in problems[:_SHOWN]]
     if len(problems) > _SHOWN:
         lines.append(f"  … and {len(problems) - _SHOWN} more")

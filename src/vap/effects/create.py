@@ -57,7 +57,7 @@ def create_effect(
     Raises:
         FileNotFoundError: If a file is missing.
         ValueError: If there is neither or both of the references, or a value is not allowed.
-        MediaError: If a file cannot be read, or the folder holds something.
+        MediaError: If a file cannot be read, or the folder is not empty.
     """
     if (reference is None) == (video_prompt is None):
         raise ValueError("Give a reference video or a video prompt, and not both.")

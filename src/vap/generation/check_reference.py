@@ -18,7 +18,7 @@ def check_can_compare(request: GenerationRequest, other: Path | None = None) -> 
 
     Raises:
         ValueError: If it has no reference.
-        MediaError: If the other reference is no video.
+        MediaError: If the other reference is not a video.
     """
     from vap.media import probe_clip
 
@@ -44,8 +44,8 @@ def check_reference(
         pipeline: What made it.
         other: A reference with another effect.
         other_prompt: Its caption.
-        on_stage: Told the name of every stage as it starts.
-        on_step: Told how many denoising steps are done, of how many.
+        on_stage: Called with the name of each stage when it starts.
+        on_step: Called with the number of finished denoising steps and their total.
     """
     from vap.pipelines.reference_report import report_on
 

@@ -139,7 +139,7 @@ def _check_here(model: str) -> None:
 
     try:
         found = try_to_load_from_cache(hub_id(model), "model_index.json")
-    except FileNotFoundError:  # no Hub id either, which is told where models are looked for
+    except FileNotFoundError:  # not a Hub id either; loading raises the error
         return
     if found is None:
         raise MediaError(

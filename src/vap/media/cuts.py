@@ -48,7 +48,7 @@ def _reduced(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _by_differences(small: RGB) -> tuple[int, ...]:
     steps = np.abs(np.diff(small.astype(np.float32), axis=0)).mean(axis=(1, 2, 3)) / 255
-    changed = np.flatnonzero(steps > _REPEATED)  # a repeated frame is no still moment
+    changed = np.flatnonzero(steps > _REPEATED)  # a repeated frame is not a still moment
     cuts = []
     for place, index in enumerate(changed):
         # A flash differs twice, and fast motion all the time: a cut stands alone.

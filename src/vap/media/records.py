@@ -90,7 +90,7 @@ class RunRecord:
             fix = f"This version reads format {FORMAT}: update vap, or make the video again."
             raise refusal(name, f"its record format is {found!r}", fix)
         try:
-            # As JSON, where a tuple is a list; otherwise strict, so that "7" is no number.
+            # As JSON, where a tuple is a list; otherwise strict, so that "7" is not a number.
             return TypeAdapter(cls).validate_json(json.dumps(content), strict=True)
         except ValidationError as error:
             raise _first_fault(error.errors(), name) from error

@@ -87,7 +87,7 @@ def split_tokens(model: nn.Module, plan: Mapping[str, Any], group: Group) -> Tok
     return counts
 
 
-# Compiled blocks break at a hook and go on behind.
+# Compiled blocks break at a hook and continue after it.
 @torch.compiler.disable
 def _split_inputs(
     plan: Mapping[str, Any],

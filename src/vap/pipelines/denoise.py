@@ -162,7 +162,7 @@ def denoise(
     """Denoise latents over the scheduler's timesteps.
 
     Args:
-        pipeline: Gives the progress bar, and is told the timestep and handed to the callback;
+        pipeline: Gives the progress bar, gets the timestep, and is passed to the callback;
             its ``interrupt`` ends the loop early, its ``reuse`` says what steps take over.
         denoiser: Makes the guided predictions.
         latents: Initial noise.

@@ -60,7 +60,7 @@ def write_pairs(
         count: Pairs that the tables list at the end, ≥ 1.
         out_dir: The folder, new, empty or of an earlier run with the same settings.
         settings: What to draw and how large.
-        progress: Told after each pair: what, how many done, how many in all.
+        progress: Called after each pair with its name, the number done and the total.
 
     Returns:
         The path of ``vap_data.csv``.

@@ -202,7 +202,7 @@ def _operations(recipe: TuningStage, size: TransformerSize, trained: int) -> flo
     forward = generation_cost(
         size, _shape(recipe), _COMPRESSION, steps=1, guidance=False, references=references
     ).flop_per_forward
-    # A trained weight meets the tokens of its stream once more: 2 operations each.
+    # A trained weight needs one more product with the tokens of its stream: 2 operations each.
     weights = 2.0 * trained * _tokens(recipe) * references
     once = forward * (3 if recipe.model.gradient_checkpointing else 2) + weights
     if isinstance(recipe, DPOStage):
