@@ -117,7 +117,7 @@ def test_processes_that_share_a_video_share_the_weights_as_well(run, parts) -> N
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (("run.shard=3",), "8 processes cannot be cut"),
+        (("run.shard=3",), "8 processes cannot be divided"),
         (("run.shard=16",), "Start a multiple of 16"),
         (("validation.every=500",), r"validation\.every to 0"),
     ],
