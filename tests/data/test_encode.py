@@ -234,7 +234,7 @@ def test_a_mixture_of_jobs_is_refused_however_it_came_about(clips, encoder, tmp_
     second = plan_job(rows, replace(first.settings, fps=8.0), folder, tmp_path)
     encode_shard(first, 1)
     run_job(second)
-    with pytest.raises(ValueError, match=r"shard-000001.*not written by the job of encoding"):
+    with pytest.raises(ValueError, match=r"shard-000001.*does not belong to the job in encoding"):
         EncodedClips(tmp_path)
     (tmp_path / shard_name(1)).unlink()
     run_job(second)

@@ -96,7 +96,7 @@ def test_references_of_a_file_are_known_without_its_tensors(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"fingerprint": "xyz"}, "fingerprint is abc, and xyz is wanted"),
+        ({"fingerprint": "xyz"}, "fingerprint is abc, but must be xyz"),
         ({"shape": PixelShape(5, 48, 64)}, "size is"),
         ({"has_last_frame": True}, "last-frame setting is False"),
     ],
