@@ -17,7 +17,7 @@ from vap.serving.api.shown import (
     Deleted,
     Prompt,
     PromptList,
-    Upload,
+    StoredUpload,
     UploadList,
     shown_prompt,
     shown_upload,
@@ -31,7 +31,7 @@ _MOST_LETTERS = 10_000
 
 
 @router.post("/uploads", openapi_extra=UPLOAD_BODY)
-async def upload(request: Request, service: Shared, owner: Owner) -> Upload:
+async def upload(request: Request, service: Shared, owner: Owner) -> StoredUpload:
     """Upload an image or a video; the same file has the same id again."""
     body = await read_body(request)
     file = _one_file(body)
@@ -52,7 +52,7 @@ def list_uploads(service: Shared, owner: Owner, limit: _Limit = 100) -> UploadLi
 
 
 @router.get("/uploads/{upload_id}")
-def get_upload(upload_id: str, service: Shared, owner: Owner) -> Upload:
+def get_upload(upload_id: str, service: Shared, owner: Owner) -> StoredUpload:
     """Tell what an upload is."""
     return shown_upload(_found(service.uploads.get, upload_id, owner))
 

@@ -89,7 +89,7 @@ class Deleted(BaseModel):
     deleted: Literal[True] = True
 
 
-class Upload(BaseModel):
+class StoredUpload(BaseModel):
     """An image or video that was uploaded."""
 
     id: str
@@ -106,18 +106,18 @@ class Upload(BaseModel):
     seconds: float | None
 
 
-def shown_upload(upload: UploadedFile) -> Upload:
+def shown_upload(upload: UploadedFile) -> StoredUpload:
     """Return what a client is told of an upload."""
-    names = Upload.model_fields.keys() - {"object", "created_at"}
+    names = StoredUpload.model_fields.keys() - {"object", "created_at"}
     values = {name: getattr(upload, name) for name in names}
-    return Upload(**values, created_at=int(upload.created_at))
+    return StoredUpload(**values, created_at=int(upload.created_at))
 
 
 class UploadList(BaseModel):
     """Uploads, the newest first."""
 
     object: Literal["list"] = "list"
-    data: list[Upload]
+    data: list[StoredUpload]
 
 
 class Prompt(BaseModel):
