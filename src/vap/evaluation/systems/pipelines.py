@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -27,6 +27,8 @@ _OF_THE_CASE = {
     "reference_prompts",
     "prompt",
     "video_prompt",
+    "effect",
+    "captions_by",
     "seed",
 }
 _SETTINGS = {field.name for field in fields(GenerationRequest)} - _OF_THE_CASE
@@ -86,7 +88,13 @@ class PipelineSystem(System):
         """Return settings, hashes of weights and versions."""
         files = self._files()
         hidden = {*_OF_THE_CASE, *_NOT_OF_THE_VIDEO, *_WEIGHTS, "model", "lora"}
-        settings = {k: v for k, v in asdict(self.request).items() if k not in hidden}
+        # Defaults are left out, so that settings of later versions do not change it.
+        settings = {
+            field.name: value
+            for field in fields(self.request)
+            if field.name not in hidden
+            and (value := getattr(self.request, field.name)) != field.default
+        }
         return {
             "kind": self.kind,
             "captions": self.captions,
