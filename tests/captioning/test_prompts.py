@@ -6,9 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vap
+from tests.vision.tiny_chat import model_folder  # noqa: F401 - a fixture
 from vap.captioning import Prompts, read_prompts, with_prompts, write_prompts
+from vap.captioning.writer import Writer
 from vap.effects.create import create_effect
 from vap.generation.request import GenerationRequest
+from vap.vision.chat import ChatModel
+from vap.vision.local import LocalModel, _loaded
 
 
 @pytest.fixture
@@ -52,6 +56,16 @@ def test_a_request_gets_captions_and_the_writers_name(captioner, media):
         prompt="caption 3",
         captions_by="openai:m, instructions 1",
     )
+
+
+def test_a_local_writer_leaves_its_memory_to_the_video(model_folder, media, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(ChatModel, "answer", lambda *_: '{"caption": "w1"}')
+    request = GenerationRequest(media.image, references=(media.first,))
+    writer = Writer(LocalModel(model=str(model_folder), device="cpu"))
+    writer.reference_caption(media.second, "scene")
+    assert _loaded.cache_info().currsize == 1
+    assert with_prompts(request, writer).prompt == "w1"
+    assert _loaded.cache_info().currsize == 0
 
 
 def test_a_request_that_lacks_nothing_is_left_alone(captioner, media, server):

@@ -155,6 +155,8 @@ def with_prompts(
         prompt = effect.request(subject)["prompt"]
     elif not prompt:
         prompt = writer.target_caption(request.image, shown or _saved(request), style)
+    # The model that makes the video needs the memory.
+    writer.model.unload()
     written = tuple(each.caption for each in shown)
     return replace(request, reference_prompts=written, prompt=prompt, captions_by=writer.name)
 

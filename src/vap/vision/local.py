@@ -33,6 +33,15 @@ class LocalModel(VisionModel):
         """See that the weights are here, downloading them if need be."""
         component_hash(find_folder(self.model))
 
+    def unload(self) -> None:
+        """Free the memory of the weights."""
+        if _loaded.cache_info().currsize:
+            import torch
+
+            _loaded.cache_clear()
+            if torch.accelerator.is_available():
+                torch.accelerator.memory.empty_cache()
+
     def identity(self) -> Mapping[str, Any]:
         """Settings and the hash of the weights."""
         settings = {key: value for key, value in super().identity().items() if key != "device"}

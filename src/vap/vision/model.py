@@ -70,6 +70,9 @@ class VisionModel(BaseModel, ABC):
             ValueError: What is missing and how to give it.
         """
 
+    def unload(self) -> None:
+        """Free the memory that the model takes on this machine."""
+
     def identity(self) -> Mapping[str, Any]:
         """Return all that decides the answers. JSON values."""
         return self.model_dump(mode="json", exclude={"attempts", "cache"})
