@@ -81,7 +81,7 @@ def test_another_kind_of_model_has_no_part_in_it(pipeline: Any, tmp_path: Path) 
 def test_a_damaged_file_is_refused_by_name(tmp_path: Path, value: Any) -> None:
     path = tmp_path / "damaged.json"
     path.write_text(json.dumps(value))
-    with pytest.raises(ValueError, match=r"damaged\.json is no calibration"):
+    with pytest.raises(ValueError, match=r"damaged\.json is not a valid calibration"):
         Calibration.load(path)
 
 
@@ -93,7 +93,7 @@ def test_settings_out_of_range_are_refused(
 ) -> None:
     path = tmp_path / "wrong.json"
     path.write_text(json.dumps(content(Kind.of(pipeline), **settings)))
-    with pytest.raises(ValueError, match=r"wrong\.json is no calibration"):
+    with pytest.raises(ValueError, match=r"wrong\.json is not a valid calibration"):
         Calibration.load(path)
 
 

@@ -42,7 +42,7 @@ def test_the_same_words_in_another_folder_are_another_request(tmp_path):
         assert folder.of(one) is not None
         assert folder.of(other) is None
     (tmp_path / "one.mp4").touch()
-    with pytest.raises(FileExistsError, match="other files than those of one"):
+    with pytest.raises(FileExistsError, match="different files than one"):
         folder.adopt(other)
     assert folder.adopt(one) == folder.of(one) is not None
 

@@ -142,7 +142,7 @@ def test_video_to_repeat_is_not_overwritten(made, here):
         ({"seed": -1}, "seed -1"),
         ({"inputs": []}, "damaged: image"),
         ({"format": 9}, "record format is 9"),
-        ({"arguments": {"model": "owner/name"}}, "['model'] are no arguments"),
+        ({"arguments": {"model": "owner/name"}}, "['model'] are not arguments"),
     ],
 )
 def test_damaged_records_are_refused(change, message, made, here):

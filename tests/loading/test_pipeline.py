@@ -261,7 +261,7 @@ def test_a_missing_shard_is_named(copy) -> None:
 def test_a_folder_of_another_model_is_refused(copy) -> None:
     folder = copy("wan")
     (folder / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
-    with pytest.raises(ValueError, match=r"holds a FluxPipeline.*WanImageToVideoMOTPipeline"):
+    with pytest.raises(ValueError, match=r"contains a FluxPipeline.*WanImageToVideoMOTPipeline"):
         names.resolve_folder(folder)
 
 

@@ -102,11 +102,11 @@ def test_a_video_prompt_knows_where_it_comes_from(case: Golden, tmp_path: Path) 
 
 def test_a_video_prompt_of_another_model_or_size_is_refused(wan: Golden, cogvideox: Golden) -> None:
     prompt = encode(wan, wan.inputs["reference"])
-    with pytest.raises(ValueError, match="model family is wan, and cogvideox is wanted"):
+    with pytest.raises(ValueError, match="model family is wan, but must be cogvideox"):
         with_prompt(cogvideox, prompt)
     with pytest.raises(ValueError, match=r"size is PixelShape.*frames=9.*frames=5"):
         with_prompt(wan, prompt, num_frames=5, latents=None)
-    with pytest.raises(ValueError, match="last-frame setting is False, and True is wanted"):
+    with pytest.raises(ValueError, match="last-frame setting is False, but must be True"):
         with_prompt(wan, prompt, last_image=wan.inputs["image"])
 
 
