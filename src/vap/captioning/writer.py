@@ -117,7 +117,7 @@ def find_writer(name: str | None = None) -> Writer | None:
     try:
         writer = Writer(_model(named))
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]["msg"]
+        fault = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
         raise ValueError(f"The captioner {named!r} cannot be used: {fault}.") from error
     writer.check()
     return writer
