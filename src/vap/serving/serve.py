@@ -12,6 +12,8 @@ from vap.serving.api.app import create_app
 from vap.serving.jobs.worker import Worker
 from vap.serving.settings import Settings
 
+_FOLLOWERS = 5  # seconds for those who follow events, when the service is told to stop
+
 
 def serve(
     settings: Settings, *, worker: bool = True, on_listen: Callable[[str], None] | None = None
@@ -36,7 +38,13 @@ def serve(
         if on_listen is not None:
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             on_listen(f"http://{host}:{listener.getsockname()[1]}/")
-        config = uvicorn.Config(app, log_level="warning", access_log=False)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_FOLLOWERS,
+        )
         try:
             uvicorn.Server(config).run(sockets=[listener])
         finally:
@@ -50,9 +58,12 @@ def _listening(settings: Settings) -> socket.socket:
         settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
     try:
-        return socket.create_server(address[:2], family=family, backlog=2048)
+        listener = socket.create_server(address[:2], family=family, backlog=2048)
     except OSError as error:
         raise OSError(
             f"{settings.host}:{settings.port} cannot be listened on ({error.strerror}). Choose "
             "another --port, or 0 for a free one."
         ) from error
+    # asyncio does this only for sockets of its own; without it an answer takes 40 ms longer.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sql
+from sqlalchemy.exc import IntegrityError
 from standardwebhooks import Webhook
 
 from vap.serving.jobs.database import Database, jobs, metadata
@@ -106,24 +107,10 @@ class Webhooks:
             due = sql.select(deliveries.c.job).where(deliveries.c.next_at <= now).limit(1)
             if connection.scalar(fresh) is None and connection.scalar(due) is None:
                 return []
-        with self._database.write() as connection:
-            now = self._database.now(connection)
-            for job_id in connection.scalars(_unnoted().limit(100)).all():
-                connection.execute(deliveries.insert().values(job=job_id, attempts=0, next_at=now))
-            due = (
-                sql.select(deliveries.c.job)
-                .where(deliveries.c.next_at <= now)
-                .order_by(deliveries.c.next_at)
-                .limit(_AT_ONCE)
-                .with_for_update(skip_locked=True)
-            )
-            taken = list(connection.scalars(due))
-            connection.execute(
-                deliveries.update()
-                .where(deliveries.c.job.in_(taken))
-                .values(next_at=now + _CLAIM, attempts=deliveries.c.attempts + 1)
-            )
-        return taken
+        try:
+            return self._claim()
+        except IntegrityError:  # another service notes the same jobs at this moment
+            return []
 
     def deliver(self, job_id: str) -> None:
         """Try a delivery that was claimed, and note how it went."""
@@ -155,6 +142,26 @@ class Webhooks:
             query = deliveries.select().where(deliveries.c.job == job_id)
             row = connection.execute(query).one_or_none()
         return None if row is None else Delivery(**row._mapping)
+
+    def _claim(self) -> list[str]:
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            for job_id in connection.scalars(_unnoted().limit(100)).all():
+                connection.execute(deliveries.insert().values(job=job_id, attempts=0, next_at=now))
+            due = (
+                sql.select(deliveries.c.job)
+                .where(deliveries.c.next_at <= now)
+                .order_by(deliveries.c.next_at)
+                .limit(_AT_ONCE)
+                .with_for_update(skip_locked=True)
+            )
+            taken = list(connection.scalars(due))
+            connection.execute(
+                deliveries.update()
+                .where(deliveries.c.job.in_(taken))
+                .values(next_at=now + _CLAIM, attempts=deliveries.c.attempts + 1)
+            )
+        return taken
 
     def _send(self, job: Job) -> str | None:
         """Send a delivery; return what went wrong, if anything."""

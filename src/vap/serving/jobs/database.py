@@ -48,6 +48,7 @@ jobs = sql.Table(
     sql.UniqueConstraint("owner", "idempotency_key"),
     sql.Index("jobs_queue", "state", "priority", "number"),
     sql.Index("jobs_of_owner", "owner", "number"),
+    sql.Index("jobs_with_webhook", "webhook_url"),
 )
 
 workers = sql.Table(
