@@ -12,7 +12,7 @@ from vap.serving.api.app import create_app
 from vap.serving.jobs.worker import Worker
 from vap.serving.settings import Settings
 
-_FOLLOWERS = 5  # seconds for those who follow events, when the service is told to stop
+_FINISH = 5  # seconds for answers that are on their way when the service is told to stop
 
 
 def serve(
@@ -43,14 +43,27 @@ def serve(
             log_level="warning",
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=_FOLLOWERS,
+            timeout_graceful_shutdown=_FINISH,
         )
         try:
-            uvicorn.Server(config).run(sockets=[listener])
+            _Server(config, app.state.service.stopping).run(sockets=[listener])
         finally:
             if beside is not None and thread is not None:
                 beside.stop()
                 thread.join(10)
+
+
+class _Server(uvicorn.Server):
+    """Tells those who follow events that the service ends; they would be waited for."""
+
+    def __init__(self, config: uvicorn.Config, stopping: threading.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End all connections."""
+        self._stopping.set()
+        await super().shutdown(sockets)
 
 
 def _listening(settings: Settings) -> socket.socket:

@@ -50,7 +50,7 @@ async def _changes(service: Service, video_id: str, owner: str) -> AsyncIterator
         if video != last:
             last, quiet = video, 0.0
             yield f"event: video\ndata: {video.model_dump_json()}\n\n"
-        if ended:
+        if ended or service.stopping.is_set():
             return
         await anyio.sleep(_LOOK)
         quiet += _LOOK

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from typing import Annotated, cast
 
 import anyio
@@ -31,6 +32,8 @@ class Service:
     outbound: Outbound
     # Files that are decoded at the same time. Other requests do not wait for them.
     checks: anyio.CapacityLimiter
+    # Set when the service ends.
+    stopping: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
     def of(cls, settings: Settings) -> Service:
