@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import webbrowser
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,16 +43,39 @@ def serve(
     ] = True,
     device: options.Device = None,
 ) -> None:
-    """Serve videos over HTTP, with one worker that makes them."""
+    """Serve videos and the studio over HTTP, with one worker that makes them."""
     with reporting():
         settings = _settings(config, data=data, models=models, host=host, port=port, device=device)
-        from vap.serving.serve import serve as listen
+        _listen(settings, worker=worker)
 
-        def tell(address: str) -> None:
-            messages.print(f"Serving at {address} (Ctrl-C ends it)")
 
-        with suppress(KeyboardInterrupt):  # the way to end it
-            listen(settings, worker=worker, on_listen=tell)
+def studio(
+    config: Config = None,
+    data: Data = None,
+    models: Models = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 for a free one.")] = None,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Whether to open a browser.")
+    ] = True,
+    device: options.Device = None,
+) -> None:
+    """Make videos in the browser: start the service on this machine and open its page."""
+    with reporting():
+        settings = _settings(config, data=data, models=models, port=port, device=device)
+        _listen(settings, worker=True, browser=browser)
+
+
+def _listen(settings: Settings, *, worker: bool, browser: bool = False) -> None:
+    from vap.serving.serve import serve as listen
+    from vap.studio.pages import add_studio
+
+    def tell(address: str) -> None:
+        messages.print(f"Serving at {address} (Ctrl-C ends it)")
+        if browser:
+            webbrowser.open(address)
+
+    with suppress(KeyboardInterrupt):  # the way to end it
+        listen(settings, worker=worker, extend=add_studio, on_listen=tell)
 
 
 def worker(

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 import uvicorn
+from fastapi import FastAPI
 
 from vap.serving.api.app import create_app
 from vap.serving.jobs.worker import Worker
@@ -16,13 +17,18 @@ _FINISH = 5  # seconds for answers that are on their way when the service is tol
 
 
 def serve(
-    settings: Settings, *, worker: bool = True, on_listen: Callable[[str], None] | None = None
+    settings: Settings,
+    *,
+    worker: bool = True,
+    extend: Callable[[FastAPI], None] | None = None,
+    on_listen: Callable[[str], None] | None = None,
 ) -> None:
     """Serve until interrupted.
 
     Args:
         settings: Of the service; port 0 stands for a free one.
         worker: Whether to make videos here, too.
+        extend: Adds pages to the application.
         on_listen: Called with the address of the service once it listens.
 
     Raises:
@@ -30,6 +36,8 @@ def serve(
         ValueError: If other machines could use the service without a key.
     """
     app = create_app(settings)
+    if extend is not None:
+        extend(app)
     with _listening(settings) as listener:
         beside = Worker(settings) if worker else None
         thread = None if beside is None else threading.Thread(target=beside.run, daemon=True)

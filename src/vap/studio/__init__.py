@@ -1,0 +1,1 @@
+"""The studio: the page at ``/`` of the service."""
