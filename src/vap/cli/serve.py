@@ -107,4 +107,5 @@ def _settings(config: Path | None, **given: Any) -> Settings:
     from vap.serving.settings import read_settings
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
+    logging.getLogger("vap.serving").setLevel(logging.INFO)
     return read_settings(config, **given)

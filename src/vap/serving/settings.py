@@ -42,7 +42,7 @@ class Settings(Strict):
         lease_seconds: Time without a sign of life after which a worker's job goes to another.
         job_seconds: Time after which a running job fails.
         retention_hours: Time from the end of a job to its deletion, with its video; 0 for never.
-        disk_quota: Bytes of media above which the oldest videos are deleted; 0 for no quota.
+        disk_quota: Bytes of videos above which the oldest are deleted; 0 for no quota.
         require_key: Whether a key is needed on this machine, too, while there is none.
         allowed_hosts: Names other than localhost that a service on loopback answers to.
         cors_origins: Sites whose pages may use the service, such as ``https://example.com``.

@@ -30,6 +30,8 @@ class NamingMaker:
         if prompt == "bug":
             raise KeyError("secret")
         report.stage("generate")
+        while prompt == "stuck":
+            time.sleep(0.01)
         steps = {"long": 100_000, "chaos": 30}.get(prompt, 3)
         for step in range(steps):
             preview = task.folder / "preview.webp"

@@ -44,9 +44,16 @@ def test_nothing_expires_without_a_retention_time(settings, media, tmp_path):
 def test_the_oldest_videos_make_room_within_the_quota(settings, media, tmp_path):
     queue = Jobs(settings.model_copy(update={"disk_quota": 250}))
     ids = [completed(queue, media, tmp_path) for _ in range(4)]
+    failed = queue.submit(VideoRequest(image="file_00000000")).id
+    queue.cancel(failed)
+    file = tmp_path / "upload"
+    file.write_bytes(bytes(1000))
+    media.put("uploads/file_00000000", file)
+    media.put("videos/video_lost/1/video.mp4", file)
     delete_expired(queue, media)
-    assert sorted(job.id for job in queue.list()) == sorted(ids[2:])
-    assert sum(media.sizes().values()) == 200
+    assert sorted(job.id for job in queue.list()) == sorted([*ids[2:], failed])
+    assert sum(media.sizes("videos").values()) == 200
+    assert media.exists("uploads/file_00000000")
 
 
 def test_a_running_job_that_is_deleted_is_no_longer_its_worker_s(queue, media):

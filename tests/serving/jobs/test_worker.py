@@ -1,10 +1,15 @@
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from tests.serving.jobs.standins import NamingMaker
-from vap.serving.jobs.job import Job
+from tests.serving.jobs.test_queue import end_lease
+from vap.serving.jobs import worker as worker_module
+from vap.serving.jobs.job import Job, Made
+from vap.serving.jobs.queue import Jobs
 from vap.serving.jobs.request import VideoRequest
 from vap.serving.jobs.worker import Worker
 from vap.serving.media_store import MediaStore
@@ -15,15 +20,23 @@ def media(settings) -> MediaStore:
     return MediaStore(settings.media_url)
 
 
+@contextmanager
+def running(settings):
+    """A running worker whose model is a stand-in."""
+    started = Worker(settings, NamingMaker)
+    thread = threading.Thread(target=started.run)
+    thread.start()
+    try:
+        yield started
+    finally:
+        started.stop()
+        thread.join()
+
+
 @pytest.fixture
 def worker(settings):
-    """A running worker whose model is a stand-in."""
-    running = Worker(settings, NamingMaker)
-    thread = threading.Thread(target=running.run)
-    thread.start()
-    yield running
-    running.stop()
-    thread.join()
+    with running(settings) as started:
+        yield started
 
 
 def submitted(queue, prompt: str) -> str:
@@ -79,14 +92,65 @@ def test_a_running_job_is_canceled_and_the_model_stays_loaded(queue, media, work
         assert file.read().decode().split()[2] == "1"
 
 
-def test_a_worker_that_is_told_to_stop_gives_its_job_back(queue, settings):
-    running = Worker(settings, NamingMaker)
-    thread = threading.Thread(target=running.run)
-    thread.start()
+def test_a_model_that_does_not_answer_a_cancellation_is_killed(queue, worker, monkeypatch):
+    monkeypatch.setattr(worker_module, "_PATIENCE", 0.1)
+    stuck = submitted(queue, "stuck")
+    once(lambda: queue.get(stuck).stage == "generate")
+    queue.cancel(stuck)
+    assert ended(queue, submitted(queue, "a")).state == "completed"
+
+
+def test_a_job_that_takes_too_long_fails(queue, settings):
+    with running(settings.model_copy(update={"job_seconds": 0.5})):
+        assert ended(queue, submitted(queue, "stuck")).error.code == "timed_out"
+
+
+def test_a_worker_that_was_taken_for_dead_changes_nothing(queue, media, worker):
     long = submitted(queue, "long")
     once(lambda: queue.get(long).stage == "generate")
-    running.stop()
-    thread.join()
+    end_lease(queue, worker.id)
+    queue.sweep()
+    claim = queue.claim("another")
+    assert claim.job.id == long
+    queue.beat("another", "elsewhere")
+    assert ended(queue, submitted(queue, "a")).state == "completed"
+    assert queue.complete(claim, Made("videos/x", None, 1.0, "4x4"))
+    assert queue.get(long).attempts == 2
+    assert not media.exists(f"videos/{long}/1/video.mp4")
+
+
+def test_a_worker_waits_for_a_database_that_is_gone(queue, worker, monkeypatch):
+    fails = iter([True, True])
+
+    def complete(*arguments):
+        if next(fails, False):
+            raise OperationalError("UPDATE jobs", {}, ConnectionError("gone"))
+        return Jobs.complete(*arguments)
+
+    monkeypatch.setattr(worker._jobs, "complete", lambda *each: complete(worker._jobs, *each))
+    assert ended(queue, submitted(queue, "a")).state == "completed"
+    assert next(fails, None) is None
+
+
+def test_media_that_cannot_be_written_fail_the_job_and_not_the_worker(queue, worker, monkeypatch):
+    put = MediaStore.put
+
+    def full(store, key, source):
+        if source.name == "video.mp4" and not refused:
+            refused.append(key)
+            raise OSError(28, "No space left on device")
+        put(store, key, source)
+
+    refused = []
+    monkeypatch.setattr(MediaStore, "put", full)
+    assert ended(queue, submitted(queue, "a")).error.code == "internal_error"
+    assert ended(queue, submitted(queue, "b")).state == "completed"
+
+
+def test_a_worker_that_is_told_to_stop_gives_its_job_back(queue, settings):
+    with running(settings):
+        long = submitted(queue, "long")
+        once(lambda: queue.get(long).preview)
     job = queue.get(long)
-    assert (job.state, job.attempts) == ("queued", 0)
+    assert (job.state, job.attempts, job.progress, job.preview) == ("queued", 0, 0, None)
     assert not queue.workers()

@@ -10,6 +10,8 @@ from vap.serving.jobs.request import VideoRequest
 
 State = Literal["queued", "in_progress", "completed", "failed", "canceled"]
 ENDED: tuple[State, ...] = ("completed", "failed", "canceled")
+FOLDER = "videos"
+"""Media key of the folder with a folder for each job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class Claim:
     @property
     def folder(self) -> str:
         """Media key of this attempt's files: no other attempt writes there."""
-        return f"videos/{self.job.id}/{self.job.attempts}"
+        return f"{FOLDER}/{self.job.id}/{self.job.attempts}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,7 +193,12 @@ class Jobs:
         """Return jobs that have ended, the oldest first."""
         query = jobs.select().where(jobs.c.state.in_(ENDED)).order_by(jobs.c.completed_at)
         with self.database.read() as connection:
-            return [_job(row) for row in connection.execute(query.limit(1000))]
+            return [_job(row) for row in connection.execute(query)]
+
+    def ids(self) -> set[str]:
+        """Return the ids of all jobs."""
+        with self.database.read() as connection:
+            return set(connection.scalars(sql.select(jobs.c.id)))
 
     # What workers call.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 
+from vap.serving.jobs.job import FOLDER
 from vap.serving.jobs.queue import Jobs
 from vap.serving.media_store import MediaStore
 
@@ -15,30 +17,28 @@ def delete_job(jobs: Jobs, media: MediaStore, job_id: str) -> None:
         KeyError: If there is none.
     """
     jobs.cancel(job_id)
-    media.delete(f"videos/{job_id}")
+    media.delete(f"{FOLDER}/{job_id}")
     jobs.delete(job_id)
 
 
 def delete_expired(jobs: Jobs, media: MediaStore) -> None:
-    """Delete the jobs whose time is over, and the oldest while media exceed the quota."""
+    """Delete the jobs whose time is over, and the oldest while videos exceed the quota."""
     for job in jobs.expired():
         _delete(jobs, media, job.id)
     quota = jobs.settings.disk_quota
     if not quota:
         return
-    sizes: dict[str, int] = {}
-    total = 0
-    for key, size in media.sizes().items():
-        total += size
-        kind, _, rest = key.partition("/")
-        if kind == "videos":
-            job_id = rest.partition("/")[0]
-            sizes[job_id] = sizes.get(job_id, 0) + size
+    sizes: Counter[str] = Counter()
+    for key, size in media.sizes(FOLDER).items():
+        sizes[key.split("/")[1]] += size
+    for lost in sizes.keys() - jobs.ids():  # its worker died after the job was deleted
+        media.delete(f"{FOLDER}/{lost}")
+        del sizes[lost]
     for job in jobs.oldest_ended():
-        if total <= quota:
+        if sizes.total() <= quota:
             break
-        total -= sizes.get(job.id, 0)
-        _delete(jobs, media, job.id)
+        if sizes.pop(job.id, 0):
+            _delete(jobs, media, job.id)
 
 
 def _delete(jobs: Jobs, media: MediaStore, job_id: str) -> None:

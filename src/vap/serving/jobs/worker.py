@@ -121,6 +121,7 @@ class Worker:
             self._patiently(lambda: self._jobs.fail(claim, JobError("internal_error", message)))
 
     def _work(self, claim: Claim) -> None:
+        _logger.info("%s begins, attempt %d", claim.job.id, claim.job.attempts)
         with tempfile.TemporaryDirectory(prefix="vap-job-") as folder:
             job = claim.job
             self._model.start(
@@ -133,6 +134,9 @@ class Worker:
                 if not outcome.usable:
                     self._model.stop()
                 self._patiently(lambda: self._jobs.fail(claim, outcome.error))
+                _logger.info("%s failed: %s", job.id, outcome.error.code)
+            else:
+                _logger.info("%s is canceled, or another worker's", job.id)
 
     def _outcome(self, claim: Claim) -> Result | Failure | None:
         """Follow a job to its end; None if it is no longer this worker's."""
@@ -184,7 +188,9 @@ class Worker:
                 keys[name] = f"{claim.folder}/{name}{file.suffix}"
                 self._media.put(keys[name], file)
         made = Made(keys["video"], keys.get("thumbnail"), result.seconds, result.size)
-        if not self._patiently(lambda: self._jobs.complete(claim, made)):
+        if self._patiently(lambda: self._jobs.complete(claim, made)):
+            _logger.info("%s completed", claim.job.id)
+        else:
             self._media.delete(claim.folder)
 
     def _patiently(self, call: Callable[[], _Value]) -> _Value:
