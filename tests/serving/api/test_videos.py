@@ -1,4 +1,7 @@
 import json
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,6 +46,57 @@ def test_a_form_with_files_becomes_a_job(client: TestClient, samples: SimpleName
     assert [set(each) for each in video["request"]["references"]] == [{"upload"}]
     assert answer.headers["openai-poll-after-ms"] == "1000"
     assert client.get(f"/v1/videos/{video['id']}").json() == video
+
+
+def test_uploads_are_listed_sent_and_deleted(client: TestClient, samples: SimpleNamespace) -> None:
+    ids = [upload(client, path) for path in (samples.image, samples.video, samples.image)]
+    assert ids[0] == ids[2]  # the same file
+    assert [each["id"] for each in client.get("/v1/uploads").json()["data"]] == ids[1::-1]
+    for each, path, kind in (
+        (ids[0], samples.image, "image/png"),
+        (ids[1], samples.video, "video/mp4"),
+    ):
+        sent = client.get(f"/v1/uploads/{each}/content")
+        assert (sent.content, sent.headers["content-type"]) == (path.read_bytes(), kind)
+        assert client.delete(f"/v1/uploads/{each}").json()["deleted"]
+        assert client.get(f"/v1/uploads/{each}/content").status_code == 404
+
+
+def test_stored_prompts_are_listed_and_deleted(
+    client: TestClient, image: str, samples: SimpleNamespace
+) -> None:
+    files = {"file": samples.video.read_bytes()}
+    made = client.post("/v1/prompts", files=files, data={"reference_prompt": "it burns"}).json()
+    assert (made["encoded"], made["reference_prompts"]) == (False, ["it burns"])
+    assert client.get("/v1/prompts").json()["data"] == [made]
+    assert client.get(f"/v1/prompts/{made['id']}").json() == made
+    assert error(client.post("/v1/prompts", json={"upload": image}))["param"] == "upload"
+    assert client.delete(f"/v1/prompts/{made['id']}").json()["object"] == "prompt.deleted"
+    assert client.get("/v1/prompts").json()["data"] == []
+    assert client.get(f"/v1/uploads/{made['upload']}").status_code == 200
+
+
+@pytest.mark.slow
+def test_an_encoded_prompt_is_stored_by_itself(
+    client: TestClient, image: str, samples: SimpleNamespace, tmp_path: Path
+) -> None:
+    file = tmp_path / "prompt.safetensors"
+    command = ["prompt", "encode", str(samples.video), "--reference-prompt", "x", "-o", str(file)]
+    subprocess.run([sys.executable, "-m", "vap", *command], check=True, capture_output=True)
+    content = file.read_bytes()
+    assert error(client.post("/v1/uploads", files={"file": content}))["status"] == 400
+    made = client.post("/v1/prompts", files={"file": content}).json()
+    assert (made["encoded"], made["upload"], made["reference_prompts"]) == (True, None, ["x"])
+    references = [{"prompt": made["id"]}]
+    assert create(client, image, references=references)["request"]["references"] == references
+    stored = stored_file(client, f"prompts/{made['id']}.safetensors")
+    assert stored == content
+    assert error(client.post("/v1/prompts", files={"file": content[:-9]}))["status"] == 400
+
+
+def stored_file(client: TestClient, key: str) -> bytes:
+    with client.app.state.service.media.open(key) as file:  # type: ignore[attr-defined]
+        return file.read()
 
 
 def test_references_are_effects_uploads_and_prompts(

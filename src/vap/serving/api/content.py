@@ -72,10 +72,10 @@ def media_type(path: Path) -> str:
     return _KINDS.get(path.suffix.lower(), "application/octet-stream")
 
 
-def send_media(service: Service, key: str, asked: str | None) -> Response:
+def send_media(service: Service, key: str, asked: str | None, kind: str | None = None) -> Response:
     """Send a file of the media store, or the range of it that is asked for."""
     size = service.media.size(key)
-    kind = media_type(Path(key))
+    kind = kind or media_type(Path(key))
     headers = {"Accept-Ranges": "bytes", "Cache-Control": "private, max-age=3600"}
     first, last, status = 0, size - 1, 200
     match = _RANGE.fullmatch(asked or "")

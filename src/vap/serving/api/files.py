@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import anyio.to_thread
 from fastapi import APIRouter, Query, Request, Response
 
+from vap.media import files as media
+from vap.media.files import HEAD_BYTES, identify
 from vap.serving.api.body import Body, read_body
 from vap.serving.api.content import send_media
 from vap.serving.api.documents import PROMPT_BODY, UPLOAD_BODY
@@ -28,6 +30,17 @@ router = APIRouter(prefix="/v1", tags=["files"])
 
 _Limit = Annotated[int, Query(ge=1, le=1000)]
 _MOST_LETTERS = 10_000
+_TYPES = {
+    media.MP4: "video/mp4",
+    media.MATROSKA: "video/webm",
+    media.GIF: "image/gif",
+    media.PNG: "image/png",
+    media.ANIMATED_PNG: "image/png",
+    media.JPEG: "image/jpeg",
+    media.WEBP: "image/webp",
+    media.ANIMATED_WEBP: "image/webp",
+    media.AVIF: "image/avif",
+}
 
 
 @router.post("/uploads", openapi_extra=UPLOAD_BODY)
@@ -60,13 +73,19 @@ def get_upload(upload_id: str, service: Shared, owner: Owner) -> StoredUpload:
 @router.get(
     "/uploads/{upload_id}/content",
     response_class=Response,
-    responses={200: {"content": {"application/octet-stream": {}}}},
+    responses={
+        200: {"content": {"application/octet-stream": {}, "image/*": {}, "video/*": {}}},
+        206: {"description": "A part of it.", "content": {"video/*": {}}},
+    },
 )
 def upload_content(upload_id: str, request: Request, service: Shared, owner: Owner) -> Response:
     """Send an upload as it came."""
     _found(service.uploads.get, upload_id, owner)
+    key = upload_key(upload_id)
     try:
-        return send_media(service, upload_key(upload_id), request.headers.get("range"))
+        with service.media.open(key) as file:
+            kind = _TYPES.get(identify(file.read(HEAD_BYTES)))
+        return send_media(service, key, request.headers.get("range"), kind)
     except FileNotFoundError:
         raise ApiError(404, "The file is gone.", code="not_found") from None
 
