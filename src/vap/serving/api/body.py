@@ -32,7 +32,7 @@ async def read_body(request: Request) -> Body:
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in {"multipart/form-data", "application/x-www-form-urlencoded"}:
-        return _from_form(
+        return from_form(
             await request.form(
                 max_files=_MOST_FILES, max_fields=_MOST_FIELDS, max_part_size=_FIELD_BYTES
             )
@@ -58,8 +58,12 @@ def parse_json(text: bytes) -> dict[str, Any]:
     return content
 
 
-def _from_form(form: FormData) -> Body:
-    """Take a form apart; lists and objects are named as ``a[]``, ``a[b]`` and ``a[][b]``."""
+def from_form(form: FormData) -> Body:
+    """Take a form apart; lists and objects are named as ``a[]``, ``a[b]`` and ``a[][b]``.
+
+    Raises:
+        ApiError: If a field must be JSON and is not.
+    """
     body = Body()
     for name, value in form.multi_items():
         match = _BRACKETS.fullmatch(name)

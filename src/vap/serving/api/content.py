@@ -77,24 +77,33 @@ def send_media(service: Service, key: str, asked: str | None, kind: str | None =
     size = service.media.size(key)
     kind = kind or media_type(Path(key))
     headers = {"Accept-Ranges": "bytes", "Cache-Control": "private, max-age=3600"}
-    first, last, status = 0, size - 1, 200
-    match = _RANGE.fullmatch(asked or "")
-    if match is not None and any(match.groups()):
-        first, last = _bounds(match[1], match[2], size)
-        if first >= size or first > last:
-            unmet = {"Content-Range": f"bytes */{size}"}
-            raise ApiError(416, "The file is shorter.", code="range_not_satisfiable", headers=unmet)
+    part = range_of(asked or "", size)
+    first, last = part or (0, size - 1)
+    status = 200 if part is None else 206
+    if part is not None:
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
-        status = 206
     headers["Content-Length"] = str(last - first + 1)
     service.media.open(key).close()  # one that is gone is found out before the answer begins
     return StreamingResponse(_part(service, key, first, last), status, headers, media_type=kind)
 
 
-def _bounds(first: str, last: str, size: int) -> tuple[int, int]:
-    if not first:  # the last so many bytes
-        return max(0, size - int(last)), size - 1 if int(last) else -1
-    return int(first), min(int(last), size - 1) if last else size - 1
+def range_of(asked: str, size: int) -> tuple[int, int] | None:
+    """Return the first and the last byte that a Range header asks for; None for the whole file.
+
+    Raises:
+        ApiError: If there are no such bytes.
+    """
+    match = _RANGE.fullmatch(asked)
+    if match is None or not any(match.groups()):
+        return None  # several ranges, too: a server may send more than is asked for
+    if match[1]:
+        first, last = int(match[1]), min(int(match[2] or size), size - 1)
+    else:  # the last so many bytes
+        first, last = max(0, size - int(match[2])), size - 1
+    if first > last:
+        unmet = {"Content-Range": f"bytes */{size}"}
+        raise ApiError(416, "The file is shorter.", code="range_not_satisfiable", headers=unmet)
+    return first, last
 
 
 def _part(service: Service, key: str, first: int, last: int) -> Iterator[bytes]:
