@@ -20,6 +20,7 @@ from vap.serving.settings import Settings
 
 _logger = logging.getLogger(__name__)
 _spawn = multiprocessing.get_context("spawn")
+_LEAVE = 2.0  # seconds for the process to notice that it is not needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +163,12 @@ class ModelProcess:
         self.stop()
 
     def stop(self) -> None:
-        """Kill the process; the next task gets a new one."""
+        """End the process, by force if need be; the next task gets a new one."""
         if self._process is not None:
+            self._connection.close()
+            self._process.join(_LEAVE)
             self._process.kill()
             self._process.join()
-            self._connection.close()
             self._process = None
 
     def _last_words(self) -> str:
