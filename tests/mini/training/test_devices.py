@@ -86,7 +86,9 @@ def test_an_expert_is_given_its_batch_and_text_where_it_is():
 
 def test_an_autoencoder_is_given_its_batch_where_it_is():
     task = task_of(VAETask)
-    task.recipe = SimpleNamespace(gradient_weight=0.5, kl_weight=1e-3)
+    task.recipe = SimpleNamespace(
+        l1_weight=1.0, mse_weight=0.0, gradient_weight=0.5, kl_weight=1e-3
+    )
 
     def model(video, _generator):
         assert_placed(video)
