@@ -51,5 +51,5 @@ $(CORE): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(DEV): $(CORE)
-	$(PIP) --editable '.[cuts,data,dev,eval,quant,ray,study,train]'
+	$(PIP) --editable '.[cuts,data,dev,eval,postgresql,quant,ray,serve,study,train]'
 	@touch $@
