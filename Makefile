@@ -50,6 +50,6 @@ $(CORE): pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable .
 	@touch $@
 
-$(DEV): $(CORE)
+$(DEV): $(CORE) Makefile
 	$(PIP) --editable '.[cuts,data,dev,eval,postgresql,quant,ray,serve,study,train]'
 	@touch $@

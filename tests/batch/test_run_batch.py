@@ -355,7 +355,7 @@ def test_workers_are_one_unless_there_is_more_to_use(monkeypatch):
     assert Workers().address() == "local"
     monkeypatch.setattr(run, "_has_ray", lambda: False)
     assert Workers().address() is None
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match="workers=0"):
         Workers(0).address()
 
 

@@ -18,4 +18,4 @@ def test_gpus_that_only_emulate_bfloat16_compute_in_float16(capability, dtype, m
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: Properties)
     monkeypatch.setattr(torch.cuda.device, "__enter__", lambda _: None)
     monkeypatch.setattr(torch.cuda.device, "__exit__", lambda *_: None)
-    assert loading._default_dtype(torch.device("cuda", 1), None) is (dtype or torch.bfloat16)
+    assert loading._precision(None, torch.device("cuda", 1), None) is (dtype or torch.bfloat16)
