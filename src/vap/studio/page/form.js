@@ -9,20 +9,21 @@ let working = 0;
 const state = { reference: null, image: null, effects: [], models: [] };
 
 export async function setUpForm(onMake) {
-  const [effects, models] = await Promise.all([get("/v1/effects"), get("/v1/models")]);
-  state.effects = effects.data;
-  state.models = models.data;
-  at("model").append(...state.models.map((model) => element("option", { value: model.id }, model.id)));
-  at("model").addEventListener("change", showModel);
-  at("effects").append(...state.effects.map(effectCard));
-  at("strength").addEventListener("input", (event) => { event.target.previousElementSibling.value = event.target.value; });
+  // Before anything is awaited: a file may be chosen at once.
   takeFiles("reference", chooseReference);
   takeFiles("image", chooseImage);
   at("example").addEventListener("click", useExample);
+  at("model").addEventListener("change", showModel);
+  at("strength").addEventListener("input", (event) => { event.target.previousElementSibling.value = event.target.value; });
   at("form").addEventListener("submit", async (event) => {
     event.preventDefault();
     await busy("Sending …", async () => onMake(request()));
   });
+  const [effects, models] = await Promise.all([get("/v1/effects"), get("/v1/models")]);
+  state.effects = effects.data;
+  state.models = models.data;
+  at("model").append(...state.models.map((model) => element("option", { value: model.id }, model.id)));
+  at("effects").append(...state.effects.map(effectCard));
   showModel();
 }
 
