@@ -23,6 +23,8 @@ from vap.generation.run import generate, load_for
 from vap.media import MediaError, read_run
 from vap.parallel import ray_cluster
 
+pytestmark = pytest.mark.slow  # many whole runs
+
 
 @pytest.fixture
 def loaded(monkeypatch) -> list[str]:

@@ -64,6 +64,7 @@ def test_only_a_fast_bfloat16_is_measured(monkeypatch):
     assert list(rates) == ["float32"]
 
 
+@pytest.mark.slow
 def test_the_command_says_what_was_asked():
     sizes = ("--frames", 17, "--height", 240, "--width", 416, "--steps", 20, "--profile", "fast")
     (report,) = vap_json("doctor", "--gpu", "4090", "--model", "wan", *sizes)["models"]

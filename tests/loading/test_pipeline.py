@@ -355,6 +355,7 @@ def test_a_mistyped_name_is_answered_with_the_nearest() -> None:
         names.resolve_folder("vap-mni")
 
 
+@pytest.mark.slow
 def test_loading_is_silent_and_leaves_the_libraries_as_they_were() -> None:
     code = (
         "import vap; vap.load_pipeline()\n"

@@ -19,6 +19,8 @@ from vap.vision.gemini import GeminiModel
 from vap.vision.model import answers_in
 from vap.vision.openai import OpenAIModel
 
+pytestmark = pytest.mark.slow  # a server for each test
+
 
 @pytest.fixture
 def waits(monkeypatch):

@@ -14,6 +14,8 @@ from vap.files.names import BUNDLED_FOLDER
 from vap.files.weights import LORA_FILE
 from vap.media import read_clip
 
+pytestmark = pytest.mark.slow  # a model for each condition
+
 DEMO = BUNDLED_FOLDER / "demo"
 LAYER = "transformer.blocks.0.attn1.to_q"
 WIDTH = 160

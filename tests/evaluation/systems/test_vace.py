@@ -15,6 +15,8 @@ from vap.evaluation.systems.vace import Vace, depth_video
 from vap.files.folders import read_json
 from vap.media import read_clip, write_video
 
+pytestmark = pytest.mark.slow  # whole pipelines
+
 GOLDEN = Path(__file__).parents[2] / "golden" / "wan"
 SIZE = {"height": 48, "width": 64, "num_frames": 9, "steps": 2, "dtype": "float32"}
 

@@ -14,6 +14,8 @@ from vap.serving.jobs.request import VideoRequest
 from vap.serving.jobs.worker import Worker
 from vap.serving.media_store import MediaStore
 
+pytestmark = pytest.mark.slow  # processes of their own
+
 
 @pytest.fixture
 def media(settings) -> MediaStore:
