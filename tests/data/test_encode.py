@@ -245,7 +245,7 @@ def test_shards_without_a_manifest_are_nobodys(clips, encoder, tmp_path) -> None
     folder, rows = clips
     run_job(job_of(rows, folder, tmp_path))
     (tmp_path / MANIFEST).unlink()
-    with pytest.raises(FileNotFoundError, match="encoding.json"):
+    with pytest.raises(FileNotFoundError, match=r"encoding\.json"):
         job_of(rows, folder, tmp_path)
 
 
