@@ -67,7 +67,7 @@ def make_items(
         run: Where the videos are.
         folder: Where media for browsers are put.
         secret: Of the study: tokens cannot be guessed without it.
-        systems: Only these; all with a reference or a caption to follow by default.
+        systems: Only these; all systems of the run by default.
         seed: Which checks there are.
 
     Raises:

@@ -34,12 +34,13 @@ class ConditionLora(WithoutReference):
         super().check()
         if self.request.lora:
             raise ValueError(f"{self.name}: leave out lora; loras names the folder of all.")
-        if not self._files_by_condition():
+        files = self._files_by_condition()
+        if not files:
             raise FileNotFoundError(
                 f"{self.name}: {self.loras} has no LoRA. Give a folder with CONDITION.safetensors, "
                 "or CONDITION/ as `vap train` writes it."
             )
-        for file in self._files_by_condition().values():
+        for file in files.values():
             lora_path(file)
 
     def covers(self, case: Case) -> bool:
