@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import uvicorn
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect, sync_playwright
 
 from tests.serving.conftest import finish, samples, settings  # noqa: F401 - fixtures
 from vap.serving.api.app import create_app
@@ -64,9 +64,12 @@ def test_three_actions_make_a_video_that_a_reload_keeps(
     assert job.request.references[0].model_dump() == {"effect": "burn"}
     expect(page.locator(".card .pair video")).to_have_count(2)
     expect(page.locator(".card .pair video").last).to_have_js_property("paused", False)
+    late: list[Route] = []
+    page.route("**/v1/effects", lambda route: late.append(route))  # noqa: PLW0108 - playwright marks it
     page.reload()
     expect(page.locator(".card .pair video")).to_have_count(2)
     page.get_by_role("button", name="Change settings").click()
+    late[0].continue_()  # the effects are listed after the earlier videos
     expect(page.locator(".effect[data-name=burn]")).to_have_attribute("aria-checked", "true")
     expect(page.locator("#make")).to_be_enabled()
     page.get_by_role("button", name="Delete").click()

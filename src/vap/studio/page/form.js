@@ -6,6 +6,7 @@ const at = (id) => document.getElementById(id);
 const NUMBERS = ["reference_guidance_scale", "num_inference_steps", "seed"];
 const MAKE = at("make").textContent;
 let working = 0;
+let choices = null; // effects and models, once the service has listed them
 const state = { reference: null, image: null, effects: [], models: [] };
 
 export async function setUpForm(onMake) {
@@ -19,6 +20,11 @@ export async function setUpForm(onMake) {
     event.preventDefault();
     await busy("Sending …", async () => onMake(request()));
   });
+  choices = listChoices();
+  await choices;
+}
+
+async function listChoices() {
   const [effects, models] = await Promise.all([get("/v1/effects"), get("/v1/models")]);
   state.effects = effects.data;
   state.models = models.data;
@@ -29,6 +35,7 @@ export async function setUpForm(onMake) {
 
 // Settings of an earlier video, to be changed.
 export async function fill(earlier) {
+  await choices; // earlier videos may be listed first
   at("prompt").value = earlier.prompt ?? "";
   at("reference-prompt").value = (earlier.reference_prompts ?? []).join("\n");
   at("model").value = earlier.model ?? state.models[0].id;
@@ -81,8 +88,10 @@ async function showReference(reference, path, title = "") {
   state.reference = reference;
   for (const card of document.querySelectorAll(".effect")) card.setAttribute("aria-checked", card.dataset.name === reference.effect);
   at("example").hidden = true;
+  const shown = path ? [await video(path)] : [];
+  if (state.reference !== reference) return; // another was chosen meanwhile
   at("chosen-reference").hidden = false;
-  at("chosen-reference").replaceChildren(...(path ? [await video(path)] : []), element("span", {}, title));
+  at("chosen-reference").replaceChildren(...shown, element("span", {}, title));
   ready();
 }
 
@@ -94,8 +103,10 @@ async function chooseImage(file) {
 
 async function showImage(id, path, title = "") {
   state.image = id;
+  const shown = element("img", { src: await media(path), alt: "The chosen image" });
+  if (state.image !== id) return; // another was chosen meanwhile
   at("chosen-image").hidden = false;
-  at("chosen-image").replaceChildren(element("img", { src: await media(path), alt: "The chosen image" }), element("span", {}, title));
+  at("chosen-image").replaceChildren(shown, element("span", {}, title));
   ready();
 }
 
