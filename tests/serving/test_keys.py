@@ -32,6 +32,40 @@ def test_only_a_whole_key_that_is_not_revoked_passes(database: Database) -> None
         keys.revoke("nobody")
 
 
+def test_a_key_that_another_process_revokes_passes_for_a_second_at_most(
+    database: Database,
+) -> None:
+    time = 0.0
+    ours, theirs = Keys(database, lambda: time), Keys(database)
+    assert not ours.any()
+    key, text = theirs.create("new")
+    assert not ours.in_memory(text)
+    assert ours.check(text) == key  # a new one counts at once
+    theirs.revoke(key.id)
+    assert ours.in_memory(text)
+    assert ours.check(text) == key
+    time = 1.0
+    assert not ours.in_memory(text)
+    assert ours.check(text) is None
+    assert ours.any(revoked=True)
+    assert not ours.any()
+
+
+def test_known_keys_are_checked_without_the_database(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = Keys(database, lambda: 0.0)
+    key, text = keys.create("one")
+    monkeypatch.delattr(database, "engine")
+    monkeypatch.delattr(database, "_reads")
+    for _ in range(3):
+        assert keys.in_memory(text)
+        assert keys.check(text) == key
+        assert keys.in_memory("no key")
+        assert keys.check("no key") is None
+        assert keys.any()
+
+
 def test_the_secret_of_a_key_is_not_stored(tmp_path: Path, database: Database) -> None:
     _, text = Keys(database).create("studio")
     database.close()

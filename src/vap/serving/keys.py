@@ -1,4 +1,4 @@
-"""API keys: stored as hashes, compared in constant time."""
+"""API keys: stored as hashes, compared in constant time, read once a second."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import sqlalchemy as sql
 
@@ -16,6 +18,9 @@ from vap.serving.jobs.database import Database, metadata
 
 _KEY = re.compile(r"vap_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _NO_HASH = "0" * 64
+_FRESH = 1.0  # seconds for which a key that another process revoked may still pass
+
+_Rows: TypeAlias = Mapping[str, sql.Row[Any]]
 
 _keys = sql.Table(
     "keys",
@@ -63,10 +68,17 @@ class Key:
 
 
 class Keys:
-    """The API keys of a service."""
+    """The API keys of a service.
 
-    def __init__(self, database: Database) -> None:
+    A request must not wait for the database only to show its key, so the table is read at most once
+    a second, and for a key that is not in it.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
+        self._clock = clock
+        self._rows: _Rows = {}
+        self._read_at: float | None = None
 
     def create(
         self,
@@ -89,15 +101,20 @@ class Keys:
         with self._database.write() as connection:
             values["created_at"] = self._database.now(connection)
             connection.execute(_keys.insert().values(values))
+        self._read()
         return self.get(key_id), f"vap_{key_id}_{secret}"
+
+    def in_memory(self, text: str) -> bool:
+        """Whether :meth:`check` and :meth:`any` answer without the database."""
+        match = _KEY.fullmatch(text)
+        return self._is_fresh() and (match is None or match[1] in self._rows)
 
     def check(self, text: str) -> Key | None:
         """Return the key that a client sent, or None if it is not one, or revoked."""
         match = _KEY.fullmatch(text)
         if match is None:
             return None
-        with self._database.read() as connection:
-            row = connection.execute(_keys.select().where(_keys.c.id == match[1])).one_or_none()
+        row = (self._rows if self.in_memory(text) else self._read()).get(match[1])
         right = hmac.compare_digest(_hash(match[2]), _NO_HASH if row is None else row.hash)
         return _key(row) if row is not None and right and row.revoked_at is None else None
 
@@ -120,11 +137,8 @@ class Keys:
 
     def any(self, *, revoked: bool = False) -> bool:
         """Whether there is a key, those that are revoked left out unless asked for."""
-        query = sql.select(_keys.c.id).limit(1)
-        if not revoked:
-            query = query.where(_keys.c.revoked_at.is_(None))
-        with self._database.read() as connection:
-            return connection.scalar(query) is not None
+        rows = self._rows if self._is_fresh() else self._read()
+        return any(revoked or row.revoked_at is None for row in rows.values())
 
     def revoke(self, key_id: str) -> Key:
         """Refuse a key from now on.
@@ -136,12 +150,23 @@ class Keys:
             now = self._database.now(connection)
             there = _keys.c.id == key_id, _keys.c.revoked_at.is_(None)
             connection.execute(_keys.update().where(*there).values(revoked_at=now))
+        self._read()
         return self.get(key_id)
 
     def webhook_secret(self, owner: str) -> str:
         """Return the secret that signs the webhooks of an owner, as Standard Webhooks have it."""
         digest = hmac.digest(self._service_secret(), f"webhook {owner}".encode(), "sha256")
         return "whsec_" + base64.b64encode(digest).decode()
+
+    def _is_fresh(self) -> bool:
+        return self._read_at is not None and self._clock() - self._read_at < _FRESH
+
+    def _read(self) -> _Rows:
+        began = self._clock()
+        with self._database.read() as connection:
+            rows = {row.id: row for row in connection.execute(_keys.select())}
+        self._rows, self._read_at = rows, began
+        return rows
 
     def _service_secret(self) -> bytes:
         """Return the secret of the service, made at first use."""

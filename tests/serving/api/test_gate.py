@@ -45,7 +45,8 @@ def test_without_a_key_there_must_be_a_loopback_address(settings: Settings, keys
         assert client.get("/v1/models", headers=bearer(text)).status_code == 200
 
 
-def test_once_there_is_a_key_all_need_one(client: TestClient, keys: Keys) -> None:
+def test_once_there_is_a_key_all_need_one(client: TestClient) -> None:
+    keys: Keys = client.app.state.service.keys  # type: ignore[attr-defined]
     assert client.get("/v1/models").status_code == 200
     key, text = keys.create("one")
     for place in PLACES:

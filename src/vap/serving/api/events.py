@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import anyio
-import anyio.to_thread
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
 from vap.serving.api.errors import ApiError
 from vap.serving.api.service import Owner, Service, Shared
 from vap.serving.api.shown import Video
-from vap.serving.api.videos import own_job, shown_now
+from vap.serving.api.videos import own_status
+from vap.serving.jobs.job import ENDED
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
@@ -25,9 +25,9 @@ _QUIET = 15.0  # seconds after which a comment tells proxies that the connection
     response_class=StreamingResponse,
     responses={200: {"content": {"text/event-stream": {}}}},
 )
-def events(video_id: str, service: Shared, owner: Owner) -> StreamingResponse:
+async def events(video_id: str, service: Shared, owner: Owner) -> StreamingResponse:
     """Send the video as JSON at every change, until it has ended."""
-    own_job(service, video_id, owner)
+    await own_status(service, video_id, owner)
     return StreamingResponse(
         _changes(service, video_id, owner),
         media_type="text/event-stream",
@@ -36,21 +36,18 @@ def events(video_id: str, service: Shared, owner: Owner) -> StreamingResponse:
 
 
 async def _changes(service: Service, video_id: str, owner: str) -> AsyncIterator[str]:
-    def look() -> tuple[Video, bool]:
-        job = own_job(service, video_id, owner)
-        return shown_now(service, job), job.ended
-
-    last, quiet = None, 0.0
+    last: Video | None = None
+    quiet = 0.0
     while True:
         try:
-            video, ended = await anyio.to_thread.run_sync(look)
+            video = await own_status(service, video_id, owner)
         except ApiError:
             yield f'event: deleted\ndata: {{"id": "{video_id}"}}\n\n'
             return
         if video != last:
             last, quiet = video, 0.0
             yield f"event: video\ndata: {video.model_dump_json()}\n\n"
-        if ended or service.stopping.is_set():
+        if video.status in ENDED or service.stopping.is_set():
             return
         await anyio.sleep(_LOOK)
         quiet += _LOOK

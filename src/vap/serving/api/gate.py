@@ -82,7 +82,11 @@ class Gate:
             _check_host(headers, self._settings.allowed_hosts)
         key = None
         if needs_key:
-            key = await anyio.to_thread.run_sync(self._key, headers)
+            given = _bearer(headers)
+            if self._service.keys.in_memory(given):
+                key = self._key(given)
+            else:
+                key = await anyio.to_thread.run_sync(self._key, given)
         if key is None and scope["method"] not in _SAFE:
             # Without a key, a page of another site could act through the browser of a user.
             _check_origin(headers, self._settings.cors_origins)
@@ -91,11 +95,9 @@ class Gate:
         _check_length(headers, self._most_bytes(headers))
         return key
 
-    def _key(self, headers: Headers) -> Key | None:
-        scheme, _, text = headers.get("authorization", "").partition(" ")
-        given = text.strip() if scheme.lower() == "bearer" else ""
+    def _key(self, given: str) -> Key | None:
         keys = self._service.keys
-        key = keys.check(given) if given else None
+        key = keys.check(given)
         if key is not None:
             return key
         # Revoked ones count: the last of them must not open the service to all.
@@ -140,6 +142,12 @@ class Gate:
             return message
 
         return limited
+
+
+def _bearer(headers: Headers) -> str:
+    """The key that a request sends; empty if there is none."""
+    scheme, _, text = headers.get("authorization", "").partition(" ")
+    return text.strip() if scheme.lower() == "bearer" else ""
 
 
 async def _soon(receiving: Awaitable[Message]) -> Message:

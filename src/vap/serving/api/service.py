@@ -9,6 +9,7 @@ from typing import Annotated, cast
 import anyio
 from fastapi import Depends, Request
 
+from vap.serving.api.status import Statuses
 from vap.serving.jobs.queue import Jobs
 from vap.serving.keys import Key, Keys
 from vap.serving.limits import RateLimits
@@ -25,6 +26,7 @@ class Service:
 
     settings: Settings
     jobs: Jobs
+    statuses: Statuses
     media: MediaStore
     keys: Keys
     uploads: Uploads
@@ -42,6 +44,7 @@ class Service:
         return cls(
             settings,
             jobs,
+            Statuses(jobs),
             media,
             Keys(jobs.database),
             Uploads(jobs.database, media),

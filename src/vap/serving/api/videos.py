@@ -44,7 +44,23 @@ def own_job(service: Service, video_id: str, owner: str) -> Job:
         else:
             if job.owner == owner:
                 return job
-    raise ApiError(404, "There is no such video.", code="not_found", param="video_id")
+    raise _no_such_video()
+
+
+async def own_status(service: Service, video_id: str, owner: str) -> Video:
+    """Return what a client is told of a job of an owner, its place in the queue included.
+
+    Raises:
+        ApiError: If there is none.
+    """
+    found = await service.statuses.get(video_id) if _ID.fullmatch(video_id) else None
+    if found is None or found[0].owner != owner:
+        raise _no_such_video()
+    return shown_video(*found)
+
+
+def _no_such_video() -> ApiError:
+    return ApiError(404, "There is no such video.", code="not_found", param="video_id")
 
 
 def shown_now(service: Service, job: Job) -> Video:
@@ -93,10 +109,10 @@ def list_videos(
 
 
 @router.get("/{video_id}")
-def retrieve(video_id: str, response: Response, service: Shared, owner: Owner) -> Video:
+async def retrieve(video_id: str, response: Response, service: Shared, owner: Owner) -> Video:
     """Tell the state of a video."""
     response.headers["openai-poll-after-ms"] = str(_POLL_MS)
-    return shown_now(service, own_job(service, video_id, owner))
+    return await own_status(service, video_id, owner)
 
 
 @router.delete("/{video_id}")

@@ -14,7 +14,7 @@ two that must agree.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from typing import Any, Literal
 
@@ -30,6 +30,17 @@ _SEEDS = 1 << 31
 _ACTIVE: tuple[State, ...] = ("queued", "in_progress")
 # Of a job that goes to another worker.
 _AGAIN = {"state": "queued", "worker": None, "progress": 0, "stage": "", "preview": None}
+
+
+_others = jobs.alias()
+_before = sql.select(sql.func.count()).where(
+    _others.c.state == "queued",
+    sql.or_(
+        _others.c.priority > jobs.c.priority,
+        sql.and_(_others.c.priority == jobs.c.priority, _others.c.number < jobs.c.number),
+    ),
+)
+_POSITION = sql.case((jobs.c.state == "queued", _before.scalar_subquery()))
 
 
 class QueueFullError(Exception):
@@ -138,20 +149,16 @@ class Jobs:
         with self.database.read() as connection:
             return [_job(row) for row in connection.execute(query)]
 
+    def find(self, ids: Collection[str]) -> dict[str, tuple[Job, int | None]]:
+        """Return jobs by id, each with how many are before it; None if it does not wait."""
+        query = sql.select(jobs, _POSITION.label("position")).where(jobs.c.id.in_(ids))
+        with self.database.read() as connection:
+            return {row.id: (_job(row), row.position) for row in connection.execute(query)}
+
     def position(self, job: Job) -> int | None:
         """Return how many jobs are before one that waits; None if it does not wait."""
-        mine = sql.select(jobs.c.number, jobs.c.priority).where(
-            jobs.c.id == job.id, jobs.c.state == "queued"
-        )
         with self.database.read() as connection:
-            row = connection.execute(mine).one_or_none()
-            if row is None:
-                return None
-            sooner = sql.or_(
-                jobs.c.priority > row.priority,
-                sql.and_(jobs.c.priority == row.priority, jobs.c.number < row.number),
-            )
-            return _number(connection, jobs.c.state == "queued", sooner)
+            return connection.scalar(sql.select(_POSITION).where(jobs.c.id == job.id))
 
     def counts(self) -> dict[State, int]:
         """Return how many jobs are in each state."""
