@@ -7,7 +7,7 @@ DEV    := $(VENV)/.dev
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 OUT    := outputs/demo
 
-.PHONY: demo test test-all check lint types clean help
+.PHONY: demo test test-all check lint types docs clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -35,8 +35,12 @@ lint: $(DEV)
 types: $(DEV)
 	$(BIN)/mypy
 
+docs: $(DEV) ## Build the documentation as a site
+	$(BIN)/zensical build --clean --strict
+	@echo "Read it at http://localhost:8000: $(BIN)/zensical serve"
+
 clean: ## Remove the environment and everything generated
-	rm -rf $(VENV) outputs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) outputs .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -51,5 +55,5 @@ $(CORE): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(DEV): $(CORE) Makefile
-	$(PIP) --editable '.[cuts,data,dev,eval,postgresql,quant,ray,serve,study,train]'
+	$(PIP) --editable '.[cuts,data,dev,docs,eval,postgresql,quant,ray,serve,study,train]'
 	@touch $@

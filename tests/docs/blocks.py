@@ -8,9 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TUTORIALS = tuple(sorted((ROOT / "docs" / "tutorials").glob("*.md")))
-RESULTS = tuple(sorted((ROOT / "docs" / "results").glob("*.md")))
-NOTES = tuple(sorted((ROOT / "docs" / "notes").glob("*.md")))
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *TUTORIALS, *RESULTS, *NOTES)
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 _BLOCK = re.compile(
     r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<language>\w*)\n(?P<code>.*?)^```$",

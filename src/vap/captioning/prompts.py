@@ -97,7 +97,7 @@ def write_prompts(
         reference_prompts: Captions of the references, in order; empty ones are written.
         prompt: Caption of the video to be made; written if it is empty.
         model: The model that they are for: it decides whether captions tell the effect.
-        captioner: Who writes, see :func:`vap.captioning.writer.find_writer`; what is missing stays
+        captioner: Who writes, see ``vap.captioning.writer.find_writer``; what is missing stays
             empty if nobody does.
 
     Raises:
@@ -131,7 +131,7 @@ def with_prompts(
 
     Args:
         request: What to generate.
-        captioner: Who writes, see :func:`vap.captioning.writer.find_writer`; what is missing stays
+        captioner: Who writes, see ``vap.captioning.writer.find_writer``; what is missing stays
             empty if nobody does.
         effect: The request's effect: then the image's caption goes into its prompt.
 

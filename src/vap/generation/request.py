@@ -51,7 +51,7 @@ class GenerationRequest:
         backbone: File to take the backbone from (Wan).
         lora: LoRA files to merge into the weights.
         lora_scales: Scale of each LoRA; none, or one each.
-        distilled: Name of a published distilled LoRA, see :func:`vap.load_pipeline`.
+        distilled: Name of a published distilled LoRA, see ``vap.load_pipeline``.
         height: Pixels.
         width: Pixels.
         num_frames: Pixel frames.
@@ -67,8 +67,8 @@ class GenerationRequest:
         fit: ``cover`` crops images and references to the size, ``stretch`` distorts them.
         dtype: Precision.
         device: Where to run.
-        offload: Memory saving, see :func:`vap.load_pipeline`.
-        memory: Memory limit, see :func:`vap.load_pipeline`.
+        offload: Memory saving, see ``vap.load_pipeline``.
+        memory: Memory limit, see ``vap.load_pipeline``.
         quantize: ``int8`` or ``fp8`` for the backbone's weights.
         profile: ``exact``, ``fast`` or ``turbo``.
         effect: Id of the effect that brought references and settings, for the record.

@@ -50,7 +50,7 @@ class Generation:
 
 
 def loading_options(request: GenerationRequest) -> dict[str, Any]:
-    """What :func:`vap.load_pipeline` is given, most of it under the names of the request."""
+    """What ``vap.load_pipeline`` is given, most of it under the names of the request."""
     taken = inspect.signature(load_pipeline).parameters
     same = {each.name: getattr(request, each.name) for each in fields(request)}
     return {
@@ -119,7 +119,7 @@ def generate(
         load: Loads it otherwise.
         encode: Encodes the references as a video prompt.
         decode: Whether to decode the latents into frames; False in helper processes.
-        checked: Whether :func:`check_request` has already passed.
+        checked: Whether ``check_request`` has already passed.
         on_stage: Called with the name of each stage when it starts.
         on_step: Called with the number of finished denoising steps and their total.
         on_latents: Called before it with the pipeline and the latents after the step.

@@ -83,7 +83,7 @@ def load_pipeline(
         expert: An expert file to load in place of the checkpoint's own.
         backbone: A ``.gguf`` or ``.safetensors`` file, or a folder of shards, to take the backbone
             from (Wan).
-        student: A distilled LoRA to merge into the backbone, see :mod:`vap.acceleration.student`.
+        student: A distilled LoRA to merge into the backbone, see ``vap.acceleration.student``.
         distilled: ``lightx2v-4step``: use this published LoRA for Wan2.1 with its own sampling.
             ``student`` gives its file; by default it is read from the Hub's cache.
         lora: LoRA files in any usual naming, each with its scale, merged into the weights (for a
@@ -92,7 +92,7 @@ def load_pipeline(
         memory: Limit of the device's memory (of main memory on a CPU): ``10GB``, ``7.5GiB``,
             bytes, or ``auto`` for the free memory, which is the default on an accelerator and, on
             a CPU, for the released models. vap chooses the fastest plan that fits, see
-            :mod:`vap.acceleration.plan`, and logs it.
+            ``vap.acceleration.plan``, and logs it.
         video: Size for which ``memory`` must be enough; by default one reference and the model's
             own size.
         offload: Choose how to save accelerator memory yourself: ``model`` (one component at a
@@ -105,7 +105,7 @@ def load_pipeline(
         **options: Passed to the pipeline's ``from_pretrained``.
 
     Returns:
-        A :class:`WanVideoAsPromptPipeline` or :class:`CogVideoXVideoAsPromptPipeline`; its
+        A ``WanVideoAsPromptPipeline`` or ``CogVideoXVideoAsPromptPipeline``; its
         ``memory_plan`` is the plan it was loaded by.
 
     Raises:

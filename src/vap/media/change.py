@@ -38,13 +38,13 @@ def change_of(source: str | Path | RGB) -> Change:
     """Measure how a clip changes.
 
     Args:
-        source: What :func:`vap.media.read_clip` reads.
+        source: What ``vap.media.read_clip`` reads.
     """
     return change_of_frames(sampled_frames(source))
 
 
 def sampled_frames(source: str | Path | RGB) -> RGB:
-    """The frames of a clip that :func:`change_of` looks at: ``[17, 96, 96, 3]``."""
+    """The frames of a clip that ``change_of`` looks at: ``[17, 96, 96, 3]``."""
     return read_clip(
         source,
         size=(SIDE, SIDE),

@@ -70,7 +70,7 @@ class RunRecord:
     # Versions of the software, by distribution.
     versions: dict[str, str] = field(default_factory=installed_versions)
     inputs: tuple[InputFile, ...] = ()
-    # Digest of the model's configurations and weights, see :func:`vap.files.weights.weights_hash`;
+    # Digest of the model's configurations and weights, see ``vap.files.weights.weights_hash``;
     # None in records of before it was taken.
     weights: str | None = None
     # When, as an ISO 8601 time in UTC.
@@ -122,7 +122,7 @@ def write_run(path: str | Path, record: RunRecord) -> Path:
 
 @contextmanager
 def writing_run(path: str | Path, record: RunRecord) -> Iterator[Path]:
-    """Write a record as :func:`write_run`; it appears when the block ends without an error."""
+    """Write a record as ``write_run``; it appears when the block ends without an error."""
     target = record_path(Path(path))
     with atomic_file(target) as temporary:
         temporary.write_text(record.to_json(), encoding="utf-8")

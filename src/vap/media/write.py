@@ -269,7 +269,7 @@ def write_video(
 
 
 def check_frames_folder(path: str | Path) -> None:
-    """Refuse a folder that :func:`write_video` cannot write frames to, as it has other files."""
+    """Refuse a folder that ``write_video`` cannot write frames to, as it has other files."""
     check_replaceable(Path(path), _is_frame)
 
 

@@ -44,7 +44,7 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
 
     Args:
         block_idx_with_mot_ref: Depths that have an expert block; None for no expert.
-        reference_positions: Placement of the references, see :mod:`vap.models.rope`.
+        reference_positions: Placement of the references, see ``vap.models.rope``.
     """
 
     _no_split_modules: ClassVar = ["CogVideoXVideoAsPromptBlock", "CogVideoXPatchEmbed"]
@@ -205,7 +205,7 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
             timestep: ``[B]``.
             timestep_cond: Added to both time embeddings, as in the stock model.
             ofs: Offset condition ``[1]`` of 1.5 image-to-video.
-            image_rotary_emb: Target tables ``[N, d]`` from :meth:`rotary_tables`. Without
+            image_rotary_emb: Target tables ``[N, d]`` from ``rotary_tables``. Without
                 references None means unrotated, as in the stock model; with references, missing
                 tables are made.
             reference_hidden_states: Clean latents and image condition of R references of the
@@ -213,11 +213,11 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
             reference_encoder_hidden_states: Their texts, ``[B, R, L, D]``.
             reference_timestep: ``[B]``; the target's, as in the release, by default.
             reference_rotary_emb: Their tables ``[R·N, d]``.
-            reference_strength: 0 … 1, see :func:`vap.models.attention.joint_attention`.
+            reference_strength: 0 … 1, see ``vap.models.attention.joint_attention``.
             attention_kwargs: ``scale`` is the LoRA scale.
             return_dict: Whether to return an output object or a tuple.
             memory: Reference cache of this pass of guidance (the embedded references), see
-                :mod:`.reference_cache`, with gradients if they are needed. Gradient checkpointing
+                ``.reference_cache``, with gradients if they are needed. Gradient checkpointing
                 caches nothing.
             step: What the passes do with the reference stream. They share no work, because the
                 first self-attention already includes text.

@@ -46,7 +46,7 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
 
     Args:
         block_idx_with_mot_ref: Depths that have an expert block; None for no expert.
-        reference_positions: Placement of the references, see :mod:`vap.models.rope`.
+        reference_positions: Placement of the references, see ``vap.models.rope``.
     """
 
     _reads_padding_once: bool = False
@@ -161,10 +161,10 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
             reference_encoder_hidden_states: Their texts, ``[B, R, 512, D]``.
             reference_encoder_hidden_states_image: Their image tokens, ``[B, R, I, D]``.
             reference_timestep: ``[B]``; the constant 1 of the release by default.
-            reference_strength: 0 … 1, see :func:`vap.models.attention.joint_attention`.
+            reference_strength: 0 … 1, see ``vap.models.attention.joint_attention``.
             return_dict: Whether to return an output object or a tuple.
             attention_kwargs: ``scale`` is the LoRA scale.
-            memory: Reference cache of this pass of guidance, see :mod:`.reference_cache`, with
+            memory: Reference cache of this pass of guidance, see ``.reference_cache``, with
                 gradients if they are needed. Gradient checkpointing caches nothing.
             step: What the passes share at this step; they must differ only in their texts.
 

@@ -25,7 +25,7 @@ def parallelize(pipeline: PipelineT, mesh: Mesh | None = None) -> PipelineT:
     arguments and seeds; every one gets the result.
 
     Args:
-        pipeline: From :func:`vap.load_pipeline`, on this process's device.
+        pipeline: From ``vap.load_pipeline``, on this process's device.
         mesh: How to share; by default guidance first, then heads, then tokens.
 
     Returns:
@@ -33,7 +33,7 @@ def parallelize(pipeline: PipelineT, mesh: Mesh | None = None) -> PipelineT:
 
     Raises:
         RuntimeError: If the processes do not know each other, see
-            :func:`vap.parallel.session.processes`.
+            ``vap.parallel.session.processes``.
         ValueError: If the mesh does not fit the processes or the model.
     """
     processes = require_processes()

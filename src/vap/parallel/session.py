@@ -36,7 +36,7 @@ def processes(device: str) -> Iterator[int]:
     ``torchrun`` ends the others.
 
     Args:
-        device: Of this process, see :func:`own_device`.
+        device: Of this process, see ``own_device``.
 
     Yields:
         How many processes there are.

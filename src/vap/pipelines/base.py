@@ -99,7 +99,7 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
 
     @property
     def encoder_fingerprint(self) -> str:
-        """Identifies the encoders behind a video prompt, see :mod:`vap.pipelines.video_prompt`."""
+        """Identifies the encoders behind a video prompt, see ``vap.pipelines.video_prompt``."""
         if self._known_vae is not self.vae:  # type: ignore[attr-defined]
             self._remember_encoders()
         return fingerprint(self.family, encoder_configs(self), self._vae_weights)
@@ -133,7 +133,7 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
     @classmethod
     @one_at_a_time
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:
-        """Load a pipeline folder or Hub id, as diffusers does; see :func:`vap.load_pipeline`."""
+        """Load a pipeline folder or Hub id, as diffusers does; see ``vap.load_pipeline``."""
         from vap.files.components import load_components
         from vap.files.names import resolve_folder
 

@@ -49,7 +49,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         vae: CogVideoX VAE.
         transformer: Backbone and expert.
         scheduler: DDIM or DPM scheduler of CogVideoX.
-        generation_defaults: The model's native settings, see :class:`GenerationDefaults`.
+        generation_defaults: The model's native settings, see ``GenerationDefaults``.
     """
 
     family: ClassVar = "cogvideox"

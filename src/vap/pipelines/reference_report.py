@@ -30,7 +30,7 @@ class Influence:
         toward: How much more it is like the reference than the one without it, −1 to 1; None if
             the reference's frames are not known.
         use: How much closer it is to its own reference than to the other one, −1 to 1, see
-            :func:`vap.media.change.reference_use`; None without another reference.
+            ``vap.media.change.reference_use``; None without another reference.
     """
 
     difference: float

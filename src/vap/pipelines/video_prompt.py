@@ -1,6 +1,6 @@
 """Video prompts: reference videos with their captions, encoded once and reused.
 
-A :class:`VideoPrompt` contains all that a pipeline needs of its references (latents, text and image
+A ``VideoPrompt`` contains all that a pipeline needs of its references (latents, text and image
 embeddings), for any number of images and seeds. It gives exactly the same result as the videos.
 """
 
@@ -166,7 +166,7 @@ class VideoPrompt:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a file written by :meth:`save`.
+        """Read a file written by ``save``.
 
         Raises:
             FileNotFoundError: If there is no such file.

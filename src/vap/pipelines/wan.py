@@ -58,7 +58,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         transformer: Backbone and expert.
         image_processor: Of the image encoder.
         image_encoder: CLIP vision model; None for backbones without image tokens.
-        generation_defaults: The model's native settings, see :class:`GenerationDefaults`.
+        generation_defaults: The model's native settings, see ``GenerationDefaults``.
         even_levels: Whether noise levels are evenly spaced before the shift (distilled models).
     """
 

@@ -69,7 +69,7 @@ class Metric(BaseModel, ABC):
     variants: ClassVar[tuple[Variant, ...]] = ()
     """Videos with another reference that the metric needs of systems that read references."""
     bounds: ClassVar[tuple[str, ...]] = ()
-    """Kinds of systems whose scores :meth:`combine` needs for the same cases."""
+    """Kinds of systems whose scores ``combine`` needs for the same cases."""
     digits: ClassVar[int] = 2
     """Digits after the point in tables."""
     lower_is_better: ClassVar[bool] = False
