@@ -6,31 +6,37 @@ import torch
 from vap.generation.preview import LatentColors, emerging, fit_colors
 from vap.generation.request import demo_request
 from vap.media import read_clip
-from vap.pipelines.video_prompt import ReferenceSource
+
+
+def decode(latents):
+    """A VAE whose latents contain the colors: of one frame, then of four alike."""
+    colors = ((latents[:, :3] + 1) / 3).repeat_interleave(4, dim=2)[:, :, 3:]
+    return colors.permute(0, 2, 3, 4, 1).numpy()
 
 
 def pipeline_of(family, kept=(), *, predict_x0=True):
     scheduler = SimpleNamespace(
         model_outputs=list(kept), config=SimpleNamespace(predict_x0=predict_x0)
     )
-    vae = SimpleNamespace(config=SimpleNamespace(scaling_factor=0.5))
-    return SimpleNamespace(family=family, scheduler=scheduler, vae=vae)
+    return SimpleNamespace(
+        family=family,
+        scheduler=scheduler,
+        vae=SimpleNamespace(config=SimpleNamespace(scaling_factor=0.5)),
+        compression=SimpleNamespace(temporal=4),
+        vae_latents=lambda latents: latents if family == "wan" else latents.transpose(1, 2),
+        decode=decode,
+    )
 
 
 def test_colors_that_latents_hold_are_found():
-    request = demo_request()
-    frames = read_clip(request.references[0], size=(8, 12), frame_indices=[0, 8, 16]).frames
-    source = ReferenceSource("reference.mp4", "", "", 8.0, tuple(range(17)))
+    frames = read_clip(demo_request().references[0], size=(8, 12), frame_indices=[0, 8, 16]).frames
     mixed = torch.from_numpy(frames / 255).permute(3, 0, 1, 2)
     latents = torch.cat([mixed * 3 - 1, torch.ones(1, 3, 8, 12)]).float()
-    wan = SimpleNamespace(family="wan", references=(source,), tensors={"latents": latents[None]})
+    wan = SimpleNamespace(family="wan", tensors={"latents": latents[None]})
     moments = torch.cat([latents * 2, latents * 0])[None]
-    cogvideox = SimpleNamespace(
-        family="cogvideox", references=(source,), tensors={"video_moments": moments}
-    )
+    cogvideox = SimpleNamespace(family="cogvideox", tensors={"video_moments": moments})
     for prompt in (wan, cogvideox):
-        colors = fit_colors(prompt, request, pipeline_of(prompt.family))
-        shown = colors.frames(latents)
+        shown = fit_colors(prompt, pipeline_of(prompt.family)).frames(latents)
         assert shown.dtype == np.uint8
         assert np.abs(shown.astype(int) - frames).max() <= 1
 

@@ -1,7 +1,7 @@
 """Previews of an emerging video: its latents as colors, without the VAE.
 
-The map from latents to colors is linear and fitted to a reference, whose latents and frames are
-both known. So it needs no table for each VAE.
+The map from latents to colors is linear and fitted to the start of a reference, which the VAE
+decodes once. So it needs no table for each VAE.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from vap.generation.request import GenerationRequest
-from vap.media.clip import read_clip
+from vap.media.pixels import resize
 from vap.pipelines.video_prompt import VideoPrompt
+
+# Latent frames that are decoded: the first is of one pixel frame, the others are of several.
+_DECODED = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,17 +32,15 @@ class LatentColors:
         return (colors.clip(0, 1) * 255).round().astype(np.uint8).reshape(shape)
 
 
-def fit_colors(prompt: VideoPrompt, request: GenerationRequest, pipeline: Any) -> LatentColors:
-    """Fit the map to the first reference of a complete request."""
-    latents = _reference_latents(prompt, pipeline)
-    _, frames, height, width = latents.shape
-    taken = prompt.references[0].frames
-    last = len(taken) - 1
-    indices = [taken[round(place * last / max(1, frames - 1))] for place in range(frames)]
-    clip = read_clip(
-        request.references[0], size=(height, width), fit=request.fit, frame_indices=indices
-    )
-    colors = clip.frames.reshape(-1, 3).astype(np.float32) / 255
+def fit_colors(prompt: VideoPrompt, pipeline: Any) -> LatentColors:
+    """Fit the map to the first reference of a pipeline's prompt."""
+    latents = _reference_latents(prompt, pipeline)[:, :_DECODED]
+    clean = latents.transpose(0, 1) if prompt.family == "cogvideox" else latents
+    (frames,) = pipeline.decode(pipeline.vae_latents(clean[None]))
+    shown = (frames[:: pipeline.compression.temporal] * 255).round().astype(np.uint8)
+    height, width = latents.shape[2:]
+    small = np.stack([resize(frame, (height, width)) for frame in shown])
+    colors = small.reshape(-1, 3).astype(np.float32) / 255
     weights, *_ = np.linalg.lstsq(_samples(latents), colors)
     return LatentColors(weights)
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
-from diffusers.utils.torch_utils import randn_tensor
+from diffusers.utils.torch_utils import get_module_execution_device, randn_tensor
 
 from vap.files.folders import GenerationDefaults
 from vap.files.reading import one_at_a_time, reading
@@ -21,7 +21,7 @@ from vap.media.pixels import Fit
 from vap.models.stored_form import StoredFormMixin
 from vap.pipelines.adapters import LoraMixin
 from vap.pipelines.call import OUTPUT_TYPES, Call, PlacedOnce, VideoAsPromptPipelineOutput
-from vap.pipelines.denoise import NOTHING, Reuse, StepEnd
+from vap.pipelines.denoise import NOTHING, Reuse, StepEnd, check_finite
 from vap.pipelines.denoiser import Guidance, GuidancePasses
 from vap.pipelines.inputs import (
     ClipLike,
@@ -211,6 +211,21 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
         assert prompt is not None
         return prompt
 
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor, output_type: str = "np") -> Any:
+        """Decode what a call with ``output_type="vae_latent"`` returned.
+
+        Args:
+            latents: ``[B, C, F, H, W]``, as the VAE has them.
+            output_type: ``pil``, ``np`` or ``pt``.
+
+        Returns:
+            The frames that the call would have returned with this ``output_type``.
+        """
+        with self._alone("decode", {}):
+            (video,) = self._finish(self._decoded(latents, output_type), return_dict=False)
+        return video
+
     def reference_report(
         self,
         *,
@@ -351,6 +366,21 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
         self.compression.check(shape)
         return shape
 
+    def _decoded(self, latents: torch.Tensor, output_type: str) -> Any:
+        """Videos of clean latents, as the VAE has them unless they are to stay latents."""
+        if output_type in {"latent", "vae_latent"}:
+            return latents
+        vae: Any = self.vae  # type: ignore[attr-defined]
+        latents = latents.to(get_module_execution_device(vae), vae.dtype)
+        video = vae.decode(latents, return_dict=False)[0]
+        check_finite(video, vae)
+        # CogVideoX decodes an even number of latent frames in pairs, the first of which then gives
+        # four pixel frames instead of one.
+        frames = 1 + (latents.shape[2] - 1) * self.compression.temporal
+        return self.video_processor.postprocess_video(  # type: ignore[attr-defined]
+            video[:, :, -frames:], output_type=output_type
+        )
+
     def _finish(self, video: Any, *, return_dict: bool) -> VideoAsPromptPipelineOutput | tuple[Any]:
         """Offload what was in use, and wrap the result."""
         self.maybe_free_model_hooks()  # type: ignore[attr-defined]
@@ -404,6 +434,10 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
     @abstractmethod
     def _released_defaults(self) -> GenerationDefaults:
         """Native settings of the released model of this variant."""
+
+    @abstractmethod
+    def vae_latents(self, latents: torch.Tensor) -> torch.Tensor:
+        """Turn the transformer's latents into the VAE's, ``[B, C, F, H, W]``."""
 
     @abstractmethod
     def _encode_clips(

@@ -22,7 +22,7 @@ from vap.pipelines.inputs import Batch
 from vap.pipelines.video_prompt import VideoPrompt
 from vap.shapes import PixelShape
 
-OUTPUT_TYPES = ("pil", "np", "pt", "latent")
+OUTPUT_TYPES = ("pil", "np", "pt", "latent", "vae_latent")
 # Arguments of the released pipelines.
 _RELEASED = {
     "ref_videos": "reference_videos",
@@ -40,7 +40,8 @@ class VideoAsPromptPipelineOutput(BaseOutput):
 
     Attributes:
         frames: By ``output_type``: a list of videos, each a list of PIL images; an array
-            ``[B, T, H, W, 3]`` or tensor ``[B, T, 3, H, W]`` in 0 … 1; or latents.
+            ``[B, T, H, W, 3]`` or tensor ``[B, T, 3, H, W]`` in 0 … 1; latents; or
+            latents as the VAE has them, ``[B, C, F, H, W]``.
     """
 
     frames: list[list[Image.Image]] | np.ndarray | torch.Tensor

@@ -134,7 +134,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
             latents: Initial noise ``[B, F, C, H, W]``.
             prompt_embeds: Replaces ``prompt``, ``[B, 226, D]``.
             negative_prompt_embeds: In place of ``negative_prompt``.
-            output_type: ``pil``, ``np``, ``pt`` or ``latent``.
+            output_type: ``pil``, ``np``, ``pt``, ``latent``, or ``vae_latent`` for ``decode``.
             return_dict: Whether to return an output object or a tuple.
             attention_kwargs: ``scale`` is the LoRA scale.
             callback_on_step_end: Called after every step as in diffusers.
@@ -209,10 +209,9 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
                 on_step_end=call.on_step_end,
             )
             check_finite(latents, self.transformer)
-            video = (
-                latents if output_type == "latent" else self._decode(latents, shape, output_type)
-            )
-            return self._finish(video, return_dict=return_dict)
+            if output_type != "latent":
+                latents = self.vae_latents(latents[:, self._extra_frames(shape) :])
+            return self._finish(self._decoded(latents, output_type), return_dict=return_dict)
 
     def _released_defaults(self) -> GenerationDefaults:
         """The size that the backbone was trained at, with the release's guidance."""
@@ -349,12 +348,7 @@ class CogVideoXVideoAsPromptPipeline(VideoAsPromptMixin, CogVideoXImageToVideoPi
         samples = [DiagonalGaussianDistribution(row[None]).sample(generator) for row in moments]
         return torch.cat(samples)
 
-    def _decode(self, latents: torch.Tensor, shape: PixelShape, output_type: str) -> Any:
-        """Videos of clean latents."""
-        clip = latents[:, self._extra_frames(shape) :]
-        video = self.decode_latents(clip.to(self.vae.dtype))
-        check_finite(video, self.vae)
-        # An even number of latent frames is decoded in pairs, the first of which then gives four
-        # pixel frames instead of one.
-        video = video[:, :, -shape.frames :]
-        return self.video_processor.postprocess_video(video=video, output_type=output_type)
+    def vae_latents(self, latents: torch.Tensor) -> torch.Tensor:
+        """Turn the transformer's latents into the VAE's, ``[B, C, F, H, W]``."""
+        latents = latents.to(self.vae.dtype).transpose(1, 2)
+        return 1 / self.vae_scaling_factor_image * latents

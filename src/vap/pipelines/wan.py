@@ -161,7 +161,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
             prompt_embeds: Replaces ``prompt``, ``[B, 512, D]``.
             negative_prompt_embeds: Replaces ``negative_prompt``.
             image_embeds: Replaces the encoding of the image, ``[B, I, D]``.
-            output_type: ``pil``, ``np``, ``pt`` or ``latent``.
+            output_type: ``pil``, ``np``, ``pt``, ``latent``, or ``vae_latent`` for ``decode``.
             return_dict: Whether to return an output object or a tuple.
             attention_kwargs: ``scale`` is the LoRA scale.
             callback_on_step_end: Called after every step as in diffusers.
@@ -224,8 +224,9 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
                 on_step_end=call.on_step_end,
             )
             check_finite(latents, self.transformer)
-            video = latents if output_type == "latent" else self._decode(latents, output_type)
-            return self._finish(video, return_dict=return_dict)
+            if output_type != "latent":
+                latents = self.vae_latents(latents)
+            return self._finish(self._decoded(latents, output_type), return_dict=return_dict)
 
     def _released_defaults(self) -> GenerationDefaults:
         """480×832 as released; smaller for a model whose image encoder sees smaller pictures.
@@ -329,13 +330,11 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         )
         return mean, 1.0 / std
 
-    def _decode(self, latents: torch.Tensor, output_type: str) -> Any:
-        """Videos of clean latents."""
+    def vae_latents(self, latents: torch.Tensor) -> torch.Tensor:
+        """Turn the transformer's latents into the VAE's, ``[B, C, F, H, W]``."""
         latents = latents.to(get_module_execution_device(self.vae), self.vae.dtype)
         mean, reciprocal_std = self._latent_statistics(latents)
-        video = self.vae.decode(latents / reciprocal_std + mean, return_dict=False)[0]
-        check_finite(video, self.vae)
-        return self.video_processor.postprocess_video(video, output_type=output_type)
+        return latents / reciprocal_std + mean
 
     def _prompt_sizes(self, shape: PixelShape) -> dict[str, tuple[int, ...]]:
         """Sizes of the last axes of references' encodings, by name."""

@@ -80,7 +80,7 @@ class _Preview:
     def encode(self, request: GenerationRequest, pipeline: Any) -> VideoPrompt:
         """Encode the references, and learn from the first what latents look like."""
         prompt = self._prompts.encode(request, pipeline)
-        self._colors = fit_colors(prompt, request, pipeline)
+        self._colors = fit_colors(prompt, pipeline)
         return prompt
 
     def show(self, pipeline: Any, latents: torch.Tensor) -> None:
