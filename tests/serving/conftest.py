@@ -59,7 +59,13 @@ def finish(settings: Settings, video: Path, **changes: Any) -> Job:
     claim = jobs.claim("worker")
     assert claim is not None
     media.put(f"{claim.folder}/video.mp4", video)
-    made = Made(f"{claim.folder}/video.mp4", changes.get("thumbnail"), 0.625, "48x32")
+    made = Made(
+        f"{claim.folder}/video.mp4",
+        changes.get("thumbnail"),
+        0.625,
+        "48x32",
+        changes.get("reference_use"),
+    )
     assert jobs.complete(claim, made)
     jobs.database.close()
     return claim.job

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 from vap.acceleration.plan import Profile
 from vap.files.names import DEFAULT_MODEL
 from vap.serving.strict import Strict
+from vap.serving.uploads.probe import ProbeLimits
 
 ENVIRONMENT = "VAP_SERVE_"
 """Prefix of the variables that change a setting, such as ``VAP_SERVE_DATABASE``."""
@@ -105,6 +106,13 @@ class Settings(Strict):
     def media_url(self) -> str:
         """The URL of the folder of media."""
         return self.media or str(self.data / "media")
+
+    @property
+    def probe_limits(self) -> ProbeLimits:
+        """What the process that decodes an upload may take."""
+        return ProbeLimits(
+            self.upload_seconds, self.upload_pixels, self.upload_memory, self.upload_time
+        )
 
     @property
     def loopback(self) -> bool:

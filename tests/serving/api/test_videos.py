@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.serving.conftest import finish
+from vap.serving.jobs.job import ReferenceUse
 from vap.serving.jobs.queue import Jobs
 from vap.serving.settings import Settings
 
@@ -141,6 +143,46 @@ def test_what_cannot_be_made_is_refused(
     found = error(client.post("/v1/videos", json=body))
     assert (found["status"], found["type"]) == (400, "invalid_request_error")
     assert param is None or found["param"] in {param, "references.0.NamedEffect.effect"}
+
+
+def test_a_part_of_a_reference_has_an_end_after_its_start(
+    client: TestClient, image: str, samples: SimpleNamespace
+) -> None:
+    video = upload(client, samples.video)
+    part = {"upload": video, "start": 0.1, "end": 0.5}
+    assert create(client, image, references=[part])["request"]["references"] == [part]
+    for wrong in ({"start": 0.5, "end": 0.5}, {"start": 0.7}, {"end": -1}, {"start": "x"}):
+        references = [{"upload": video, **wrong}]
+        refused = client.post("/v1/videos", json={"image": image, "references": references})
+        assert error(refused)["status"] == 400
+        assert error(refused)["param"].startswith("references")
+
+
+def test_a_group_is_listed_by_its_name(client: TestClient, image: str) -> None:
+    ids = [create(client, image, group=name)["id"] for name in ("a", "b", "a")]
+    create(client, image)
+    listed = client.get("/v1/videos", params={"group": "a", "limit": 1}).json()
+    assert ([each["id"] for each in listed["data"]], listed["has_more"]) == (ids[:1:-1], True)
+    rest = client.get("/v1/videos", params={"group": "a", "after": ids[2]}).json()
+    assert [each["id"] for each in rest["data"]] == [ids[0]]
+    assert client.get("/v1/videos", params={"group": "c"}).json()["data"] == []
+    again = client.post(f"/v1/videos/{ids[0]}/remix", json={}).json()
+    assert "group" not in again["request"]
+    for wrong in ("", "x" * 65, "a\0"):
+        assert error(client.get("/v1/videos", params={"group": wrong}))["param"] == "group"
+
+
+def test_the_use_of_a_reference_is_told(
+    client: TestClient, image: str, samples: SimpleNamespace, settings: Settings
+) -> None:
+    asked = client.post("/v1/videos", json={"image": image, "check_reference": True})
+    assert error(asked)["status"] == 400  # there is none
+    video = create(client, image, effect="burn", check_reference=True)
+    assert video["reference_use"] is None
+    use = ReferenceUse(0.5, "weak", "It does not follow.")
+    finish(settings, samples.video, reference_use=use)
+    shown = client.get(f"/v1/videos/{video['id']}").json()
+    assert shown["reference_use"] == asdict(use)
 
 
 def test_lists_go_on_after_an_id(client: TestClient, image: str) -> None:

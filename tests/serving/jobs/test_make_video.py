@@ -6,13 +6,16 @@ from PIL import Image
 
 from vap.effects.library import find_effect
 from vap.files.names import BUNDLED_FOLDER
+from vap.generation.run import generate, save
 from vap.media import read_clip
+from vap.media.files import hash_file
 from vap.media.records import read_metadata
 from vap.serving.jobs.make_video import VideoMaker
 from vap.serving.jobs.model_process import Task
 from vap.serving.jobs.request import VideoRequest
 from vap.serving.jobs.resolve import frames_of, prompt_key, resolve, upload_key
 from vap.serving.media_store import MediaStore
+from vap.serving.uploads.check import RefusedUploadError
 
 IMAGE, VIDEO, SAVED = "file_00000000", "file_11111111", "prompt_22222222"
 DEMO = BUNDLED_FOLDER / "demo"
@@ -58,8 +61,17 @@ def asking(task: Task, **fields) -> Task:
     return replace(task, request=VideoRequest(image=IMAGE, **fields))
 
 
+def again(task: Task, name: str) -> Task:
+    """A task like another one, in a folder of its own."""
+    folder = task.folder.with_name(name)
+    folder.mkdir()
+    return replace(task, folder=folder)
+
+
 def test_ids_become_files_and_what_is_not_asked_is_left_to_the_model(media, task):
-    request = resolve(asking(task, references=[{"upload": VIDEO}], prompt="it turns"), media)
+    request = resolve(
+        asking(task, references=[{"upload": VIDEO}], prompt="it turns"), media
+    ).request
     assert request.image.read_bytes() == (DEMO / "image.png").read_bytes()
     assert [path.name for path in request.references] == [VIDEO]
     assert (request.prompt, request.seed, request.model) == ("it turns", 5, "vap-mini")
@@ -69,7 +81,7 @@ def test_ids_become_files_and_what_is_not_asked_is_left_to_the_model(media, task
 
 def test_size_length_and_settings_are_those_asked(media, task):
     asked = {"size": "96x64", "seconds": 1.1, "num_inference_steps": 2, "strength": 0.5}
-    request = resolve(asking(task, **asked), media)
+    request = resolve(asking(task, **asked), media).request
     assert (request.width, request.height) == (96, 64)
     assert request.num_frames == frames_of("vap-mini", 1.1) == 9
     assert (request.num_inference_steps, request.strength) == (2, 0.5)
@@ -77,19 +89,19 @@ def test_size_length_and_settings_are_those_asked(media, task):
 
 def test_an_effect_brings_its_reference_and_what_is_asked_wins(media, task):
     effect = find_effect("burn")
-    request = resolve(asking(task, references=[{"effect": "burn"}]), media)
+    request = resolve(asking(task, references=[{"effect": "burn"}]), media).request
     assert (request.references, request.video_prompt) == (
         () if effect.reference is None else (effect.reference,),
         effect.video_prompt,
     )
     assert request.effect == effect.id
     asked = asking(task, references=[{"effect": "burn"}], guidance_scale=1.5, prompt="it burns")
-    request = resolve(asked, media)
+    request = resolve(asked, media).request
     assert (request.guidance_scale, request.prompt) == (1.5, "it burns")
 
 
 def test_encoded_references_are_one_file(media, task):
-    request = resolve(asking(task, references=[{"prompt": SAVED}]), media)
+    request = resolve(asking(task, references=[{"prompt": SAVED}]), media).request
     assert request.video_prompt.name == f"{SAVED}.safetensors"
 
 
@@ -102,7 +114,7 @@ def test_what_is_gone_is_told(name, media, task):
 def test_media_elsewhere_are_copied(task, settings, tmp_path):
     store = MediaStore("memory://vap-test")
     store.put(upload_key(IMAGE), DEMO / "image.png")
-    request = resolve(task, store)
+    request = resolve(task, store).request
     assert request.image.parent == task.folder
     assert request.image.read_bytes() == (DEMO / "image.png").read_bytes()
     assert list(store.sizes()) == [upload_key(IMAGE)]
@@ -110,7 +122,7 @@ def test_media_elsewhere_are_copied(task, settings, tmp_path):
     assert not store.sizes()
 
 
-def test_a_video_is_made_with_its_record_and_thumbnail(media, task):
+def test_a_video_is_made_with_its_record_and_thumbnail(media, task, tmp_path):
     report, maker = Recorded(), VideoMaker()
     asked = asking(
         task,
@@ -130,7 +142,50 @@ def test_a_video_is_made_with_its_record_and_thumbnail(media, task):
     assert read_metadata(result.video)["seed"] == 5
     with Image.open(result.thumbnail) as thumbnail:
         assert thumbnail.size == (96, 64)
+    assert result.reference_use is None
+    # The same bytes as without decoding in another process, the record's hashes included.
+    direct = generate(resolve(asked, media).request)
+    save(direct, tmp_path / "video.mp4")
+    assert result.video.read_bytes() == (tmp_path / "video.mp4").read_bytes()
     first = result.video.read_bytes()
     shutil.rmtree(task.folder)
     task.folder.mkdir()
     assert maker(asked, Recorded()).video.read_bytes() == first
+
+
+def test_a_part_of_a_reference_makes_the_video_of_that_part(media, task):
+    small = {"prompt": "it turns", "num_frames": 5, "num_inference_steps": 1}
+    whole, part = (
+        VideoMaker()(asking(again(task, name), references=[reference], **small), Recorded())
+        for name, reference in (
+            ("whole", {"upload": VIDEO}),
+            ("part", {"upload": VIDEO, "start": 0.25, "end": 0.75}),
+        )
+    )
+    digests = [read_metadata(each.video)["inputs"][1]["sha256"] for each in (whole, part)]
+    assert digests[0] == hash_file(DEMO / "reference.mp4") != digests[1]
+    assert (read_clip(whole.video).frames != read_clip(part.video).frames).any()
+
+
+def test_a_video_is_compared_with_the_one_without_its_reference(media, task):
+    report = Recorded()
+    asked = asking(
+        task,
+        references=[{"upload": VIDEO}],
+        check_reference=True,
+        num_frames=5,
+        num_inference_steps=2,
+        guidance_scale=1.0,
+    )
+    use = VideoMaker()(asked, report).reference_use
+    assert use.verdict in {"used", "weak", "ignored"}
+    assert 0 <= use.score <= 1
+    assert report.steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_a_damaged_upload_fails_before_the_model_process_reads_it(media, task, settings, tmp_path):
+    broken = tmp_path / "broken"
+    broken.write_bytes((DEMO / "reference.mp4").read_bytes()[:2000])
+    media.put(upload_key(VIDEO), broken)
+    with pytest.raises(RefusedUploadError):
+        VideoMaker()(asking(task, references=[{"upload": VIDEO}]), Recorded())

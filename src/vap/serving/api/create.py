@@ -18,6 +18,7 @@ from vap.serving.api.receive import store_file, store_url
 from vap.serving.api.service import Service
 from vap.serving.jobs.request import NamedEffect, SavedPrompt, Upload, VideoRequest
 from vap.serving.jobs.resolve import frames_of
+from vap.serving.uploads.store import UploadedFile
 
 
 async def video_request(service: Service, body: Body, owner: str) -> VideoRequest:
@@ -130,10 +131,21 @@ def _check_files(service: Service, request: VideoRequest, owner: str) -> None:
             if video.kind != "video":
                 message = f"The upload {video.id} is an image. A reference must be a video."
                 raise ApiError(400, message, code="invalid_value", param="references")
+            _check_part(reference, video)
         elif isinstance(reference, SavedPrompt):
             _owned(service.uploads.prompt, reference.prompt, owner, "references")
         else:
             _check_effect(reference)
+
+
+def _check_part(reference: Upload, video: UploadedFile) -> None:
+    assert video.seconds is not None
+    if reference.start is not None and reference.start >= video.seconds:
+        message = (
+            f"The reference starts at {reference.start:g} s, and the video lasts "
+            f"{video.seconds:g} s. Start earlier."
+        )
+        raise ApiError(400, message, code="invalid_value", param="references")
 
 
 def _check_effect(reference: NamedEffect) -> None:

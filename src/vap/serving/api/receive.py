@@ -64,7 +64,7 @@ async def store_url(service: Service, url: str, owner: str) -> UploadedFile:
 async def _probed(service: Service, path: Path) -> Probed:
     try:
         return await anyio.to_thread.run_sync(
-            check_file, path, service.probe_limits, limiter=service.checks
+            check_file, path, service.settings.probe_limits, limiter=service.checks
         )
     except RefusedUploadError as error:
         raise ApiError(400, str(error), code="invalid_upload") from error

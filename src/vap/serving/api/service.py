@@ -16,7 +16,6 @@ from vap.serving.limits import RateLimits
 from vap.serving.media_store import MediaStore
 from vap.serving.outbound import Outbound
 from vap.serving.settings import Settings
-from vap.serving.uploads.probe import ProbeLimits
 from vap.serving.uploads.store import Uploads
 
 
@@ -51,14 +50,6 @@ class Service:
             RateLimits(),
             Outbound(settings.allow_private_addresses),
             anyio.CapacityLimiter(settings.upload_checks),
-        )
-
-    @property
-    def probe_limits(self) -> ProbeLimits:
-        """What an upload may take."""
-        given = self.settings
-        return ProbeLimits(
-            given.upload_seconds, given.upload_pixels, given.upload_memory, given.upload_time
         )
 
 

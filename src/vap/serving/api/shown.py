@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from vap.serving.jobs.job import Job, State
+from vap.serving.jobs.job import Job, ReferenceUse, State
 from vap.serving.uploads.kinds import Kind
 from vap.serving.uploads.store import StoredPrompt, UploadedFile
 
@@ -39,6 +39,7 @@ class Video(BaseModel):
     stage: str
     queue_position: int | None = None
     has_preview: bool
+    reference_use: ReferenceUse | None = None
     seed: int
     request: dict[str, Any]
 
@@ -62,6 +63,7 @@ def shown_video(job: Job, position: int | None = None) -> Video:
         stage=job.stage,
         queue_position=position,
         has_preview=job.preview is not None,
+        reference_use=job.reference_use,
         seed=job.seed,
         request=job.request.model_dump(mode="json", exclude_none=True),
     )

@@ -17,7 +17,7 @@ from vap.serving.api.service import Caller, Owner, Service, Shared
 from vap.serving.api.shown import Deleted, Video, VideoList, shown_video
 from vap.serving.jobs.job import Job
 from vap.serving.jobs.queue import QueueFullError
-from vap.serving.jobs.request import VideoRequest
+from vap.serving.jobs.request import Group, VideoRequest
 from vap.serving.jobs.retention import delete_job
 from vap.serving.keys import Key
 
@@ -94,11 +94,12 @@ def list_videos(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: Annotated[str | None, Query(max_length=80)] = None,
     order: Literal["asc", "desc"] = "desc",
+    group: Annotated[Group | None, Query()] = None,
 ) -> VideoList:
-    """List videos, the newest first."""
+    """List videos, the newest first; those of a group alone, if one is named."""
     if after is not None:
         own_job(service, after, owner)
-    found = service.jobs.list(owner, limit=limit + 1, after=after, order=order)
+    found = service.jobs.list(owner, limit=limit + 1, after=after, order=order, group=group)
     page = [shown_video(job) for job in found[:limit]]
     return VideoList(
         data=page,
@@ -152,8 +153,9 @@ async def remix(
             earlier.pop(replaced.get(name, ""), None)
         if "references" in fields:
             earlier.pop("reference_prompts", None)
-        if "seed" not in fields:
-            earlier.pop("seed", None)
+        for name in ("seed", "group"):  # of the earlier video alone
+            if name not in fields:
+                earlier.pop(name, None)
         asked = checked_request(service, {**_plain(earlier), **fields}, owner)
         return _submit(service, key, asked, idempotency_key, webhook_url, video_id)
 

@@ -41,6 +41,8 @@ jobs = sql.Table(
     sql.Column("priority", sql.Integer, nullable=False),
     sql.Column("idempotency_key", sql.String(255)),
     sql.Column("remixed_from", sql.String(80)),
+    sql.Column("group", sql.String(64)),
+    sql.Column("reference_use", sql.Text),
     sql.Column("attempts", sql.Integer, nullable=False),
     # Who works on it, and until when the others wait for a sign of life.
     sql.Column("worker", sql.String(80)),
@@ -48,6 +50,7 @@ jobs = sql.Table(
     sql.UniqueConstraint("owner", "idempotency_key"),
     sql.Index("jobs_queue", "state", "priority", "number"),
     sql.Index("jobs_of_owner", "owner", "number"),
+    sql.Index("jobs_of_group", "owner", "group", "number"),
     sql.Index("jobs_with_webhook", "webhook_url"),
 )
 

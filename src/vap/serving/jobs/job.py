@@ -8,6 +8,7 @@ from typing import Literal
 
 from vap.serving.jobs.request import VideoRequest
 
+Verdict = Literal["used", "weak", "ignored"]
 State = Literal["queued", "in_progress", "completed", "failed", "canceled"]
 ENDED: tuple[State, ...] = ("completed", "failed", "canceled")
 FOLDER = "videos"
@@ -19,6 +20,21 @@ class JobError:
     """Why a job failed: a code for programs, a sentence for people."""
 
     code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceUse:
+    """Whether a video follows its reference.
+
+    Attributes:
+        score: How much it differs from the video without the reference, 0 … 1.
+        verdict: See :class:`vap.pipelines.reference_report.ReferenceReport`.
+        message: The verdict for people, with advice.
+    """
+
+    score: float
+    verdict: Verdict
     message: str
 
 
@@ -50,6 +66,7 @@ class Job:
         idempotency_key: A submission of the same owner with the same key is this job.
         remixed_from: The job that this one varies.
         attempts: Workers that have begun it.
+        reference_use: Whether its video follows its reference, where that was asked.
     """
 
     id: str
@@ -75,6 +92,7 @@ class Job:
     idempotency_key: str | None
     remixed_from: str | None
     attempts: int
+    reference_use: ReferenceUse | None
 
     @property
     def ended(self) -> bool:
@@ -108,3 +126,4 @@ class Made:
     thumbnail: str | None
     seconds: float
     size: str
+    reference_use: ReferenceUse | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,17 @@ from PIL import Image
 
 from vap.captioning.prompts import with_prompts
 from vap.effects.library import find_effect
+from vap.generation.check_reference import check_reference
 from vap.generation.loaded import LoadedModel
 from vap.generation.preview import LatentColors, emerging, fit_colors
 from vap.generation.prompt_cache import PromptCache
-from vap.generation.request import GenerationRequest, check_request
+from vap.generation.request import GenerationRequest, check_request, check_settings
 from vap.generation.run import generate, save
 from vap.pipelines.video_prompt import VideoPrompt
 from vap.quiet import quiet_libraries
+from vap.serving.jobs.decoded import decode_inputs
 from vap.serving.jobs.model_process import Report, Result, Task
+from vap.serving.jobs.reference_use import reference_use
 from vap.serving.jobs.resolve import resolve
 from vap.serving.media_store import MediaStore
 
@@ -40,13 +44,18 @@ class VideoMaker:
     def __call__(self, task: Task, report: Report) -> Result:
         """Make the video of a task."""
         report.stage("check")
-        request = resolve(task, MediaStore(task.settings.media_url))
+        resolved = resolve(task, MediaStore(task.settings.media_url))
+        check_settings(resolved.request)
+        limits = task.settings.probe_limits
+        decoded = decode_inputs(resolved.request, resolved.parts, task.folder, limits)
+        request = decoded.request
         check_request(request)
         report.stage("caption")
         effect = None if request.effect is None else find_effect(request.effect)
         request = with_prompts(request, effect=effect)
         report.stage("load")
         pipeline = self._model.pipeline(request)
+        passes = 2 if task.request.check_reference else 1
         preview = _Preview(task.folder / "preview.webp", self._prompts)
         made = generate(
             request,
@@ -54,17 +63,28 @@ class VideoMaker:
             encode=preview.encode,
             checked=True,
             on_stage=report.stage,
-            on_step=lambda done, total: report.step(done, total, preview.latest),
+            on_step=lambda done, total: report.step(done, passes * total, preview.latest),
             on_latents=preview.show,
         )
+        use = None
+        if task.request.check_reference:
+            use = reference_use(
+                check_reference(
+                    made,
+                    pipeline,
+                    on_step=lambda done, total: report.step(total + done, passes * total),
+                )
+            )
         report.stage("write")
+        made = replace(made, record=decoded.record(made.record))
         video, *_ = save(made, task.folder / "video.mp4")
         thumbnail = task.folder / "thumbnail.webp"
         frames = made.frames
         Image.fromarray(frames[len(frames) // 2]).save(thumbnail, quality=80)
         count, height, width = frames.shape[:3]
         assert made.request.fps is not None
-        return Result(video, thumbnail, round(count / made.request.fps, 3), f"{width}x{height}")
+        seconds = round(count / made.request.fps, 3)
+        return Result(video, thumbnail, seconds, f"{width}x{height}", use)
 
 
 class _Preview:

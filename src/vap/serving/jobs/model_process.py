@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeAlias
 
-from vap.serving.jobs.job import JobError
+from vap.serving.jobs.job import JobError, ReferenceUse
 from vap.serving.jobs.request import VideoRequest
 from vap.serving.settings import Settings
 
@@ -58,6 +58,7 @@ class Result:
     thumbnail: Path | None
     seconds: float
     size: str
+    reference_use: ReferenceUse | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,16 +13,26 @@ two that must agree.
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any, Literal
 
 import sqlalchemy as sql
 from sqlalchemy.exc import IntegrityError
 
 from vap.serving.jobs.database import Database, jobs, workers
-from vap.serving.jobs.job import ENDED, Claim, Job, JobError, Made, State, new_id
+from vap.serving.jobs.job import (
+    ENDED,
+    Claim,
+    Job,
+    JobError,
+    Made,
+    ReferenceUse,
+    State,
+    new_id,
+)
 from vap.serving.jobs.request import VideoRequest
 from vap.serving.settings import Settings
 
@@ -87,6 +97,7 @@ class Jobs:
             "priority": priority,
             "idempotency_key": idempotency_key,
             "remixed_from": remixed_from,
+            "group": request.group,
             "attempts": 0,
         }
         try:
@@ -135,9 +146,12 @@ class Jobs:
         limit: int = 20,
         after: str | None = None,
         order: Literal["asc", "desc"] = "desc",
+        group: str | None = None,
     ) -> Sequence[Job]:
-        """Return jobs by time of submission; None for those of all owners."""
+        """Return jobs by time of submission; None for those of all owners or groups."""
         query = jobs.select().limit(limit)
+        if group is not None:
+            query = query.where(jobs.c.group == group)
         if owner is not None:
             query = query.where(jobs.c.owner == owner)
         if after is not None:
@@ -280,6 +294,9 @@ class Jobs:
                 "thumbnail": made.thumbnail,
                 "seconds": made.seconds,
                 "size": made.size,
+                "reference_use": None
+                if made.reference_use is None
+                else json.dumps(asdict(made.reference_use)),
             }
             return self._end(connection, sql.and_(*_own(claim)), "completed", **values) == 1
 
@@ -375,13 +392,17 @@ def _number(connection: sql.Connection, *conditions: sql.ColumnElement[bool]) ->
     return int(connection.execute(query).scalar_one())
 
 
-_SAME = [each.name for each in fields(Job) if each.name not in {"request", "error"}]
+_SAME = [
+    each.name for each in fields(Job) if each.name not in {"request", "error", "reference_use"}
+]
 
 
 def _job(row: sql.Row[Any]) -> Job:
     error = None if row.error_code is None else JobError(row.error_code, row.error_message)
+    use = None if row.reference_use is None else ReferenceUse(**json.loads(row.reference_use))
     return Job(
         request=VideoRequest.model_validate_json(row.request),
         error=error,
+        reference_use=use,
         **{name: getattr(row, name) for name in _SAME},
     )

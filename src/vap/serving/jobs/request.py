@@ -12,11 +12,39 @@ from vap.serving.strict import Strict
 _Id = Annotated[str, StringConstraints(pattern=r"^[a-z]+_[A-Za-z0-9]{8,64}$")]
 _Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_./-]{1,200}$")]
 _Text = Annotated[str, StringConstraints(max_length=10_000)]
+Group = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]*$")]
 _Scale = Annotated[float, Field(ge=0, le=1000)]
+_Seconds = Annotated[float, Field(ge=0, le=100_000)]
 
 
-class Upload(Strict):
-    """A reference video that was uploaded."""
+class Part(Strict):
+    """A part of a video.
+
+    Attributes:
+        start: Seconds at which it begins; None for the beginning.
+        end: Seconds at which it ends; None for the end.
+    """
+
+    start: _Seconds | None = None
+    end: _Seconds | None = None
+
+    @model_validator(mode="after")
+    def _lasts(self) -> Self:
+        if self.end is not None and self.end <= (self.start or 0.0):
+            raise ValueError(
+                f"The reference ends at {self.end:g} s and starts at {self.start or 0:g} s. Give "
+                "an end after the start."
+            )
+        return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of it is used."""
+        return self.start is None and self.end is None
+
+
+class Upload(Part):
+    """A reference video that was uploaded, or a part of it."""
 
     upload: _Id
 
@@ -49,6 +77,9 @@ class VideoRequest(Strict):
         seconds: Length; rounded to a number of frames that the model makes.
         num_frames: Length in frames, in place of ``seconds``.
         seed: Of the noise; None for a random one.
+        check_reference: Whether to find out if the reference is used, which makes a second video
+            without it.
+        group: A name of the client's for videos that belong together, such as a grid.
     """
 
     prompt: _Text = ""
@@ -68,6 +99,8 @@ class VideoRequest(Strict):
     strength: Annotated[float, Field(ge=0, le=1)] | None = None
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] | None = None
     profile: Profile | None = None
+    check_reference: bool = False
+    group: Group | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -79,6 +112,8 @@ class VideoRequest(Strict):
             )
         if given > 1 and any(isinstance(each, SavedPrompt) for each in self.references):
             raise ValueError("An encoded prompt must be the only reference. Leave out the others.")
+        if self.check_reference and not given:
+            raise ValueError("check_reference needs a reference. Give one, or leave it out.")
         if self.seconds is not None and self.num_frames is not None:
             raise ValueError("Give seconds or num_frames, not both.")
         return self

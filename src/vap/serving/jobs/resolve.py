@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from vap.files.folders import GenerationDefaults, family_of, generation_defaults
 from vap.files.names import find_folder
 from vap.generation.request import GenerationRequest
 from vap.serving.jobs.model_process import Task
-from vap.serving.jobs.request import NamedEffect, Upload, VideoRequest
+from vap.serving.jobs.request import NamedEffect, Part, Upload, VideoRequest
 from vap.serving.media_store import MediaStore
 
 # Fields that mean the same in both; None leaves the choice to effect or model.
@@ -31,7 +31,15 @@ def prompt_key(prompt_id: str) -> str:
     return f"prompts/{prompt_id}.safetensors"
 
 
-def resolve(task: Task, media: MediaStore) -> GenerationRequest:
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A generation request, and which part of each of its references is used."""
+
+    request: GenerationRequest
+    parts: tuple[Part, ...]
+
+
+def resolve(task: Task, media: MediaStore) -> Resolved:
     """Return the generation request of a task, its files on this machine.
 
     Raises:
@@ -39,7 +47,7 @@ def resolve(task: Task, media: MediaStore) -> GenerationRequest:
         ValueError: If references cannot be combined.
     """
     asked, settings = task.request, task.settings
-    chosen = _references(asked, media, task.folder)
+    chosen, parts = _references(asked, media, task.folder)
     chosen.update(
         (name, getattr(asked, name)) for name in _SAME if getattr(asked, name) is not None
     )
@@ -54,7 +62,7 @@ def resolve(task: Task, media: MediaStore) -> GenerationRequest:
     request = GenerationRequest(image=image, **chosen)
     if asked.seconds is not None:
         request = replace(request, num_frames=frames_of(task.model, asked.seconds))
-    return request
+    return Resolved(request, parts)
 
 
 def frames_of(model: str, seconds: float) -> int:
@@ -65,19 +73,25 @@ def frames_of(model: str, seconds: float) -> int:
     return max(0, round((seconds * fps - 1) / compression.temporal)) * compression.temporal + 1
 
 
-def _references(asked: VideoRequest, media: MediaStore, folder: Path) -> dict[str, Any]:
-    """The fields that references decide, those of effects included."""
+def _references(
+    asked: VideoRequest, media: MediaStore, folder: Path
+) -> tuple[dict[str, Any], tuple[Part, ...]]:
+    """The fields that references decide, those of effects included, and parts of the references."""
     chosen: dict[str, Any] = {}
     references: list[Path] = []
     captions: list[str] = []
+    parts: list[Part] = []
     for reference in asked.references:
         if isinstance(reference, Upload):
             references.append(media.local(upload_key(reference.upload), folder))
             captions.append("")
+            parts.append(reference)
         elif isinstance(reference, NamedEffect):
             effect = find_effect(reference.effect)
             fields = {**effect.request(), "effect": effect.id}
-            references += fields.pop("references", ())
+            own = fields.pop("references", ())
+            references += own
+            parts += [Part()] * len(own)
             captions += fields.pop("reference_prompts", ())
             chosen.update(fields)
         else:
@@ -86,4 +100,5 @@ def _references(asked: VideoRequest, media: MediaStore, folder: Path) -> dict[st
         raise ValueError("An encoded prompt must be the only reference. Leave out the others.")
     if asked.reference_prompts and "video_prompt" not in chosen:
         captions = list(asked.reference_prompts)
-    return {**chosen, "references": tuple(references), "reference_prompts": tuple(captions)}
+    chosen |= {"references": tuple(references), "reference_prompts": tuple(captions)}
+    return chosen, tuple(parts)

@@ -187,7 +187,13 @@ class Worker:
             if file is not None:
                 keys[name] = f"{claim.folder}/{name}{file.suffix}"
                 self._media.put(keys[name], file)
-        made = Made(keys["video"], keys.get("thumbnail"), result.seconds, result.size)
+        made = Made(
+            keys["video"],
+            keys.get("thumbnail"),
+            result.seconds,
+            result.size,
+            result.reference_use,
+        )
         if self._patiently(lambda: self._jobs.complete(claim, made)):
             _logger.info("%s completed", claim.job.id)
         else:

@@ -1,15 +1,21 @@
-"""Checks a file from outside in another process, with limits on memory and time."""
+"""Checks and decodes files from outside in another process, with limits on memory and time."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from vap.media.pixels import RGB
+from vap.serving.uploads.decode import Wanted, as_json
 from vap.serving.uploads.probe import Probed, ProbeLimits
 
 _START = 20  # seconds for the process to begin, on a busy machine
@@ -34,11 +40,36 @@ def check_file(path: Path, limits: ProbeLimits) -> Probed:
         RefusedUploadError: If it is no image, video or video prompt, exceeds a limit, or makes its
             decoder fail.
     """
-    command = [sys.executable, "-P", "-m", "vap.serving.uploads.probe"]
+    answer, _ = _confined("probe", str(path.absolute()), [path], limits)
+    probed = answer["probed"]
+    return Probed(**{**probed, "captions": tuple(probed["captions"])})
+
+
+def decode_files(wanted: Sequence[Wanted], limits: ProbeLimits) -> list[RGB]:
+    """Return the pixels of images and videos.
+
+    Raises:
+        RefusedUploadError: If one is damaged, exceeds a limit, or makes its decoder fail.
+    """
+    asked = [replace(each, path=each.path.absolute()) for each in wanted]
+    answer, data = _confined("decode", as_json(asked), [each.path for each in asked], limits)
+    found, place = [], 0
+    for shape in answer["shapes"]:
+        size = math.prod(shape)
+        found.append(np.frombuffer(data, np.uint8, size, place).reshape(shape))
+        place += size
+    return found
+
+
+def _confined(
+    module: str, question: str, files: Sequence[Path], limits: ProbeLimits
+) -> tuple[dict[str, Any], bytes]:
+    """Ask a module in a process of its own; its answer is a line of JSON, and bytes after it."""
+    command = [sys.executable, "-P", "-m", f"vap.serving.uploads.{module}"]
     given = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     try:
         done = subprocess.run(  # noqa: S603 - our own module, and no text of a client
-            [*command, str(path.absolute()), json.dumps(asdict(limits))],
+            [*command, question, json.dumps(asdict(limits))],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=limits.time + _START,
@@ -46,20 +77,19 @@ def check_file(path: Path, limits: ProbeLimits) -> Probed:
             cwd="/",
             env={**given, **_FEW},
         )
-        answer: dict[str, Any] = json.loads(done.stdout)
+        line, _, data = done.stdout.partition(b"\n")
+        answer: dict[str, Any] = json.loads(line)
     except subprocess.TimeoutExpired as error:
         raise RefusedUploadError(_too_much(limits)) from error
     except ValueError as error:  # it died before it answered
         raise RefusedUploadError(_too_much(limits)) from error
     if "problem" in answer:
-        problem = (
-            answer["problem"]
-            .replace(str(path.absolute()), "The file")
-            .replace(path.name, "The file")
-        )
+        problem = answer["problem"]
+        for path in files:
+            problem = problem.replace(str(path.absolute()), "The file")
+            problem = problem.replace(path.name, "The file")
         raise RefusedUploadError(problem)
-    probed = answer["probed"]
-    return Probed(**{**probed, "captions": tuple(probed["captions"])})
+    return answer, data
 
 
 def _too_much(limits: ProbeLimits) -> str:
