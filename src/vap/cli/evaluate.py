@@ -58,7 +58,8 @@ def run_(
         ),
     ] = "gap,recognized,first-frame",
     benchmark: Annotated[
-        str, typer.Option(metavar="NAME", help="synth, a table, or a folder of effects.")
+        str,
+        typer.Option(metavar="NAME", help="synth, synth-drawn, a table, or a folder of effects."),
     ] = "synth",
     cases: Annotated[
         int | None,

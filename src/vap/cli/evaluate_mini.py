@@ -45,6 +45,10 @@ def mini(
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Seed of the pairs. Default: 2026.", min=0)
     ] = None,
+    drawn: Annotated[
+        bool,
+        typer.Option("--drawn", help="Use scenes without photographs and noise-like textures."),
+    ] = False,
     steps: Steps = None,
     guidance: Annotated[
         float | None,
@@ -72,6 +76,7 @@ def mini(
             cases=CASES if cases is None else cases,
             conditions=tuple(condition or ()),
             seed=SEED if seed is None else seed,
+            drawn=drawn,
             steps=steps,
             guidance_scale=guidance,
             reference_guidance_scale=reference_guidance,

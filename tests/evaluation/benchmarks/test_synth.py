@@ -3,9 +3,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from vap.evaluation.benchmarks.read import read_benchmark
 from vap.evaluation.benchmarks.synth import (
     SEED,
     SPLITS,
+    CaseSpec,
     choose_cases,
     render_benchmark,
     render_pair,
@@ -13,7 +15,8 @@ from vap.evaluation.benchmarks.synth import (
 from vap.media import read_clip, read_image
 from vap.shapes import PixelShape
 from vap.synth import CONDITIONS, conditions_of
-from vap.synth.subjects import UNSEEN_SUBJECTS
+from vap.synth.backgrounds import SCENIC_BACKGROUNDS
+from vap.synth.subjects import DRAWINGS, UNSEEN_SUBJECTS
 
 SHAPE = PixelShape(5, 32, 64)
 NAMES = ("sepia", "invert", "spiral_zoom")
@@ -88,3 +91,16 @@ def test_another_seed_or_size_has_files_of_its_own(tmp_path):
     ]
     assert len({benchmark.cases[0].truth for benchmark in made}) == 3
     assert len({benchmark.identity for benchmark in made}) == 3
+
+
+def test_the_drawn_world_has_cases_and_files_of_its_own(tmp_path):
+    made = [
+        read_benchmark(name, folder=tmp_path, cases=1, conditions=["sepia"])
+        for name in ("synth", "synth-drawn")
+    ]
+    assert [benchmark.name for benchmark in made] == ["synth", "synth-drawn"]
+    assert made[0].cases[0].truth != made[1].cases[0].truth
+    for index in range(8):
+        spec = CaseSpec("seen", index, "sepia")
+        shown = render_pair(spec, SHAPE, SEED, drawn=True).target.composition
+        assert (shown.subject in DRAWINGS, shown.background in SCENIC_BACKGROUNDS) == (True, True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,11 +10,12 @@ from vap.effects.manifest import MANIFEST
 from vap.evaluation.benchmarks.base import Benchmark
 from vap.evaluation.benchmarks.packs import read_packs
 from vap.evaluation.benchmarks.table import read_cases
+from vap.files.names import did_you_mean
 
 Progress = Callable[[int, int], None]
 
-SYNTH = "synth"
-"""Name of the benchmark that VAP-Synth renders."""
+SYNTH = {"synth": False, "synth-drawn": True}
+"""Names of the benchmarks that VAP-Synth renders, and whether theirs is the drawn world."""
 
 
 def read_benchmark(
@@ -31,12 +31,12 @@ def read_benchmark(
     """Read or render a benchmark.
 
     Args:
-        name_or_path: ``synth``; a table with the columns of VAP-Data's ``benchmark.csv``; an
-            effect pack (``manifest.yaml``) or a folder of such packs.
+        name_or_path: ``synth`` or ``synth-drawn``; a table with the columns of VAP-Data's
+            ``benchmark.csv``; an effect pack (``manifest.yaml``) or a folder of such packs.
         folder: Of the run; rendered cases are written to ``folder/benchmark``.
-        cases: Use only so many; all by default, 24 of ``synth``.
+        cases: Use only so many; all by default, 24 of VAP-Synth.
         conditions: Use only cases of these.
-        seed: Of ``synth``: another seed, other cases.
+        seed: Of VAP-Synth: another seed, other cases.
         root: Folder that the paths of a table start at; the table's own by default.
         progress: Told how many cases are rendered, of how many.
 
@@ -46,15 +46,20 @@ def read_benchmark(
     """
     if cases is not None and cases < 1:
         raise ValueError(f"cases={cases}: at least one case is needed.")
-    if name_or_path == SYNTH:
+    if name_or_path in SYNTH:
         from vap.evaluation.benchmarks.synth import SEED, render_benchmark
 
         seed = SEED if seed is None else seed
         return render_benchmark(
-            folder / "benchmark", cases, conditions=conditions, seed=seed, progress=progress
+            folder / "benchmark",
+            cases,
+            conditions=conditions,
+            seed=seed,
+            drawn=SYNTH[name_or_path],
+            progress=progress,
         )
     if seed is not None:
-        raise ValueError(f"seed={seed} draws the cases of {SYNTH!r}; {name_or_path} has its own.")
+        raise ValueError(f"seed={seed} draws the cases of VAP-Synth; {name_or_path} has its own.")
     path = Path(name_or_path)
     if path.suffix.lower() in SUFFIXES:
         return read_cases(
@@ -62,8 +67,8 @@ def read_benchmark(
         )
     if path.is_dir():
         return read_packs(path, cases=cases, conditions=conditions)
-    near = " Did you mean 'synth'?" if difflib.get_close_matches(name_or_path, [SYNTH]) else ""
     raise FileNotFoundError(
-        f"There is no benchmark {name_or_path!r}.{near} Give 'synth', a .csv or .parquet table, a "
-        f"folder with {MANIFEST}, or a folder of such folders."
+        f"There is no benchmark {name_or_path!r}.{did_you_mean(name_or_path, SYNTH)} Give 'synth', "
+        f"'synth-drawn', a .csv or .parquet table, a folder with {MANIFEST}, or a folder of such "
+        "folders."
     )

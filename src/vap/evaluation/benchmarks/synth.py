@@ -60,6 +60,7 @@ def render_benchmark(
     *,
     conditions: Sequence[str] = (),
     seed: int = SEED,
+    drawn: bool = False,
     shape: PixelShape = SHAPE,
     fps: float = FPS,
     progress: Callable[[int, int], None] | None = None,
@@ -71,19 +72,21 @@ def render_benchmark(
         cases: In all, shared out over the splits; 24 by default.
         conditions: Only these; all by default.
         seed: Of the pairs.
+        drawn: Use the drawn world: no photographs, no noise-like textures.
         shape: Of the clips.
         fps: Frames a second of the clips.
         progress: Told how many cases are there, of how many.
     """
     specs = choose_cases(CASES if cases is None else cases, seed=seed, conditions=conditions)
-    # Another seed or size has files of its own: nothing that is there is ever another case.
-    place = folder / digest([seed, shape.frames, shape.height, shape.width, fps])
+    # Another seed, world or size has files of its own: what is there is never another case.
+    world = ["drawn"] if drawn else []
+    place = folder / digest([seed, shape.frames, shape.height, shape.width, fps, *world])
     found = []
     for done, spec in enumerate(specs, start=1):
-        found.append(_case(place / spec.name, spec, shape, fps, seed))
+        found.append(_case(place / spec.name, spec, shape, fps, seed, drawn=drawn))
         if progress is not None:
             progress(done, len(specs))
-    return Benchmark("synth", tuple(found), exact=True)
+    return Benchmark("synth-drawn" if drawn else "synth", tuple(found), exact=True)
 
 
 def check_conditions(names: Iterable[str]) -> None:
@@ -110,7 +113,7 @@ def choose_cases(count: int, *, seed: int, conditions: Sequence[str] = ()) -> tu
     return tuple(specs)
 
 
-def render_pair(spec: CaseSpec, shape: PixelShape, seed: int) -> SynthPair:
+def render_pair(spec: CaseSpec, shape: PixelShape, seed: int, *, drawn: bool = False) -> SynthPair:
     """Render a case; equal arguments give equal pixels."""
     return sample_pair(
         seed,
@@ -121,15 +124,18 @@ def render_pair(spec: CaseSpec, shape: PixelShape, seed: int) -> SynthPair:
         frames=shape.frames,
         effect_in_caption=1.0,  # the scene's caption, which does not tell it, is there as well
         conditions=(spec.condition,),
+        drawn=float(drawn),
     )
 
 
-def _case(folder: Path, spec: CaseSpec, shape: PixelShape, fps: float, seed: int) -> Case:
+def _case(
+    folder: Path, spec: CaseSpec, shape: PixelShape, fps: float, seed: int, *, drawn: bool
+) -> Case:
     """A case whose media are in a folder."""
     reference, truth, image = (folder / name for name in ("reference", "truth", "image.png"))
     captions = folder / "captions.json"
     if not captions.is_file():
-        pair = render_pair(spec, shape, seed)
+        pair = render_pair(spec, shape, seed, drawn=drawn)
         write_video(pair.reference.frames, reference, fps)
         write_video(pair.target.frames, truth, fps)
         with atomic_file(image) as temporary:

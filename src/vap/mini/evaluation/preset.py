@@ -56,6 +56,7 @@ class Preset:
         cases: Pairs in all, shared out over the splits.
         conditions: Only these conditions; empty for all.
         seed: Of the pairs.
+        drawn: Use the drawn world: no photographs, no noise-like textures.
         steps: Denoising steps; None for the model's own.
         guidance_scale: Classifier-free guidance; None for the model's own.
         reference_guidance_scale: Guidance by the reference; None for the model's own.
@@ -67,6 +68,7 @@ class Preset:
     cases: int = CASES
     conditions: tuple[str, ...] = ()
     seed: int = SEED
+    drawn: bool = False
     steps: int | None = None
     guidance_scale: float | None = None
     reference_guidance_scale: float | None = None
@@ -109,6 +111,7 @@ def mini_evaluation(
         preset.cases,
         conditions=preset.conditions,
         seed=preset.seed,
+        drawn=preset.drawn,
         shape=PixelShape(own.num_frames, own.height, own.width),
         fps=own.fps,
         progress=progress,
