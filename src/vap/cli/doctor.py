@@ -12,11 +12,10 @@ import typer
 from rich.table import Table
 
 from vap.cli import options
-from vap.cli.console import in_options, quiet_libraries, reporting, results, show_json
+from vap.cli.console import in_options, reporting, results, show_json
 
 if TYPE_CHECKING:
     from vap.acceleration.plan import Profile, WantedVideo
-    from vap.acceleration.profiles import Settings
     from vap.cost.devices import DeviceSpec
     from vap.cost.model import PlannedModel
     from vap.cost.prediction import Prediction
@@ -148,10 +147,11 @@ def _report(
     """What a model takes on a device under every plan, and the plan that `vap generate` takes."""
     from vap.cost.arithmetic import generation_cost
     from vap.cost.footprint import Video
+    from vap.loading.estimate import profile_settings
     from vap.loading.memory import fitting, predictions
 
     video = Video.native(planned, asked.video)
-    settings, measured = _profile(name, planned, asked.profile)
+    settings, measured = profile_settings(name, planned, asked.profile)
     steps = asked.steps or max(1, round(settings.steps * video.steps))
     video = replace(video, steps=steps)
     cost = generation_cost(
@@ -193,27 +193,6 @@ def _command(name: str, asked: _Question) -> str:
         f"vap generate --model {short} --reference clip.mp4 \\\n"
         f"    --image photo.jpg{asked.options()} -o out.mp4"
     )
-
-
-def _profile(name: str, planned: PlannedModel, profile: Profile | None) -> tuple[Settings, bool]:
-    """What a profile does for a model, and whether that was measured."""
-    from vap.acceleration.profiles import GUESSES
-
-    if profile in {None, "exact"}:
-        return GUESSES["exact"], True
-    assert profile is not None
-    from vap.files.names import local_model
-
-    if local_model(name) is None:
-        return GUESSES[profile], False
-    from vap.acceleration.calibration import Kind, settings_for
-    from vap.loading.pipeline import load_scheduler
-
-    quiet_libraries()
-    guided = planned.guidance or planned.reference_guidance
-    kind = Kind.by(planned.family, load_scheduler(name), planned.steps, guided=guided)
-    chosen = settings_for(profile, kind)
-    return chosen.settings, not chosen.guessed
 
 
 def _row(found: Prediction) -> dict[str, Any]:

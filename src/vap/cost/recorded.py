@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 
@@ -27,9 +27,13 @@ _FORM = TypeAdapter(dict[str, Footprint])
 def footprint(
     model: PlannedModel, video: Video, dtype: torch.dtype, *, keep_references: bool = False
 ) -> Footprint:
-    """What a model takes at a video size: recorded, or traced, which takes seconds."""
-    recorded = _recorded().get(key(model, video, dtype, keep_references=keep_references))
-    return recorded or traced_footprint(model, video, dtype, keep_references=keep_references)
+    """What a model takes at a video size: recorded, or traced once, which takes seconds."""
+    # Neither changes what a step takes.
+    video = replace(video, steps=model.steps, reference_guidance=model.reference_guidance)
+    known, name = _known(), key(model, video, dtype, keep_references=keep_references)
+    if name not in known:
+        known[name] = traced_footprint(model, video, dtype, keep_references=keep_references)
+    return known[name]
 
 
 def key(model: PlannedModel, video: Video, dtype: torch.dtype, *, keep_references: bool) -> str:
@@ -50,7 +54,7 @@ def cases() -> Iterator[tuple[PlannedModel, Video, torch.dtype, bool]]:
 
 
 @cache
-def _recorded() -> dict[str, Footprint]:
+def _known() -> dict[str, Footprint]:
     return _FORM.validate_json(_FILE.read_bytes())
 
 

@@ -20,6 +20,8 @@ from vap.serving.jobs.request import NamedEffect, SavedPrompt, Upload, VideoRequ
 from vap.serving.jobs.resolve import frames_of
 from vap.serving.uploads.store import UploadedFile
 
+_OF_IMAGE, _ANY_IMAGE = {"image", "input_reference", "webhook_url"}, "upload_00000000"
+
 
 async def video_request(service: Service, body: Body, owner: str) -> VideoRequest:
     """Store the files of a body, and return the request that it asks for.
@@ -39,12 +41,33 @@ def checked_request(service: Service, fields: dict[str, Any], owner: str) -> Vid
     Raises:
         ApiError: If it cannot be done.
     """
+    request = _valid(service, fields, owner)
+    image = _owned(service.uploads.get, request.image, owner, "image")
+    if image.kind != "image":
+        message = f"The upload {request.image} is a video. The first frame must be an image."
+        raise ApiError(400, message, code="invalid_value", param="image")
+    return request
+
+
+def request_without_image(service: Service, fields: dict[str, Any], owner: str) -> VideoRequest:
+    """Return the request of these fields, whatever they say of the image.
+
+    Raises:
+        ApiError: If it cannot be done.
+    """
+    others = {name: fields[name] for name in fields if name not in _OF_IMAGE}
+    if "effect" in others:
+        _add_references(others, [{"effect": others.pop("effect")}])
+    return _valid(service, {**others, "image": _ANY_IMAGE}, owner)
+
+
+def _valid(service: Service, fields: dict[str, Any], owner: str) -> VideoRequest:
     _replace_prompts(service, fields, owner)
     try:
         request = VideoRequest.model_validate(fields)
     except ValidationError as error:
         raise from_validation(error) from error
-    _check_files(service, request, owner)
+    _check_references(service, request, owner)
     _check_fit(service, request)
     return request
 
@@ -120,11 +143,7 @@ def _caption(reference: Any, known: dict[str, Effect]) -> str:
     return known[name].reference_prompt if isinstance(name, str) and name in known else ""
 
 
-def _check_files(service: Service, request: VideoRequest, owner: str) -> None:
-    image = _owned(service.uploads.get, request.image, owner, "image")
-    if image.kind != "image":
-        message = f"The upload {request.image} is a video. The first frame must be an image."
-        raise ApiError(400, message, code="invalid_value", param="image")
+def _check_references(service: Service, request: VideoRequest, owner: str) -> None:
     for reference in request.references:
         if isinstance(reference, Upload):
             video = _owned(service.uploads.get, reference.upload, owner, "references")

@@ -59,6 +59,7 @@ CREATE_BODY = _body(
         ["input_reference"],
     ),
 )
+ESTIMATE_BODY = _body(json=_object({**_JSON_FIELDS, "effect": {"type": "string"}}))
 REMIX_BODY = _body(json=_object(_JSON_FIELDS))
 UPLOAD_BODY = _body(form=_object({"file": _FILE}, ["file"]))
 PROMPT_BODY = _body(

@@ -33,6 +33,9 @@ class Service:
     outbound: Outbound
     # Files that are decoded at the same time. Other requests do not wait for them.
     checks: anyio.CapacityLimiter
+    # Predictions and captions, each in a process of its own.
+    estimates: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
+    captions: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
     # Set when the service ends.
     stopping: threading.Event = field(default_factory=threading.Event)
 

@@ -174,6 +174,13 @@ class Jobs:
         with self.database.read() as connection:
             return connection.scalar(sql.select(_POSITION).where(jobs.c.id == job.id))
 
+    def completed(self, model: str, *, limit: int) -> Sequence[Job]:
+        """Return the last jobs of a model that have a video, the newest first."""
+        done = jobs.c.model == model, jobs.c.state == "completed"
+        query = jobs.select().where(*done).order_by(jobs.c.number.desc()).limit(limit)
+        with self.database.read() as connection:
+            return [_job(row) for row in connection.execute(query)]
+
     def counts(self) -> dict[State, int]:
         """Return how many jobs are in each state."""
         query = sql.select(jobs.c.state, sql.func.count()).group_by(jobs.c.state)
