@@ -38,6 +38,8 @@ class Settings(Strict):
         profile: Of requests that name none.
         device: Where the model runs; None for the best device.
         memory: What the model may take, as ``vap generate --memory`` has it.
+        captioner: Who writes missing captions, as ``vap caption --captioner`` has it; None for what
+            VAP_CAPTIONER names.
         max_queued: Jobs that may wait; further ones are refused.
         max_attempts: Workers that a job may lose before it fails.
         lease_seconds: Time without a sign of life after which a worker's job goes to another.
@@ -70,6 +72,7 @@ class Settings(Strict):
     profile: Profile | None = None
     device: str | None = None
     memory: str | None = None
+    captioner: str | None = None
     max_queued: int = Field(1000, ge=1)
     max_attempts: int = Field(3, ge=1)
     lease_seconds: float = Field(15.0, gt=0)

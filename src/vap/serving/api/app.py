@@ -10,7 +10,17 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from vap import __version__
-from vap.serving.api import catalog, content, effects, estimates, events, files, metrics, videos
+from vap.serving.api import (
+    captions,
+    catalog,
+    content,
+    effects,
+    estimates,
+    events,
+    files,
+    metrics,
+    videos,
+)
 from vap.serving.api.documents import add_documents
 from vap.serving.api.errors import add_handlers
 from vap.serving.api.gate import Gate
@@ -40,7 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.service = service
-    for part in (videos, content, events, files, effects, catalog, estimates, metrics):
+    for part in (videos, content, events, files, effects, catalog, estimates, captions, metrics):
         app.include_router(part.router)
     add_handlers(app)
     add_documents(app)

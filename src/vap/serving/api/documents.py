@@ -60,6 +60,16 @@ CREATE_BODY = _body(
     ),
 )
 ESTIMATE_BODY = _body(json=_object({**_JSON_FIELDS, "effect": {"type": "string"}}))
+CAPTIONS_BODY = _body(
+    json=_object(
+        {
+            "reference": _REQUEST["properties"]["references"]["items"],
+            "reference_prompt": _REQUEST["properties"]["prompt"],
+            **{name: _REQUEST["properties"][name] for name in ("image", "prompt", "model")},
+        },
+        ["reference", "image"],
+    )
+)
 REMIX_BODY = _body(json=_object(_JSON_FIELDS))
 UPLOAD_BODY = _body(form=_object({"file": _FILE}, ["file"]))
 PROMPT_BODY = _body(

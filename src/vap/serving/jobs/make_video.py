@@ -52,7 +52,7 @@ class VideoMaker:
         check_request(request)
         report.stage("caption")
         effect = None if request.effect is None else find_effect(request.effect)
-        request = with_prompts(request, effect=effect)
+        request = with_prompts(request, task.settings.captioner, effect=effect)
         report.stage("load")
         pipeline = self._model.pipeline(request)
         passes = 2 if task.request.check_reference else 1
