@@ -69,7 +69,8 @@ async def write_captions(request: Request, service: Shared, owner: Owner) -> Cap
 
 def _request_fields(given: dict[str, Any]) -> dict[str, Any]:
     """The fields as those of a video, which are checked."""
-    fields = {name: given[name] for name in ("image", "model", "prompt") if name in given}
+    same = ("image", "model", "prompt")
+    fields: dict[str, Any] = {name: given[name] for name in same if name in given}
     if "reference" not in given:
         message = 'Give a reference, such as {"upload": ID}.'
         raise ApiError(400, message, code="invalid_value", param="reference")
