@@ -5,8 +5,11 @@ import pytest
 from tests.captioning.conftest import server  # noqa: F401 - a fixture
 from tests.cli.running import refusal, vap, vap_json
 from tests.vision.conftest import no_certificates  # noqa: F401 - the same client
+from tests.vision.tiny_chat import writing_folder  # noqa: F401 - a fixture
 from vap.captioning import Prompts, read_prompts
 from vap.media import read_run
+from vap.vision.chat import ChatModel
+from vap.vision.local import _loaded
 
 
 @pytest.fixture
@@ -51,6 +54,19 @@ def test_missing_captions_are_written_recorded_and_not_asked_for_again(
     vap(*short, "--reference", media.clip, "--captioner", "none", "-o", "plain.mp4")
     assert read_run(here / "plain.mp4").prompt == ""
     assert len(server.asked) == asked
+
+
+def test_a_model_of_this_machine_writes_captions(media, short, here, writing_folder, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("XDG_CACHE_HOME", str(here / "cache"))
+    captioner = f"local:{writing_folder}"
+    inputs = ("--reference", media.clip, "--image", media.image)
+    found = vap_json("caption", *inputs, "--captioner", captioner)
+    assert (found["reference_prompts"], found["prompt"]) == (["w3"], "w3")
+    assert found["written_by"].startswith(f"local:{writing_folder.name}")
+    _loaded.cache_clear()
+    # From the cache: no model could answer now.
+    monkeypatch.setattr(ChatModel, "load", lambda *_: pytest.fail("asked again"))
+    assert vap_json("caption", *inputs, "--captioner", captioner) == found
 
 
 def test_without_a_writer_captions_are_empty_and_that_is_noted(media, short, here):

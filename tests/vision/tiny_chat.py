@@ -23,10 +23,26 @@ TEMPLATE = (
 )
 
 
+SENTENCE = '{"caption":"w3"}'
+"""All that the model of :func:`writing_folder` says."""
+
+
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory):
     """A tiny random LLaVA: 2 × 2 patches an image, a vocabulary of 32 words."""
-    folder = tmp_path_factory.mktemp("model")
+    # It never has to say </s> or <image>.
+    return _saved(tmp_path_factory.mktemp("model"), WORDS, silent=3)
+
+
+@pytest.fixture(scope="module")
+def writing_folder(tmp_path_factory):
+    """The same model, which answers with a caption."""
+    vocabulary = [SENTENCE, *WORDS[1:-1], WORDS[0]]
+    # Of words that are equally likely, it says the first.
+    return _saved(tmp_path_factory.mktemp("writing"), vocabulary, silent=len(WORDS))
+
+
+def _saved(folder, vocabulary, silent):
     torch.manual_seed(0)
     width = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
     vision = CLIPVisionConfig(**width, num_hidden_layers=2, image_size=8, patch_size=4)
@@ -35,9 +51,9 @@ def model_folder(tmp_path_factory):
     )
     config = LlavaConfig(vision_config=vision, text_config=text, image_token_index=2)
     model = LlavaForConditionalGeneration(config)
-    model.lm_head.weight.data[:3] = 0  # it never has to say </s> or <image>
+    model.lm_head.weight.data[:silent] = 0
     model.save_pretrained(folder)
-    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, "<unk>"))
+    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, "<unk>"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=words,
