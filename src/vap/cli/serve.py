@@ -29,11 +29,19 @@ Models = Annotated[
     typer.Option("--models", metavar="NAMES", help="Models to offer, by commas; first is default."),
 ]
 
+Experts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--expert", metavar="NAME=FILE", help="An expert of the first model to offer; repeatable."
+    ),
+]
+
 
 def serve(
     config: Config = None,
     data: Data = None,
     models: Models = None,
+    experts: Experts = None,
     host: Annotated[
         str | None, typer.Option(help="Address to listen on. Default: only this machine.")
     ] = None,
@@ -45,7 +53,15 @@ def serve(
 ) -> None:
     """Serve videos and the studio over HTTP, with one worker that makes them."""
     with reporting():
-        settings = _settings(config, data=data, models=models, host=host, port=port, device=device)
+        settings = _settings(
+            config,
+            data=data,
+            models=models,
+            experts=experts or None,
+            host=host,
+            port=port,
+            device=device,
+        )
         _listen(settings, worker=worker)
 
 
@@ -53,6 +69,7 @@ def studio(
     config: Config = None,
     data: Data = None,
     models: Models = None,
+    experts: Experts = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 for a free one.")] = None,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Whether to open a browser.")
@@ -61,7 +78,9 @@ def studio(
 ) -> None:
     """Make videos in the browser: start the service on this machine and open its page."""
     with reporting():
-        settings = _settings(config, data=data, models=models, port=port, device=device)
+        settings = _settings(
+            config, data=data, models=models, experts=experts or None, port=port, device=device
+        )
         _listen(settings, worker=True, browser=browser)
 
 
@@ -82,11 +101,14 @@ def worker(
     config: Config = None,
     data: Data = None,
     models: Models = None,
+    experts: Experts = None,
     device: options.Device = None,
 ) -> None:
     """Make the videos of a service; start one a GPU, on any machine."""
     with reporting():
-        settings = _settings(config, data=data, models=models, device=device)
+        settings = _settings(
+            config, data=data, models=models, experts=experts or None, device=device
+        )
         from vap.serving.jobs.worker import Worker
 
         worker_ = Worker(settings)

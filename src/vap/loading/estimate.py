@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
+from pathlib import Path
 
 import torch
 
@@ -19,6 +20,7 @@ from vap.cost.released import planned_model
 from vap.files.names import local_model
 from vap.loading.memory import fitting, predictions
 from vap.loading.pipeline import default_device, load_scheduler
+from vap.models.expert_file import read_expert_info
 from vap.quiet import quiet_libraries
 
 
@@ -34,6 +36,7 @@ class Work:
         reference_guidance: Whether a step has guidance by the references.
         profile: ``exact``, ``fast`` or ``turbo``.
         check_reference: Whether a second video is made without the references.
+        expert: Expert file in place of the model's own.
     """
 
     model: str
@@ -43,6 +46,7 @@ class Work:
     reference_guidance: bool | None = None
     profile: Profile | None = None
     check_reference: bool = False
+    expert: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,8 @@ def estimate(work: Work, device: str | None = None, memory: str | None = None) -
     model = planned_model(work.model)
     if model is None:
         return None
+    if work.expert is not None:
+        model = model.with_expert(read_expert_info(work.expert).depths)
     machine = _measured(str(default_device()) if device is None else device)
     limit = machine.memory if memory in {None, "auto"} else memory_bytes(str(memory))
     video, keeps = _video(model, work)

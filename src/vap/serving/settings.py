@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from vap.acceleration.plan import Profile
 from vap.files.names import DEFAULT_MODEL
@@ -18,11 +18,25 @@ from vap.serving.uploads.probe import ProbeLimits
 ENVIRONMENT = "VAP_SERVE_"
 """Prefix of the variables that change a setting, such as ``VAP_SERVE_DATABASE``."""
 
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
+
 
 def data_folder() -> Path:
     """Return where a service keeps its files unless told otherwise."""
     data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(data).expanduser() / "video-as-prompt" / "service"
+
+
+class ExpertFile(Strict):
+    """An expert that requests may choose.
+
+    Attributes:
+        file: Written by ``vap expert extract`` or a training.
+        model: Whose backbone it was trained on; None for the default model.
+    """
+
+    file: Path
+    model: str | None = None
 
 
 class Settings(Strict):
@@ -35,6 +49,7 @@ class Settings(Strict):
         host: Address to listen on.
         port: Port to listen on; 0 for a free one.
         models: Models that this service offers and its workers make; the first is the default.
+        experts: Expert files that requests may choose by name, in place of the model's own.
         profile: Of requests that name none.
         device: Where the model runs; None for the best device.
         memory: What the model may take, as ``vap generate --memory`` has it.
@@ -69,6 +84,7 @@ class Settings(Strict):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     models: tuple[str, ...] = Field((DEFAULT_MODEL,), min_length=1)
+    experts: dict[Annotated[str, Field(pattern=_NAME)], ExpertFile] = Field(default_factory=dict)
     profile: Profile | None = None
     device: str | None = None
     memory: str | None = None
@@ -99,6 +115,42 @@ class Settings(Strict):
     @classmethod
     def _by_commas(cls, given: Any) -> Any:
         return tuple(given.split(",")) if isinstance(given, str) else given
+
+    @field_validator("experts", mode="before")
+    @classmethod
+    def _by_names(cls, given: Any) -> Any:
+        """Read ``NAME=FILE``, by commas or as a list; in a mapping, a file alone is enough."""
+        if isinstance(given, str):
+            given = given.split(",")
+        if isinstance(given, list | tuple):
+            for each in given:
+                if "=" not in str(each):
+                    raise ValueError(f"The expert {each!r} must be NAME=FILE.")
+            given = dict(str(each).partition("=")[::2] for each in given)
+        if isinstance(given, dict):
+            return {k: {"file": v} if isinstance(v, str) else v for k, v in given.items()}
+        return given
+
+    @model_validator(mode="after")
+    def _have_models(self) -> Self:
+        for name, expert in self.experts.items():
+            if name in self.models:
+                raise ValueError(f"The expert {name!r} has the name of a model. Rename it.")
+            if expert.model not in (None, *self.models):
+                raise ValueError(
+                    f"The expert {name!r} is for the model {expert.model!r}, which is not among "
+                    f"the models: {', '.join(self.models)}. Add the model."
+                )
+        return self
+
+    def experts_of(self, model: str) -> dict[str, Path]:
+        """Return the expert files of a model, by name."""
+        default = self.models[0]
+        return {
+            name: expert.file
+            for name, expert in self.experts.items()
+            if (expert.model or default) == model
+        }
 
     @property
     def database_url(self) -> str:

@@ -7,6 +7,7 @@ from PIL import Image
 from vap.effects.library import find_effect
 from vap.files.names import BUNDLED_FOLDER
 from vap.generation.run import generate, save
+from vap.loading.pipeline import load_transformer
 from vap.media import read_clip
 from vap.media.files import hash_file
 from vap.media.records import read_metadata
@@ -15,6 +16,7 @@ from vap.serving.jobs.model_process import Task
 from vap.serving.jobs.request import VideoRequest
 from vap.serving.jobs.resolve import frames_of, prompt_key, resolve, upload_key
 from vap.serving.media_store import MediaStore
+from vap.serving.settings import ExpertFile
 from vap.serving.uploads.check import RefusedUploadError
 
 IMAGE, VIDEO, SAVED = "file_00000000", "file_11111111", "prompt_22222222"
@@ -100,6 +102,16 @@ def test_an_effect_brings_its_reference_and_what_is_asked_wins(media, task):
     assert (request.guidance_scale, request.prompt) == (1.5, "it burns")
 
 
+def test_an_expert_is_a_file_by_its_name(media, task, settings, tmp_path):
+    file = tmp_path / "melt.safetensors"
+    experts = settings.model_copy(update={"experts": {"melt": ExpertFile(file=file)}})
+    asked = replace(asking(task, expert="melt"), settings=experts)
+    assert resolve(asked, media).request.expert == file
+    assert resolve(asking(task, expert="vap-mini"), media).request.expert is None
+    with pytest.raises(FileNotFoundError, match="melt"):
+        resolve(asking(task, expert="melt"), media)
+
+
 def test_encoded_references_are_one_file(media, task):
     request = resolve(asking(task, references=[{"prompt": SAVED}]), media).request
     assert request.video_prompt.name == f"{SAVED}.safetensors"
@@ -181,6 +193,32 @@ def test_a_video_is_compared_with_the_one_without_its_reference(media, task):
     assert use.verdict in {"used", "weak", "ignored"}
     assert 0 <= use.score <= 1
     assert report.steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+@pytest.mark.slow
+def test_an_expert_file_takes_the_place_of_the_model_s_own(media, task, settings, tmp_path):
+    transformer = load_transformer("vap-mini")
+    experts = {name: ExpertFile(file=tmp_path / name) for name in ("same", "other")}
+    transformer.save_expert(experts["same"].file)
+    for name, parameter in transformer.named_parameters():
+        if "_mot_ref" in name:
+            parameter.data.mul_(0.5)
+    transformer.save_expert(experts["other"].file)
+    small = {"num_frames": 5, "num_inference_steps": 1, "references": [{"upload": VIDEO}]}
+    offered = settings.model_copy(update={"experts": experts})
+    own, same, other = (
+        read_clip(
+            VideoMaker()(
+                replace(
+                    asking(again(task, f"with-{name}"), expert=name, **small), settings=offered
+                ),
+                Recorded(),
+            ).video
+        ).frames
+        for name in (None, "same", "other")
+    )
+    assert (own == same).all()
+    assert (own != other).any()
 
 
 def test_a_damaged_upload_fails_before_the_model_process_reads_it(media, task, settings, tmp_path):

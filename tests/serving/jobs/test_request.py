@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -73,6 +74,25 @@ def test_options_come_before_the_environment_and_that_before_the_file(tmp_path):
     )
     assert (read.port, read.max_queued, read.models) == (3, 1, ("wan", "cogvideox"))
     assert Settings(data=tmp_path).database_url == f"sqlite:///{tmp_path / 'jobs.sqlite'}"
+
+
+def test_experts_are_named_by_options_the_environment_and_the_file(tmp_path):
+    file = tmp_path / "serve.yaml"
+    file.write_text("models: [a, b]\nexperts: {x: x.st, y: {file: y.st, model: b}}\n")
+    read = read_settings(file, {})
+    assert read.experts_of("a") == {"x": Path("x.st")}
+    assert read.experts_of("b") == {"y": Path("y.st")}
+    for experts in (["z=z.st", "w=w=.st"], "z=z.st,w=w=.st"):
+        read = read_settings(file, {}, experts=experts)
+        assert read.experts_of("a") == {"z": Path("z.st"), "w": Path("w=.st")}
+
+
+@pytest.mark.parametrize(
+    "experts", [{"a": "x.st"}, {"x": {"file": "x.st", "model": "c"}}, {"../x": "x.st"}, ["x"], 5]
+)
+def test_experts_without_a_model_or_a_name_are_refused(experts):
+    with pytest.raises(ValidationError):
+        Settings(models=("a", "b"), experts=experts)
 
 
 @pytest.mark.parametrize("text", ["prot: 1", "[1]", "port: 70000", "a: b: c", "\x00"])

@@ -26,6 +26,7 @@ from vap.serving.api.errors import add_handlers
 from vap.serving.api.gate import Gate
 from vap.serving.api.service import Service
 from vap.serving.api.shown import shown_video
+from vap.serving.experts import expert_blocks
 from vap.serving.settings import Settings
 from vap.serving.webhooks import Webhooks
 
@@ -34,8 +35,11 @@ def create_app(settings: Settings) -> FastAPI:
     """Return the application; ``app.state.service`` has its parts.
 
     Raises:
-        ValueError: If other machines could use it without a key.
+        ValueError: If other machines could use it without a key, or an expert file is none.
+        FileNotFoundError: If an expert file is missing.
     """
+    for expert in settings.experts.values():
+        expert_blocks(expert.file)
     service = Service.of(settings)
     if not settings.loopback and not service.keys.any():
         raise ValueError(

@@ -18,6 +18,7 @@ from vap.files.folders import (
 from vap.files.names import full_name, known_models, local_model
 from vap.serving.api.errors import ApiError
 from vap.serving.api.service import Shared
+from vap.serving.experts import expert_blocks
 from vap.shapes import PixelShape
 
 router = APIRouter(prefix="/v1", tags=["models"])
@@ -46,7 +47,10 @@ class ModelList(BaseModel):
 
 
 class Expert(BaseModel):
-    """The expert of a model: which blocks of the backbone it is coupled to."""
+    """An expert for a model: which blocks of the backbone it is coupled to.
+
+    The model's own expert has the name of the model.
+    """
 
     id: str
     object: Literal["expert"] = "expert"
@@ -56,7 +60,7 @@ class Expert(BaseModel):
 
 
 class ExpertList(BaseModel):
-    """The experts of the models of this service."""
+    """The experts that a request may choose."""
 
     object: Literal["list"] = "list"
     data: list[Expert]
@@ -78,8 +82,14 @@ def get_model(model: str, service: Shared) -> Model:
 
 @router.get("/experts")
 def list_experts(service: Shared) -> ExpertList:
-    """List the experts of the models of this service."""
-    return ExpertList(data=[_expert(name) for name in service.settings.models])
+    """List the experts that a request may choose, by model; first the model's own."""
+    found = []
+    for model in service.settings.models:
+        own = _expert(model)
+        found.append(own)
+        for name, file in service.settings.experts_of(model).items():
+            found.append(own.model_copy(update={"id": name, "blocks": expert_blocks(file)}))
+    return ExpertList(data=found)
 
 
 def _model(name: str) -> Model:

@@ -17,7 +17,7 @@ from vap.serving.api.errors import ApiError, from_validation
 from vap.serving.api.receive import store_file, store_url
 from vap.serving.api.service import Service
 from vap.serving.jobs.request import NamedEffect, SavedPrompt, Upload, VideoRequest
-from vap.serving.jobs.resolve import frames_of
+from vap.serving.jobs.resolve import expert_file, frames_of
 from vap.serving.uploads.store import UploadedFile
 
 _OF_IMAGE, _ANY_IMAGE = {"image", "input_reference", "webhook_url"}, "upload_00000000"
@@ -191,6 +191,10 @@ def _check_fit(service: Service, request: VideoRequest) -> None:
     if model not in models:
         message = f"There is no model {model!r}. Use one of: {', '.join(models)}."
         raise ApiError(400, message, code="model_not_found", param="model")
+    try:
+        expert_file(service.settings, model, request.expert)
+    except FileNotFoundError as error:
+        raise ApiError(400, str(error), code="expert_not_found", param="expert") from error
     height, width = request.height_width or (None, None)
     try:
         frames = request.num_frames

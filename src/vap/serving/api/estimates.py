@@ -105,6 +105,7 @@ def work_of(asked: VideoRequest, settings: Settings) -> dict[str, Any]:
         "reference_guidance": _above_one(chosen.get("reference_guidance_scale")),
         "profile": chosen.get("profile", settings.profile),
         "check_reference": asked.check_reference,
+        "expert": settings.experts_of(model).get(asked.expert or ""),
     }
 
 

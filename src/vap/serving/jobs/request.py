@@ -73,6 +73,7 @@ class VideoRequest(Strict):
         references: What to follow.
         reference_prompts: Captions of the references; none, or one each.
         model: Name of the model; None for the service's default.
+        expert: Name of an expert; None, or the model's name, for the model's own.
         size: ``WIDTHxHEIGHT`` in pixels.
         seconds: Length; rounded to a number of frames that the model makes.
         num_frames: Length in frames, in place of ``seconds``.
@@ -88,6 +89,7 @@ class VideoRequest(Strict):
     reference_prompts: Annotated[tuple[_Text, ...], Field(max_length=16)] = ()
     negative_prompt: _Text | None = None
     model: Annotated[str, Field(max_length=200)] | None = None
+    expert: Annotated[str, Field(max_length=200)] | None = None
     size: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$")] | None = (
         None
     )

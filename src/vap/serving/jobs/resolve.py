@@ -13,6 +13,7 @@ from vap.generation.request import GenerationRequest
 from vap.serving.jobs.model_process import Task
 from vap.serving.jobs.request import NamedEffect, Part, Upload, VideoRequest
 from vap.serving.media_store import MediaStore
+from vap.serving.settings import Settings
 
 # Fields that mean the same in both; None leaves the choice to effect or model.
 _SAME = (
@@ -57,12 +58,29 @@ def resolve(task: Task, media: MediaStore) -> Resolved:
         chosen["height"], chosen["width"] = asked.height_width
     chosen.setdefault("profile", settings.profile)
     chosen |= {"model": task.model, "seed": task.seed}
+    chosen["expert"] = expert_file(settings, task.model, asked.expert)
     chosen |= {"device": settings.device, "memory": settings.memory}
     image = media.local(upload_key(asked.image), task.folder)
     request = GenerationRequest(image=image, **chosen)
     if asked.seconds is not None:
         request = replace(request, num_frames=frames_of(task.model, asked.seconds))
     return Resolved(request, parts)
+
+
+def expert_file(settings: Settings, model: str, name: str | None) -> Path | None:
+    """Return the file of an expert; None for the model's own.
+
+    Raises:
+        FileNotFoundError: If there is no such expert here.
+    """
+    if name is None or name == model:
+        return None
+    file = settings.experts_of(model).get(name)
+    if file is None:
+        raise FileNotFoundError(
+            f"There is no expert {name!r} for {model} here. GET /v1/experts lists all."
+        )
+    return file
 
 
 def frames_of(model: str, seconds: float) -> int:
