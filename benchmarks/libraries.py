@@ -31,7 +31,7 @@ from vap.cost.denoiser import weightless_transformer
 from vap.cost.released import RELEASED_MODELS
 from vap.files.folders import RELEASED
 from vap.models.attention import attention_kernel
-from vap.models.wan_attention import WanJointAttnProcessor
+from vap.models.wan_block import WanJointAttnProcessor
 from vap.parallel.attention import ContextAttention
 from vap.parallel.mesh import Groups, Mesh
 from vap.parallel.tokens import TokenCounts, own_share

@@ -25,7 +25,7 @@ from vap.cost import devices
 from vap.files import folders, names
 from vap.loading import pipeline as loading
 from vap.pipelines.base import pipeline_class
-from vap.quiet import quiet_libraries
+from vap.process import quiet_libraries
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FAMILIES = ("wan", "cogvideox")

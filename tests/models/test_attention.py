@@ -6,7 +6,7 @@ import torch
 from diffusers.models import attention_dispatch
 from diffusers.models.transformers.transformer_wan import WanAttention
 
-from vap.models.wan_attention import WanJointAttnProcessor
+from vap.models.wan_block import WanJointAttnProcessor
 
 
 class _Float32(torch.nn.Module):

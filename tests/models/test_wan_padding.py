@@ -7,10 +7,9 @@ import torch
 import wan_tiny
 from predictions import calls_of, predict, relative_error, without_reference
 
-from vap.models import wan_attention
+from vap.models import wan_block
 from vap.models.reference_cache import GenerationMemory
-from vap.models.wan import WanVideoAsPromptTransformer3DModel
-from vap.models.wan_conditions import without_padding
+from vap.models.wan import WanVideoAsPromptTransformer3DModel, without_padding
 
 CLOSE = 1e-6
 
@@ -55,7 +54,7 @@ def test_padding_counts_as_often_as_it_was_there(monkeypatch) -> None:
     for block in model.blocks:
         block.attn2.processor.text_tokens = 6
     assert relative_error(predict(model, shorter), stock) < CLOSE
-    monkeypatch.setattr(wan_attention, "_attention_with_padding", unweighted)
+    monkeypatch.setattr(wan_block, "_attention_with_padding", unweighted)
     assert relative_error(predict(model, shorter), stock) > 10 * CLOSE
 
 

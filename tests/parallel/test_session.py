@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from vap.parallel import parallelize
-from vap.parallel.launch import is_first, launched
 from vap.parallel.session import own_device
+from vap.process import is_first, launched
 
 
 def test_torchrun_is_recognized_by_what_it_says(monkeypatch):

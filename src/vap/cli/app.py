@@ -24,7 +24,7 @@ from vap.cli import (
     serve,
     train,
 )
-from vap.cli.help import App, WithAdvanced
+from vap.cli.options import App, WithAdvanced
 
 app = App(
     name="vap",

@@ -19,7 +19,7 @@ from vap.cli.console import (
     results,
     show_json,
 )
-from vap.parallel.launch import is_first, launched
+from vap.process import is_first, launched
 
 if TYPE_CHECKING:
     from vap.generation.request import GenerationRequest

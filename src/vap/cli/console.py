@@ -36,8 +36,8 @@ from rich.text import Text
 
 from vap.files.errors import MachineError
 from vap.files.reading import is_out_of_memory
-from vap.parallel.launch import launched, leave
-from vap.quiet import quiet_libraries as quieted
+from vap.process import launched, leave
+from vap.process import quiet_libraries as quieted
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 

@@ -21,7 +21,7 @@ from vap.cli.data_console import (
     progress_bars,
 )
 from vap.cli.data_options import AsJson, Faulty, OutTable, Root, Seed, Splits, TableFile
-from vap.cli.help import App
+from vap.cli.options import App
 from vap.data.benchmark import check_benchmark, read_benchmark
 from vap.data.check import check_table, load_table
 from vap.data.pairing import PairingRules, pair_clips

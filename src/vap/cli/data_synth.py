@@ -14,7 +14,7 @@ from rich.table import Table as Grid
 from vap.cli.console import reporting
 from vap.cli.data_console import print_counts, print_result, progress_bars
 from vap.cli.data_options import AsJson
-from vap.cli.help import App
+from vap.cli.options import App
 from vap.data.rows import SynthSplit
 
 app = App(

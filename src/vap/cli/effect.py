@@ -10,7 +10,7 @@ from rich.table import Table
 
 from vap.cli import options
 from vap.cli.console import messages, reporting, results, show_json
-from vap.cli.help import App
+from vap.cli.options import App
 
 if TYPE_CHECKING:
     from vap.effects.effect import Effect

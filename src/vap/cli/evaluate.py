@@ -20,7 +20,7 @@ from vap.cli.evaluate_shown import (
     show_results,
     systems_registry,
 )
-from vap.cli.help import App
+from vap.cli.options import App
 from vap.cli.study import app as study
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from vap.cli import options
 from vap.cli.console import quiet_libraries, reporting, results, show_json
-from vap.cli.help import App
+from vap.cli.options import App
 
 app = App(help="Extract the expert of a model, or show an expert file.", no_args_is_help=True)
 

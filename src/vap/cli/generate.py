@@ -22,7 +22,7 @@ from vap.cli.console import (
     show_json,
     show_notes,
 )
-from vap.parallel.launch import is_first, launched
+from vap.process import is_first, launched
 
 if TYPE_CHECKING:
     from vap.generation.request import GenerationRequest

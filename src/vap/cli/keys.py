@@ -14,7 +14,7 @@ from rich.table import Table
 
 from vap.cli import options
 from vap.cli.console import messages, reporting, results, show_json
-from vap.cli.help import App
+from vap.cli.options import App
 from vap.cli.serve import Config, Data
 
 if TYPE_CHECKING:

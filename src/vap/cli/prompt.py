@@ -20,7 +20,7 @@ from vap.cli.console import (
     show_json,
     show_notes,
 )
-from vap.cli.help import App
+from vap.cli.options import App
 
 app = App(help="Encode reference videos once and reuse them.", no_args_is_help=True)
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from vap.cli.console import messages, quiet_libraries, reporting, results, show_json
 from vap.cli.data_options import AsJson
-from vap.cli.help import App
+from vap.cli.options import App
 
 if TYPE_CHECKING:
     from vap.evaluation.study.analysis import StudyResults

@@ -12,7 +12,7 @@ import typer
 
 from vap.cli import options
 from vap.cli.console import quiet_libraries, reporting, results, show_json
-from vap.parallel.launch import is_first
+from vap.process import is_first
 
 if TYPE_CHECKING:
     from vap.training.sections import Recipe

@@ -19,7 +19,7 @@ from torch import nn
 from vap.files.folders import class_name_of, read_json, stored_tensors, weight_files
 from vap.files.reading import one_at_a_time, reading
 from vap.files.weights import StoredTensor, is_floating, shape_difference
-from vap.quiet import quiet_libraries
+from vap.process import quiet_libraries
 
 # Loading options that diffusers takes for a pipeline and for a model alike.
 _SHARED_OPTIONS = ("variant", "low_cpu_mem_usage", "device_map", "max_memory", "disable_mmap")

@@ -9,9 +9,9 @@ from vap.files.folders import GenerationDefaults
 from vap.generation.request import GenerationRequest, check_request
 from vap.generation.run import Generation, OnStage, OnStep, generate, load_for
 from vap.parallel.apply import parallelize
-from vap.parallel.launch import is_first
 from vap.parallel.mesh import Mesh
 from vap.parallel.session import own_device, processes
+from vap.process import is_first
 
 _SCALES = ("guidance_scale", "reference_guidance_scale")
 

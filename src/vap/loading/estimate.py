@@ -21,7 +21,7 @@ from vap.files.names import local_model
 from vap.loading.memory import fitting, predictions
 from vap.loading.pipeline import default_device, load_scheduler
 from vap.models.expert_file import read_expert_info
-from vap.quiet import quiet_libraries
+from vap.process import quiet_libraries
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from vap.files.names import (
 )
 from vap.files.reading import one_at_a_time
 from vap.files.weights import settle, stored_dtype
-from vap.quiet import quiet_libraries
+from vap.process import quiet_libraries
 from vap.shapes import Family
 
 # What a pipeline's from_pretrained takes beside the parts of the pipeline. What would run code of

@@ -23,10 +23,9 @@ from torch import nn
 
 from vap.models.attention import require_for_each_reference
 from vap.models.cogvideox_block import CogVideoXVideoAsPromptBlock
-from vap.models.cogvideox_rope import rotary_tables
 from vap.models.expert import ExpertMixin, takes_arguments_of
 from vap.models.reference_cache import GenerationMemory, ReferenceUse, StepMemory
-from vap.models.rope import ReferencePositions, RotaryTable
+from vap.models.rope import ReferencePositions, RotaryTable, cogvideox_rotary_tables
 from vap.shapes import check_strength
 
 _BATCHED_REFERENCES = ("reference_hidden_states", "reference_encoder_hidden_states")
@@ -169,7 +168,7 @@ class CogVideoXVideoAsPromptTransformer3DModel(ExpertMixin, CogVideoXTransformer
             return None, None
         patch, patch_frames = config.patch_size, config.patch_size_t
         base = (config.sample_height // patch, config.sample_width // patch)
-        return rotary_tables(
+        return cogvideox_rotary_tables(
             (-(-frames // (patch_frames or 1)), height // patch, width // patch),
             base if patch_frames is None else None,
             config.attention_head_dim,

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias, get_args
 
 import torch
 from diffusers.models.embeddings import get_1d_rotary_pos_embed
+from torch import nn
 
 ReferencePositions: TypeAlias = Literal["before", "shared", "height", "width", "discrete"]
 RotaryTable: TypeAlias = tuple[torch.Tensor, torch.Tensor]
@@ -74,6 +75,67 @@ def rotary_table(
     return _outer(cosines), _outer(sines)
 
 
+class WanReferenceRotaryEmbedding(nn.Module):
+    """Rotary tables of the reference videos, placed by the temporal bias."""
+
+    def __init__(self, head_dim: int, patch_size: tuple[int, int, int]) -> None:
+        super().__init__()
+        space = 2 * (head_dim // 6)
+        self.dims = (head_dim - 2 * space, space, space)
+        self.patch_size = patch_size
+
+    def forward(self, reference: torch.Tensor, mode: ReferencePositions) -> RotaryTable:
+        """Tables for latents ``[B, R, C, F, H, W]``: cosines and sines ``[R, N, 1, d]``."""
+        count = reference.shape[1]
+        # As stock, angles are float64, which not every accelerator has.
+        axes = [
+            torch.arange(size // patch, device="cpu")
+            for size, patch in zip(reference.shape[3:], self.patch_size, strict=True)
+        ]
+        target = Grid(*axes)
+        tables = [
+            rotary_table(reference_grid(target, i, count, mode), self.dims, torch.float64)
+            for i in range(count)
+        ]
+        cosines, sines = zip(*tables, strict=True)
+        cosine, sine = (
+            torch.stack(table).unsqueeze(2).to(reference.device) for table in (cosines, sines)
+        )
+        return cosine, sine
+
+
+def cogvideox_rotary_tables(
+    cells: tuple[int, int, int],
+    base: tuple[int, int] | None,
+    head_dim: int,
+    *,
+    references: int = 0,
+    mode: ReferencePositions = "before",
+    device: torch.device | None = None,
+) -> tuple[RotaryTable, RotaryTable | None]:
+    """Tables of the target ``[N, d]`` and of R references ``[R·N, d]``, as the stock pipeline's.
+
+    ``cells`` are tokens along time, height and width; ``base`` the rows and columns of the training
+    size that they are fitted into (CogVideoX 1.0), None to count tokens (1.5).
+    """
+    dims = (head_dim // 4, head_dim // 8 * 3, head_dim // 8 * 3)
+    frames, rows, columns = cells
+    (top, bottom), (left, right) = _fit(rows, columns, *(base or (rows, columns)))
+    target = Grid(
+        torch.arange(frames, device=device, dtype=torch.float32),
+        _axis(top, bottom, rows, device),
+        _axis(left, right, columns, device),
+    )
+    tables = [
+        rotary_table(reference_grid(target, index, references, mode), dims)
+        for index in range(references)
+    ]
+    if not tables:
+        return rotary_table(target, dims), None
+    cosines, sines = zip(*tables, strict=True)
+    return rotary_table(target, dims), (torch.cat(cosines), torch.cat(sines))
+
+
 def _outer(parts: tuple[torch.Tensor, ...]) -> torch.Tensor:
     """Spread per-axis tables ``[F, t]``, ``[H, h]``, ``[W, w]`` over the grid: ``[N, t+h+w]``."""
     time, height, width = parts
@@ -92,3 +154,22 @@ def _span(positions: torch.Tensor) -> float:
         return 1.0
     step = (positions[-1] - positions[0]) / (len(positions) - 1)
     return float(step * len(positions))
+
+
+def _fit(
+    rows: int, columns: int, base_rows: int, base_columns: int
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Scale a grid to the largest that fits the base grid, center it, and give its edges there."""
+    if rows / columns > base_rows / base_columns:
+        height, width = base_rows, round(base_rows / rows * columns)
+    else:
+        height, width = round(base_columns / columns * rows), base_columns
+    top, left = round((base_rows - height) / 2), round((base_columns - width) / 2)
+    return (top, top + height), (left, left + width)
+
+
+def _axis(start: int, stop: int, count: int, device: torch.device | None) -> torch.Tensor:
+    """Positions of ``count`` tokens between two edges."""
+    # Not start + (stop - start)·(count - 1)/count: the backbone was trained with this last value.
+    last = stop * (count - 1) / count
+    return torch.linspace(start, last, count, device=device, dtype=torch.float32)

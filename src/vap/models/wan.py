@@ -7,6 +7,7 @@ The backbone keeps its stock modules and names; parameters of the expert have th
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
@@ -23,18 +24,30 @@ from torch import nn
 from vap.models.attention import require_for_each_reference
 from vap.models.expert import ExpertMixin, takes_arguments_of
 from vap.models.reference_cache import GenerationMemory, ReferenceUse, StepMemory
-from vap.models.rope import ReferencePositions
+from vap.models.rope import ReferencePositions, RotaryTable, WanReferenceRotaryEmbedding
 from vap.models.wan_block import WanVideoAsPromptBlock
-from vap.models.wan_conditions import (
-    Conditions,
-    ReferenceConditions,
-    WanReferenceRotaryEmbedding,
-    embed_context,
-    embed_time,
-    patch_tokens,
-    without_padding,
-)
 from vap.shapes import TEXT_TOKENS, check_strength
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceConditions:
+    """The references, embedded; context, modulation and rotary are None where there are none."""
+
+    tokens: torch.Tensor
+    context: torch.Tensor | None
+    modulation: torch.Tensor | None
+    rotary: RotaryTable | None
+    text_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """All that no step changes; context is image and text tokens ``[B, L, D]``."""
+
+    context: torch.Tensor
+    rotary: RotaryTable
+    text_tokens: int
+    reference: ReferenceConditions | None
 
 
 class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
@@ -351,3 +364,47 @@ class WanVideoAsPromptTransformer3DModel(ExpertMixin, WanTransformer3DModel):
         cells = [extent // step for extent, step in zip(size, patch, strict=True)]
         output = output.reshape(len(output), *cells, *patch, -1).permute(0, 7, 1, 4, 2, 5, 3, 6)
         return output.flatten(6, 7).flatten(4, 5).flatten(2, 3)
+
+
+def without_padding(text: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """Texts ``[B, 512, D]`` with one token of padding, which is zero, behind the longest."""
+    whole = TEXT_TOKENS["wan"]
+    if text.shape[1] != whole:
+        return text, whole
+    used = text.any(dim=-1).any(dim=0).nonzero()
+    length = int(used.max()) + 1 if len(used) else 0
+    text = text[:, : length + 1]
+    return text, text.shape[1]
+
+
+def embed_context(
+    embedder: Any, text: torch.Tensor, image: torch.Tensor | None, pair: int | None
+) -> torch.Tensor:
+    """Image and text tokens of a stream, ``[B, L, D]``.
+
+    ``pair`` is the number of image tokens of a first and a last frame, for models that take both.
+    """
+    text = embedder.text_embedder(text)
+    if image is None:
+        return text
+    if pair is not None:
+        # The stock embedder takes first and last image as neighbors in the batch.
+        image = image.reshape(-1, pair // 2, image.shape[-1])
+    return torch.cat([embedder.image_embedder(image), text], dim=1)
+
+
+def embed_time(
+    embedder: Any, timestep: torch.Tensor, like: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Time embedding ``[B, D]`` in the precision of the text, and modulation ``[B, 6, D]``."""
+    frequencies = embedder.timesteps_proj(timestep)
+    precision = next(embedder.time_embedder.parameters()).dtype
+    if precision.is_floating_point:
+        frequencies = frequencies.to(precision)
+    temb = embedder.time_embedder(frequencies).type_as(like)
+    return temb, embedder.time_proj(embedder.act_fn(temb)).unflatten(1, (6, -1))
+
+
+def patch_tokens(patch_embedding: Any, latents: torch.Tensor) -> torch.Tensor:
+    """Patch latents ``[B, C, F, H, W]`` into tokens ``[B, N, D]``."""
+    return patch_embedding(latents).flatten(2).transpose(1, 2).contiguous()

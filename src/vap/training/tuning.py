@@ -11,7 +11,7 @@ from torch import nn
 from vap.files.folders import family_of
 from vap.files.names import resolve_folder
 from vap.loading.pipeline import load_transformer
-from vap.parallel.launch import is_first
+from vap.process import is_first
 from vap.training.methods import Strategy, strategy_for
 from vap.training.methods.expert_method import restore_precision
 from vap.training.parallel import check_residual

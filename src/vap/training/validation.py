@@ -19,8 +19,8 @@ from vap.evaluation.metrics.gap import changed_error, gap_closed, still
 from vap.evaluation.metrics.psnr import psnr
 from vap.loading.pipeline import load_pipeline
 from vap.media import SheetRow, write_sheet, write_video
-from vap.parallel.launch import is_first
 from vap.pipelines.denoise import Reuse
+from vap.process import is_first
 from vap.shapes import PixelShape
 from vap.training.training_clips import splits_of
 from vap.training.tuning_config import DistillStage, TuningStage

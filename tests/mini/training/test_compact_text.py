@@ -6,7 +6,7 @@ from diffusers import WanTransformer3DModel
 from vap.mini.training.mini_recipe import EncoderConfig, TransformerConfig
 from vap.mini.training.small_encoders import use_compact_text
 from vap.mini.training.stages.backbone_stage import build_transformer
-from vap.models import wan_attention
+from vap.models import wan_block
 
 
 def tiny_transformer() -> WanTransformer3DModel:
@@ -50,7 +50,7 @@ def test_the_number_of_padding_tokens_matters(monkeypatch):
         use_compact_text(model, 512)
         full = model(latents, torch.tensor([500]), text, image).sample
         use_compact_text(model, 6)
-        monkeypatch.setattr(wan_attention, "_attention_with_padding", once)
+        monkeypatch.setattr(wan_block, "_attention_with_padding", once)
         unweighted = model(latents, torch.tensor([500]), text[:, :6], image).sample
 
     assert torch.allclose(full, stock, atol=1e-5)

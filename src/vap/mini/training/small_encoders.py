@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from vap.mini.training.mini_recipe import EncoderConfig
-from vap.models.wan_attention import WanContextAttnProcessor
+from vap.models.wan_block import WanContextAttnProcessor
 from vap.synth import CONDITIONS, Split, pair_spec
 
 _SPACE = "▁"
@@ -134,7 +134,7 @@ def use_compact_text(transformer: nn.Module, text_tokens: int) -> None:
     """Let every cross-attention of a Wan transformer expect so many tokens of text.
 
     The result equals attention to 512 tokens, see
-    :class:`vap.models.wan_attention.WanContextAttnProcessor`; a saved model is the stock one.
+    :class:`vap.models.wan_block.WanContextAttnProcessor`; a saved model is the stock one.
     """
     for module in transformer.modules():
         if isinstance(module, WanAttention) and module.is_cross_attention:

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from vap.captioning.writer import VARIABLE
-from vap.quiet import quiet_libraries
+from vap.process import quiet_libraries
 from vap.serving.api.body import read_body
 from vap.serving.api.create import checked_request
 from vap.serving.api.documents import CAPTIONS_BODY

@@ -13,7 +13,7 @@ from vap.acceleration.plan import WantedVideo
 from vap.effects.library import find_effect
 from vap.files.folders import family_of, native_video
 from vap.files.names import local_model
-from vap.quiet import quiet_libraries
+from vap.process import quiet_libraries
 from vap.serving.api.body import read_body
 from vap.serving.api.create import request_without_image
 from vap.serving.api.documents import ESTIMATE_BODY

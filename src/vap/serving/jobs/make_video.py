@@ -21,7 +21,7 @@ from vap.generation.prompt_cache import PromptCache
 from vap.generation.request import GenerationRequest, check_request, check_settings
 from vap.generation.run import generate, save
 from vap.pipelines.video_prompt import VideoPrompt
-from vap.quiet import quiet_libraries
+from vap.process import quiet_libraries
 from vap.serving.jobs.decoded import decode_inputs
 from vap.serving.jobs.model_process import Report, Result, Task
 from vap.serving.jobs.reference_use import reference_use

@@ -21,7 +21,7 @@ from vap.models.attention import Coupling
 from vap.models.cogvideox_block import CogVideoXJointAttnProcessor
 from vap.models.expert import is_expert_name
 from vap.models.rope import RotaryTable
-from vap.models.wan_attention import WanJointAttnProcessor
+from vap.models.wan_block import WanJointAttnProcessor
 from vap.training.methods.expert_method import ensure_expert
 from vap.training.parallel import is_writer, whole_state
 from vap.training.tuning_config import Method, ModelConfig

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from vap.files.weights import disk_errors
-from vap.parallel.launch import is_first
+from vap.process import is_first
 from vap.training.recipe import STAGES
 from vap.training.sections import LoopConfig, Recipe
 from vap.training.shared_folder import alone_in

@@ -1,8 +1,10 @@
-"""Keeps the notices and bars of the libraries to themselves."""
+"""This process: which of several it is, how it ends, and libraries that stay quiet in it."""
 
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,3 +54,20 @@ def quiet_libraries() -> Iterator[None]:
                 disable_progress_bars()
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+
+
+def launched() -> bool:
+    """Whether ``torchrun`` started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def is_first() -> bool:
+    """Whether this is the process that speaks and writes: the only one, or rank 0."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def leave(code: int) -> None:
+    """End this process without waiting for its groups, which may wait for dead processes."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
