@@ -11,12 +11,14 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from vap.media import write_video
+from vap.serving.api import estimates
 from vap.serving.api.app import create_app
 from vap.serving.jobs.job import Job, Made
 from vap.serving.jobs.queue import Jobs
 from vap.serving.media_store import MediaStore
 from vap.serving.settings import Settings
 
+PREDICTED = {"seconds": 9.0, "memory_bytes": 5, "memory_available_bytes": 7, "fits": True}
 LOCAL = "http://127.0.0.1"
 
 
@@ -51,6 +53,19 @@ def client(settings: Settings) -> Iterator[TestClient]:
     """A client of a service without keys."""
     with TestClient(create_app(settings), base_url=LOCAL, raise_server_exceptions=False) as client:
         yield client
+
+
+@pytest.fixture
+def predicted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What is predicted is noted, without a process that imports torch."""
+    works: list[dict[str, Any]] = []
+
+    async def at_once(limiter: Any, work: Any, *given: Any) -> dict[str, Any]:
+        works.append(given[0])
+        return PREDICTED
+
+    monkeypatch.setattr(estimates, "in_helper", at_once)
+    return works
 
 
 def finish(settings: Settings, video: Path, **changes: Any) -> Job:

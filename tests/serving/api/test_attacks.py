@@ -13,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.serving.conftest import LOCAL
+from vap.serving.api import captions
 from vap.serving.api.app import create_app
 from vap.serving.settings import Settings
 
@@ -57,6 +58,7 @@ PLACES = [
     "/v1/models/{}",
     "/v1/videos?after={}",
     "/v1/videos?limit={}",
+    "/v1/videos?group={}",
     "/{}",
 ]
 ID = "upload_" + "0" * 32
@@ -125,6 +127,21 @@ BODIES: list[bytes] = [
             {"seed": 1 << 64},
             {"strength": 5},
             {"profile": "x"},
+            {"group": ""},
+            {"group": "x" * 65},
+            {"group": "\u0000"},
+            {"group": ["x"]},
+            {"check_reference": True},
+            {"check_reference": "x", "effect": "burn"},
+            {"expert": "/etc/passwd"},
+            {"expert": "../x"},
+            {"expert": "\u0000"},
+            {"expert": 1},
+            {"references": [{"upload": ID, "start": -1}]},
+            {"references": [{"upload": ID, "start": 5, "end": 2}]},
+            {"references": [{"upload": ID, "end": 1e300}]},
+            {"references": [{"upload": ID, "start": "x"}]},
+            {"references": [{"effect": "burn", "start": 1}]},
             {"webhook_url": 1},
             {"webhook_url": "javascript:alert(1)"},
             {"webhook_url": "http://169.254.169.254/latest/meta-data"},
@@ -206,6 +223,27 @@ def test_bodies_that_are_no_requests(client: TestClient) -> None:
             answer = client.post(place, content=body, headers=kind)
             check(answer)
             assert answer.status_code in {400, 404}
+
+
+def test_bodies_that_are_nothing_to_estimate_or_describe(
+    settings: Settings, predicted: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    async def at_once(*given: Any) -> dict[str, str]:
+        asked.append(given)
+        return {"reference_prompt": "", "prompt": "", "writer": ""}
+
+    monkeypatch.setattr(captions, "in_helper", at_once)
+    kind = {"Content-Type": "application/json"}
+    changes = {"captioner": "local:none", "requests_per_minute": 0}
+    app = create_app(settings.model_copy(update=changes))
+    with TestClient(app, base_url=LOCAL, raise_server_exceptions=False) as client:
+        for body in BODIES:
+            for place in ("/v1/estimates", "/v1/captions"):
+                check(client.post(place, content=body, headers=kind))
+    assert all(work["model"] == "vap-mini" for work in predicted)
+    assert not asked
 
 
 def test_headers_that_are_wrong(client: TestClient) -> None:

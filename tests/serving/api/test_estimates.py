@@ -8,29 +8,13 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.serving.api.test_videos import create, error, upload
-from tests.serving.conftest import finish
+from tests.serving.conftest import PREDICTED, finish
 from vap.acceleration.plan import WantedVideo
-from vap.serving.api import estimates
 from vap.serving.api.estimates import work_of
 from vap.serving.jobs import database
 from vap.serving.jobs.queue import Jobs
 from vap.serving.jobs.request import VideoRequest
 from vap.serving.settings import Settings
-
-PREDICTED = {"seconds": 9.0, "memory_bytes": 5, "memory_available_bytes": 7, "fits": True}
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What is predicted, without a process that imports torch."""
-    works: list[dict[str, Any]] = []
-
-    async def at_once(limiter: Any, work: Any, *given: Any) -> dict[str, Any]:
-        works.append(given[0])
-        return PREDICTED
-
-    monkeypatch.setattr(estimates, "in_helper", at_once)
-    return works
 
 
 def estimate(client: TestClient, **fields: Any) -> dict[str, Any]:
@@ -40,22 +24,22 @@ def estimate(client: TestClient, **fields: Any) -> dict[str, Any]:
 
 
 def test_a_request_needs_no_image_to_be_estimated(
-    client: TestClient, asked: list[dict[str, Any]]
+    client: TestClient, predicted: list[dict[str, Any]]
 ) -> None:
     found = estimate(client, effect="burn", size="96x64", num_frames=5, num_inference_steps=2)
     assert found == {"object": "estimate", **PREDICTED, "basis": "predicted"}
-    assert (asked[0]["video"], asked[0]["steps"]) == (WantedVideo(64, 96, 5, 1), 2)
+    assert (predicted[0]["video"], predicted[0]["steps"]) == (WantedVideo(64, 96, 5, 1), 2)
 
 
 def test_what_cannot_be_made_is_not_estimated(
-    client: TestClient, asked: list[dict[str, Any]]
+    client: TestClient, predicted: list[dict[str, Any]]
 ) -> None:
     for fields in ({"size": "1x1"}, {"effect": "nothing"}, {"model": "x"}, {"promt": "x"}):
         assert error(client.post("/v1/estimates", json=fields))["status"] == 400
-    assert not asked
+    assert not predicted
 
 
-@pytest.mark.usefixtures("asked")
+@pytest.mark.usefixtures("predicted")
 def test_videos_of_the_same_kind_give_the_time(
     client: TestClient, samples: SimpleNamespace, settings: Settings
 ) -> None:

@@ -17,12 +17,17 @@ def test_the_document_names_all_routes_and_no_other_host(client: TestClient) -> 
         *("/v1/videos", "/v1/videos/{video_id}", "/v1/videos/{video_id}/content"),
         *("/v1/videos/{video_id}/cancel", "/v1/videos/{video_id}/remix"),
         *("/v1/videos/{video_id}/events", "/v1/uploads", "/v1/prompts", "/v1/effects"),
-        *("/v1/models", "/v1/experts", "/health", "/metrics"),
+        *("/v1/models", "/v1/experts", "/v1/estimates", "/v1/captions", "/health", "/metrics"),
     } <= document["paths"].keys()
     for path in document["paths"].values():
         for operation in path.values():
             assert operation["description"]
             assert "422" not in operation["responses"]
+    schemas = document["components"]["schemas"]
+    assert {"start", "end", "upload"} == schemas["Upload"]["properties"].keys()
+    assert schemas["ReferenceUse"]["properties"]["verdict"]["enum"] == ["used", "weak", "ignored"]
+    asked = document["paths"]["/v1/videos"]["post"]["requestBody"]["content"]["application/json"]
+    assert {"group", "check_reference", "expert"} <= asked["schema"]["properties"].keys()
     page = client.get("/docs").text
     assert "/v1/videos/{video_id}/remix" in page
     assert "http://" not in page
@@ -31,6 +36,7 @@ def test_the_document_names_all_routes_and_no_other_host(client: TestClient) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("predicted")
 def test_the_document_is_true(settings: Settings) -> None:
     # The client of schemathesis calls the host so.
     changes = {"allowed_hosts": ("testserver",), "requests_per_minute": 0}
