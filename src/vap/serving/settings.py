@@ -68,6 +68,8 @@ class Settings(Strict):
         max_queued_per_key: Jobs of a key that wait or run.
         upload_bytes: Most bytes of a request with files.
         upload_quota: Most bytes of all uploads of a key; 0 for no quota.
+        upload_hours: Time after which an upload is deleted that no job and no stored prompt uses; 0
+            for never.
         upload_seconds: Longest video.
         upload_pixels: Most pixels of a frame or image.
         upload_memory: Bytes of the process that checks an upload.
@@ -102,6 +104,7 @@ class Settings(Strict):
     max_queued_per_key: int = Field(100, ge=1)
     upload_bytes: int = Field(256 * 1024**2, ge=1)
     upload_quota: int = Field(20 * 1024**3, ge=0)
+    upload_hours: float = Field(7 * 24, ge=0)
     upload_seconds: float = Field(120.0, gt=0)
     upload_pixels: int = Field(4096 * 2304, ge=1)
     upload_memory: int = Field(2 * 1024**3, ge=1)

@@ -6,6 +6,8 @@ from vap.serving.jobs.queue import Jobs
 from vap.serving.jobs.request import VideoRequest
 from vap.serving.jobs.retention import delete_expired, delete_job
 from vap.serving.media_store import MediaStore
+from vap.serving.uploads.probe import Probed
+from vap.serving.uploads.store import Uploads
 
 
 @pytest.fixture
@@ -64,3 +66,40 @@ def test_a_running_job_that_is_deleted_is_no_longer_its_worker_s(queue, media):
     assert not queue.complete(claim, Made("x", None, 1.0, "4x4"))
     with pytest.raises(KeyError):
         delete_job(queue, media, job.id)
+
+
+def stored(queue, media, tmp_path, name: str) -> str:
+    file = tmp_path / name
+    file.write_text(name)
+    return Uploads(queue.database, media).add(file, Probed("video"), "", name).id
+
+
+def test_uploads_that_nobody_uses_are_deleted_by_age(queue, media, tmp_path):
+    names = ("unused", "image", "reference", "stored", "again")
+    ids = {name: stored(queue, media, tmp_path, name) for name in names}
+    references = [{"upload": ids["reference"], "start": 1}]
+    job = queue.submit(VideoRequest(image=ids["image"], references=references))
+    uploads = Uploads(queue.database, media)
+    prompt = uploads.add_prompt("", ("x",), upload=ids["stored"])
+    delete_expired(queue, media)
+    assert len(uploads.list("")) == 5
+    with queue.database.write() as connection:
+        connection.execute(database.metadata.tables["uploads"].update().values(created_at=0))
+    assert stored(queue, media, tmp_path, "again") == ids["again"]
+    delete_expired(queue, media)
+    left = {upload.name for upload in uploads.list("")}
+    assert left == {"image", "reference", "stored", "again"}
+    assert len(media.sizes("uploads")) == 4
+    delete_job(queue, media, job.id)
+    uploads.delete_prompt(prompt.id, "")
+    delete_expired(queue, media)
+    assert [upload.name for upload in uploads.list("")] == ["again"]
+
+
+def test_uploads_stay_without_an_age(settings, media, tmp_path):
+    queue = Jobs(settings.model_copy(update={"upload_hours": 0}))
+    stored(queue, media, tmp_path, "old")
+    with queue.database.write() as connection:
+        connection.execute(database.metadata.tables["uploads"].update().values(created_at=0))
+    delete_expired(queue, media)
+    assert len(Uploads(queue.database, media).list("")) == 1

@@ -1,4 +1,4 @@
-"""Deletes what has expired, and the oldest videos where the disk is nearly full."""
+"""Deletes what has expired or nobody uses, and the oldest videos where the disk is nearly full."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import suppress
 from vap.serving.jobs.job import FOLDER
 from vap.serving.jobs.queue import Jobs
 from vap.serving.media_store import MediaStore
+from vap.serving.uploads.store import Uploads
 
 
 def delete_job(jobs: Jobs, media: MediaStore, job_id: str) -> None:
@@ -22,9 +23,11 @@ def delete_job(jobs: Jobs, media: MediaStore, job_id: str) -> None:
 
 
 def delete_expired(jobs: Jobs, media: MediaStore) -> None:
-    """Delete the jobs whose time is over, and the oldest while videos exceed the quota."""
+    """Delete jobs whose time is over, the oldest while videos exceed the quota, unused uploads."""
     for job in jobs.expired():
         _delete(jobs, media, job.id)
+    if jobs.settings.upload_hours:
+        Uploads(jobs.database, media).delete_unused(jobs.settings.upload_hours)
     quota = jobs.settings.disk_quota
     if not quota:
         return

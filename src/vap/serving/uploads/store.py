@@ -12,7 +12,7 @@ from pathlib import Path
 
 import sqlalchemy as sql
 
-from vap.serving.jobs.database import Database, metadata
+from vap.serving.jobs.database import Database, jobs, metadata
 from vap.serving.jobs.resolve import prompt_key, upload_key
 from vap.serving.media_store import MediaStore
 from vap.serving.uploads.kinds import Kind
@@ -61,7 +61,7 @@ class UploadedFile:
         kind: What it is.
         bytes: Its size.
         sha256: Of its contents.
-        created_at: Unix seconds.
+        created_at: Unix seconds; of the last time, if it was uploaded again.
         width: Pixels.
         height: Pixels.
         frames: Of a video.
@@ -117,7 +117,7 @@ class Uploads:
         with self._database.read() as connection:
             row = connection.execute(_uploads.select().where(*there).limit(1)).first()
         if row is not None:
-            return _upload(row)
+            return self._again(_upload(row))
         upload_id = f"upload_{secrets.token_hex(16)}"
         self._media.put(upload_key(upload_id), path)
         with self._database.write() as connection:
@@ -133,6 +133,14 @@ class Uploads:
             )
             connection.execute(_uploads.insert().values(_values(upload)))
         return upload
+
+    def _again(self, upload: UploadedFile) -> UploadedFile:
+        """Count the age of an upload from now on."""
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            row = _uploads.update().where(_uploads.c.id == upload.id)
+            connection.execute(row.values(created_at=now))
+        return replace(upload, created_at=now)
 
     def get(self, upload_id: str, owner: str) -> UploadedFile:
         """Return an upload of an owner.
@@ -164,6 +172,20 @@ class Uploads:
         with self._database.write() as connection:
             connection.execute(_uploads.delete().where(_uploads.c.id == upload_id))
         self._media.delete(upload_key(upload_id))
+
+    def delete_unused(self, hours: float) -> None:
+        """Delete uploads of that age that no job and no stored prompt uses."""
+        with self._database.write() as connection:
+            oldest = self._database.now(connection) - hours * 3600
+            unused = (
+                _uploads.c.created_at < oldest,
+                ~sql.exists().where(jobs.c.request.contains(_uploads.c.id)),
+                ~sql.exists().where(_prompts.c.upload == _uploads.c.id),
+            )
+            deleted = _uploads.delete().where(*unused).returning(_uploads.c.id)
+            ids = list(connection.scalars(deleted))
+        for upload_id in ids:
+            self._media.delete(upload_key(upload_id))
 
     def bytes_of(self, owner: str) -> int:
         """Return the bytes of all uploads of an owner."""
