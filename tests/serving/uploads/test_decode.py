@@ -30,6 +30,15 @@ def test_what_is_damaged_or_too_large_is_refused(samples: SimpleNamespace, tmp_p
     with pytest.raises(RefusedUploadError) as refused:
         decode_files([WantedFrames(broken, 2, (16, 16))], LIMITS)
     assert str(tmp_path) not in str(refused.value)
+    with pytest.raises(RefusedUploadError):
+        decode_files([WantedImage(samples.image), WantedImage(broken)], LIMITS)
+
+
+@pytest.mark.slow
+def test_a_decoder_that_takes_too_much_ends_alone(samples: SimpleNamespace) -> None:
+    wanted = [WantedFrames(samples.video, 100, (2000, 2000))]
+    with pytest.raises(RefusedUploadError):
+        decode_files(wanted, ProbeLimits(10, 1_000_000, 400 << 20, 20))
 
 
 def test_a_part_is_the_frames_between_two_times() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -40,8 +41,8 @@ def check_file(path: Path, limits: ProbeLimits) -> Probed:
         RefusedUploadError: If it is no image, video or video prompt, exceeds a limit, or makes its
             decoder fail.
     """
-    answer, _ = _confined("probe", str(path.absolute()), [path], limits)
-    probed = answer["probed"]
+    said = _confined("probe", str(path.absolute()), limits)
+    probed = _answer(said, path.absolute(), limits)["probed"]
     return Probed(**{**probed, "captions": tuple(probed["captions"])})
 
 
@@ -51,24 +52,25 @@ def decode_files(wanted: Sequence[Wanted], limits: ProbeLimits) -> list[RGB]:
     Raises:
         RefusedUploadError: If one is damaged, exceeds a limit, or makes its decoder fail.
     """
+    limits = replace(limits, time=limits.time * len(wanted))
     asked = [replace(each, path=each.path.absolute()) for each in wanted]
-    answer, data = _confined("decode", as_json(asked), [each.path for each in asked], limits)
-    found, place = [], 0
-    for shape in answer["shapes"]:
-        size = math.prod(shape)
-        found.append(np.frombuffer(data, np.uint8, size, place).reshape(shape))
-        place += size
+    said = io.BytesIO(_confined("decode", as_json(asked), limits))
+    found = []
+    for each in asked:
+        shape = _answer(said.readline(), each.path, limits)["shape"]
+        pixels = np.frombuffer(said.read(math.prod(shape)), np.uint8)
+        if pixels.size < math.prod(shape):  # the process died
+            raise RefusedUploadError(_too_much(limits))
+        found.append(pixels.reshape(shape))
     return found
 
 
-def _confined(
-    module: str, question: str, files: Sequence[Path], limits: ProbeLimits
-) -> tuple[dict[str, Any], bytes]:
-    """Ask a module in a process of its own; its answer is a line of JSON, and bytes after it."""
+def _confined(module: str, question: str, limits: ProbeLimits) -> bytes:
+    """Return what a module writes in a process of its own."""
     command = [sys.executable, "-P", "-m", f"vap.serving.uploads.{module}"]
     given = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     try:
-        done = subprocess.run(  # noqa: S603 - our own module, and no text of a client
+        return subprocess.run(  # noqa: S603 - our own module, and no text of a client
             [*command, question, json.dumps(asdict(limits))],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -76,20 +78,21 @@ def _confined(
             check=False,
             cwd="/",
             env={**given, **_FEW},
-        )
-        line, _, data = done.stdout.partition(b"\n")
-        answer: dict[str, Any] = json.loads(line)
+        ).stdout
     except subprocess.TimeoutExpired as error:
         raise RefusedUploadError(_too_much(limits)) from error
+
+
+def _answer(line: bytes, path: Path, limits: ProbeLimits) -> dict[str, Any]:
+    """Read a line of JSON; a problem in it is raised."""
+    try:
+        answer: dict[str, Any] = json.loads(line)
     except ValueError as error:  # it died before it answered
         raise RefusedUploadError(_too_much(limits)) from error
     if "problem" in answer:
-        problem = answer["problem"]
-        for path in files:
-            problem = problem.replace(str(path.absolute()), "The file")
-            problem = problem.replace(path.name, "The file")
+        problem = answer["problem"].replace(str(path), "The file").replace(path.name, "The file")
         raise RefusedUploadError(problem)
-    return answer, data
+    return answer
 
 
 def _too_much(limits: ProbeLimits) -> str:

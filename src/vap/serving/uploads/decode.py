@@ -87,17 +87,15 @@ def main(arguments: Sequence[str]) -> None:
     """Decode what the first argument says as JSON, within the limits given second."""
     wanted, limits = _from_json(arguments[0]), ProbeLimits(**json.loads(arguments[1]))
     confine(limits)
-    answer: dict[str, Any]
-    pixels: list[RGB] = []
-    try:
-        pixels = [decode(each, limits) for each in wanted]
-        answer = {"shapes": [each.shape for each in pixels]}
-    except (ValueError, OSError, MemoryError) as error:
-        answer = {"problem": str(error) or type(error).__name__}
     out = sys.stdout.buffer
-    out.write(json.dumps(answer).encode() + b"\n")
-    for each in pixels:
-        out.write(np.ascontiguousarray(each).data)
+    for each in wanted:
+        try:
+            pixels = np.ascontiguousarray(decode(each, limits))
+        except (ValueError, OSError, MemoryError) as error:
+            out.write(json.dumps({"problem": str(error) or type(error).__name__}).encode())
+            return
+        out.write(json.dumps({"shape": pixels.shape}).encode() + b"\n")
+        out.write(pixels.data)
 
 
 if __name__ == "__main__":
