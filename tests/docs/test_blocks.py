@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from pathlib import Path
 
 import click
 import pytest
@@ -35,6 +36,9 @@ def at_desk(tmp_path, monkeypatch):
     write_video(frames, "clip.mp4", 16)
     write_video(frames[:, :, ::-1], "second.mp4", 16)
     Image.fromarray(frames[0, ::-1]).save("photo.jpg")
+    Path("images").mkdir()
+    for number in range(2):
+        Image.fromarray(frames[number]).save(f"images/{number}.jpg")
 
 
 def parse(words: list[str]) -> None:
