@@ -233,7 +233,8 @@ def recipes(pipeline: Any) -> None:
 
 def style_reference(before: Image.Image, after: Image.Image) -> Frames:
     """A cross-fade of two pictures."""
-    return np.stack([np.asarray(Image.blend(before, after, min(1, step / 10))) for step in range(17)])
+    shares = [min(1, step / 10) for step in range(17)]
+    return np.stack([np.asarray(Image.blend(before, after, share)) for share in shares])
 
 
 def camera_reference(picture: Image.Image) -> Frames:

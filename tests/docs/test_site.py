@@ -20,7 +20,11 @@ from tests.docs.blocks import PAGES, ROOT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SHOWN = re.findall(r"^::: (\S+)", (ROOT / "docs/api.md").read_text(), re.MULTILINE)
-SEARCHES = {"LoRA": "usage/"}
+SEARCHES = {
+    "out of memory": "troubleshooting/",
+    "reference ignored": "recipes/reference-ignored/",
+    "LoRA": "usage/",
+}
 
 
 def pages_in(nav):
