@@ -50,6 +50,9 @@ def serve(
         bool, typer.Option("--worker/--no-worker", help="Whether to make videos here, too.")
     ] = True,
     device: options.Device = None,
+    upgrade: Annotated[
+        bool, typer.Option("--upgrade", help="First upgrade the database of an older vap.")
+    ] = False,
 ) -> None:
     """Serve videos and the studio over HTTP, with one worker that makes them."""
     with reporting():
@@ -62,6 +65,10 @@ def serve(
             port=port,
             device=device,
         )
+        if upgrade:
+            from vap.serving.jobs.database import Database
+
+            Database(settings.database_url, upgrade=True).close()
         _listen(settings, worker=worker)
 
 

@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sql
 
-from vap.serving.jobs.database import Database, metadata
+from vap.serving.jobs.database import Database
+from vap.serving.jobs.schema import metadata
 
 _KEY = re.compile(r"vap_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _NO_HASH = "0" * 64

@@ -19,9 +19,10 @@ import sqlalchemy as sql
 from sqlalchemy.exc import IntegrityError
 from standardwebhooks import Webhook
 
-from vap.serving.jobs.database import Database, jobs, metadata
+from vap.serving.jobs.database import Database, jobs
 from vap.serving.jobs.job import ENDED, Job
 from vap.serving.jobs.queue import Jobs
+from vap.serving.jobs.schema import metadata
 from vap.serving.keys import Keys
 from vap.serving.outbound import Outbound, OutboundError
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import sqlalchemy as sql
 
-metadata = sql.MetaData()
+from vap.serving.jobs.schema import metadata, prepare
+
 _TABLES, _SWEEP = 7_086_001, 7_086_002  # advisory locks of PostgreSQL
 
 jobs = sql.Table(
@@ -65,9 +66,17 @@ workers = sql.Table(
 
 
 class Database:
-    """Transactions on one database; threads and processes may share it."""
+    """Transactions on one database; threads and processes may share it.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: Of SQLAlchemy.
+        upgrade: Whether to upgrade tables of an older version.
+
+    Raises:
+        ValueError: If its tables are of another version.
+    """
+
+    def __init__(self, url: str, *, upgrade: bool = False) -> None:
         self.engine = _engine(url)
         self.sqlite = self.engine.dialect.name == "sqlite"
         self._reads = self.engine
@@ -77,7 +86,7 @@ class Database:
             if not self.sqlite:
                 # Two services that start together must not both make the tables.
                 connection.execute(sql.text(f"SELECT pg_advisory_xact_lock({_TABLES})"))
-            metadata.create_all(connection)
+            prepare(connection, upgrade=upgrade)
 
     @contextmanager
     def read(self) -> Iterator[sql.Connection]:

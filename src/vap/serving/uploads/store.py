@@ -12,8 +12,9 @@ from pathlib import Path
 
 import sqlalchemy as sql
 
-from vap.serving.jobs.database import Database, jobs, metadata
+from vap.serving.jobs.database import Database, jobs
 from vap.serving.jobs.resolve import prompt_key, upload_key
+from vap.serving.jobs.schema import metadata
 from vap.serving.media_store import MediaStore
 from vap.serving.uploads.kinds import Kind
 from vap.serving.uploads.probe import Probed
