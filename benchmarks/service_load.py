@@ -1,12 +1,13 @@
 """Status requests at a constant rate beside a generation, and whether the video is the same.
 
-``python -m benchmarks.service_load --rate 500 --seconds 15``
+``python -m benchmarks.service_load --rate 500``
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -72,16 +73,23 @@ class Service:
             base_url=f"{address}v1", headers={"Authorization": f"Bearer {text}"}, timeout=60
         )
 
+    def upload(self, request: GenerationRequest, folder: Path) -> GenerationRequest:
+        """Upload the files of a request, and return it with copies that are named as uploads.
+
+        The video has the names of its inputs inside.
+        """
+        copies = []
+        for path in (request.image, *request.references):
+            answer = self._http.post("/uploads", files={"file": path.read_bytes()})
+            copies.append(folder / answer.raise_for_status().json()["id"])
+            shutil.copyfile(path, copies[-1])
+        return replace(request, image=copies[0], references=tuple(copies[1:]))
+
     def submit(self, request: GenerationRequest) -> str:
-        """Ask for the video of a request, and return the id of the job."""
-        assert request.image is not None
-        image, reference = (
-            self._http.post("/uploads", files={"file": path.read_bytes()}).json()["id"]
-            for path in (request.image, request.references[0])
-        )
+        """Ask for the video of a request whose files were uploaded; return the id of the job."""
         body = {
-            "image": image,
-            "references": [{"upload": reference}],
+            "image": request.image.name,
+            "references": [{"upload": each.name} for each in request.references],
             "reference_prompts": list(request.reference_prompts),
             "prompt": request.prompt,
             "seed": request.seed,
@@ -166,7 +174,6 @@ def _address(log: Path, process: subprocess.Popen[bytes]) -> str:
 
 def _generated(request: GenerationRequest, output: Path) -> bytes:
     """Make the video of a request by the command line."""
-    assert request.image is not None
     arguments = [
         *("--image", str(request.image), "--reference", str(request.references[0])),
         *("--prompt", request.prompt, "--reference-prompt", request.reference_prompts[0]),
@@ -174,7 +181,8 @@ def _generated(request: GenerationRequest, output: Path) -> bytes:
         *("--frames", str(request.num_frames)),
         *("-o", str(output)),
     ]
-    subprocess.run([*_VAP, "generate", *arguments], check=True, env=_one_thread())  # noqa: S603
+    command = [*_VAP, "generate", *arguments]
+    subprocess.run(command, check=True, capture_output=True, env=_one_thread())  # noqa: S603
     return output.read_bytes()
 
 
@@ -182,17 +190,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and show; 1 if the video differs."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rate", type=float, default=500, help="requests a second")
-    parser.add_argument("--seconds", type=float, default=15, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=10, help="of each measurement")
     parser.add_argument("--connections", type=int, default=64, help="that stay open")
     parser.add_argument("--waiting", type=int, default=200, help="jobs whose state is asked for")
-    parser.add_argument("--frames", type=int, default=81, help="of the generation beside")
+    parser.add_argument("--frames", type=int, default=49, help="of the generation beside")
     options = parser.parse_args(arguments)
     request = replace(demo_request(), num_frames=options.frames, num_inference_steps=_STEPS)
     with tempfile.TemporaryDirectory(prefix="vap-load-") as name:
-        expected = _generated(request, Path(name) / "expected.mp4")
-        data = Path(name) / "data"
-        data.mkdir()
-        with service(data, options.waiting) as served:
+        folder = Path(name)
+        (folder / "data").mkdir()
+        with service(folder / "data", options.waiting) as served:
+            request = served.upload(request, folder)
+            expected = _generated(request, folder / "expected.mp4")
             rows = [served.measure("nothing", options)]
             first = served.submit(request)
             served.wait(first, "generate")
