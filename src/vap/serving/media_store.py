@@ -17,7 +17,8 @@ class MediaStore:
 
     def __init__(self, url: str) -> None:
         self._files: Any
-        self._files, self._root = fsspec.core.url_to_fs(url)
+        # A listing that is kept would hide what other processes write.
+        self._files, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         self._local = "file" in self._files.protocol
 
     def put(self, key: str, source: Path) -> None:

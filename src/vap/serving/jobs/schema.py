@@ -6,10 +6,16 @@ from collections.abc import Mapping
 
 import sqlalchemy as sql
 
-VERSION = 1
+VERSION = 2
 """Of the tables of this program. A change of a table needs the next one, and its step."""
 
-STEPS: Mapping[int, tuple[str, ...]] = {}
+STEPS: Mapping[int, tuple[str, ...]] = {
+    1: (
+        'ALTER TABLE jobs ADD COLUMN "group" VARCHAR(64)',
+        "ALTER TABLE jobs ADD COLUMN reference_use TEXT",
+        'CREATE INDEX jobs_of_group ON jobs (owner, "group", number)',
+    ),
+}
 """Statements for SQLite and PostgreSQL that lead from a version to the next."""
 
 metadata = sql.MetaData()
