@@ -41,11 +41,13 @@ def error(answer: Any) -> dict[str, Any]:
 
 def test_a_form_with_files_becomes_a_job(client: TestClient, samples: SimpleNamespace) -> None:
     files = {"input_reference": samples.image.read_bytes(), "reference": samples.video.read_bytes()}
-    answer = client.post("/v1/videos", data={"prompt": "a cat", "seed": "7"}, files=files)
+    fields = {"prompt": "a cat", "seed": "7", "group": "cats", "check_reference": "true"}
+    answer = client.post("/v1/videos", data=fields, files=files)
     video = answer.json()
     assert (video["object"], video["status"], video["progress"]) == ("video", "queued", 0)
     assert (video["prompt"], video["seed"], video["queue_position"]) == ("a cat", 7, 0)
     assert [set(each) for each in video["request"]["references"]] == [{"upload"}]
+    assert (video["request"]["group"], video["request"]["check_reference"]) == ("cats", True)
     assert answer.headers["openai-poll-after-ms"] == "1000"
     assert client.get(f"/v1/videos/{video['id']}").json() == video
 

@@ -20,7 +20,8 @@ from vap.serving.jobs.request import NamedEffect, SavedPrompt, Upload, VideoRequ
 from vap.serving.jobs.resolve import expert_file, frames_of
 from vap.serving.uploads.store import UploadedFile
 
-_OF_IMAGE, _ANY_IMAGE = {"image", "input_reference", "webhook_url"}, "upload_00000000"
+_NOT_ESTIMATED = {"image", "input_reference", "webhook_url"}
+_ANY_IMAGE = "upload_00000000"
 
 
 async def video_request(service: Service, body: Body, owner: str) -> VideoRequest:
@@ -55,7 +56,7 @@ def request_without_image(service: Service, fields: dict[str, Any], owner: str) 
     Raises:
         ApiError: If it cannot be done.
     """
-    others = {name: fields[name] for name in fields if name not in _OF_IMAGE}
+    others = {name: fields[name] for name in fields if name not in _NOT_ESTIMATED}
     if "effect" in others:
         _add_references(others, [{"effect": others.pop("effect")}])
     return _valid(service, {**others, "image": _ANY_IMAGE}, owner)
