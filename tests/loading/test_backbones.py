@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import vap
-from tests.pipelines.golden import FOLDER, Golden, golden, relative_error
+from tests.pipelines.golden import FOLDER, Golden, golden, load, relative_error
 from vap.models.expert import is_expert_name
 
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
@@ -25,23 +25,26 @@ def wan() -> Golden:
     return golden("wan")
 
 
-@pytest.fixture(scope="module")
-def gguf_file(tmp_path_factory) -> Path:
+def write_gguf(path: Path, name_of: Callable[[str], str] = str) -> Path:
     """The golden backbone with the matrices of its blocks in eight bits."""
-    path = tmp_path_factory.mktemp("gguf") / "backbone.gguf"
     writer = gguf.GGUFWriter(path, "wan")
     for name, tensor in backbone_tensors().items():
         values = tensor.numpy()
         if values.ndim == 2 and name.startswith("blocks") and values.shape[1] % 32 == 0:
             kind = gguf.GGMLQuantizationType.Q8_0
-            writer.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)
+            writer.add_tensor(name_of(name), gguf.quants.quantize(values, kind), raw_dtype=kind)
         else:
-            writer.add_tensor(name, values)
+            writer.add_tensor(name_of(name), values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+@pytest.fixture(scope="module")
+def gguf_file(tmp_path_factory) -> Path:
+    return write_gguf(tmp_path_factory.mktemp("gguf") / "backbone.gguf")
 
 
 def run(wan: Golden, backbone: Path) -> torch.Tensor:
@@ -124,10 +127,34 @@ def test_fp8_weights_are_multiplied_by_their_scales(
     assert 0 < relative_error(run(wan, path), wan.run(wan.prompted())) < 0.1
 
 
-def test_the_makers_names_are_read(wan: Golden, tmp_path: Path) -> None:
+def test_fp8_weights_without_scales_are_read(wan: Golden, tmp_path: Path) -> None:
     path = tmp_path / "backbone.safetensors"
-    save_file({makers_name(name): tensor for name, tensor in backbone_tensors().items()}, path)
-    assert relative_error(run(wan, path), wan.run(wan.prompted())) < 1e-5
+    stored = {
+        makers_name(name): tensor.to(torch.float8_e4m3fn) if tensor.ndim == 2 else tensor
+        for name, tensor in backbone_tensors().items()
+    }
+    save_file(stored, path)
+    assert 0 < relative_error(run(wan, path), wan.run(wan.prompted())) < 0.1
+
+
+@pytest.mark.parametrize("prefix", ["", "model.diffusion_model.", "diffusion_model."])
+def test_a_file_of_comfyui_gives_the_released_outputs(
+    wan: Golden, tmp_path: Path, prefix: str
+) -> None:
+    path = tmp_path / "backbone.safetensors"
+    tensors = backbone_tensors().items()
+    save_file({prefix + makers_name(name): tensor for name, tensor in tensors}, path)
+    pipeline = load("wan", backbone=path)
+    steps = wan.settings["num_inference_steps"]
+    made = wan.run(wan.prompted(num_inference_steps=steps), pipeline)
+    assert relative_error(made, wan.expected["pipeline.out.latents"]) < 1e-5
+
+
+def test_a_gguf_file_with_the_makers_names_is_the_same(
+    wan: Golden, gguf_file: Path, tmp_path: Path
+) -> None:
+    path = write_gguf(tmp_path / "backbone.gguf", makers_name)
+    assert relative_error(run(wan, path), run(wan, gguf_file)) < 1e-5
 
 
 def test_a_folder_of_shards_is_the_model(wan: Golden, tmp_path: Path) -> None:
