@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from comfy_api.v0_0_2 import io
 
 import vap
 from vap.effects.create import create_effect
 from vap.effects.library import effects, find_effect, install
+from vap.effects.manifest import MANIFEST
 
 from .captions import as_files
 from .loaded import encoders_of
@@ -65,6 +67,11 @@ class VapLoadEffect(io.ComfyNode):
             settings.guidance_scale or 0.0,
             settings.reference_guidance_scale or 0.0,
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, effect: str, **_: Any) -> int:
+        """Return what changes when the effect is saved again."""
+        return (find_effect(effect).folder / MANIFEST).stat().st_mtime_ns
 
 
 class VapSaveEffect(io.ComfyNode):
