@@ -55,5 +55,5 @@ $(CORE): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(DEV): $(CORE) Makefile
-	$(PIP) --editable '.[cuts,data,dev,docs,eval,postgresql,quant,ray,serve,study,train]'
+	$(PIP) --editable '.[cuts,data,dev,docs,eval,filter,postgresql,quant,ray,serve,study,train]'
 	@touch $@

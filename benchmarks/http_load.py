@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import uvloop
+
 _LEAD = 0.2  # seconds for the connections to open
 _OK = b"HTTP/1.1 200 "
 
@@ -56,7 +58,7 @@ def send_load(
     texts = [
         f"GET {path} HTTP/1.1\r\nHost: {place.netloc}\r\n{more}\r\n".encode() for path in paths
     ]
-    return asyncio.run(_send(place.hostname, place.port, texts, rate, seconds, connections))
+    return uvloop.run(_send(place.hostname, place.port, texts, rate, seconds, connections))
 
 
 async def _send(

@@ -78,6 +78,8 @@ class Settings(Strict):
         allow_urls: Whether images are fetched from URLs.
         allow_private_addresses: Whether webhooks and URLs may lead into private networks.
         allow_effect_uploads: Whether clients may install effects.
+        content_filter: Score, 0 … 1, from which the content filter refuses images and videos; None
+            for no filter.
     """
 
     data: Path = Field(default_factory=data_folder)
@@ -113,6 +115,7 @@ class Settings(Strict):
     allow_urls: bool = False
     allow_private_addresses: bool = False
     allow_effect_uploads: bool = False
+    content_filter: float | None = Field(None, ge=0, le=1)
 
     @field_validator("models", "allowed_hosts", "cors_origins", mode="before")
     @classmethod
@@ -169,7 +172,11 @@ class Settings(Strict):
     def probe_limits(self) -> ProbeLimits:
         """What the process that decodes an upload may take."""
         return ProbeLimits(
-            self.upload_seconds, self.upload_pixels, self.upload_memory, self.upload_time
+            self.upload_seconds,
+            self.upload_pixels,
+            self.upload_memory,
+            self.upload_time,
+            self.content_filter,
         )
 
     @property

@@ -26,6 +26,7 @@ from vap.serving.api.errors import add_handlers
 from vap.serving.api.gate import Gate
 from vap.serving.api.service import Service
 from vap.serving.api.shown import shown_video
+from vap.serving.content_filter import classifier
 from vap.serving.experts import expert_blocks
 from vap.serving.settings import Settings
 from vap.serving.webhooks import Webhooks
@@ -35,6 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
     """Return the application; ``app.state.service`` has its parts.
 
     Raises:
+        MissingExtraError: If there shall be a content filter, and it is not installed.
         ValueError: If other machines could use it without a key, or an expert file is none.
         FileNotFoundError: If an expert file is missing.
     """
@@ -46,6 +48,8 @@ def create_app(settings: Settings) -> FastAPI:
             f"Other machines can reach {settings.host}, and there is no API key. Make one with "
             "`vap keys create`, or listen on 127.0.0.1."
         )
+    if settings.content_filter is not None:
+        classifier()  # now, rather than at the first upload, if it is not installed
     app = FastAPI(
         title="Video-As-Prompt",
         version=__version__,

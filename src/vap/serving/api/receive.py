@@ -17,6 +17,7 @@ from starlette.datastructures import UploadFile
 from vap.files.errors import MachineError
 from vap.serving.api.errors import ApiError
 from vap.serving.api.service import Service
+from vap.serving.content_filter import RefusedContentError
 from vap.serving.outbound import OutboundError
 from vap.serving.uploads.check import RefusedUploadError, check_file
 from vap.serving.uploads.probe import Probed
@@ -66,6 +67,8 @@ async def _probed(service: Service, path: Path) -> Probed:
         return await anyio.to_thread.run_sync(
             check_file, path, service.settings.probe_limits, limiter=service.checks
         )
+    except RefusedContentError as error:
+        raise ApiError(400, str(error), code="content_refused") from error
     except RefusedUploadError as error:
         raise ApiError(400, str(error), code="invalid_upload") from error
     except MachineError as error:

@@ -9,6 +9,8 @@ import anyio.to_thread
 from vap.serving.jobs.job import Job
 from vap.serving.jobs.queue import Jobs
 
+_PAUSE = 0.01  # seconds between queries, in which a busy service collects requests
+
 
 class Statuses:
     """Reads jobs; requests that come while a query runs share the next one.
@@ -42,3 +44,4 @@ class Statuses:
             else:
                 for job_id, answer in waiting.items():
                     answer.set_result(found.get(job_id))
+            await asyncio.sleep(_PAUSE)

@@ -20,8 +20,10 @@ from vap.generation.preview import LatentColors, emerging, fit_colors
 from vap.generation.prompt_cache import PromptCache
 from vap.generation.request import GenerationRequest, check_request, check_settings
 from vap.generation.run import generate, save
+from vap.media import select_frames
 from vap.pipelines.video_prompt import VideoPrompt
 from vap.process import quiet_libraries
+from vap.serving.content_filter import FRAMES, check_content
 from vap.serving.jobs.decoded import decode_inputs
 from vap.serving.jobs.model_process import Report, Result, Task
 from vap.serving.jobs.reference_use import reference_use
@@ -64,8 +66,11 @@ class VideoMaker:
             checked=True,
             on_stage=report.stage,
             on_step=lambda done, total: report.step(done, passes * total, preview.latest),
-            on_latents=preview.show,
+            # A preview would be seen before the content filter sees the video.
+            on_latents=preview.show if task.settings.content_filter is None else None,
         )
+        few = select_frames(len(made.frames), min(len(made.frames), FRAMES))
+        check_content(made.frames[few], task.settings.content_filter)
         use = None
         if task.request.check_reference:
             use = reference_use(

@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeAlias
 
+from vap.serving.content_filter import RefusedContentError
 from vap.serving.jobs.job import JobError, ReferenceUse
 from vap.serving.jobs.request import VideoRequest
 from vap.serving.settings import Settings
@@ -210,6 +211,8 @@ def _failure(error: Exception, task: Task) -> Failure:
     if is_out_of_memory(error):
         message = "The memory is not enough. Ask for fewer frames or a smaller size."
         return Failure(JobError("out_of_memory", message), usable=False)
+    if isinstance(error, RefusedContentError):
+        return Failure(JobError("content_refused", str(error)))
     if isinstance(error, (ValueError, TypeError, OSError, ImportError)):
         message = str(error)
         for place in (str(task.folder), task.settings.media_url, str(task.settings.data)):

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from vap.media.pixels import RGB
+from vap.serving.content_filter import RefusedContentError
 from vap.serving.uploads.decode import Wanted, as_json
 from vap.serving.uploads.probe import Probed, ProbeLimits
 
@@ -38,6 +39,7 @@ def check_file(path: Path, limits: ProbeLimits) -> Probed:
     """Return what a file is.
 
     Raises:
+        RefusedContentError: If the content filter refuses it.
         RefusedUploadError: If it is no image, video or video prompt, exceeds a limit, or makes its
             decoder fail.
     """
@@ -89,6 +91,8 @@ def _answer(line: bytes, path: Path, limits: ProbeLimits) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(line)
     except ValueError as error:  # it died before it answered
         raise RefusedUploadError(_too_much(limits)) from error
+    if "refused" in answer:
+        raise RefusedContentError(answer["refused"])
     if "problem" in answer:
         problem = answer["problem"].replace(str(path), "The file").replace(path.name, "The file")
         raise RefusedUploadError(problem)

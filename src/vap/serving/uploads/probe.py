@@ -14,7 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from vap.serving.content_filter import FRAMES, RefusedContentError, check_content
 from vap.serving.uploads.kinds import Kind
+
+_SIZE = (256, 256)  # of the frames that the content filter sees
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +29,14 @@ class ProbeLimits:
         pixels: Of a frame or image.
         memory: Bytes of the process that decodes it.
         time: Seconds of that process.
+        content: Score from which the content filter refuses it; None for no filter.
     """
 
     seconds: float
     pixels: int
     memory: int
     time: int
+    content: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ def probe(path: Path, limits: ProbeLimits) -> Probed:
     """Read a file to its end, and tell what it is.
 
     Raises:
+        RefusedContentError: If the content filter refuses it.
         ValueError: If it is no image, video or video prompt, or exceeds a limit.
     """
     from vap.media.files import HEAD_BYTES, identify
@@ -74,16 +80,19 @@ def _image(path: Path, limits: ProbeLimits) -> Probed:
     from vap.media import MediaLimits, read_image
 
     image = read_image(path, limits=MediaLimits(pixels=limits.pixels))
+    check_content([image], limits.content)
     return Probed("image", image.width, image.height)
 
 
 def _video(path: Path, limits: ProbeLimits) -> Probed:
-    from vap.media import MediaLimits, probe_clip, read_clip
+    from vap.media import MediaLimits, probe_clip, read_clip, select_frames
 
     bounds = MediaLimits(pixels=limits.pixels, seconds=limits.seconds)
     info = probe_clip(path, limits=bounds)
-    # Decodes all frames up to the last, and keeps only that one, small.
-    read_clip(path, limits=bounds, frame_indices=[info.frames - 1], size=(16, 16))
+    # Decodes all frames up to the last, and keeps few of them, small.
+    few = select_frames(info.frames, min(info.frames, FRAMES))
+    clip = read_clip(path, limits=bounds, frame_indices=[*few, info.frames - 1], size=_SIZE)
+    check_content(clip.frames, limits.content)
     return Probed("video", info.width, info.height, info.frames, info.fps, info.seconds)
 
 
@@ -113,6 +122,8 @@ def main(arguments: Sequence[str]) -> None:
     answer: dict[str, Any]
     try:
         answer = {"probed": asdict(probe(path, limits))}
+    except RefusedContentError as error:
+        answer = {"refused": str(error)}
     except (ValueError, OSError, MemoryError) as error:
         answer = {"problem": str(error) or type(error).__name__}
     sys.stdout.write(json.dumps(answer))
