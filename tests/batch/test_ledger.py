@@ -10,7 +10,9 @@ from vap.batch.ledger import BatchFolder, Outcome
 
 
 def done(request) -> Outcome:
-    return Outcome(request.name, request.digest, "done", output=f"{request.name}.mp4")
+    return Outcome(
+        request.name, request.digest, "done", request.inputs, output=f"{request.name}.mp4"
+    )
 
 
 def is_done(folder, request, suffix) -> bool:
@@ -28,7 +30,7 @@ def test_a_video_is_done_if_it_is_there_and_its_request_has_not_changed(tmp_path
     assert is_done(folder, one, ".mp4")
     assert not is_done(folder, one, ".webm")
     assert not is_done(folder, changed, ".mp4")
-    folder.write(Outcome(one.name, one.digest, "started"))
+    folder.write(Outcome(one.name, one.digest, "started", one.inputs))
     assert not is_done(folder, one, ".mp4")
 
 
@@ -47,18 +49,6 @@ def test_the_same_words_in_another_folder_are_another_request(tmp_path):
     assert folder.adopt(one) == folder.of(one) is not None
 
 
-def test_a_ledger_of_before_inputs_were_noted_is_read(tmp_path):
-    folder = BatchFolder(tmp_path, ".mp4", "run")
-    (one,) = requests_of({"name": "one"})
-    content = json.loads(done(one).to_json())
-    del content["inputs"]
-    folder._path("one").parent.mkdir()
-    folder._path("one").write_text(json.dumps(content))
-    (tmp_path / "one.mp4").touch()
-    assert is_done(folder, one, ".mp4")
-    assert folder.adopt(one) == folder.of(one) is not None
-
-
 @given(st.binary() | st.text().map(str.encode))
 def test_a_damaged_entry_is_as_none(tmp_path_factory, content):
     folder = BatchFolder(tmp_path_factory.mktemp("ledger"), ".mp4", "run")
@@ -72,7 +62,7 @@ def test_the_manifest_has_a_line_for_each_request_in_order(tmp_path):
     folder = BatchFolder(tmp_path, ".mp4", "run")
     requests = requests_of({"name": "a"}, {"name": "b"}, {"name": "c"})
     error = {"type": "ValueError", "message": "so bad"}
-    folder.write(Outcome("b", requests[1].digest, "failed", error=error))
+    folder.write(Outcome("b", requests[1].digest, "failed", requests[1].inputs, error=error))
     folder.write(done(requests[2]))
     lines = [json.loads(line) for line in folder.write_manifest(requests).open()]
     assert [line["name"] for line in lines] == ["a", "b", "c"]

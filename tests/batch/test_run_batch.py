@@ -314,7 +314,14 @@ def test_a_request_that_ends_its_process_is_given_up(inputs, tmp_path, made):
     batch = BatchFolder(tmp_path, ".mp4", "this run")
     for attempt in (1, 2, 3):
         batch.write(
-            Outcome(request.name, request.digest, "started", run="this run", attempts=attempt)
+            Outcome(
+                request.name,
+                request.digest,
+                "started",
+                request.inputs,
+                run="this run",
+                attempts=attempt,
+            )
         )
     outcome = worker.Worker(batch).make(request)
     assert outcome.status == "failed"

@@ -15,7 +15,7 @@ from tests.pipelines.golden import FOLDER
 from tests.training.tuning_tiny import recipe_of, write_dataset
 from vap.files.errors import MediaError
 from vap.files.weights import save_tensors, weights_hash
-from vap.mini.training.encoded_pairs import EncodedPairs, write_shard
+from vap.mini.training.encoded_pairs import EncodedPairs, ShardOrigin, write_shard
 from vap.models.expert_file import write_expert
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.synth.classifier import Recognizer, save_recognizer
@@ -96,7 +96,8 @@ def little_space() -> Iterator[None]:
 
 def write_pairs(folder: Path) -> None:
     tensor = torch.zeros(1, 2, 1000)
-    write_shard(folder / "pairs", EncodedPairs(tensor, tensor, tensor, [], []))
+    pairs = EncodedPairs(tensor, tensor, tensor, [], [])
+    write_shard(folder / "pairs", pairs, ShardOrigin(0, 0, "", ""))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from vap.devices import check_device
 from vap.generation.record import (
     changed_versions,
     has_same_inputs,
-    held_in,
+    quantized_in,
     record_of,
     recorded_run,
     request_from,
@@ -196,15 +196,15 @@ def test_bundled_names_and_hub_ids_are_recorded_as_such(request_, generation):
 def test_eight_bits_that_nobody_asked_for_are_recorded_apart(
     generation, pipeline, request_, monkeypatch
 ):
-    assert held_in(generation.record) is None
+    assert quantized_in(generation.record) is None
     monkeypatch.setattr(pipeline, "memory_plan", MemoryPlan("little", quantize="int8"))
     made = generate(request_, pipeline).record
-    assert held_in(made) == "int8"
+    assert quantized_in(made) == "int8"
     # Asked for again as it was: the same memory makes the same of it, to the byte.
     assert request_from(made).quantize is None
     asked = dataclasses.replace(request_, quantize="int8")
     again = generate(asked, pipeline).record
-    assert (held_in(again), request_from(again).quantize) == ("int8", "int8")
+    assert (quantized_in(again), request_from(again).quantize) == ("int8", "int8")
 
 
 def test_student_may_be_given_as_its_folder(request_, tmp_path):

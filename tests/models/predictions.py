@@ -4,6 +4,8 @@ from typing import Any
 
 import torch
 
+from vap.models.expert import is_expert_name
+
 
 def without_reference(arguments: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if not name.startswith("reference_")}
@@ -23,3 +25,7 @@ def calls_of(module: torch.nn.Module) -> list[tuple[Any, ...]]:
     calls: list[tuple[Any, ...]] = []
     module.register_forward_hook(lambda _, inputs, __: calls.append(inputs))
     return calls
+
+
+def expert_parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    return {name: value for name, value in model.named_parameters() if is_expert_name(name)}

@@ -13,6 +13,7 @@ from cogvideox_tiny import (
     without_reference,
 )
 from diffusers import CogVideoXTransformer3DModel
+from predictions import expert_parameters
 
 from vap.models.cogvideox import CogVideoXVideoAsPromptTransformer3DModel
 
@@ -102,7 +103,7 @@ def test_without_reference_the_bits_are_the_stock_models(fused: bool, rotated: b
 
 def test_without_reference_the_expert_is_not_touched(stock) -> None:
     model = golden_model()
-    for _, parameter in model.expert_parameters():
+    for parameter in expert_parameters(model).values():
         parameter.data.fill_(float("nan"))
     arguments, _ = golden_case(1)
     expected = predict(stock, without_reference(arguments))
@@ -166,7 +167,7 @@ def test_expert_file_turns_a_stock_backbone_into_the_released_model(tmp_path, st
 def test_a_copied_model_uses_its_own_expert() -> None:
     model = golden_model()
     twin = copy.deepcopy(model)
-    for _, parameter in model.expert_parameters():
+    for parameter in expert_parameters(model).values():
         parameter.data.fill_(float("nan"))
     arguments, expected = golden_case(1)
     assert relative_error(predict(twin, arguments), expected) < 1e-5

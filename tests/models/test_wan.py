@@ -3,7 +3,7 @@ import json
 
 import pytest
 import torch
-from predictions import calls_of, predict, relative_error, without_reference
+from predictions import calls_of, expert_parameters, predict, relative_error, without_reference
 from wan_tiny import FOLDER, TOKENS, golden_case, golden_model, stock_twin, two_references
 
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
@@ -83,7 +83,7 @@ def test_without_reference_the_bits_are_the_stock_models(fused: bool) -> None:
 
 def test_without_reference_the_expert_is_not_touched() -> None:
     model = golden_model()
-    for _, parameter in model.expert_parameters():
+    for parameter in expert_parameters(model).values():
         parameter.data.fill_(float("nan"))
     arguments, _ = golden_case()
     expected = predict(stock_twin(golden_model()), without_reference(arguments))
@@ -143,7 +143,7 @@ def test_expert_copied_from_the_backbone_sees_the_target_twice() -> None:
 def test_a_copied_model_uses_its_own_expert() -> None:
     model = golden_model()
     twin = copy.deepcopy(model)
-    for _, parameter in model.expert_parameters():
+    for parameter in expert_parameters(model).values():
         parameter.data.fill_(float("nan"))
     arguments, expected = golden_case()
     assert relative_error(predict(twin, arguments), expected) < 1e-5

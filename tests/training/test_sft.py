@@ -187,7 +187,8 @@ def test_gradients_that_are_not_finite_stop_before_the_step_and_are_named(
     task = SFTTask(recipe)
     from vap.training.trainer import train
 
-    name, parameter = next(task.transformer.expert_parameters())
+    parameters = task.transformer.named_parameters()
+    name, parameter = next((n, p) for n, p in parameters if p.requires_grad)
     before = parameter.detach().clone()
     parameter.register_hook(lambda gradient: gradient * float("inf"))
     with pytest.raises(FloatingPointError, match=f"not finite at step 0: {name}"):

@@ -42,7 +42,7 @@ def test_an_expert_that_is_trained_further_in_mixed_precision_keeps_its_bits(
         recipe_of(datasets[variant], tmp_path, variant, model=model, loop={"precision": "bf16"})
     )
 
-    here = dict(task.transformer.expert_parameters())
+    here = dict(task.transformer.named_parameters())
     for name, tensor in load_file(path).items():
         prefix, _, rest = name.partition(".")
         depth, _, rest = rest.partition(".")

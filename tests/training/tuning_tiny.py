@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from vap.data.encoded import MANIFEST, EncodedClip, Shard, shard_name, write_shard
+from vap.data.encoded import MANIFEST, EncodedClip, Shard, caption_digest, shard_name, write_shard
 from vap.data.rows import ClipRow
 from vap.data.table import Table, write_table
 from vap.shapes import PixelShape
@@ -51,7 +51,10 @@ def write_dataset(folder: Path, variant: str, clips: int = 8) -> Path:
         tensors["text"][9:] = 0
         return tensors
 
-    clips_of = [EncodedClip(name, _PIXELS[variant], shapes["text"][0]) for name in names]
+    clips_of = [
+        EncodedClip(row.video, _PIXELS[variant], shapes["text"][0], caption_digest(row.caption))
+        for row in rows
+    ]
     empty = torch.zeros(shapes["text"])
     empty[0] = 1
     shard = Shard(clips_of, [encodings() for _ in names], {}, empty)

@@ -31,7 +31,7 @@ class Outcome:
     name: str
     digest: str
     status: Status
-    inputs: tuple[str, ...] = ()  # none in ledgers of earlier versions
+    inputs: tuple[str, ...]
     output: str | None = None  # file names in the folder of the batch
     record: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)  # by stage
@@ -64,7 +64,7 @@ class BatchFolder:
     def of(self, request: BatchRequest) -> Outcome | None:
         """The outcome of a request; None if there is none, or it is of other text or files."""
         outcome = self._of_its_words(request)
-        return outcome if outcome is not None and _is_about(outcome, request) else None
+        return outcome if outcome is not None and outcome.inputs == request.inputs else None
 
     def has_video(self, outcome: Outcome | None) -> TypeGuard[Outcome]:
         """Whether an outcome's video is there, in the format of this run."""
@@ -74,7 +74,7 @@ class BatchFolder:
     def adopt(self, request: BatchRequest) -> Outcome | None:
         """Take over a video that was made from copies of a request's files, as after a move."""
         outcome = self._of_its_words(request)
-        if outcome is None or _is_about(outcome, request):
+        if outcome is None or outcome.inputs == request.inputs:
             return outcome
         if self._video(outcome) is None:
             return None
@@ -125,11 +125,6 @@ class BatchFolder:
 
     def _path(self, name: str) -> Path:
         return self.output / _FOLDER / f"{name}.json"
-
-
-def _is_about(outcome: Outcome, request: BatchRequest) -> bool:
-    """Whether an outcome is about a request's files, not others of the same words."""
-    return outcome.inputs in {(), request.inputs}
 
 
 def _line(request: BatchRequest, outcome: Outcome | None) -> dict[str, Any]:

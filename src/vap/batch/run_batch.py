@@ -170,9 +170,18 @@ def _outcomes(
     if address is None:
         yield from _one_by_one(batch, missing, on_step, loading)
     else:
-        from vap.batch.on_ray import make_on_ray
+        from vap.batch.worker import making
+        from vap.parallel.ray_cluster import each_on_ray
 
-        yield from make_on_ray(batch, missing, workers, address)
+        yield from each_on_ray(
+            making,
+            (batch, missing),
+            len(missing),
+            address=address,
+            purpose="make videos with several workers (--workers 1 needs no Ray)",
+            workers=workers.count,
+            cpus=workers.cpus,
+        )
 
 
 def _one_by_one(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -91,3 +92,9 @@ class Worker:
         except Exception as error:
             self._unloadable[key] = error
             raise
+
+
+def making(batch: BatchFolder, requests: Sequence[BatchRequest]) -> Callable[[int], Outcome]:
+    """Make requests by their places, in a process of a cluster; a lost one may have made some."""
+    worker = Worker(batch)
+    return lambda place: worker.make_unless_done(requests[place])

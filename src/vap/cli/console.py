@@ -44,7 +44,7 @@ FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 # What bad input raises throughout the package; anything else is a bug.
 _USER_ERRORS = (ValueError, TypeError, OSError, ImportError)
 # Of commands that encode or make a video of a given size.
-LESS_TO_HOLD = "Lower --height, --width or --frames, or use --dtype bfloat16."
+LESS_MEMORY = "Lower --height, --width or --frames, or use --dtype bfloat16."
 _MEMORY_ADVICE = "Reduce the amount of work, or use a machine with more memory."
 _BUG_ADVICE = "This is a bug in vap. Set VAP_DEBUG=1 to see the traceback, and please report it."
 # What moves the cursor, colors or reorders text; line feeds and tabs are text.

@@ -69,12 +69,7 @@ def encode(
             )
         job = plan_job(loaded.rows, settings, folder, Path(os.path.realpath(output)))
         with progress_bars() as progress:
-            if ray is None:
-                run_job(job, workers=workers or 1, progress=progress)
-            else:
-                from vap.data.encode_ray import run_on_ray
-
-                run_on_ray(job, address=ray, workers=workers)
+            run_job(job, workers=workers, ray=ray, progress=progress)
         made = EncodedClips(job.output)
         result = {
             "clips": len(made.clips),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vap.cli import options
 from vap.cli.caption import with_captions
 from vap.cli.console import (
-    LESS_TO_HOLD,
+    LESS_MEMORY,
     ending_together,
     in_options,
     messages,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _SINGLE_INPUTS = ("image", "video_prompt", "last_image", "expert", "student", "backbone")
 _REPEATABLE = (*_SINGLE_INPUTS, "references", "lora", "model", "device", "offload", "memory")
 # Of these, what decides how the weights are held.
-_HOLDING = frozenset({"device", "offload", "memory"})
+_PLACING = frozenset({"device", "offload", "memory"})
 _OF_THE_CHECK = ("other_reference", "other_prompt")
 # What --demo brings itself.
 _OF_THE_DEMO = (
@@ -90,7 +90,7 @@ def generate(
 ) -> None:
     """Animate an image with the semantics of a reference video."""
     given = locals()
-    advice = f"{LESS_TO_HOLD} On an accelerator, --offload model (or group) helps, too."
+    advice = f"{LESS_MEMORY} On an accelerator, --offload model (or group) helps, too."
     with (
         ending_together(),
         reporting(as_json=as_json and is_first(), memory_advice=advice, words=in_options),
@@ -218,7 +218,7 @@ def _repeated(repeat: Path, chosen: dict[str, Any]) -> GenerationRequest:
     from vap.generation.record import (
         changed_versions,
         has_other_weights,
-        held_in,
+        quantized_in,
         recorded_run,
         request_from,
     )
@@ -238,17 +238,17 @@ def _repeated(repeat: Path, chosen: dict[str, Any]) -> GenerationRequest:
         request = replace(request, device=chosen["device"], offload=None, memory=None)
     if "offload" in chosen or "memory" in chosen:
         request = replace(request, offload=chosen.get("offload"), memory=chosen.get("memory"))
-    if request.memory is None or chosen.keys() & _HOLDING:
-        # What made eight bits of the weights may not do so now. The same memory does it again.
-        request = replace(request, quantize=held_in(record))
+    if request.memory is None or chosen.keys() & _PLACING:
+        # A memory plan quantized the weights, and may not do so now. With the same memory it will.
+        request = replace(request, quantize=quantized_in(record))
     return request
 
 
 def _note_weights(repeat: Path, made: Generation) -> None:
     """Warn if the memory plan quantizes the weights differently from the original run."""
-    from vap.generation.record import held_in, recorded_run
+    from vap.generation.record import quantized_in, recorded_run
 
-    then, now = (held_in(record) or "full" for record in (recorded_run(repeat), made.record))
+    then, now = (quantized_in(record) or "full" for record in (recorded_run(repeat), made.record))
     if then != now:
         messages.print(
             f"note: the video was made with weights in {then} precision; this run uses {now} "

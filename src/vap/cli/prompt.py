@@ -11,7 +11,7 @@ from rich.table import Table
 
 from vap.cli import options
 from vap.cli.console import (
-    LESS_TO_HOLD,
+    LESS_MEMORY,
     in_options,
     note_demonstration,
     quiet_libraries,
@@ -50,7 +50,7 @@ def encode(
     device: options.Device = None,
 ) -> None:
     """Encode references for one model at one size."""
-    with reporting(as_json=as_json, memory_advice=LESS_TO_HOLD, words=in_options):
+    with reporting(as_json=as_json, memory_advice=LESS_MEMORY, words=in_options):
         from vap.files.names import DEFAULT_MODEL, check_model
         from vap.generation.request import check_inputs_kept, check_name, check_place
         from vap.media import probe_clip

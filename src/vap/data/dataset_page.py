@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,13 +21,10 @@ from vap.data.clip_files import Progress, no_progress
 from vap.data.rows import ClipRow
 from vap.data.summary import summarize
 from vap.files.atomic import atomic_file
-from vap.media import MediaError, probe_clip, read_clip, select_frames, write_video
+from vap.media import MediaError, select_frames
+from vap.media.preview import small_video
 
 Samples = Literal["linked", "embedded"]
-
-_EMBEDDED_SIDE = 192
-_EMBEDDED_FPS = 8.0
-_EMBEDDED_FRAMES = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,21 +130,10 @@ def _linked(clip: Path, page: Path) -> str:
 
 
 def _embedded(clip: Path) -> str | None:
-    """A small silent preview as a data URL; None if the clip cannot be read."""
     try:
-        info = probe_clip(clip)
-        scale = min(1.0, _EMBEDDED_SIDE / max(info.height, info.width))
-        small = read_clip(
-            clip,
-            fps=_EMBEDDED_FPS,
-            size=(max(2, round(info.height * scale)), max(2, round(info.width * scale))),
-            frame_indices=lambda count: select_frames(count, min(count, _EMBEDDED_FRAMES), "first"),
-        )
+        return small_video(clip)
     except MediaError:
         return None
-    with tempfile.TemporaryDirectory() as folder:
-        video = write_video(small.frames, Path(folder) / "preview.mp4", small.fps, quality="small")
-        return f"data:video/mp4;base64,{base64.b64encode(video.read_bytes()).decode()}"
 
 
 def _resource(name: str) -> str:

@@ -1,7 +1,7 @@
 """Encode a dataset once: every clip with its caption, by the pipeline that will read it.
 
 Shards depend only on the table and the settings and are written whole, so an interrupted job goes
-on with the missing ones, and processes or machines share it (:mod:`vap.data.encode_ray`).
+on with the missing ones, and processes or machines share it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import pickle
 import random
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,22 +27,57 @@ from vap.data.encode_job import EncodeJob, EncodeSettings
 from vap.data.encoded import TEXT, EncodedClip, Shard, caption_digest, shard_name, write_shard
 from vap.media import MediaError, probe_clip, read_clip, select_frames
 from vap.media.files import hash_file
+from vap.parallel.ray_cluster import each_on_ray
 from vap.shapes import PixelShape
 
 if TYPE_CHECKING:
     from vap.data.clip_encoder import ClipEncoder
 
 
-def run_job(job: EncodeJob, *, workers: int = 1, progress: Progress = no_progress) -> None:
-    """Encode the missing shards on this machine, in processes that each load the encoders."""
+def run_job(
+    job: EncodeJob,
+    *,
+    workers: int | None = None,
+    ray: str | None = None,
+    progress: Progress = no_progress,
+) -> None:
+    """Encode the missing shards, in processes that each load the encoders.
+
+    Args:
+        job: The work.
+        workers: Processes; by default one, on a cluster one for each GPU.
+        ray: Address of a Ray cluster, ``local`` for one on this machine; None for no cluster.
+        progress: Called after each shard.
+    """
     missing = job.missing()
-    if workers <= 1 or len(missing) <= 1:
+    if ray is not None and missing:
+        for _ in each_on_ray(
+            _encoding,
+            (job, missing),
+            len(missing),
+            address=ray,
+            purpose="encode on many machines",
+            workers=workers,
+        ):
+            progress("encoding", job.shards - len(job.missing()), job.shards)
+    elif (workers or 1) <= 1 or len(missing) <= 1:
         for shard in _in_turn(job, missing):
             encode_shard(job, shard)
             progress("encoding", job.shards - len(job.missing()), job.shards)
     else:
-        _run_workers(job, missing, min(workers, len(missing)), progress)
+        _run_workers(job, missing, min(workers or 1, len(missing)), progress)
     progress("encoding", job.shards, job.shards)
+
+
+def _encoding(job: EncodeJob, shards: Sequence[int]) -> Callable[[int], int]:
+    """Encode shards by their places, in a process of a cluster; a lost one may have made some."""
+
+    def encode(place: int) -> int:
+        if not job.has(shards[place]):
+            encode_shard(job, shards[place])
+        return place
+
+    return encode
 
 
 def encode_shard(job: EncodeJob, index: int, device: torch.device | str | None = None) -> Path:

@@ -41,7 +41,7 @@ class EncodedClip:
     video: str
     shape: PixelShape
     text_tokens: int  # of its caption; a tail of zeros is not stored
-    caption: str | None = None  # its digest; None in shards of earlier versions
+    caption: str  # its digest
 
     @classmethod
     def from_json(cls, noted: Mapping[str, Any]) -> EncodedClip:
@@ -50,7 +50,7 @@ class EncodedClip:
             str(noted["video"]),
             PixelShape(**noted["shape"]),
             int(noted["text_tokens"]),
-            noted.get("caption"),
+            str(noted["caption"]),
         )
 
 

@@ -6,11 +6,11 @@ import multiprocessing
 import os
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from vap.evaluation.rows import ScoreRow, VideoRow
 from vap.evaluation.units import Unit, VideoUnit
@@ -74,7 +74,12 @@ def _here(units: Sequence[Unit]) -> Iterator[Rows]:
 
 def _local(units: Sequence[Unit], workers: Workers) -> Iterator[Rows]:
     if address := workers.address():
-        return _on_ray(units, workers.count, address)
+        from vap.parallel.ray_cluster import each_on_ray
+
+        count = workers.count if workers.count > 1 else None
+        return each_on_ray(
+            _units, (units,), len(units), address=address, purpose=_PURPOSE, workers=count
+        )
     if min(workers.count, len(units)) > 1:
         return _in_processes(units, min(workers.count, len(units)))
     return _here(units)
@@ -116,37 +121,9 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-class UnitActor:
-    """Does units in a process of a Ray cluster."""
-
-    def __init__(self, units: Sequence[Unit]) -> None:
-        self._units = units
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Do the unit ``row["place"]``."""
-        return {"rows": _all(self._units[int(row["place"])])}
-
-
-def _on_ray(units: Sequence[Unit], count: int, address: str) -> Iterator[Rows]:
-    """Do units on a cluster; every machine needs package, models and folders at the same paths."""
-    from vap.parallel.ray_cluster import ray_cluster
-
-    with ray_cluster(address, purpose=_PURPOSE) as (ray, data):
-        data.DataContext.get_current().enable_progress_bars = False
-        gpus = int(ray.cluster_resources().get("GPU", 0))
-        places = data.from_items(
-            [{"place": place} for place in range(len(units))], override_num_blocks=len(units)
-        )
-        done = places.map(
-            UnitActor,
-            fn_constructor_args=(units,),
-            compute=data.ActorPoolStrategy(size=min(len(units), max(count, gpus, 1))),
-            num_gpus=1 if gpus else 0,
-            # A little less than a core leaves room for Ray Data's own tasks.
-            num_cpus=None if gpus else 0.9,
-        )
-        for row in done.iter_rows():
-            yield row["rows"]
+def _units(units: Sequence[Unit]) -> Callable[[int], Rows]:
+    """Do units by their places, in a process of a cluster."""
+    return lambda place: _all(units[place])
 
 
 def _merged(streams: Sequence[Iterator[Rows]]) -> Iterator[Rows]:

@@ -37,7 +37,7 @@ _RECORDED_ELSEWHERE = frozenset({
 })  # fmt: skip
 _ORIGINS = frozenset({"effect", "captions_by"})
 # Among a record's arguments: what loading made of the weights, which the request did not ask for.
-_HELD = "held_in"
+_QUANTIZED = "quantized_in"
 
 
 def record_of(
@@ -55,7 +55,7 @@ def record_of(
     settings = {k: v for k, v in settings.items() if k not in _ORIGINS or v is not None}
     settings["lora_scales"] = list(request.lora_scales)
     if held is not None and request.quantize is None:
-        settings[_HELD] = held
+        settings[_QUANTIZED] = held
     assert request.fps is not None
     return RunRecord(
         model=folder.resolve().name if local else request.model,
@@ -126,7 +126,7 @@ def request_from(
         "seed": record.seed,
         "fps": record.fps,
         **{role: found[role][0] for role in SINGLE_INPUTS if role in found},
-        **{name: value for name, value in record.arguments.items() if name != _HELD},
+        **{name: value for name, value in record.arguments.items() if name != _QUANTIZED},
     }
     return _validated(content)
 
@@ -148,12 +148,12 @@ def _check_here(model: str) -> None:
         )
 
 
-def held_in(record: RunRecord) -> Quantization | None:
+def quantized_in(record: RunRecord) -> Quantization | None:
     """Precision of the quantized backbone's weights, or None without quantization.
 
     Older records know only what was asked for.
     """
-    held = record.arguments.get(_HELD) or record.arguments.get("quantize")
+    held = record.arguments.get(_QUANTIZED) or record.arguments.get("quantize")
     return cast("Quantization | None", held)
 
 

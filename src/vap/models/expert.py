@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -208,12 +208,6 @@ class ExpertMixin(StoredFormMixin):
         for name, parameter in self.named_parameters():  # type: ignore[attr-defined]
             parameter.requires_grad_(is_expert_name(name))
         return self
-
-    def expert_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Expert parameters with their names."""
-        for name, parameter in self.named_parameters():  # type: ignore[attr-defined]
-            if is_expert_name(name):
-                yield name, parameter
 
     def expert_state_dict(self) -> dict[str, torch.Tensor]:
         """Expert tensors only, under their full names."""

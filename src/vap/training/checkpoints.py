@@ -166,7 +166,7 @@ def _read_state(folder: Path) -> _Written:
     try:
         return _Written.model_validate_json(place.read_bytes())
     except (OSError, ValidationError) as error:
-        raise _damaged(place, "it cannot be read, or an earlier version wrote it") from error
+        raise _damaged(place, "it cannot be read, or another version wrote it") from error
 
 
 def _tensors_of(layout: Layout) -> str:

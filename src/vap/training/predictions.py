@@ -22,7 +22,7 @@ def flow_scheduler(prediction: Prediction, shift: float = 1.0) -> UniPCMultistep
     )
 
 
-def recorded_prediction(folder: Path) -> Prediction | None:
+def _recorded(folder: Path) -> Prediction | None:
     """What the network of a folder predicts, from its scheduler."""
     place = folder / "scheduler" / "scheduler_config.json"
     if not place.is_file():
@@ -49,7 +49,7 @@ def check_prediction(flow: FlowConfig, scheduler: Mapping[str, Any]) -> None:
 def flow_for(flow: FlowConfig, folder: Path) -> FlowConfig:
     """The objective for the model of a folder, from what its scheduler predicts."""
     if flow.prediction is None:
-        return flow.model_copy(update={"prediction": recorded_prediction(folder)})
+        return flow.model_copy(update={"prediction": _recorded(folder)})
     place = folder / "scheduler" / "scheduler_config.json"
     if place.is_file():
         check_prediction(flow, read_json(place))

@@ -235,9 +235,7 @@ def read_rows(
         random.Random(seed).shuffle(order)  # noqa: S311 - sampling, not secrecy
         rows = [rows[index] for index in sorted(order[: config.clips])]
     changed = [
-        row.video
-        for row in rows
-        if encoded.clips[row.video].caption not in {None, caption_digest(row.caption)}
+        row.video for row in rows if encoded.clips[row.video].caption != caption_digest(row.caption)
     ]
     if changed:
         _LOGGER.warning(

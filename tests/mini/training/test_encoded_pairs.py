@@ -16,6 +16,8 @@ from vap.mini.training.encoded_pairs import (
     write_shard,
 )
 
+ORIGIN = ShardOrigin(4, 6, "abc", "{}")
+
 
 def encoded(count, first=0, frames=2):
     generator = torch.Generator().manual_seed(first)
@@ -31,8 +33,8 @@ def encoded(count, first=0, frames=2):
 
 def test_shards_come_back_in_order(tmp_path):
     first, second = encoded(3), encoded(2, first=3)
-    write_shard(tmp_path / "pairs-1.safetensors", second)
-    write_shard(tmp_path / "pairs-0.safetensors", first)
+    write_shard(tmp_path / "pairs-1.safetensors", second, ORIGIN)
+    write_shard(tmp_path / "pairs-0.safetensors", first, ORIGIN)
 
     pairs = read_shards(tmp_path)
 
@@ -49,8 +51,8 @@ def test_a_folder_without_shards_is_a_missing_file(tmp_path):
 
 
 def test_shards_of_different_sizes_are_refused(tmp_path):
-    write_shard(tmp_path / "a.safetensors", encoded(1))
-    write_shard(tmp_path / "b.safetensors", encoded(1, frames=3))
+    write_shard(tmp_path / "a.safetensors", encoded(1), ORIGIN)
+    write_shard(tmp_path / "b.safetensors", encoded(1, frames=3), ORIGIN)
 
     with pytest.raises(ValueError, match="disagree"):
         read_shards(tmp_path)
@@ -81,14 +83,10 @@ def test_more_draws_than_pairs_repeat_pairs():
     assert set(sides) == {0, 1}
 
 
-def test_a_shard_says_which_pairs_it_holds(tmp_path):
-    origin = ShardOrigin(4, 6, "abc")
-    write_shard(tmp_path / "pairs-4.safetensors", encoded(2), origin)
-    write_shard(tmp_path / "pairs-6.safetensors", encoded(1))
+def test_a_shard_says_which_pairs_are_in_it(tmp_path):
+    write_shard(tmp_path / "pairs-4.safetensors", encoded(2), ORIGIN)
 
-    assert read_origin(tmp_path / "pairs-4.safetensors") == origin
-    assert read_origin(tmp_path / "pairs-6.safetensors") is None
-    assert len(read_shards(tmp_path)) == 3
+    assert read_origin(tmp_path / "pairs-4.safetensors") == ORIGIN
 
 
 def test_a_damaged_shard_is_named(tmp_path):
@@ -122,7 +120,7 @@ def damage(path, tensors=(), **metadata):
 )
 def test_a_file_that_is_no_sound_shard_is_named_when_it_is_read(change, tmp_path):
     path = tmp_path / "pairs-0.safetensors"
-    write_shard(path, encoded(1))
+    write_shard(path, encoded(1), ORIGIN)
     assert len(read_shards(tmp_path)) == 1
     change(path)
 
@@ -132,7 +130,7 @@ def test_a_file_that_is_no_sound_shard_is_named_when_it_is_read(change, tmp_path
 
 def test_a_shard_with_surplus_tensors_is_refused(tmp_path):
     path = tmp_path / "pairs-0.safetensors"
-    write_shard(path, encoded(1))
+    write_shard(path, encoded(1), ORIGIN)
     notes = {"captions": json.dumps(encoded(1).captions), "names": '["spin0"]'}
     save_file({**load_file(path), "weight": torch.zeros(2)}, path, metadata=notes)
 
@@ -140,10 +138,10 @@ def test_a_shard_with_surplus_tensors_is_refused(tmp_path):
         read_shards(tmp_path)
 
 
-@pytest.mark.parametrize("note", ['{"begin": 0}', "[1]", "half"])
+@pytest.mark.parametrize("note", ['{"begin": 0}', "[1]", "half", ""])
 def test_an_origin_of_other_keys_is_named(note, tmp_path):
     path = tmp_path / "pairs-0.safetensors"
-    write_shard(path, encoded(1))
+    write_shard(path, encoded(1), ORIGIN)
     damage(path, origin=note)
 
     with pytest.raises(ValueError, match=r"pairs-0\.safetensors is damaged or no shard"):
@@ -151,7 +149,7 @@ def test_an_origin_of_other_keys_is_named(note, tmp_path):
 
 
 def test_what_a_killed_run_has_half_written_is_no_shard(tmp_path):
-    write_shard(tmp_path / "pairs-0.safetensors", encoded(1))
+    write_shard(tmp_path / "pairs-0.safetensors", encoded(1), ORIGIN)
     (tmp_path / ".pairs-1-0a1b2c3d.safetensors").write_bytes(b"half")
 
     assert len(read_shards(tmp_path)) == 1

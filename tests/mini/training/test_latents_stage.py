@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vap.mini.training.encoded_pairs import read_origin, read_shards, write_shard
+from vap.mini.training.encoded_pairs import read_origin, read_shards
 from vap.mini.training.mini_recipe import AutoencoderConfig
 from vap.mini.training.stages.vae_stage import build_autoencoder
 from vap.training.recipe import parse_recipe
@@ -111,24 +111,6 @@ def test_shards_of_another_autoencoder_are_refused(encode, vae):
 
     with pytest.raises(ValueError, match="the VAE's encoder differ"):
         encode()
-
-
-def test_shards_that_say_nothing_are_read_but_not_added_to(encode):
-    folder = encode()
-    for path in folder.iterdir():
-        write_shard(path, read_shards_of_one(path))
-
-    assert len(read_shards(folder)) == 3
-    with pytest.raises(ValueError, match=r"does not say which recipe.*remove the shards"):
-        encode(pairs=6)
-
-
-def read_shards_of_one(path):
-    """The pairs of one shard alone."""
-    alone = path.parent.parent / f"only-{path.stem}"
-    alone.mkdir()
-    (alone / path.name).write_bytes(path.read_bytes())
-    return read_shards(alone)
 
 
 def test_runs_that_share_the_work_share_the_folder(encode):

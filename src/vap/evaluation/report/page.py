@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -11,7 +9,6 @@ from typing import Any
 
 import yaml
 from jinja2 import Environment
-from PIL import Image
 
 from vap.evaluation.case import Case
 from vap.evaluation.metrics.base import Metric
@@ -19,14 +16,13 @@ from vap.evaluation.report.summary import Difference, Number, Results, by_case
 from vap.evaluation.report.tables import number, reasons
 from vap.evaluation.run_folder import RunFolder
 from vap.files.atomic import atomic_file
-from vap.media import MediaError, read_clip, read_image, select_frames, write_video
+from vap.media import MediaError
+from vap.media.preview import small_image, small_video
 
 PAGE = "report/index.html"
 _DASH = "–"
 _SHOWN = 3
 """Cases that are shown of the best and of the worst."""
-_SIDE, _FRAMES = 240, 24
-"""Longest side and most frames of a video in the page."""
 
 
 def write_page(run: RunFolder, results: Results, baseline: str) -> Path:
@@ -214,68 +210,49 @@ def _shown(run: RunFolder, baseline: str) -> list[dict[str, Any]]:
         cases = {case.name: case for case in run.cases}
         count = min(_SHOWN, (len(order) + 1) // 2)
         why = f"By {_title(metric)} of {_titles(run)[baseline]}."
-        with tempfile.TemporaryDirectory() as place:
-            maker = _Embedder(run, metric, values, Path(place))
-            parts = {"Best cases": order[:count], "Worst cases": order[count:][-count:]}
-            return [
-                {"title": title, "why": why, "cases": [maker.case(cases[n]) for n in names]}
-                for title, names in parts.items()
-                if names
-            ]
+        parts = {"Best cases": order[:count], "Worst cases": order[count:][-count:]}
+        return [
+            {
+                "title": title,
+                "why": why,
+                "cases": [_case(run, metric, values, cases[name]) for name in names],
+            }
+            for title, names in parts.items()
+            if names
+        ]
     return []
 
 
-class _Embedder:
-    """Puts small copies of media into the page."""
+def _case(
+    run: RunFolder, metric: Metric, values: Mapping[tuple[str, str], float], case: Case
+) -> dict[str, Any]:
+    """What the page shows of a case, with small copies of its media."""
 
-    def __init__(
-        self, run: RunFolder, metric: Metric, values: Mapping[tuple[str, str], float], place: Path
-    ) -> None:
-        self._run, self._metric, self._values, self._place = run, metric, values, place
-
-    def case(self, case: Case) -> dict[str, Any]:
-        return {
-            "name": case.name,
-            "condition": case.condition,
-            "reference": self._video(case.reference),
-            "image": self._image(case.image),
-            "videos": [self._of_system(case, system) for system in self._run.systems],
-        }
-
-    def _of_system(self, case: Case, system: Any) -> dict[str, Any]:
+    def of_system(system: Any) -> dict[str, Any]:
         rows = [
             row
-            for row in self._run.videos
+            for row in run.videos
             if (row.system, row.case, row.variant) == (system.name, case.name, "own")
         ]
         file = next((row.file for row in rows if row.error is None), None)
-        value = self._values.get((system.name, case.name))
+        value = values.get((system.name, case.name))
         return {
             "system": _title(system),
-            "video": None if file is None else self._video(self._run.folder / file),
-            "value": _DASH if value is None else number(value, self._metric.digits),
+            "video": None if file is None else _video(run.folder / file),
+            "value": _DASH if value is None else number(value, metric.digits),
         }
 
-    def _video(self, path: Path) -> str | None:
-        try:
-            clip = read_clip(path, frame_indices=lambda n: select_frames(n, min(n, _FRAMES)))
-        except (MediaError, OSError):
-            return None
-        height, width = clip.frames.shape[1:3]
-        scale = _SIDE / max(height, width)
-        size = (2 * round(height * scale / 2), 2 * round(width * scale / 2))
-        frames = [Image.fromarray(frame).resize(size[::-1]) for frame in clip.frames]
-        fps = clip.info.fps * len(frames) / clip.info.frames
-        small = write_video(frames, self._place / "small.mp4", max(1.0, fps), quality="small")
-        return _data_url("video/mp4", small.read_bytes())
-
-    def _image(self, path: Path) -> str:
-        image = read_image(path)
-        image.thumbnail((_SIDE, _SIDE))
-        small = self._place / "small.png"
-        image.save(small)
-        return _data_url("image/png", small.read_bytes())
+    return {
+        "name": case.name,
+        "condition": case.condition,
+        "reference": _video(case.reference),
+        "image": small_image(case.image),
+        "videos": [of_system(system) for system in run.systems],
+    }
 
 
-def _data_url(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+def _video(path: Path) -> str | None:
+    try:
+        return small_video(path)
+    except (MediaError, OSError):
+        return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import mimetypes
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from vap.evaluation.systems.connection import Connection, UnclearError
 from vap.evaluation.systems.inputs import ImageRules, image_file, public_url
 from vap.evaluation.systems.paid_system import PaidSystem, Request, Task, key_of
 from vap.media import read_clip, write_video
+from vap.media.preview import data_url
 
 _IMAGES = ImageRules(file_bytes=50_000_000, aspect=100.0)
 _FAILED = {"failed", "cancelled", "canceled", "expired", "deleted"}
@@ -133,7 +133,7 @@ class VideosApiReference(VideosApi):
                 uri = self._uri(job.reference)
                 body: dict[str, Any] = {
                     **settings,
-                    "input_reference": _data_url(content, media_type),
+                    "input_reference": data_url(content, media_type),
                     "conditions": [{"type": "video", "uri": uri, "role": "reference"}],
                 }
                 return Request("/videos", {"json": body, "headers": headers})
@@ -155,7 +155,7 @@ class VideosApiReference(VideosApi):
     def _uri(self, reference: Path) -> str:
         if self.media_base_url:
             return public_url(reference, self.media_base_url, self.media_root)
-        return _data_url(*_video(reference))
+        return data_url(*_video(reference))
 
 
 def _video(path: Path) -> tuple[bytes, str]:
@@ -168,10 +168,6 @@ def _video(path: Path) -> tuple[bytes, str]:
             file = write_video(clip.frames, Path(folder) / "reference.mp4", clip.fps)
             return file.read_bytes(), "video/mp4"
     return path.read_bytes(), mimetypes.guess_type(path.name)[0] or "video/mp4"
-
-
-def _data_url(content: bytes, media_type: str) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 
 def _headers(own_id: str) -> dict[str, str]:

@@ -84,26 +84,27 @@ class ShardOrigin:
     first: int  # index of its first pair
     stop: int  # index after its last pair
     content: str  # hash of all that decides what a pair of an index looks like encoded
-    # What the image tokens were made by, in JSON; empty in shards of earlier versions.
-    image_encoder: str = ""
+    image_encoder: str  # what made the image tokens, in JSON
 
 
-def write_shard(path: Path, pairs: EncodedPairs, origin: ShardOrigin | None = None) -> None:
+def write_shard(path: Path, pairs: EncodedPairs, origin: ShardOrigin) -> None:
     """Write one shard, whole or not at all."""
     tensors = {name: getattr(pairs, name).to(torch.float16) for name in _TENSORS}
-    metadata = {"captions": json.dumps(pairs.captions), "names": json.dumps(list(pairs.names))}
-    if origin is not None:
-        metadata[_ORIGIN] = json.dumps(asdict(origin))
+    metadata = {
+        "captions": json.dumps(pairs.captions),
+        "names": json.dumps(list(pairs.names)),
+        _ORIGIN: json.dumps(asdict(origin)),
+    }
     save_tensors(tensors, path, metadata)
 
 
-def read_origin(path: Path) -> ShardOrigin | None:
-    """Which pairs are in a shard; None in shards of earlier versions."""
+def read_origin(path: Path) -> ShardOrigin:
+    """Which pairs are in a shard."""
     try:
         with safe_open(path, framework="pt") as shard:
-            note = (shard.metadata() or {}).get(_ORIGIN)
-        return None if note is None else ShardOrigin(**json.loads(note))
-    except (SafetensorError, TypeError, ValueError) as error:
+            note = (shard.metadata() or {})[_ORIGIN]
+        return ShardOrigin(**json.loads(note))
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
 
 

@@ -13,7 +13,6 @@ from vap.models.rope import ReferencePositions
 from vap.synth import Split
 from vap.training.sections import (
     FlowConfig,
-    Prediction,
     Recipe,
     Section,
     Seed,
@@ -223,9 +222,6 @@ class ExportStage(Recipe):
     # Output folder of a ``distill`` stage on the same backbone, for the profiles.
     student: Path | None = None
     flow_shift: float = Field(1.0, gt=0)  # shift of the scheduler's sigmas
-    # What the backbone predicts, its ``flow.prediction``; by default as its folder says, or
-    # ``sample`` where an earlier version wrote it, which does not.
-    prediction: Prediction | None = None
     # The model's native settings, as ``vap.files.folders`` names them.
     generation_defaults: dict[str, int | float | bool | str] = Field(default_factory=dict)
 

@@ -198,8 +198,7 @@ def _check_image_encoder(recipe: BackboneStage) -> None:
     wanted = image_encoder_note(recipe.encoders)
     for path in (path for folder in recipe.latents for path in shards_of(folder)):
         origin = read_origin(path)
-        # Shards of earlier versions do not say.
-        if origin is not None and origin.image_encoder not in ("", wanted):
+        if origin.image_encoder != wanted:
             raise ValueError(
                 f"The image tokens in {path} were made by {origin.image_encoder}, and this "
                 f"recipe's encoders are {wanted}: the backbone would be written beside an image "

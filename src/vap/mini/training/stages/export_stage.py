@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKLWan
+from diffusers import AutoencoderKLWan, UniPCMultistepScheduler
 from diffusers import __version__ as diffusers_version
 from safetensors import safe_open
 from transformers import CLIPVisionModel, UMT5EncoderModel
@@ -18,8 +18,6 @@ from vap.mini.training.earlier import output_of
 from vap.mini.training.mini_recipe import ExportStage
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.training.methods.expert_method import EXPERT_FILE
-from vap.training.predictions import flow_scheduler, recorded_prediction
-from vap.training.sections import Prediction
 
 _COPIED = ("tokenizer", "image_processor")
 _COMPONENTS = {
@@ -38,7 +36,6 @@ def run(recipe: ExportStage) -> Path:
     output = recipe.output
     vae, backbone = output_of("vae", recipe.vae), output_of("backbone", recipe.backbone)
     expert = output_of("expert", recipe.expert)
-    prediction = _prediction(recipe, backbone)
     output.mkdir(parents=True, exist_ok=True)
     transformer = WanVideoAsPromptTransformer3DModel.from_pretrained(backbone / "transformer")
     models = {
@@ -54,7 +51,10 @@ def run(recipe: ExportStage) -> Path:
         _store_student(output_of("distill", recipe.student) / LORA_FILE, output / STUDENT)
     for name in _COPIED:
         shutil.copytree(backbone / name, output / name, dirs_exist_ok=True)
-    flow_scheduler(prediction, recipe.flow_shift).save_pretrained(output / "scheduler")
+    scheduler = UniPCMultistepScheduler.from_pretrained(
+        backbone, subfolder="scheduler", flow_shift=recipe.flow_shift
+    )
+    scheduler.save_pretrained(output / "scheduler")
     index = {
         "_class_name": "WanVideoAsPromptPipeline",
         "_diffusers_version": diffusers_version,
@@ -63,17 +63,6 @@ def run(recipe: ExportStage) -> Path:
     content = json.dumps(index | _COMPONENTS, indent=2) + "\n"
     (output / "model_index.json").write_text(content, encoding="utf-8")
     return output
-
-
-def _prediction(recipe: ExportStage, backbone: Path) -> Prediction:
-    """What the backbone predicts: as its folder says, else as the recipe does."""
-    recorded = recorded_prediction(backbone)
-    if recorded is not None and recipe.prediction not in (None, recorded):
-        raise ValueError(
-            f"prediction={recipe.prediction!r}, but the backbone in {backbone} was trained to "
-            f"predict {recorded!r}. Leave prediction out."
-        )
-    return recorded or recipe.prediction or "sample"
 
 
 def _store_student(weights: Path, folder: Path) -> None:

@@ -161,16 +161,11 @@ def _missing_shards(recipe: LatentsStage, content: str) -> list[ShardOrigin]:
 
 def _origin(path: Path, content: str) -> ShardOrigin:
     """Which pairs are in an existing shard of the recipe with this content."""
-    advice = "Choose another output folder, or remove the shards of this one."
     origin = read_origin(path)
-    if origin is None:
-        raise ValueError(
-            f"{path} does not say which recipe it is of: an earlier version wrote it, or another "
-            f"command. Stages can train on it, but nothing can be added beside it. {advice}"
-        )
     if origin.content != content:
         raise ValueError(
             f"{path} was written by another recipe: seed, shard_size, precision, render, encoders "
-            f"or the VAE's encoder differ. {advice}"
+            "or the VAE's encoder differ. Choose another output folder, or remove the shards of "
+            "this one."
         )
     return origin

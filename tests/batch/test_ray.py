@@ -1,17 +1,15 @@
 import pytest
 
 from tests.batch.making import requests_of
-from vap.batch.ledger import BatchFolder, Outcome
-from vap.batch.on_ray import RequestActor
+from vap.batch.ledger import BatchFolder
 from vap.batch.run_batch import Workers, run_batch
+from vap.batch.worker import making
 
 
-def test_an_actor_tells_what_became_of_a_row_and_makes_it_only_once(inputs, tmp_path):
+def test_a_process_of_a_cluster_makes_a_request_only_once(inputs, tmp_path):
     requests = requests_of({"name": "good"}, {"name": "bad", "image": "none.png"}, folder=inputs)
-    actor = RequestActor(BatchFolder(tmp_path, ".mp4", "run"), requests, threads=1)
-    good, bad, again = (
-        Outcome.from_json(actor({"place": place})["outcome"]) for place in (0, 1, 0)
-    )
+    make = making(BatchFolder(tmp_path, ".mp4", "run"), requests)
+    good, bad, again = map(make, (0, 1, 0))
     assert (good.name, good.status, good.output) == ("good", "done", "good.mp4")
     assert (bad.name, bad.status) == ("bad", "failed")
     assert again == good
