@@ -108,7 +108,8 @@ def prepare(base: Path) -> None:
         (base / name).mkdir(parents=True)
     (base / "custom_nodes" / "video-as-prompt").symlink_to(PACK.resolve())
     shutil.copy(BUNDLED_FOLDER / "demo/reference.mp4", base / "input")
-    shutil.copy(BUNDLED_FOLDER / "demo/image.png", base / "input")
+    for name in ("image.png", "example.png"):  # the second is one that ComfyUI brings
+        shutil.copy(BUNDLED_FOLDER / "demo/image.png", base / "input" / name)
     second = BUNDLED_FOLDER / "effects/burn/reference.mp4"
     shutil.copy(second, base / "input/second-reference.mp4")
     drawer = torch.Generator().manual_seed(0)

@@ -152,11 +152,10 @@ def _step_end(
 ) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
     """Show progress and a preview; ComfyUI raises in there if the user interrupts."""
     colors = None if prompt is None else fit_colors(prompt, pipeline)
-    progress: list[Any] = []
+    # How many steps there are is known once the call has begun.
+    progress = comfy.utils.ProgressBar(1)
 
     def step_end(_: Any, index: int, __: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        if not progress:
-            progress.append(comfy.utils.ProgressBar(pipeline.num_timesteps))
         preview = None
         if colors is not None:
             frames = colors.frames(emerging(pipeline, tensors["latents"]))
@@ -164,7 +163,7 @@ def _step_end(
             scale = _PREVIEW / max(middle.size)
             shown = middle.resize([round(scale * side) for side in middle.size])
             preview = ("JPEG", shown, _PREVIEW)
-        progress[0].update_absolute(index + 1, pipeline.num_timesteps, preview)
+        progress.update_absolute(index + 1, pipeline.num_timesteps, preview)
         return {}
 
     return step_end
