@@ -15,8 +15,8 @@ import torch
 from vap.media.pixels import resize
 from vap.pipelines.video_prompt import VideoPrompt
 
-# Latent frames that are decoded: the first is of one pixel frame, the others are of several.
-_DECODED = 2
+# Latents that are decoded, at least; the VAE takes long for all of a large video.
+_DECODED = 4000
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +34,13 @@ class LatentColors:
 
 def fit_colors(prompt: VideoPrompt, pipeline: Any) -> LatentColors:
     """Fit the map to the first reference of a pipeline's prompt."""
-    latents = _reference_latents(prompt, pipeline)[:, :_DECODED]
+    latents = _reference_latents(prompt, pipeline)
+    height, width = latents.shape[2:]
+    # Two, because the first latent frame is of one pixel frame, and the others are of several.
+    latents = latents[:, : max(2, -(-_DECODED // (height * width)))]
     clean = latents.transpose(0, 1) if prompt.family == "cogvideox" else latents
     (frames,) = pipeline.decode(pipeline.vae_latents(clean[None]))
     shown = (frames[:: pipeline.compression.temporal] * 255).round().astype(np.uint8)
-    height, width = latents.shape[2:]
     small = np.stack([resize(frame, (height, width)) for frame in shown])
     colors = small.reshape(-1, 3).astype(np.float32) / 255
     weights, *_ = np.linalg.lstsq(_samples(latents), colors)
