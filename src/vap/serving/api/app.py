@@ -26,7 +26,7 @@ from vap.serving.api.errors import add_handlers
 from vap.serving.api.gate import Gate
 from vap.serving.api.service import Service
 from vap.serving.api.shown import shown_video
-from vap.serving.content_filter import classifier
+from vap.serving.content_filter import filter_package
 from vap.serving.experts import expert_blocks
 from vap.serving.settings import Settings
 from vap.serving.webhooks import Webhooks
@@ -49,7 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
             "`vap keys create`, or listen on 127.0.0.1."
         )
     if settings.content_filter is not None:
-        classifier()  # now, rather than at the first upload, if it is not installed
+        filter_package()  # now, rather than at the first upload, if it is not installed
     app = FastAPI(
         title="Video-As-Prompt",
         version=__version__,

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from sqlalchemy.exc import OperationalError
 
-from vap.serving.content_filter import classifier
+from vap.serving.content_filter import filter_package
 from vap.serving.jobs.job import Claim, JobError, Made
 from vap.serving.jobs.model_process import (
     Canceled,
@@ -55,7 +55,7 @@ class Worker:
 
     def __init__(self, settings: Settings, maker: Callable[[], Make] = video_maker) -> None:
         if settings.content_filter is not None:
-            classifier()  # now, rather than after the first video, if it is not installed
+            filter_package()  # now, rather than after the first video, if it is not installed
         self.id = f"{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._settings = settings
         self._jobs = Jobs(settings)
