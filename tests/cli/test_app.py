@@ -1,5 +1,7 @@
+import json
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
 import typer.main
@@ -67,49 +69,61 @@ def test_unknown_commands_and_options_end_with_2():
     assert "'evenly'" in vap("generate", "--selection", "all", code=2).stderr
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["--help"], ["data", "--help"], ["data", "synth", "--hlep"], ["generate", "--hlep"]],
-    ids=" ".join,
+HELPED = (["--help"], ["data", "--help"], ["data", "synth", "--hlep"], ["generate", "--hlep"])
+WRONG = (
+    ["--image", "nix.png"],
+    ["--reference", "nix.mp4"],
+    ["--model", "wna"],
+    ["--device", "cdua"],
+    ["--dtype", "float8"],
+    ["--memory", "plenty"],
+    ["--frames", "10"],
+    ["--width", "832", "--height", "480"],
+    ["--seed", "-1"],
 )
-def test_help_and_wrong_options_import_nothing_heavy(arguments):
-    assert imported_by(*arguments).isdisjoint({"torch", "diffusers", "numpy", "av", "PIL"})
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        ["--image", "nix.png"],
-        ["--reference", "nix.mp4"],
-        ["--model", "wna"],
-        ["--device", "cdua"],
-        ["--dtype", "float8"],
-        ["--memory", "plenty"],
-        ["--frames", "10"],
-        ["--width", "832", "--height", "480"],
-        ["--seed", "-1"],
-    ],
-    ids=" ".join,
-)
-def test_wrong_values_are_told_without_torch(wrong):
-    image = BUNDLED_FOLDER / "demo" / "image.png"
-    given = ["generate", "--image", str(image), *wrong, "-o", "out.mp4"]
-    assert imported_by(*given).isdisjoint({"torch", "diffusers"})
+def test_help_and_wrong_options_import_nothing_heavy():
+    modules = imported_by(HELPED)
+    assert not {"torch", "diffusers", "numpy", "av", "PIL"} & modules.keys(), modules
 
 
-def imported_by(*arguments: str) -> set[str]:
-    """Modules that a refused or answered command has imported in a process of its own."""
-    code = (
-        "import sys\nfrom vap.cli import main\n"
-        "try:\n    main()\nexcept SystemExit as end:\n"
-        "    print(end.code, *sys.modules)"
-    )
+def test_wrong_values_are_told_without_torch():
+    image = str(BUNDLED_FOLDER / "demo" / "image.png")
+    given = [["generate", "--image", image, *wrong, "-o", "out.mp4"] for wrong in WRONG]
+    modules = imported_by(given)
+    assert not {"torch", "diffusers"} & modules.keys(), modules
+
+
+def imported_by(commands: Sequence[list[str]]) -> dict[str, str]:
+    """Modules that refused or answered commands import, each with the first command that does."""
     shown = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+        [sys.executable, "-c", _IMPORTING, json.dumps(commands)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    ended, *modules = shown.stdout.splitlines()[-1].split()
-    assert ended == ("0" if "--help" in arguments else "2"), shown.stderr
-    return set(modules)
+    *ended, modules = map(json.loads, shown.stdout.splitlines()[-len(commands) - 1 :])
+    assert ended == [0 if "--help" in command else 2 for command in commands], shown.stderr
+    return modules
+
+
+# A command replaces the streams of its process.
+_IMPORTING = """
+import json, sys
+from vap.cli import main
+
+out, codes, modules = sys.stdout, [], {}
+for command in json.loads(sys.argv[1]):
+    sys.argv = ["vap", *command]
+    try:
+        main()
+    except SystemExit as end:
+        codes.append(end.code)
+    modules = {name: " ".join(command) for name in sys.modules} | modules
+for each in (*codes, modules):
+    print(json.dumps(each), file=out)
+"""
 
 
 def test_python_m_vap_is_the_same_command():

@@ -9,9 +9,10 @@ from tests.pipelines.golden import FOLDER, Golden
 from vap.acceleration.plan import ACCELERATOR_PLANS
 from vap.cost.arithmetic import generation_cost
 from vap.cost.devices import GPUS, known_gpu, this_machine
-from vap.cost.footprint import Video, traced_footprint
+from vap.cost.footprint import Video
 from vap.cost.model import PlannedModel
 from vap.cost.prediction import predict
+from vap.cost.recorded import footprint
 from vap.cost.released import RELEASED_MODELS
 from vap.cost.trace import trace
 from vap.files.folders import RELEASED
@@ -51,7 +52,7 @@ def test_weights_are_not_counted_and_attention_holds_no_scores() -> None:
 
 
 def test_a_trace_on_meta_is_one_of_real_tensors(case: Golden, model) -> None:
-    traced = traced_footprint(model, SMALL, torch.float32)
+    traced = footprint(model, SMALL, torch.float32)
     pipeline = case.pipeline
     modules = [m for m in pipeline.components.values() if isinstance(m, torch.nn.Module)]
     latents = pipeline.compression.latent(SMALL.shape, 16)
@@ -61,7 +62,7 @@ def test_a_trace_on_meta_is_one_of_real_tensors(case: Golden, model) -> None:
 
 
 def test_weights_are_those_of_the_loaded_model(case: Golden, model) -> None:
-    traced = traced_footprint(model, SMALL, torch.float32)
+    traced = footprint(model, SMALL, torch.float32)
     held = sum(p.nbytes for p in case.pipeline.transformer.parameters())
     assert traced.transformer == held
     assert traced.text_encoder == sum(p.nbytes for p in case.pipeline.text_encoder.parameters())
@@ -69,18 +70,18 @@ def test_weights_are_those_of_the_loaded_model(case: Golden, model) -> None:
 
 
 def test_memory_grows_with_size_references_and_what_is_kept(model) -> None:
-    small = traced_footprint(model, SMALL, torch.float32)
+    small = footprint(model, SMALL, torch.float32)
     assert small.denoising >= small.bare_denoising
-    more = traced_footprint(model, Video(SMALL.shape, references=3), torch.float32)
+    more = footprint(model, Video(SMALL.shape, references=3), torch.float32)
     assert more.denoising > small.denoising
     if model.family == "wan":
-        wider = traced_footprint(model, Video(PixelShape(9, 48, 128)), torch.float32)
+        wider = footprint(model, Video(PixelShape(9, 48, 128)), torch.float32)
         assert wider.denoising > small.denoising
 
 
 def test_references_kept_over_steps_are_counted_for_every_coupled_block(model) -> None:
-    plain = traced_footprint(model, SMALL, torch.float32)
-    kept = traced_footprint(model, SMALL, torch.float32, keep_references=True)
+    plain = footprint(model, SMALL, torch.float32)
+    kept = footprint(model, SMALL, torch.float32, keep_references=True)
     tokens = model.compression.tokens(SMALL.shape)
     keys_and_values = 2 * 4 * tokens * model.size.width
     passes, coupled = 2, model.size.coupled
@@ -93,8 +94,8 @@ def test_an_expert_of_its_own_changes_what_is_predicted(model) -> None:
     depths = model.transformer["block_idx_with_mot_ref"]
     bare = model.with_expert([])
     assert (
-        traced_footprint(bare, SMALL, torch.float32).transformer
-        < traced_footprint(model, SMALL, torch.float32).transformer
+        footprint(bare, SMALL, torch.float32).transformer
+        < footprint(model, SMALL, torch.float32).transformer
     )
     assert bare.with_expert(depths) == model
 
@@ -136,7 +137,7 @@ def test_plans_are_ordered_by_memory_and_streaming_is_hidden_by_computation() ->
 
 def test_one_component_at_a_time_is_one_beside_the_vae(model) -> None:
     plan = next(plan for plan in ACCELERATOR_PLANS if plan.offload == "model")
-    traced, more = traced_footprint(model, SMALL, torch.float32), 10**9
+    traced, more = footprint(model, SMALL, torch.float32), 10**9
     larger = replace(traced, vae=traced.vae + more)
     before, after = (
         predict(model, each, SMALL, GPUS["h200"], plan, torch.float32).device_bytes

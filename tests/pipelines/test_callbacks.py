@@ -21,9 +21,9 @@ def test_a_callback_sees_every_step_and_the_tensors_it_asked_for(case: Golden) -
 
     names = ["latents", "prompt_embeds"]
     output = case.run(
-        case.prompted(callback_on_step_end=watch, callback_on_step_end_tensor_inputs=names)
+        case.encoded(callback_on_step_end=watch, callback_on_step_end_tensor_inputs=names)
     )
-    assert torch.equal(output, case.run(case.prompted()))
+    assert torch.equal(output, case.run(case.encoded()))
     assert [step for step, *_ in seen] == [0, 1]
     assert seen[0][1] > seen[1][1]
     assert all(given == names for *_, given, _ in seen)
@@ -32,13 +32,13 @@ def test_a_callback_sees_every_step_and_the_tensors_it_asked_for(case: Golden) -
 
 
 def test_a_callback_that_returns_nothing_changes_nothing(case: Golden) -> None:
-    output = case.run(case.prompted(callback_on_step_end=lambda *_: None))
-    assert torch.equal(output, case.run(case.prompted()))
+    output = case.run(case.encoded(callback_on_step_end=lambda *_: None))
+    assert torch.equal(output, case.run(case.encoded()))
 
 
 def test_a_callback_replaces_latents(case: Golden) -> None:
     output = case.run(
-        case.prompted(
+        case.encoded(
             callback_on_step_end=lambda _p, _s, _t, tensors: {"latents": tensors["latents"] * 0}
         )
     )
@@ -54,13 +54,13 @@ def test_a_callback_replaces_texts_from_the_next_step_on(case: Golden, name: str
         return {name: -tensors[name]}
 
     output = case.run(
-        case.prompted(
+        case.encoded(
             callback_on_step_end=replace, callback_on_step_end_tensor_inputs=["latents", name]
         )
     )
     expected = []
     plain = case.run(
-        case.prompted(
+        case.encoded(
             callback_on_step_end=lambda _p, _s, _t, tensors: expected.append(tensors["latents"])
         )
     )
@@ -82,13 +82,13 @@ def test_what_a_callback_writes_into_a_tensor_is_as_if_it_gave_it_back(
 
     outputs = []
     for callback in (give_back, write):
-        arguments = case.prompted(
+        arguments = case.encoded(
             callback_on_step_end=callback, callback_on_step_end_tensor_inputs=[name]
         )
         with torch.inference_mode(inference):
             outputs.append(case.run(arguments))
     assert torch.equal(*outputs)
-    assert not torch.equal(outputs[0], case.run(case.prompted()))
+    assert not torch.equal(outputs[0], case.run(case.encoded()))
 
 
 def test_a_callback_turns_guidance_off_as_in_diffusers(case: Golden) -> None:
@@ -105,13 +105,13 @@ def test_a_callback_turns_guidance_off_as_in_diffusers(case: Golden) -> None:
     )
     try:
         output = case.run(
-            case.prompted(callback_on_step_end=cut, callback_on_step_end_tensor_inputs=names)
+            case.encoded(callback_on_step_end=cut, callback_on_step_end_tensor_inputs=names)
         )
     finally:
         spy.remove()
     # Two passes at the first step, apart or in one batch, and one from then on.
     assert sum(passes) == 3
-    assert not torch.equal(output, case.run(case.prompted()))
+    assert not torch.equal(output, case.run(case.encoded()))
 
 
 def test_a_callback_changes_the_scale_of_guidance(case: Golden) -> None:
@@ -122,9 +122,9 @@ def test_a_callback_changes_the_scale_of_guidance(case: Golden) -> None:
         scales.append(step)
         return {}
 
-    changed = case.run(case.prompted(callback_on_step_end=change))
+    changed = case.run(case.encoded(callback_on_step_end=change))
     assert scales == [0, 1]
-    assert not torch.equal(changed, case.run(case.prompted()))
+    assert not torch.equal(changed, case.run(case.encoded()))
 
 
 def test_a_callback_that_turns_guidance_on_too_late_is_told(case: Golden) -> None:
@@ -133,7 +133,7 @@ def test_a_callback_that_turns_guidance_on_too_late_is_told(case: Golden) -> Non
         return {}
 
     with pytest.raises(ValueError, match=r"scale to 5\.0, .*Start with guidance_scale above 1"):
-        case.run(case.prompted(callback_on_step_end=late, guidance_scale=1.0))
+        case.run(case.encoded(callback_on_step_end=late, guidance_scale=1.0))
 
 
 def test_a_callback_interrupts(case: Golden) -> None:
@@ -144,10 +144,10 @@ def test_a_callback_interrupts(case: Golden) -> None:
         pipeline._interrupt = True
         return {}
 
-    output = case.run(case.prompted(num_inference_steps=4, callback_on_step_end=stop))
+    output = case.run(case.encoded(num_inference_steps=4, callback_on_step_end=stop))
     assert len(steps) == 1
     assert torch.equal(output, steps[0])
-    again = case.run(case.prompted())
+    again = case.run(case.encoded())
     assert not torch.equal(again, output)
 
 
@@ -158,7 +158,7 @@ def test_a_pipeline_callback_names_its_own_tensors(case: Golden) -> None:
         def callback_fn(self, pipeline, step_index, timestep, callback_kwargs) -> dict:  # noqa: ARG002 - diffusers' signature
             return {"latents": callback_kwargs["latents"] * 0}
 
-    assert not case.run(case.prompted(callback_on_step_end=Zero())).any()
+    assert not case.run(case.encoded(callback_on_step_end=Zero())).any()
 
 
 SWITCHES = {
@@ -185,7 +185,7 @@ def test_adapters_that_a_callback_switches_count_in_all_that_is_kept(
                 SWITCHES[how](pipeline)
             return {}
 
-        return case.run(case.prompted(callback_on_step_end=switch), pipeline)
+        return case.run(case.encoded(callback_on_step_end=switch), pipeline)
 
     anew = run(keep=False, reuse=Reuse())
     assert torch.equal(run(keep=True, reuse=Reuse()), anew)

@@ -33,7 +33,7 @@ def seeds(*values: int) -> list[torch.Generator]:
 
 
 def test_the_same_seed_gives_the_same_bytes(case: Golden) -> None:
-    runs = [case.run(case.prompted(latents=None, output_type="pil")) for _ in range(2)]
+    runs = [case.run(case.encoded(latents=None, output_type="pil")) for _ in range(2)]
     first, second = ([frame.tobytes() for frame in frames] for (frames,) in runs)
     assert first == second
 
@@ -42,12 +42,12 @@ def test_each_video_of_a_batch_is_the_one_made_alone(case: Golden) -> None:
     image = Image.fromarray(case.inputs["image"])
     images, prompts = [image, image.rotate(90)], ["a cat on a sofa", "a balloon in the snow"]
     together = case.run(
-        case.prompted(image=images, prompt=prompts, latents=None, generator=seeds(1, 2))
+        case.encoded(image=images, prompt=prompts, latents=None, generator=seeds(1, 2))
     )
     assert len(together) == 2
     for row in range(2):
         alone = case.run(
-            case.prompted(
+            case.encoded(
                 image=images[row],
                 prompt=prompts[row],
                 latents=None,
@@ -71,7 +71,7 @@ def test_several_videos_of_one_prompt_differ_by_their_seeds(case: Golden) -> Non
     arguments = {"num_videos_per_prompt": 2, "latents": None}
     together = case.run(case.prompted(**arguments, generator=seeds(1, 2)))
     for row in range(2):
-        alone = case.run(case.prompted(latents=None, generator=seeds(row + 1)))
+        alone = case.run(case.encoded(latents=None, generator=seeds(row + 1)))
         assert relative_error(together[row : row + 1], alone) < CLOSE
     assert relative_error(together[:1], together[1:]) > 0.1
 
@@ -79,7 +79,7 @@ def test_several_videos_of_one_prompt_differ_by_their_seeds(case: Golden) -> Non
 def test_several_videos_of_several_prompts_stand_sample_by_sample(case: Golden) -> None:
     arguments = {"prompt": ["a cat", "a balloon"], "num_videos_per_prompt": 2, "latents": None}
     together = case.run(case.prompted(**arguments, generator=seeds(1, 2, 3, 4)))
-    third = case.run(case.prompted(prompt="a balloon", latents=None, generator=seeds(3)))
+    third = case.run(case.encoded(prompt="a balloon", latents=None, generator=seeds(3)))
     assert relative_error(together[2:3], third) < CLOSE
 
 
@@ -117,7 +117,7 @@ def test_covering_crops_the_image(case: Golden) -> None:
     image = Image.fromarray(case.inputs["image"])
     width, height = image.size
     band = image.crop((0, height // 4, width, height // 4 + height // 2))
-    stretched, covered = (case.run(case.prompted(image=band, fit=f)) for f in ("stretch", "cover"))
+    stretched, covered = (case.run(case.encoded(image=band, fit=f)) for f in ("stretch", "cover"))
     assert not torch.equal(stretched, covered)
 
 
@@ -186,7 +186,7 @@ def test_first_last_frame_backbones_take_batches_and_references(wan: Golden) -> 
 
 
 def test_embeddings_stand_in_for_texts(case: Golden) -> None:
-    expected = case.run(case.prompted())
+    expected = case.run(case.encoded())
     with torch.no_grad():
         text, negative = case.pipeline.encode_prompt(
             case.settings["prompt"],
@@ -201,18 +201,18 @@ def test_embeddings_stand_in_for_texts(case: Golden) -> None:
 
 def test_embeddings_stand_in_for_image_tokens(wan: Golden) -> None:
     tokens = wan.pipeline.encode_image(Image.fromarray(wan.inputs["image"]))
-    expected = wan.run(wan.prompted())
-    assert torch.equal(wan.run(wan.prompted(image_embeds=tokens)), expected)
-    assert not torch.equal(wan.run(wan.prompted(image_embeds=-tokens)), expected)
+    expected = wan.run(wan.encoded())
+    assert torch.equal(wan.run(wan.encoded(image_embeds=tokens)), expected)
+    assert not torch.equal(wan.run(wan.encoded(image_embeds=-tokens)), expected)
 
 
 # Outputs
 
 
 def test_output_types_hold_the_same_video(case: Golden) -> None:
-    (pictures,) = case.run(case.prompted(output_type="pil"))
-    array = case.run(case.prompted(output_type="np"))
-    tensor = case.run(case.prompted(output_type="pt"))
+    (pictures,) = case.run(case.encoded(output_type="pil"))
+    array = case.run(case.encoded(output_type="np"))
+    tensor = case.run(case.encoded(output_type="pt"))
     assert array.shape == (1, 9, 48, 64, 3)
     assert tensor.shape == (1, 9, 3, 48, 64)
     assert 0.0 <= array.min() <= array.max() <= 1.0
@@ -227,8 +227,8 @@ def test_as_many_frames_come_out_as_were_asked_for(case: Golden, num_frames: int
 
 
 def test_a_tuple_in_place_of_an_output_object(case: Golden) -> None:
-    (frames,) = case.pipeline(**case.prompted(return_dict=False))
-    assert torch.equal(frames, case.run(case.prompted()))
+    (frames,) = case.pipeline(**case.encoded(return_dict=False))
+    assert torch.equal(frames, case.run(case.encoded()))
 
 
 # Schedulers
@@ -253,9 +253,9 @@ def test_other_schedulers_step_with_references(request, family: str, scheduler: 
     case = request.getfixturevalue(family)
     pipeline = load(family)
     pipeline.scheduler = scheduler
-    output = case.run(case.prompted(num_inference_steps=3), pipeline)
+    output = case.run(case.encoded(num_inference_steps=3), pipeline)
     assert torch.isfinite(output).all()
-    assert relative_error(output, case.run(case.prompted(num_inference_steps=3))) > 1e-3
+    assert relative_error(output, case.run(case.encoded(num_inference_steps=3))) > 1e-3
 
 
 # Caches
@@ -283,14 +283,14 @@ def test_a_cache_tells_the_guidance_passes_apart(case: Golden) -> None:
 def test_a_call_that_failed_leaves_nothing_in_a_cache(case: Golden) -> None:
     pipeline = load(case.family)
     pipeline.transformer.enable_cache(FirstBlockCacheConfig(threshold=10.0))
-    expected = case.run(case.prompted(), pipeline)
+    expected = case.run(case.encoded(), pipeline)
 
     def fail(*_: Any) -> dict:
         raise KeyError
 
     with pytest.raises(KeyError):
-        case.run(case.prompted(callback_on_step_end=fail), pipeline)
-    assert torch.equal(case.run(case.prompted(), pipeline), expected)
+        case.run(case.encoded(callback_on_step_end=fail), pipeline)
+    assert torch.equal(case.run(case.encoded(), pipeline), expected)
 
 
 # Refusals
@@ -345,12 +345,12 @@ def test_image_tokens_of_another_batch_are_refused(wan: Golden) -> None:
     with torch.no_grad():
         tokens = wan.pipeline.encode_image([Image.fromarray(wan.inputs["image"])] * 2)
     with pytest.raises(ValueError, match="image_embeds has 2 rows for 1 samples"):
-        wan.run(wan.prompted(image_embeds=tokens))
+        wan.run(wan.encoded(image_embeds=tokens))
 
 
 def test_an_image_of_no_known_kind_is_refused(case: Golden) -> None:
     with pytest.raises(TypeError, match="image is int; give a path"):
-        case.run(case.prompted(image=3))
+        case.run(case.encoded(image=3))
 
 
 def test_more_last_images_than_images_are_refused(wan: Golden) -> None:
@@ -402,7 +402,7 @@ def test_non_finite_values_are_refused(case: Golden, output_type: str, component
     with torch.no_grad():
         [*broken.parameters()][-1].fill_(torch.nan)
     with pytest.raises(ValueError, match="non-finite values in float32"):
-        case.run(case.prompted(output_type=output_type), pipeline)
+        case.run(case.encoded(output_type=output_type), pipeline)
 
 
 def test_the_third_argument_is_the_negative_prompt_as_in_diffusers(case: Golden) -> None:
@@ -413,10 +413,10 @@ def test_the_third_argument_is_the_negative_prompt_as_in_diffusers(case: Golden)
 
 
 def test_inputs_are_cropped_to_the_size_by_default(case: Golden) -> None:
-    given = case.prompted()
+    given = case.encoded()
     del given["fit"]
-    assert torch.equal(case.run(given), case.run(case.prompted(fit="cover")))
-    assert not torch.equal(case.run(case.prompted()), case.run(case.prompted(fit="cover")))
+    assert torch.equal(case.run(given), case.run(case.encoded(fit="cover")))
+    assert not torch.equal(case.run(case.encoded()), case.run(case.encoded(fit="cover")))
 
 
 def test_what_a_pipeline_returns_can_be_written(
@@ -425,7 +425,7 @@ def test_what_a_pipeline_returns_can_be_written(
     # Its other way to write needs a program that imageio brings.
     monkeypatch.setattr("diffusers.utils.export_utils.is_imageio_available", lambda: False)
     for output_type in ("np", "pil"):
-        frames = case.run(case.prompted(output_type=output_type))[0]
+        frames = case.run(case.encoded(output_type=output_type))[0]
         ours = vap.write_video(frames, tmp_path / f"{output_type}.mp4", 8)
         theirs = export_to_video(frames, str(tmp_path / f"theirs_{output_type}.mp4"), 8)
         for file in (ours, theirs):

@@ -131,9 +131,9 @@ def test_outputs_are_equal_to_the_bit(case: Golden, tmp_path: Path, spelling: st
         for file in files:
             pipeline = load(case.family)
             use(pipeline, file)
-            outputs.append(case.run(case.prompted(), pipeline))
+            outputs.append(case.run(case.encoded(), pipeline))
         assert torch.equal(*outputs)
-        assert relative_error(outputs[0], case.run(case.prompted())) > 1e-2
+        assert relative_error(outputs[0], case.run(case.encoded())) > 1e-2
 
 
 @pytest.mark.parametrize("prefix", ["text_encoder", "x.transformer", "transformer_2"])
@@ -210,7 +210,7 @@ def test_loras_are_merged_with_their_scales_as_the_model_is_loaded(
     beside = load(case.family)
     beside.load_lora_weights(file, adapter_name="a")
     beside.set_adapters(["a"], [0.75])
-    found, expected = (case.run(case.prompted(), each) for each in (twice, beside))
+    found, expected = (case.run(case.encoded(), each) for each in (twice, beside))
     assert relative_error(found, expected) < 1e-4
     assert not hasattr(twice.transformer, "peft_config")
 
@@ -218,7 +218,7 @@ def test_loras_are_merged_with_their_scales_as_the_model_is_loaded(
 def test_loras_are_merged_before_weights_are_quantized(case: Golden, tmp_path: Path) -> None:
     file = written(case.pipeline.transformer, "PEFT", tmp_path / "a.safetensors")
     small, plain = (load(case.family, lora=[(file, 1.0)], quantize=q) for q in ("int8", None))
-    found, expected = (case.run(case.prompted(), each) for each in (small, plain))
+    found, expected = (case.run(case.encoded(), each) for each in (small, plain))
     assert 0 < relative_error(found, expected) < 0.05
 
 
@@ -244,7 +244,7 @@ def test_whole_changes_are_merged_and_told_where_they_cannot_be(
     beside = load("wan")
     with pytest.warns(UserWarning, match=r"1 parameters.*blocks\.0\.norm2\.weight"):
         beside.load_lora_weights(file)
-    assert relative_error(wan.run(wan.prompted(), beside), wan.run(wan.prompted())) > 1e-3
+    assert relative_error(wan.run(wan.encoded(), beside), wan.run(wan.encoded())) > 1e-3
 
 
 def test_the_alpha_that_peft_writes_beside_its_file_counts(case: Golden, tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_the_alpha_that_peft_writes_beside_its_file_counts(case: Golden, tmp_pat
     merge_lora(plain, tmp_path, 2.0)
     (tmp_path / "adapter_config.json").write_text(json.dumps(config))
     merge_lora(double, tmp_path)
-    runs = [case.run(case.prompted(), pipeline) for pipeline in (plain, double)]
+    runs = [case.run(case.encoded(), pipeline) for pipeline in (plain, double)]
     assert relative_error(*runs) < 1e-5
     (tmp_path / "adapter_config.json").write_text(json.dumps({**config, "use_dora": True}))
     with pytest.raises(ValueError, match="use_dora"):
@@ -294,7 +294,7 @@ def test_the_published_distilled_lora_is_sampled_at_its_levels(wan: Golden, tmp_
     assert isinstance(pipeline.scheduler, FlowMatchEulerDiscreteScheduler)
     timesteps: list[float] = []
     wan.run(
-        wan.prompted(
+        wan.encoded(
             num_inference_steps=None,
             guidance_scale=None,
             callback_on_step_end=lambda _p, _i, time, _t: timesteps.append(float(time)) or {},

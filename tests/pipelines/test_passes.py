@@ -39,7 +39,7 @@ def test_without_guidance_there_is_one_pass(case: Golden, passes) -> None:
     pipeline = load(case.family)
     pipeline.guidance_passes = passes
     batches = spied(pipeline)
-    case.run(case.prompted(guidance_scale=1.0), pipeline)
+    case.run(case.encoded(guidance_scale=1.0), pipeline)
     assert batches == [1, 1]
 
 

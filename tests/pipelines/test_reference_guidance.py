@@ -83,7 +83,7 @@ def test_without_a_reference_there_is_nothing_to_be_guided_by() -> None:
 
 
 def test_a_scale_of_one_is_the_released_model_bit_for_bit(case: Golden) -> None:
-    plain = case.run(case.prompted())
+    plain = case.run(case.encoded())
     assert torch.equal(case.run(case.prompted(reference_guidance_scale=1.0)), plain)
     assert not torch.equal(case.run(case.prompted(reference_guidance_scale=2.0)), plain)
 
@@ -118,4 +118,4 @@ def test_a_models_own_scale_is_used_unless_another_is_asked_for(case: Golden) ->
     asked = case.run(case.prompted(reference_guidance_scale=2.0), pipeline)
     stored = dict(pipeline.config.generation_defaults or {})
     pipeline.register_to_config(generation_defaults={**stored, "reference_guidance_scale": 2.0})
-    assert torch.equal(case.run(case.prompted(), pipeline), asked)
+    assert torch.equal(case.run(case.encoded(), pipeline), asked)
