@@ -25,7 +25,7 @@ from vap.generation.request import GenerationRequest, demo_request
 from vap.serving.jobs.queue import Jobs
 from vap.serving.jobs.request import VideoRequest
 from vap.serving.keys import Keys
-from vap.serving.settings import Settings
+from vap.serving.settings import Settings, read_settings
 
 _PATIENCE = 600.0
 _WARM = 2.0  # seconds of requests before the measured ones
@@ -149,7 +149,7 @@ def service(folder: Path, waiting: int) -> Iterator[Service]:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)  # noqa: S603
     try:
         yield Service(
-            _address(folder / "log", process), process.pid, Settings(data=folder), waiting
+            _address(folder / "log", process), process.pid, read_settings(data=folder), waiting
         )
     finally:
         process.terminate()
@@ -193,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=10, help="of each measurement")
     parser.add_argument("--connections", type=int, default=64, help="that stay open")
     parser.add_argument("--waiting", type=int, default=200, help="jobs whose state is asked for")
-    parser.add_argument("--frames", type=int, default=49, help="of the generation beside")
+    parser.add_argument("--frames", type=int, default=81, help="of the generation beside")
     options = parser.parse_args(arguments)
     request = replace(demo_request(), num_frames=options.frames, num_inference_steps=_STEPS)
     with tempfile.TemporaryDirectory(prefix="vap-load-") as name:
