@@ -20,13 +20,11 @@ from vap.training.methods.streams import couple_by_addition, couple_one_way
 
 def latents(case: Golden, settings: Settings, steps: int = 4, **changes: Any) -> torch.Tensor:
     pipeline = apply_profile(load(case.family), "exact", settings=settings)
-    return case.run(case.prompted(num_inference_steps=steps, **changes), pipeline)
+    return case.run(case.encoded(num_inference_steps=steps, **changes), pipeline)
 
 
 def test_without_reuse_a_profile_has_the_bits_of_exact(case: Golden) -> None:
-    exact = case.run(
-        case.prompted(num_inference_steps=3), apply_profile(load(case.family), "exact")
-    )
+    exact = case.run(case.encoded(num_inference_steps=3), apply_profile(load(case.family), "exact"))
     assert torch.equal(latents(case, Settings(), steps=3), exact)
 
 
@@ -44,7 +42,7 @@ def test_reuse_saves_passes(wan: Golden, reuse: Reuse, passes: int) -> None:
     pipeline = apply_profile(load("wan"), "exact", settings=Settings(reuse=reuse))
     ran = []
     pipeline.transformer.register_forward_hook(lambda *_: ran.append(1))
-    wan.run(wan.prompted(num_inference_steps=4), pipeline)
+    wan.run(wan.encoded(num_inference_steps=4), pipeline)
     assert len(ran) == passes
 
 
@@ -54,7 +52,7 @@ def test_a_reference_that_never_sees_the_target_is_kept_exactly(wan: Golden) -> 
         pipeline = load("wan")
         couple_one_way(pipeline.transformer)
         pipeline.keep_constants = keep
-        outputs.append(wan.run(wan.prompted(num_inference_steps=3), pipeline))
+        outputs.append(wan.run(wan.encoded(num_inference_steps=3), pipeline))
     assert relative_error(*outputs) < 1e-5
 
 

@@ -37,7 +37,7 @@ def test_a_generation_stays_close(case, precision: str) -> None:
     saved = sum(map(quantizable_bytes, pipeline.transformer.expert_blocks)) * 3 / 4
     quantize(pipeline.transformer.expert_blocks, precision)
     assert sum(p.nbytes for p in pipeline.transformer.parameters()) == before - saved
-    error = relative_error(case.run(case.prompted(), pipeline), case.run(case.prompted()))
+    error = relative_error(case.run(case.encoded(), pipeline), case.run(case.encoded()))
     assert 0 < error < (0.02 if precision == "int8" else 0.05)
 
 
@@ -45,14 +45,14 @@ def test_a_generation_stays_close(case, precision: str) -> None:
 def test_an_adapter_keeps_its_precision_and_takes_effect(case, precision: str) -> None:
     pipeline = load(case.family)
     quantize(pipeline.transformer.expert_blocks, precision)
-    before = case.run(case.prompted(), pipeline)
+    before = case.run(case.encoded(), pipeline)
     pipeline.transformer.add_adapter(LoraConfig(r=2, target_modules=["to_q", "to_v"]))
     for name, parameter in pipeline.transformer.named_parameters():
         if "lora_" in name:
             assert parameter.dtype == torch.float32
         if "lora_B" in name:
             torch.nn.init.constant_(parameter, 0.1)
-    assert not torch.equal(case.run(case.prompted(), pipeline), before)
+    assert not torch.equal(case.run(case.encoded(), pipeline), before)
 
 
 def test_a_layer_of_fp8_is_stored_byte_by_byte_and_read_back() -> None:

@@ -236,7 +236,7 @@ def test_what_fits_follows_the_video() -> None:
     pipeline = vap.load_pipeline(FOLDER / "wan", memory="1.5GB", video=small)
     assert pipeline.memory_plan.name == "resident"
     with pytest.raises(ValueError, match="is too little"):
-        vap.load_pipeline(FOLDER / "wan", memory="1.5GB", video=WantedVideo(1440, 2560, 81))
+        vap.load_pipeline(FOLDER / "wan", memory="1.5GB", video=WantedVideo(1440, 2560, 9))
     with pytest.raises(ValueError, match="Use num_frames=9"):
         vap.load_pipeline(FOLDER / "wan", memory="1.5GB", video=WantedVideo(num_frames=8))
 
@@ -298,12 +298,12 @@ def test_a_lora_file_loads_and_merges_where_blocks_stream(case: Golden, adapter:
     place(streamed, MemoryPlan("by hand", "offload", offload="group"), CPU)
     outputs = []
     for pipeline in (plain, streamed):
-        before = case.run(case.prompted(), pipeline)
+        before = case.run(case.encoded(), pipeline)
         pipeline.load_lora_weights(adapter)
-        beside = case.run(case.prompted(), pipeline)
+        beside = case.run(case.encoded(), pipeline)
         pipeline.fuse_lora(components=["transformer"])
         pipeline.unload_lora_weights()
-        merged = case.run(case.prompted(), pipeline)
+        merged = case.run(case.encoded(), pipeline)
         assert relative_error(beside, before) > 1e-3
         assert relative_error(merged, beside) < 1e-4
         outputs.append(merged)

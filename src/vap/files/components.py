@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import json
 import math
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +114,18 @@ def _diffusers_model(kind: Any, place: Path, **options: Any) -> Any:
     if variant and any(f".{variant}" in tensor.file.name for tensor in stored.values()):
         options["variant"] = variant
     if not _quantized(config, options):
-        with torch.device("meta"), _building(place, len(stored)):
-            wanted = kind.from_config(config).state_dict()
+        with _building(place, len(stored)):
+            wanted = _described(kind, json.dumps(config))
         check_stored(place, stored, wanted)
     return kind.from_pretrained(place, **{**options, "use_safetensors": True})
+
+
+@lru_cache(maxsize=16)
+def _described(kind: Any, config: str) -> dict[str, torch.Tensor]:
+    """The tensors of a model by its configuration, without data; built once for equal ones."""
+    with torch.device("meta"):
+        tensors: dict[str, torch.Tensor] = kind.from_config(json.loads(config)).state_dict()
+    return tensors
 
 
 def _transformers_model(kind: Any, place: Path, **options: Any) -> Any:
