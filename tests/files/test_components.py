@@ -17,7 +17,7 @@ import vap
 from tests.pipelines.golden import FOLDER
 from vap.acceleration.text_encoder import is_unloaded, text_encoder_on_demand
 from vap.cost.model import PlannedModel
-from vap.files.components import load_component
+from vap.files.components import _described, load_component
 from vap.files.weights import weights_hash
 from vap.loading.pipeline import load_transformer
 
@@ -47,6 +47,17 @@ def change(file: Path, edit: Callable[[Tensors, str], object]) -> str:
 
 def rewrite(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_model_is_built_for_the_check_once_for_equal_configurations(folder: Path) -> None:
+    load_component(folder, "vae")
+    before = _described.cache_info()
+    load_component(folder, "vae")
+    rewrite(folder / "vae" / "config.json", temperal_downsample=[True, False])
+    with pytest.raises(ValueError, match="vae"):
+        load_component(folder, "vae")
+    after = _described.cache_info()
+    assert (after.hits - before.hits, after.misses - before.misses) == (1, 1)
 
 
 EDITS: dict[str, Callable[[Tensors, str], object]] = {
