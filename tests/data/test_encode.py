@@ -384,3 +384,17 @@ def test_a_machine_that_runs_short_leaves_the_shard_for_later(
     assert len(job.missing()) == job.shards
     run_job(job)
     assert not EncodedClips(tmp_path).dropped
+
+
+@pytest.mark.slow
+def test_two_workers_of_a_cluster_write_the_shards_of_one_process(tmp_path, monkeypatch) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    rows = written_rows(tmp_path / "clips")
+    alone = job_of(rows, tmp_path / "clips", tmp_path / "alone")
+    run_job(alone)
+    shared = job_of(rows, tmp_path / "clips", tmp_path / "shared")
+    run_job(shared, ray="local", workers=2)
+    expected = {path.name: path.read_bytes() for path in alone.output.iterdir()}
+    assert {path.name: path.read_bytes() for path in shared.output.iterdir()} == expected
