@@ -1,59 +1,20 @@
-"""The studio in a real browser, with a stand-in for the worker."""
+"""The studio from the first action to the video."""
 
-import shutil
-import socket
-import threading
-from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
-import uvicorn
-from playwright.sync_api import Page, Route, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect
 
-from tests.serving.conftest import finish, samples, settings  # noqa: F401 - fixtures
-from vap.serving.api.app import create_app
+from tests.serving.conftest import finish
 from vap.serving.settings import Settings
-from vap.studio.pages import add_studio
 
-expect.set_options(timeout=60_000)  # a busy machine is no failure
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
-]
-
-
-@pytest.fixture
-def address(settings: Settings) -> Iterator[str]:  # noqa: F811
-    app = create_app(settings)
-    add_studio(app)
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
-    server.should_exit = True
-    thread.join()
-
-
-@pytest.fixture
-def page(address: str) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page()
-        problems: list[str] = []
-        page.on("console", lambda message: problems.append(message.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.goto(address)
-        yield page
-        browser.close()
-    assert problems == []
+pytestmark = pytest.mark.slow
 
 
 def test_three_actions_make_a_video_that_a_reload_keeps(
     page: Page,
-    settings: Settings,  # noqa: F811
-    samples: SimpleNamespace,  # noqa: F811
+    settings: Settings,
+    samples: SimpleNamespace,
 ) -> None:
     expect(page.locator("#make")).to_be_disabled()
     page.locator(".effect[data-name=burn]").click()
@@ -79,7 +40,7 @@ def test_three_actions_make_a_video_that_a_reload_keeps(
 
 def test_an_own_reference_may_be_canceled(
     page: Page,
-    samples: SimpleNamespace,  # noqa: F811
+    samples: SimpleNamespace,
 ) -> None:
     page.locator("#reference").set_input_files(samples.video)
     page.locator("#image").set_input_files(samples.image)
@@ -93,7 +54,7 @@ def test_an_own_reference_may_be_canceled(
 
 def test_a_wrong_file_is_explained(
     page: Page,
-    samples: SimpleNamespace,  # noqa: F811
+    samples: SimpleNamespace,
 ) -> None:
     page.locator("#reference").set_input_files(samples.image)
     expect(page.locator("#problem")).to_contain_text("must be a video")

@@ -13,24 +13,20 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse, Response
 
 _PAGE = files("vap.studio") / "page"
-_KINDS = {
-    "studio.css": "text/css",
-    "studio.js": "text/javascript",
-    "api.js": "text/javascript",
-    "form.js": "text/javascript",
-    "results.js": "text/javascript",
-}
+_KINDS = {".css": "text/css", ".js": "text/javascript"}
 
 
 def add_studio(app: FastAPI) -> None:
-    """Serve the studio at ``/`` of an application."""
+    """Serve the studio at ``/`` of an application, and each script and style of its folder."""
 
     @app.get("/", include_in_schema=False)
     def page() -> HTMLResponse:
         return HTMLResponse((_PAGE / "studio.html").read_text(encoding="utf-8"))
 
-    for name, kind in _KINDS.items():
-        app.get(f"/studio/{name}", include_in_schema=False)(_sender(name, kind))
+    for name in sorted(file.name for file in _PAGE.iterdir()):
+        kind = _KINDS.get(name[name.rfind(".") :])
+        if kind is not None:
+            app.get(f"/studio/{name}", include_in_schema=False)(_sender(name, kind))
 
 
 def _sender(name: str, kind: str) -> Callable[[], Response]:

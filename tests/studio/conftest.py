@@ -1,0 +1,60 @@
+"""The studio in a real browser, with a stand-in for the worker."""
+
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.serving.conftest import predicted, samples, settings  # noqa: F401 - fixtures
+from vap.serving.api.app import create_app
+from vap.serving.settings import Settings
+from vap.studio.pages import add_studio
+
+expect.set_options(timeout=60_000)  # a busy machine is no failure
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.fixture
+def address(settings: Settings, predicted: object) -> Iterator[str]:  # noqa: F811
+    app = create_app(settings)
+    add_studio(app)
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="module")  # playwright's loop must end before tests with asyncio
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def problems() -> list[str]:
+    """What the console of the page said; a test removes what it expects."""
+    return []
+
+
+@pytest.fixture
+def page(address: str, browser: Browser, problems: list[str]) -> Iterator[Page]:
+    context = browser.new_context()
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(address)
+    yield page
+    context.close()
+    assert problems == []
