@@ -37,7 +37,7 @@ def apply_exact(
     chosen = attention or choose_attention(device, dtype)
     use_attention(transformer, chosen)
     if device.type == "cpu":
-        for name in ("transformer", "vae", "text_encoder", "image_encoder"):
+        for name in ("transformer", "vae", "text_encoder", "image_encoder", "detail"):
             component = getattr(loaded, name, None)
             if component is not None:
                 use_onednn(component)

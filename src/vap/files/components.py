@@ -60,7 +60,7 @@ def load_components(folder: Path, pipeline: Any, options: Mapping[str, Any]) -> 
     for name in inspect.signature(pipeline.__init__).parameters:
         if name in options or not isinstance(index.get(name), list) or index[name][:1] == [None]:
             continue
-        kind = pipeline.transformer_class if name == "transformer" else None
+        kind = pipeline.own_classes().get(name)
         loaded[name] = load_component(folder, name, kind, **_component_options(name, options))
     parts = {**loaded, **options}
     read = getattr(parts.get("transformer"), "config", None)

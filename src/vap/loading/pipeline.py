@@ -301,7 +301,8 @@ def _loaded(
     kind = pipeline_class(family)
     dtypes: Any = dtype
     if family == "wan":
-        dtypes = {"default": dtype, "vae": torch.float32, "image_encoder": torch.float32}
+        precise = ("vae", "image_encoder", "detail")
+        dtypes = {"default": dtype, **dict.fromkeys(precise, torch.float32)}
     if backbone is not None:
         from vap.loading.backbones import transformer_with_backbone
 

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from diffusers.utils.torch_utils import get_module_execution_device, randn_tensor
+from PIL import Image
 
 from vap.files.folders import GenerationDefaults
 from vap.files.reading import one_at_a_time, reading
 from vap.files.weights import disk_errors
 from vap.media.clip import FrameSelection
 from vap.media.pixels import Fit
+from vap.models.detail import DetailTransfer
 from vap.models.stored_form import StoredFormMixin
 from vap.pipelines.adapters import LoraMixin
 from vap.pipelines.call import OUTPUT_TYPES, Call, PlacedOnce, VideoAsPromptPipelineOutput
@@ -26,6 +28,7 @@ from vap.pipelines.denoiser import Guidance, GuidancePasses
 from vap.pipelines.inputs import (
     ClipLike,
     Generators,
+    ImageLike,
     ReferenceArguments,
     ReferenceClip,
     TextLimitMixin,
@@ -59,6 +62,7 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
 
     family: ClassVar[Family]
     transformer_class: ClassVar[type]
+    detail: DetailTransfer | None = None
     guidance_passes: GuidancePasses | None = None
     keep_constants: bool = True
     reuse: Reuse = NOTHING
@@ -113,12 +117,14 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
     def load_config(cls, *args: Any, **kwargs: Any) -> Any:
         """Read ``model_index.json``, mapping class names that no diffusers release has.
 
-        The transformer is handed over loaded, so its entry only has to name a class that exists.
+        Such components are handed over loaded, so their entries only have to name a class that
+        exists.
         """
         loaded = super().load_config(*args, **kwargs)  # type: ignore[misc]
         config = loaded[0] if isinstance(loaded, tuple) else loaded
-        if "transformer" in config:
-            config["transformer"] = ["diffusers", "ModelMixin"]
+        for name in cls.own_classes() & config.keys():
+            if config[name][0] is not None:
+                config[name] = ["diffusers", "ModelMixin"]
         known = inspect.signature(cls.__init__).parameters
         for name in [key for key in config if not key.startswith("_") and key not in known]:
             # What the stock pipeline has beyond ours (a second transformer), left unset.
@@ -129,6 +135,11 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
                 )
         config["_class_name"] = cls.__name__
         return loaded
+
+    @classmethod
+    def own_classes(cls) -> dict[str, type]:
+        """Components whose classes are this package's."""
+        return {"transformer": cls.transformer_class, "detail": DetailTransfer}
 
     @classmethod
     @one_at_a_time
@@ -212,18 +223,27 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
         return prompt
 
     @torch.no_grad()
-    def decode(self, latents: torch.Tensor, output_type: str = "np") -> Any:
+    def decode(
+        self,
+        latents: torch.Tensor,
+        output_type: str = "np",
+        *,
+        image: ImageLike | Sequence[ImageLike] | None = None,
+    ) -> Any:
         """Decode what a call with ``output_type="vae_latent"`` returned.
 
         Args:
             latents: ``[B, C, F, H, W]``, as the VAE has them.
             output_type: ``pil``, ``np`` or ``pt``.
+            image: What the call was given, one or one for each video, of the video's size. Models
+                with a detail network need it to return the same frames; others ignore it.
 
         Returns:
             The frames that the call would have returned with this ``output_type``.
         """
         with self._alone("decode", {}):
-            (video,) = self._finish(self._decoded(latents, output_type), return_dict=False)
+            images = None if image is None else as_images(image)
+            (video,) = self._finish(self._decoded(latents, output_type, images), return_dict=False)
         return video
 
     def reference_report(
@@ -366,7 +386,12 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
         self.compression.check(shape)
         return shape
 
-    def _decoded(self, latents: torch.Tensor, output_type: str) -> Any:
+    def _decoded(
+        self,
+        latents: torch.Tensor,
+        output_type: str,
+        images: list[Image.Image] | torch.Tensor | None = None,
+    ) -> Any:
         """Videos of clean latents, as the VAE has them unless they are to stay latents."""
         if output_type in {"latent", "vae_latent"}:
             return latents
@@ -377,9 +402,23 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
         # CogVideoX decodes an even number of latent frames in pairs, the first of which then gives
         # four pixel frames instead of one.
         frames = 1 + (latents.shape[2] - 1) * self.compression.temporal
+        video = video[:, :, -frames:]
+        if self.detail is not None and images is not None:
+            video = self._detailed(video, images)
         return self.video_processor.postprocess_video(  # type: ignore[attr-defined]
-            video[:, :, -frames:], output_type=output_type
+            video, output_type=output_type
         )
+
+    def _detailed(
+        self, video: torch.Tensor, images: list[Image.Image] | torch.Tensor
+    ) -> torch.Tensor:
+        """Videos with the detail of their images, of which each may have several."""
+        height, width = video.shape[-2:]
+        pixels = self.video_processor.preprocess(images, height=height, width=width)  # type: ignore[attr-defined]
+        pixels = pixels.repeat_interleave(len(video) // len(pixels), dim=0)
+        assert self.detail is not None
+        place = {"device": self.detail.device, "dtype": self.detail.dtype}
+        return self.detail(video.to(**place), pixels.to(**place))
 
     def _finish(self, video: Any, *, return_dict: bool) -> VideoAsPromptPipelineOutput | tuple[Any]:
         """Offload what was in use, and wrap the result."""

@@ -15,6 +15,7 @@ from PIL import Image
 from vap.files.folders import GenerationDefaults
 from vap.media.clip import FrameSelection
 from vap.media.pixels import Fit
+from vap.models.detail import DetailTransfer
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.pipelines.base import VideoAsPromptMixin
 from vap.pipelines.call import VideoAsPromptPipelineOutput
@@ -58,6 +59,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         transformer: Backbone and expert.
         image_processor: Of the image encoder.
         image_encoder: CLIP vision model; None for backbones without image tokens.
+        detail: Gives decoded frames the detail of the image, for small autoencoders; None for none.
         generation_defaults: The model's native settings, see ``GenerationDefaults``.
         even_levels: Whether noise levels are evenly spaced before the shift (distilled models).
     """
@@ -65,7 +67,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
     family: ClassVar = "wan"
     transformer_class: ClassVar = WanVideoAsPromptTransformer3DModel
     model_cpu_offload_seq = "text_encoder->image_encoder->transformer->vae"
-    _optional_components: ClassVar = ["image_encoder", "image_processor"]
+    _optional_components: ClassVar = ["image_encoder", "image_processor", "detail"]
 
     def __init__(
         self,
@@ -76,6 +78,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         transformer: WanVideoAsPromptTransformer3DModel,
         image_processor: Any = None,
         image_encoder: Any = None,
+        detail: DetailTransfer | None = None,
         generation_defaults: dict[str, Any] | None = None,
         even_levels: bool = False,
     ) -> None:
@@ -89,6 +92,7 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
             transformer=transformer,
             image_processor=image_processor,
             image_encoder=image_encoder,
+            detail=detail,
         )
         self.register_to_config(generation_defaults=generation_defaults)
         self.even_levels = even_levels
@@ -226,7 +230,8 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
             check_finite(latents, self.transformer)
             if output_type != "latent":
                 latents = self.vae_latents(latents)
-            return self._finish(self._decoded(latents, output_type), return_dict=return_dict)
+            video = self._decoded(latents, output_type, images)
+            return self._finish(video, return_dict=return_dict)
 
     def _released_defaults(self) -> GenerationDefaults:
         """480×832 as released; smaller for a model whose image encoder sees smaller pictures.

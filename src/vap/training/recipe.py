@@ -33,6 +33,8 @@ STAGES = {
     "backbone": Stage(_MINI, "BackboneStage", f"{_MINI_STAGES}.backbone_stage"),
     "expert": Stage(_MINI, "ExpertStage", f"{_MINI_STAGES}.expert_stage"),
     "export": Stage(_MINI, "ExportStage", f"{_MINI_STAGES}.export_stage"),
+    "clips": Stage(_MINI, "ClipsStage", f"{_MINI_STAGES}.clips_stage"),
+    "detail": Stage(_MINI, "DetailStage", f"{_MINI_STAGES}.detail_stage"),
     "demo": Stage(_MINI, "DemoStage", f"{_MINI_STAGES}.demo_stage"),
 }
 _PACKAGED = {

@@ -102,10 +102,10 @@ class Autoencoder(System):
 
 def _reconstructed(pipeline: Any, truth: Clip) -> Any:
     """Frames ``[T, H, W, 3]`` in 0 to 1 after the autoencoder."""
-    processor, vae = pipeline.video_processor, pipeline.vae
-    video = processor.preprocess_video([Image.fromarray(frame) for frame in truth.frames])
+    vae, images = pipeline.vae, [Image.fromarray(frame) for frame in truth.frames]
+    video = pipeline.video_processor.preprocess_video(images)
     latents = vae.encode(video.to(vae.device, vae.dtype)).latent_dist.mode()
-    return processor.postprocess_video(vae.decode(latents).sample, output_type="np")[0]
+    return pipeline.decode(latents, image=images[0])[0]
 
 
 def _truth(job: Job) -> Clip:

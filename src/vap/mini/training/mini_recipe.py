@@ -221,6 +221,8 @@ class ExportStage(Recipe):
     expert: Path  # output folder of the ``expert`` stage
     # Output folder of a ``distill`` stage on the same backbone, for the profiles.
     student: Path | None = None
+    # Output folder of a ``detail`` stage on the same autoencoder.
+    detail: Path | None = None
     flow_shift: float = Field(1.0, gt=0)  # shift of the scheduler's sigmas
     # The model's native settings, as ``vap.files.folders`` names them.
     generation_defaults: dict[str, int | float | bool | str] = Field(default_factory=dict)
@@ -234,6 +236,37 @@ class ExportStage(Recipe):
         if unknown := sorted(set(given) - set(known)):
             raise ValueError(f"pipelines read no {', '.join(unknown)}; allowed: {', '.join(known)}")
         return given
+
+
+class ClipsStage(Recipe):
+    """Keep what a pipeline makes of rendered pairs, beside the truth."""
+
+    stage: Literal["clips"]
+    pipeline: Path  # output folder of an ``export`` stage
+    pairs: int = Field(gt=0)  # how many, whole shards
+    shard_size: int = Field(32, gt=0, multiple_of=8)  # pairs a file
+    seed: Seed = 0  # seed of the rendered pairs; the noise of each has its index
+    threads: int = Field(0, ge=0)  # CPU threads of PyTorch; 0 leaves PyTorch's choice
+    render: RenderConfig = RenderConfig()
+
+
+class DetailConfig(Section):
+    """Widths of :class:`vap.models.detail.DetailTransfer`."""
+
+    coarse_channels: int = Field(96, gt=0)
+    fine_channels: int = Field(48, gt=0)
+    match_channels: int = Field(24, gt=0)
+
+
+class DetailStage(TrainingRecipe):
+    """Train the network that gives decoded frames the detail of their first image."""
+
+    stage: Literal["detail"]
+    clips: Path  # output folder of a ``clips`` stage
+    model: DetailConfig = DetailConfig()
+    frames: int = Field(6, ge=2)  # frames of a clip at each step, the first included
+    # Share of the clips that only the autoencoder made, without errors of the transformer.
+    autoencoder_share: float = Field(0.25, ge=0, le=1)
 
 
 class DemoStage(Recipe):

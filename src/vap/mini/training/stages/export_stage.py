@@ -16,11 +16,13 @@ from vap.acceleration.student import STUDENT
 from vap.files.weights import LORA_FILE, save_tensors
 from vap.mini.training.earlier import output_of
 from vap.mini.training.mini_recipe import ExportStage
+from vap.models.detail import DetailTransfer
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
 from vap.training.methods.expert_method import EXPERT_FILE
 
 _COPIED = ("tokenizer", "image_processor")
 _COMPONENTS = {
+    "detail": ("vap", "DetailTransfer"),
     "image_encoder": ("transformers", "CLIPVisionModel"),
     "image_processor": ("transformers", "CLIPImageProcessor"),
     "scheduler": ("diffusers", "UniPCMultistepScheduler"),
@@ -44,6 +46,10 @@ def run(recipe: ExportStage) -> Path:
         "text_encoder": UMT5EncoderModel.from_pretrained(backbone / "text_encoder"),
         "image_encoder": CLIPVisionModel.from_pretrained(backbone / "image_encoder"),
     }
+    if recipe.detail is not None:
+        models["detail"] = DetailTransfer.from_pretrained(
+            output_of("detail", recipe.detail) / "detail"
+        )
     for name, model in models.items():
         model.to(torch.float16).save_pretrained(output / name)
         _forget_origin(output / name / "config.json")
@@ -60,7 +66,8 @@ def run(recipe: ExportStage) -> Path:
         "_diffusers_version": diffusers_version,
         "generation_defaults": recipe.generation_defaults,
     }
-    content = json.dumps(index | _COMPONENTS, indent=2) + "\n"
+    components = {name: _COMPONENTS[name] for name in sorted({*models, *_COPIED, "scheduler"})}
+    content = json.dumps(index | components, indent=2) + "\n"
     (output / "model_index.json").write_text(content, encoding="utf-8")
     return output
 
