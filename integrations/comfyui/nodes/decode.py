@@ -42,7 +42,10 @@ class VapDecode(io.ComfyNode):
     def execute(cls, model: Model, latent: dict[str, Any], keep_model: bool) -> io.NodeOutput:
         """Return images and video."""
         pipeline = encoders_of(model)
-        videos = pipeline.decode(latent["samples"])
+        # Latents of other nodes come without an image.
+        videos = pipeline.decode(
+            latent["samples"], image=latent.get("vap_image"), fit=latent.get("vap_fit", "cover")
+        )
         images, fps = images_of(np.concatenate(list(videos))), pipeline.defaults.fps
         if not keep_model:
             del pipeline

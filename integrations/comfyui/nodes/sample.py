@@ -130,7 +130,9 @@ class VapSample(io.ComfyNode):
             output_type="vae_latent",
             **settings,
         ).frames
-        return io.NodeOutput({"samples": latents.float().cpu()})
+        # A detail network reads the image when the latents are decoded.
+        shown = {"vap_image": first_frame(image), "vap_fit": fit}
+        return io.NodeOutput({"samples": latents.float().cpu(), **shown})
 
 
 def _wanted(prompt: vap.VideoPrompt | None) -> WantedVideo:

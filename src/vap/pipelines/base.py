@@ -229,20 +229,26 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
         output_type: str = "np",
         *,
         image: ImageLike | Sequence[ImageLike] | None = None,
+        fit: Fit = "cover",
     ) -> Any:
         """Decode what a call with ``output_type="vae_latent"`` returned.
 
         Args:
             latents: ``[B, C, F, H, W]``, as the VAE has them.
             output_type: ``pil``, ``np`` or ``pt``.
-            image: What the call was given, one or one for each video, of the video's size. Models
-                with a detail network need it to return the same frames; others ignore it.
+            image: What the call was given, for models with a detail network; others ignore it.
+            fit: The same.
 
         Returns:
             The frames that the call would have returned with this ``output_type``.
         """
         with self._alone("decode", {}):
-            images = None if image is None else as_images(image)
+            images = None
+            if image is not None:
+                scale = self.compression.spatial
+                frames = 1 + (latents.shape[2] - 1) * self.compression.temporal
+                shape = PixelShape(frames, *(scale * size for size in latents.shape[3:]))
+                images = fitted(as_images(image), shape, fit)
             (video,) = self._finish(self._decoded(latents, output_type, images), return_dict=False)
         return video
 

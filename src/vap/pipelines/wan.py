@@ -102,6 +102,12 @@ class WanVideoAsPromptPipeline(VideoAsPromptMixin, WanImageToVideoPipeline):
         self._interrupt = False
         self._remember_encoders()
 
+    @property
+    def components(self) -> dict[str, Any]:
+        """All components; where none gives detail, they are those of the stock pipeline."""
+        parts: dict[str, Any] = super().components
+        return {name: part for name, part in parts.items() if (name, part) != ("detail", None)}
+
     @torch.no_grad()
     def __call__(
         self,

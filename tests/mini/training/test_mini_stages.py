@@ -81,6 +81,19 @@ def expert_recipe(folder, **changes):
     }
 
 
+def detail_recipe(folder, **changes):
+    return {
+        "stage": "detail",
+        "output": str(folder / "detail"),
+        "clips": str(folder / "clips"),
+        "model": {"coarse_channels": 8, "fine_channels": 4, "match_channels": 4},
+        "frames": 3,
+        "loop": LOOP,
+        "optimizer": {"learning_rate": 1e-3, "warmup": 0},
+        **changes,
+    }
+
+
 def recipes(folder):
     """The stages in order."""
     latents = {
@@ -100,6 +113,14 @@ def recipes(folder):
         "expert": str(folder / "expert"),
         "generation_defaults": {"height": 16, "width": 32, "num_frames": 5},
     }
+    clips = {
+        "stage": "clips",
+        "output": str(folder / "clips"),
+        "pipeline": str(folder / "tiny"),
+        "pairs": 8,
+        "shard_size": 8,
+        "render": RENDER,
+    }
     demo = {
         "stage": "demo",
         "output": str(folder / "demo"),
@@ -111,6 +132,8 @@ def recipes(folder):
         backbone_recipe(folder),
         expert_recipe(folder),
         export,
+        clips,
+        detail_recipe(folder),
         demo,
     ]
 
@@ -132,7 +155,7 @@ def metrics(folder):
     return [json.loads(line) for line in lines]
 
 
-@pytest.mark.parametrize("stage", ["vae", "backbone", "expert"])
+@pytest.mark.parametrize("stage", ["vae", "backbone", "expert", "detail"])
 def test_every_training_stage_logs_its_steps(trained, stage):
     logged = metrics(trained / stage)
 
@@ -468,3 +491,23 @@ def test_every_stage_renders_what_its_recipe_says():
     assert not torch.equal(clips, varied)
     pairs = render_pairs(RenderConfig(**plain, varied=1), 3, range(2))
     assert torch.equal(torch.stack([to_video(pair.target.frames) for pair in pairs]), varied)
+
+
+def test_an_export_with_a_detail_network_loads_and_saves_with_it(trained, tmp_path):
+    (export,) = [each for each in recipes(trained) if each["stage"] == "export"]
+    shipped = {**export, "detail": str(trained / "detail"), "output": str(tmp_path / "shipped")}
+    run_recipe(parse_recipe(shipped))
+    pipeline = load_pipeline(tmp_path / "shipped", device="cpu")
+    pipeline.save_pretrained(tmp_path / "again")
+    again = load_pipeline(tmp_path / "again", device="cpu")
+    image = np.full((16, 32, 3), 90, np.uint8)
+
+    def frames(maker, **settings):
+        generator = torch.Generator().manual_seed(0)
+        return maker(image, "a", generator=generator, num_inference_steps=1, **settings).frames
+
+    whole, latents = frames(pipeline), frames(pipeline, output_type="vae_latent")
+    np.testing.assert_array_equal(frames(again), whole)
+    np.testing.assert_array_equal(pipeline.decode(latents, image=image), whole)
+    assert (pipeline.decode(latents) != whole).any()
+    assert load_pipeline(trained / "tiny", device="cpu").detail is None
