@@ -31,7 +31,7 @@ def test_three_actions_make_a_video_that_a_reload_keeps(
     expect(page.locator(".card .pair video")).to_have_count(2)
     page.get_by_role("button", name="Change settings").click()
     late[0].continue_()  # the effects are listed after the earlier videos
-    expect(page.locator(".effect[data-name=burn]")).to_have_attribute("aria-checked", "true")
+    expect(page.locator(".effect[data-name=burn]")).to_have_attribute("aria-pressed", "true")
     expect(page.locator("#make")).to_be_enabled()
     page.get_by_role("button", name="Delete").click()
     expect(page.locator(".card")).to_have_count(0)
@@ -44,8 +44,8 @@ def test_an_own_reference_may_be_canceled(
 ) -> None:
     page.locator("#reference").set_input_files(samples.video)
     page.locator("#image").set_input_files(samples.image)
-    expect(page.locator("#chosen-reference video")).to_be_visible()
-    expect(page.locator("#chosen-image img")).to_be_visible()
+    expect(page.locator("#references video")).to_be_visible()
+    expect(page.locator("#images img")).to_be_visible()
     expect(page.locator("#problem")).to_be_empty()
     page.locator("#make").click()
     page.get_by_role("button", name="Cancel").click()

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from vap.cost.released import RELEASED_MODELS
 from vap.files.folders import (
     GenerationDefaults,
+    compression_of,
     family_of,
     generation_defaults_of,
     native_video,
@@ -19,13 +20,16 @@ from vap.files.names import full_name, known_models, local_model
 from vap.serving.api.errors import ApiError
 from vap.serving.api.service import Shared
 from vap.serving.experts import expert_blocks
-from vap.shapes import PixelShape
+from vap.shapes import Compression, PixelShape
 
 router = APIRouter(prefix="/v1", tags=["models"])
 
 
 class Model(BaseModel):
-    """A model, and what it makes by default."""
+    """A model, and what it makes by default.
+
+    Width and height of a video must be multiples of ``size_multiple``.
+    """
 
     id: str
     object: Literal["model"] = "model"
@@ -34,6 +38,7 @@ class Model(BaseModel):
     description: str
     family: str | None = None
     size: str | None = None
+    size_multiple: int | None = None
     num_frames: int | None = None
     fps: float | None = None
     defaults: dict[str, Any] = {}
@@ -98,14 +103,21 @@ def _model(name: str) -> Model:
     folder, released = local_model(name), RELEASED_MODELS.get(full_name(name))
     if folder is not None:
         family = family_of(folder)
-        shape, _ = native_video(folder, family)
+        shape, compression = native_video(folder, family)
         defaults = generation_defaults_of(folder)
         return _with_shape(
-            name, description, family, shape, GenerationDefaults(**defaults).fps, defaults
+            name,
+            description,
+            family,
+            shape,
+            compression,
+            GenerationDefaults(**defaults).fps,
+            defaults,
         )
     if released is not None:
         fps = {"wan": 16.0, "cogvideox": 8.0}[released.family]
-        return _with_shape(name, description, released.family, released.shape, fps, {})
+        compression = compression_of(released.transformer, released.vae)
+        return _with_shape(name, description, released.family, released.shape, compression, fps, {})
     return Model(id=name, description=description)
 
 
@@ -114,6 +126,7 @@ def _with_shape(
     description: str,
     family: str,
     shape: PixelShape,
+    compression: Compression,
     fps: float,
     defaults: dict[str, Any],
 ) -> Model:
@@ -122,6 +135,7 @@ def _with_shape(
         description=description,
         family=family,
         size=f"{shape.width}x{shape.height}",
+        size_multiple=compression.spatial * compression.patch[1],
         num_frames=shape.frames,
         fps=fps,
         defaults=defaults,

@@ -10,12 +10,14 @@ export async function call(path, { method = "GET", body, json } = {}) {
     headers["Content-Type"] = "application/json";
     body = JSON.stringify(json);
   }
-  const answer = await fetch(path, { method, headers, body });
+  const answer = await fetch(path, { method, headers, body }).catch(() => {
+    throw new Error("The service cannot be reached. Is it running?");
+  });
   if (answer.status === 401) {
     await askForKey();
     return call(path, { method, body, json });
   }
-  if (!answer.ok) throw new Error(await problemOf(answer));
+  if (!answer.ok) throw await problemOf(answer);
   return answer;
 }
 
@@ -24,9 +26,10 @@ export const post = async (path, json) => (await call(path, { method: "POST", js
 
 async function problemOf(answer) {
   try {
-    return (await answer.json()).error.message;
+    const { message, code } = (await answer.json()).error;
+    return Object.assign(new Error(message), { code });
   } catch {
-    return `The service answered ${answer.status} ${answer.statusText}.`;
+    return new Error(`The service answered ${answer.status} ${answer.statusText}.`);
   }
 }
 
@@ -45,10 +48,10 @@ function askForKey() {
   return asking;
 }
 
-export async function upload(file) {
+export async function upload(file, path = "/v1/uploads") {
   const body = new FormData();
   body.append("file", file);
-  return (await call("/v1/uploads", { method: "POST", body })).json();
+  return (await call(path, { method: "POST", body })).json();
 }
 
 const urls = new Map();
@@ -74,8 +77,12 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
+// Who asks for less motion starts videos by the controls.
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
 export async function video(path, properties = {}) {
-  const made = element("video", { muted: true, loop: true, playsInline: true, autoplay: true, ...properties });
+  const motion = calm.matches ? { controls: true } : { autoplay: true };
+  const made = element("video", { muted: true, loop: true, playsInline: true, ...motion, ...properties });
   made.src = await media(path);
   return made;
 }
