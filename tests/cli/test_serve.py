@@ -27,3 +27,16 @@ def test_experts_of_the_file_stay_without_the_option(monkeypatch, here):
 
 def test_an_expert_without_a_file_is_refused(here):
     assert "NAME=FILE" in refusal("serve", "--expert", "melt")
+
+
+def test_the_studio_installs_effects_unless_it_is_told_otherwise(monkeypatch, here):
+    found = []
+    monkeypatch.setattr(serve, "_listen", lambda settings, **_: found.append(settings))
+    (here / "none.yaml").write_text("allow_effect_uploads: false")
+    (here / "open.yaml").write_text("host: 0.0.0.0")
+    vap("studio", "--captioner", "gemini")
+    vap("studio", "--config", "none.yaml")
+    vap("studio", "--config", "open.yaml")
+    vap("serve", "--captioner", "gemini")
+    assert [each.allow_effect_uploads for each in found] == [True, False, False, False]
+    assert [each.captioner for each in found] == ["gemini", None, None, "gemini"]

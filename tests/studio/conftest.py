@@ -4,10 +4,12 @@ import shutil
 import socket
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
 
 from tests.serving.conftest import predicted, samples, settings  # noqa: F401 - fixtures
 from vap.serving.api.app import create_app
@@ -58,3 +60,30 @@ def page(address: str, browser: Browser, problems: list[str]) -> Iterator[Page]:
     yield page
     context.close()
     assert problems == []
+
+
+@pytest.fixture
+def sent(page: Page) -> list[dict[str, Any]]:
+    """The bodies of the videos that the page asks for."""
+    bodies: list[dict[str, Any]] = []
+
+    def note(request: Request) -> None:
+        if request.method == "POST" and request.url.endswith("/v1/videos"):
+            bodies.append(request.post_data_json)
+
+    page.on("request", note)
+    return bodies
+
+
+def effect(page: Page, name: str) -> Locator:
+    return page.locator(f".effect[data-name={name}]")
+
+
+def add_image(page: Page, samples: SimpleNamespace) -> None:  # noqa: F811
+    page.locator("#image").set_input_files(samples.image)
+    expect(page.locator("#images li")).to_have_count(1)
+
+
+def make(page: Page, videos: int = 1) -> None:
+    page.locator("#make").click()
+    expect(page.locator(".card")).to_have_count(videos)

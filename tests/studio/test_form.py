@@ -7,36 +7,10 @@ import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
 from tests.serving.conftest import finish
+from tests.studio.conftest import add_image, effect, make
 from vap.serving.settings import Settings
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def sent(page: Page) -> list[dict[str, Any]]:
-    """The bodies of the videos that the page asks for."""
-    bodies: list[dict[str, Any]] = []
-
-    def note(request: Request) -> None:
-        if request.method == "POST" and request.url.endswith("/v1/videos"):
-            bodies.append(request.post_data_json)
-
-    page.on("request", note)
-    return bodies
-
-
-def effect(page: Page, name: str) -> Any:
-    return page.locator(f".effect[data-name={name}]")
-
-
-def add_image(page: Page, samples: SimpleNamespace) -> None:
-    page.locator("#image").set_input_files(samples.image)
-    expect(page.locator("#images li")).to_have_count(1)
-
-
-def make(page: Page, videos: int = 1) -> None:
-    page.locator("#make").click()
-    expect(page.locator(".card")).to_have_count(videos)
 
 
 def test_one_reference_takes_the_place_of_another_unless_several_are_asked_for(

@@ -49,6 +49,7 @@ def serve(
     worker: Annotated[
         bool, typer.Option("--worker/--no-worker", help="Whether to make videos here, too.")
     ] = True,
+    captioner: options.Captioner = None,
     device: options.Device = None,
     upgrade: Annotated[
         bool, typer.Option("--upgrade", help="First upgrade the database of an older vap.")
@@ -63,6 +64,7 @@ def serve(
             experts=experts or None,
             host=host,
             port=port,
+            captioner=captioner,
             device=device,
         )
         if upgrade:
@@ -78,6 +80,7 @@ def studio(
     models: Models = None,
     experts: Experts = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 for a free one.")] = None,
+    captioner: options.Captioner = None,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Whether to open a browser.")
     ] = True,
@@ -86,9 +89,22 @@ def studio(
     """Make videos in the browser: start the service on this machine and open its page."""
     with reporting():
         settings = _settings(
-            config, data=data, models=models, experts=experts or None, port=port, device=device
+            config,
+            data=data,
+            models=models,
+            experts=experts or None,
+            port=port,
+            captioner=captioner,
+            device=device,
         )
-        _listen(settings, worker=True, browser=browser)
+        _listen(_own(settings), worker=True, browser=browser)
+
+
+def _own(settings: Settings) -> Settings:
+    """Allow effects to be installed in the browser, unless others could, or it is set otherwise."""
+    if settings.loopback and "allow_effect_uploads" not in settings.model_fields_set:
+        return settings.model_copy(update={"allow_effect_uploads": True})
+    return settings
 
 
 def _listen(settings: Settings, *, worker: bool, browser: bool = False) -> None:
