@@ -1,7 +1,7 @@
 """Serves the files of the studio, which uses the service's own API and nothing else.
 
 Plain JavaScript in place of Gradio: the page is a client of the durable jobs of ``/v1/videos``, so
-a reload or a restart loses nothing, and it needs no second server and no files of other hosts.
+a reload or a restart loses nothing (``docs/studio.md`` compares both).
 """
 
 from __future__ import annotations
