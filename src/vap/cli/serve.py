@@ -125,12 +125,18 @@ def worker(
     data: Data = None,
     models: Models = None,
     experts: Experts = None,
+    captioner: options.Captioner = None,
     device: options.Device = None,
 ) -> None:
     """Make the videos of a service; start one a GPU, on any machine."""
     with reporting():
         settings = _settings(
-            config, data=data, models=models, experts=experts or None, device=device
+            config,
+            data=data,
+            models=models,
+            experts=experts or None,
+            captioner=captioner,
+            device=device,
         )
         from vap.serving.jobs.worker import Worker
 
