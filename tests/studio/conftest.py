@@ -86,4 +86,4 @@ def add_image(page: Page, samples: SimpleNamespace) -> None:  # noqa: F811
 
 def make(page: Page, videos: int = 1) -> None:
     page.locator("#make").click()
-    expect(page.locator(".card")).to_have_count(videos)
+    expect(page.locator("#results [data-id]")).to_have_count(videos)

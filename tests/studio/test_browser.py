@@ -20,7 +20,7 @@ def test_three_actions_make_a_video_that_a_reload_keeps(
     page.locator(".effect[data-name=burn]").click()
     page.locator("#image").set_input_files(samples.image)
     page.locator("#make").click()
-    expect(page.locator(".card [role=status]")).to_contain_text("Waiting")
+    expect(page.locator(".card .doing")).to_contain_text("Waiting")
     job = finish(settings, samples.video)
     assert job.request.references[0].model_dump() == {"effect": "burn"}
     expect(page.locator(".card .pair video")).to_have_count(2)
@@ -33,7 +33,12 @@ def test_three_actions_make_a_video_that_a_reload_keeps(
     late[0].continue_()  # the effects are listed after the earlier videos
     expect(page.locator(".effect[data-name=burn]")).to_have_attribute("aria-pressed", "true")
     expect(page.locator("#make")).to_be_enabled()
+    page.get_by_text("More", exact=True).click()
     page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Keep").click()
+    expect(page.locator(".card")).to_have_count(1)
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page.locator(".card")).to_have_count(0)
     expect(page.locator("#empty")).to_be_visible()
 

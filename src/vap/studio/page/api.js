@@ -78,7 +78,7 @@ export function element(tag, properties = {}, ...children) {
 }
 
 // Who asks for less motion starts videos by the controls.
-const calm = matchMedia("(prefers-reduced-motion: reduce)");
+export const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 export async function video(path, properties = {}) {
   const motion = calm.matches ? { controls: true } : { autoplay: true };

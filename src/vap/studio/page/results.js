@@ -1,141 +1,107 @@
-// Videos that are made or being made: the service keeps them, this page shows them.
+// The list of videos: the service keeps them, this page shows them.
 
-import { call, element, get, media, post, video } from "./api.js";
+import { ended } from "./actions.js";
+import { get } from "./api.js";
+import { card } from "./card.js";
+import { grid } from "./grid.js";
 
 const at = (id) => document.getElementById(id);
 const PAGE = 20;
+// Looking is one loop for all videos, which a restart of the service does not end; a stream for each
+// would use up the connections that a browser allows.
 const LOOK_EVERY = 700; // milliseconds
-const cards = new Map();
+const shown = new Map(); // by id: {job, card}
+const groups = new Map(); // by name: card
 let oldest = null;
-let reuse = () => {};
+let turn = 0; // of the waiting videos
+const videos = { add, drop, reuse: () => {} };
 
 export async function setUpResults(onReuse) {
-  reuse = onReuse;
+  videos.reuse = onReuse;
   at("more").addEventListener("click", showEarlier);
+  at("find-video").addEventListener("input", find);
   await showEarlier();
-  at("empty").hidden = cards.size > 0;
+  look();
 }
 
 export function add(job) {
-  at("empty").hidden = true;
-  at("results").prepend(show(job));
-  cards.get(job.id).scrollIntoView({ behavior: "smooth", block: "nearest" });
+  const made = show(job, "prepend");
+  find();
+  made.scrollIntoView({ behavior: "smooth", block: "nearest" });
+}
+
+export function drop(id) {
+  const { card: made, job } = shown.get(id);
+  shown.delete(id);
+  if (made.without) made.without(id);
+  else made.element.remove();
+  if (made.without && ![...shown.values()].some((each) => each.card === made)) groups.delete(job.request.group);
+  count();
 }
 
 async function showEarlier() {
   const page = await get(`/v1/videos?limit=${PAGE}${oldest ? `&after=${oldest}` : ""}`);
-  at("results").append(...page.data.map(show));
+  for (const job of page.data) await showWhole(job);
   oldest = page.last_id ?? oldest;
   at("more").hidden = !page.has_more;
+  find();
 }
 
-function show(job) {
-  const card = element("article", { className: "card", dataset: { id: job.id } });
-  cards.set(job.id, card);
-  draw(card, job);
-  if (!ended(job)) follow(card, job.id);
-  return card;
+// With all others of its group, wherever they are in the list.
+async function showWhole(job) {
+  if (shown.has(job.id)) return;
+  const { group } = job.request;
+  const all = group ? (await get(`/v1/videos?limit=100&group=${encodeURIComponent(group)}`)).data : [job];
+  for (const each of all) if (!shown.has(each.id)) show(each, "append");
 }
 
-const ended = (job) => ["completed", "failed", "canceled"].includes(job.status);
+function show(job, how) {
+  const { group } = job.request;
+  const made = groups.get(group) ?? (group ? grid(job, videos) : card(job, videos));
+  if (group) groups.set(group, made);
+  if (!made.element.isConnected) at("results")[how](made.element);
+  shown.set(job.id, { job, card: made });
+  made.draw(job);
+  count();
+  return made.element;
+}
 
-async function follow(card, id) {
-  let job = null;
-  while (card.isConnected || job === null) {
-    await new Promise((done) => setTimeout(done, LOOK_EVERY));
+function count() {
+  at("empty").hidden = shown.size > 0;
+  at("find-videos").hidden = shown.size < 4;
+}
+
+// Words that a card must have, all of them.
+function find() {
+  const words = at("find-video").value.toLowerCase().split(/\s+/).filter(Boolean);
+  for (const each of at("results").children) each.hidden = !words.every((word) => each.dataset.text.includes(word));
+  at("nothing-found").hidden = !words.length || [...at("results").children].some((each) => !each.hidden);
+}
+
+// Those being made at every look; of those that wait the first, and one more in turn.
+function due() {
+  const open = [...shown.values()].map(({ job }) => job).filter((job) => !ended(job));
+  const waiting = open.filter((job) => job.status === "queued").sort((a, b) => a.created_at - b.created_at);
+  turn += 1;
+  const chosen = waiting.length ? [waiting[0], waiting[turn % waiting.length]] : [];
+  return [...new Set([...open.filter((job) => job.status !== "queued"), ...chosen])];
+}
+
+async function look() {
+  await new Promise((done) => setTimeout(done, LOOK_EVERY));
+  await Promise.all(due().map(async ({ id }) => {
     try {
-      job = await get(`/v1/videos/${id}`);
-    } catch {
-      continue; // the service may be starting again
-    }
-    draw(card, job);
-    if (ended(job)) return;
-  }
-}
-
-function draw(card, job) {
-  const title = job.prompt || effectOf(job) || "Video";
-  const top = element("div", { className: "top" }, element("b", {}, title), element("span", { className: "soft" }, `${job.model}, seed ${job.seed}`));
-  if (job.status === "completed") card.replaceChildren(top, pair(job), finished(job));
-  else if (ended(job)) card.replaceChildren(top, element("p", { className: job.status }, job.error?.message ?? "Canceled."), actions(again(job), change(job), remove(job)));
-  else waiting(card, top, job);
-}
-
-const effectOf = (job) => job.request.references?.[0]?.effect;
-
-function waiting(card, top, job) {
-  const text = job.status === "queued" ? `Waiting${job.queue_position ? `, number ${job.queue_position} in the queue` : ""}` : `${job.stage || "starting"} … ${job.progress} %`;
-  if (!card.querySelector("progress")) {
-    card.replaceChildren(top, element("progress", { max: 100 }), element("p", { className: "soft", role: "status" }), element("div", { className: "preview" }), actions(button("Cancel", () => post(`/v1/videos/${job.id}/cancel`))));
-  }
-  card.querySelector("progress").value = job.progress;
-  card.querySelector("[role=status]").textContent = text;
-  if (job.has_preview) preview(card.querySelector(".preview"), job);
-}
-
-// The emerging video; it changes, so it is not kept.
-async function preview(place, job) {
-  try {
-    const blob = await (await call(`/v1/videos/${job.id}/content?variant=preview`)).blob();
-    const image = element("img", { src: URL.createObjectURL(blob), alt: "Preview" });
-    image.onload = () => URL.revokeObjectURL(image.src);
-    place.replaceChildren(image);
-  } catch {
-    // The video may be done by now.
-  }
-}
-
-// Reference and result start together, and again when the longer one has ended.
-function pair(job) {
-  const made = element("div", { className: "pair" });
-  const [reference] = job.request.references ?? [];
-  const source = reference?.upload ? `/v1/uploads/${reference.upload}/content` : reference?.effect ? `/v1/effects/${reference.effect}/preview` : null;
-  const parts = [source && [source, "reference"], [`/v1/videos/${job.id}/content`, "result"]].filter(Boolean);
-  Promise.all(parts.map(async ([path, title]) => {
-    const shown = await video(path, { loop: false });
-    return element("figure", {}, shown, element("figcaption", {}, title));
-  })).then((figures) => {
-    made.replaceChildren(...figures);
-    const videos = [...made.querySelectorAll("video")];
-    const restart = () => videos.forEach((each) => { each.currentTime = 0; each.play().catch(() => {}); });
-    for (const each of videos) each.onended = () => videos.every((other) => other.ended) && restart();
-    restart();
-  }).catch((error) => made.replaceChildren(element("p", { className: "failed" }, error.message)));
-  return made;
-}
-
-function finished(job) {
-  const download = button("Download", async () => {
-    element("a", { href: await media(`/v1/videos/${job.id}/content`), download: `${job.id}.mp4` }).click();
-  });
-  const variations = button("Four variations", async () => {
-    for (let count = 0; count < 4; count += 1) add(await post(`/v1/videos/${job.id}/remix`, {}));
-  });
-  return actions(download, again(job), variations, change(job), remove(job));
-}
-
-const again = (job) => button("Another seed", async () => add(await post(`/v1/videos/${job.id}/remix`, {})));
-const change = (job) => button("Change settings", () => reuse(job.request));
-const remove = (job) => button("Delete", async () => {
-  await call(`/v1/videos/${job.id}`, { method: "DELETE" });
-  cards.get(job.id).remove();
-  cards.delete(job.id);
-  at("empty").hidden = cards.size > 0;
-});
-
-const actions = (...buttons) => element("div", { className: "actions" }, ...buttons);
-
-function button(text, act) {
-  const made = element("button", { type: "button" }, text);
-  made.addEventListener("click", async () => {
-    made.disabled = true;
-    try {
-      await act();
+      const job = await get(`/v1/videos/${id}`);
+      at("lost").hidden = true;
+      const found = shown.get(id);
+      if (!found) return; // deleted meanwhile
+      found.job = job;
+      found.card.draw(job);
+      if (ended(job)) at("news").textContent = job.status === "completed" ? "A video is done." : "A video has ended without a result.";
     } catch (error) {
-      made.after(element("p", { className: "failed", role: "alert" }, error.message));
-    } finally {
-      made.disabled = false;
+      if (error.code === "not_found" && shown.has(id)) drop(id); // deleted elsewhere
+      else at("lost").hidden = false;
     }
-  });
-  return made;
+  }));
+  look();
 }
