@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Family: TypeAlias = Literal["wan", "cogvideox"]
 """The two variants."""
@@ -121,4 +121,30 @@ def check_strength(strength: float) -> None:
             f"The reference strength is {strength}; it must be between 0 (no reference) and 1 "
             "(the trained model)."
         )
+        raise ValueError(message)
+
+
+def most_steps(scheduler: Mapping[str, Any]) -> int:
+    """Return the most steps that a scheduler's configuration has distinct timesteps for.
+
+    Timesteps are whole numbers, and schedulers look themselves up by them. The shift of flow
+    matching brings those at one end closer together.
+    """
+    trained = int(scheduler.get("num_train_timesteps", 1000))
+    if not scheduler.get("use_flow_sigmas"):
+        return trained
+    shift = float(scheduler.get("flow_shift") or 1)
+    # Without a shift, rounding makes the last two equal.
+    return max(1, min(int(trained * min(shift, 1 / shift)), trained - 2))
+
+
+def check_steps(steps: int, scheduler: Mapping[str, Any]) -> None:
+    """Refuse a number of denoising steps that a scheduler's configuration does not allow.
+
+    Raises:
+        ValueError: Saying what was given, and what is allowed.
+    """
+    most = most_steps(scheduler)
+    if not 1 <= steps <= most:
+        message = f"num_inference_steps={steps}; use at least one step, and at most {most} here."
         raise ValueError(message)

@@ -254,6 +254,9 @@ def test_versions_that_differ_are_listed():
     ("change", "message"),
     [
         ({"num_inference_steps": 0}, "at least one"),
+        ({"model": "vap-mini", "num_inference_steps": 201}, "at most 200"),
+        ({"model": "wan", "num_inference_steps": 334}, "at most 333"),
+        ({"model": "cogvideox", "num_inference_steps": 1001}, "at most 1000"),
         ({"guidance_scale": float("inf")}, "guidance_scale=inf"),
         ({"strength": float("nan")}, "between 0"),
         ({"seed": 1 << 63}, "out of range"),

@@ -34,6 +34,7 @@ class PlannedModel:
     steps: int = 50
     guidance: bool = True
     reference_guidance: bool = False
+    scheduler: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_folder(cls, folder: Path, family: Family) -> PlannedModel:

@@ -33,6 +33,7 @@ RELEASED_MODELS = {
         },
         largest_encoder_weight=256_384 * 4096,
         shape=PixelShape(49, 480, 832),
+        scheduler={"use_flow_sigmas": True, "flow_shift": 3.0},
     ),
     RELEASED["cogvideox"]: PlannedModel(
         family="cogvideox",

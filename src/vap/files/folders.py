@@ -188,6 +188,12 @@ def compression_of(transformer: Mapping[str, Any], vae: Mapping[str, Any]) -> Co
     )
 
 
+def scheduler_config(folder: Path) -> dict[str, Any]:
+    """The configuration of a folder's scheduler; empty where there is none."""
+    path = folder / "scheduler" / "scheduler_config.json"
+    return read_json(path) if path.is_file() else {}
+
+
 def _trained_shape(transformer: Mapping[str, Any], compression: Compression) -> PixelShape:
     """The size that a CogVideoX backbone was trained at."""
     return PixelShape(

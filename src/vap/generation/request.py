@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vap.acceleration.plan import Offload, Profile, Quantization, dtype_name, memory_bytes
 from vap.devices import check_device
 from vap.files.errors import MediaError, refusal
-from vap.files.folders import family_of, generation_defaults_of, native_video
+from vap.files.folders import family_of, generation_defaults_of, native_video, scheduler_config
 from vap.files.names import BUNDLED_FOLDER, DEFAULT_MODEL, check_model, full_name, local_model
 from vap.files.reading import reading
 from vap.media.clip import FrameSelection, probe_clip
@@ -21,7 +22,7 @@ from vap.media.pixels import Fit
 from vap.media.records import record_path
 from vap.media.timing import exact_rate
 from vap.media.write import FORMATS, check_frames_folder
-from vap.shapes import PixelShape, check_strength
+from vap.shapes import PixelShape, check_steps, check_strength
 
 _VIDEO_SUFFIXES = (*FORMATS, ".gif")
 _SEEDS = 1 << 63
@@ -339,6 +340,7 @@ def _check_model(request: GenerationRequest) -> None:
     if folder is not None:
         with reading(folder):
             own, compression = native_video(folder, family_of(folder))
+            scheduler: Mapping[str, Any] = scheduler_config(folder)
     else:
         from vap.cost.released import RELEASED_MODELS
 
@@ -346,6 +348,9 @@ def _check_model(request: GenerationRequest) -> None:
         if released is None:
             return
         own, compression = released.shape, released.compression
+        scheduler = released.scheduler
+    if request.num_inference_steps is not None:
+        check_steps(request.num_inference_steps, scheduler)
     shape = PixelShape(
         request.num_frames or own.frames, request.height or own.height, request.width or own.width
     )

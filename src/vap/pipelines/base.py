@@ -41,7 +41,7 @@ from vap.pipelines.inputs import (
     fitted,
 )
 from vap.pipelines.video_prompt import VideoPrompt, encoder_configs, fingerprint, sampled_weights
-from vap.shapes import TEXT_TOKENS, Compression, Family, PixelShape, check_strength
+from vap.shapes import TEXT_TOKENS, Compression, Family, PixelShape, check_steps, check_strength
 
 if TYPE_CHECKING:
     from vap.pipelines.reference_report import ReferenceReport
@@ -307,8 +307,7 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
             getattr(self.defaults, name) if getattr(given, name) is None else getattr(given, name)
             for name in ("guidance_scale", "reference_guidance_scale", "num_inference_steps")
         )
-        if steps < 1:
-            raise ValueError(f"num_inference_steps={steps}; at least one step is needed.")
+        check_steps(steps, self.scheduler.config)  # type: ignore[attr-defined]
         shape = self._shape(given.height, given.width, given.num_frames)
         images = fitted(as_images(given.image), shape, given.fit)
         prompts = as_prompts(given.prompt)

@@ -132,6 +132,7 @@ def test_brackets_of_the_openai_client_are_understood(client: TestClient, image:
         ({"model": "no-model"}, "model"),
         ({"size": "1x1"}, "size"),
         ({"size": "17x17"}, "size"),
+        ({"num_inference_steps": 201}, "num_inference_steps"),
         ({"seconds": 10**9}, "seconds"),
         ({"webhook_url": "ftp://example.com"}, "webhook_url"),
         ({"webhook_url": "http://127.0.0.1:1/"}, "webhook_url"),

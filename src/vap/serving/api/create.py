@@ -203,8 +203,14 @@ def _check_fit(service: Service, request: VideoRequest) -> None:
             frames = frames_of(model, request.seconds)
         check_settings(
             GenerationRequest(
-                Path("image"), model=model, height=height, width=width, num_frames=frames
+                Path("image"),
+                model=model,
+                height=height,
+                width=width,
+                num_frames=frames,
+                num_inference_steps=request.num_inference_steps,
             )
         )
     except (ValueError, FileNotFoundError) as error:
-        raise ApiError(400, str(error), code="invalid_value", param="size") from error
+        field = "num_inference_steps" if "num_inference_steps" in str(error) else "size"
+        raise ApiError(400, str(error), code="invalid_value", param=field) from error
