@@ -40,7 +40,7 @@ def make_effect(tmp_path: Path) -> MakeEffect:
     return write
 
 
-def drop(page: Page, file: Path) -> None:
+def drop(page: Page, file: Path, area: str = "#effects-area") -> None:
     data = page.evaluate_handle(
         """([name, bytes]) => {
           const data = new DataTransfer();
@@ -49,7 +49,7 @@ def drop(page: Page, file: Path) -> None:
         }""",
         [file.name, list(file.read_bytes())],
     )
-    page.dispatch_event("#effects-area", "drop", {"dataTransfer": data})
+    page.dispatch_event(area, "drop", {"dataTransfer": data})
 
 
 def test_a_dropped_effect_is_installed_and_picked(page: Page, make_effect: MakeEffect) -> None:
@@ -61,6 +61,12 @@ def test_a_dropped_effect_is_installed_and_picked(page: Page, make_effect: MakeE
     expect(page.locator("#references li b")).to_have_text(["Hail"])
     page.reload()
     expect(effect(page, "hail")).to_be_visible()
+
+
+def test_an_effect_may_be_dropped_where_videos_are(page: Page, make_effect: MakeEffect) -> None:
+    drop(page, make_effect("hail"), "#drop-reference")
+    expect(page.locator("#effects-note")).to_contain_text("“Hail” is installed")
+    expect(page.locator("#problem")).to_be_empty()
 
 
 def test_what_cannot_be_installed_is_explained(

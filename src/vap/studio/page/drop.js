@@ -1,5 +1,8 @@
 // Files that are dropped on an area, or chosen with its input.
 
+// A file that misses its area would take the place of the page.
+for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault());
+
 export function takeFiles(area, input, take) {
   const all = (files) => {
     if (files.length) take([...files]);

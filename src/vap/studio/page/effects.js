@@ -10,19 +10,21 @@ const at = (id) => document.getElementById(id);
 const tiles = new Map(); // a tile has a video, which is not loaded again
 let category = "";
 let pick = () => {};
+let shown = () => {};
 
 export function setUpEffects({ busy, onPick, onShown }) {
-  pick = onPick;
+  [pick, shown] = [onPick, onShown];
   at("find-effect").addEventListener("input", () => showEffects());
   at("model").addEventListener("change", () => showEffects());
-  const install = (files) => busy("Installing …", async () => {
-    for (const file of files) await installEffect(file);
-    onShown();
-  });
-  takeFiles(at("effects-area"), at("install-effect"), install);
+  takeFiles(at("effects-area"), at("install-effect"), (files) => busy("Installing …", () => installEffects(files)));
 }
 
-async function installEffect(file) {
+export async function installEffects(files) {
+  for (const file of files) await install(file);
+  shown();
+}
+
+async function install(file) {
   at("effects-note").textContent = "";
   const made = await upload(file, "/v1/effects");
   await loadCatalog();

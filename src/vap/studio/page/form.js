@@ -4,7 +4,7 @@ import { call } from "./api.js";
 import { captionFields, fillCaptions, setUpCaptions, showCaptions } from "./captions.js";
 import { findModel, loadCatalog } from "./catalog.js";
 import { takeFiles } from "./drop.js";
-import { setUpEffects, showEffects } from "./effects.js";
+import { installEffects, setUpEffects, showEffects } from "./effects.js";
 import { estimateSoon } from "./estimate.js";
 import { addImages, fillImage, images, setUpImages } from "./images.js";
 import { countVideos, planVideos } from "./plan.js";
@@ -23,7 +23,7 @@ export async function setUpForm(onMake) {
   setUpSettings(show);
   setUpCaptions({ references, images, model: () => at("model").value, busy });
   setUpEffects({ busy, onPick: pick, onShown: mark });
-  takeFiles(at("drop-reference"), at("reference"), (files) => busy("Uploading …", () => addVideos(files)));
+  takeFiles(at("drop-reference"), at("reference"), (files) => busy("Uploading …", () => addReferences(files)));
   takeFiles(at("drop-image"), at("image"), (files) => busy("Uploading …", () => addImages(files)));
   at("together").addEventListener("change", show);
   at("example").addEventListener("click", useExample);
@@ -52,6 +52,14 @@ export async function fill(earlier) {
   });
   at("form").scrollIntoView({ block: "start" });
   at("form").focus({ preventScroll: true });
+}
+
+// Effects are references, too.
+async function addReferences(files) {
+  const effects = files.filter((file) => file.name.toLowerCase().endsWith(".zip"));
+  const videos = files.filter((file) => !effects.includes(file));
+  if (effects.length) await installEffects(effects);
+  if (videos.length) await addVideos(videos);
 }
 
 function pick(effect) {

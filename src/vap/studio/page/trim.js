@@ -13,7 +13,7 @@ export function trimmer(sent, { start = 0, end = sent.seconds }, onChange) {
   const to = slider("End", end);
   const head = slider("Position", start);
   const reads = element("p", { className: "soft reads" });
-  const play = element("button", { type: "button", className: "small" }, "Pause");
+  const play = element("button", { type: "button", className: "small" }, "Play");
   const whole = element("button", { type: "button", className: "small" }, "Whole video");
   let shown = null;
 
@@ -32,6 +32,7 @@ export function trimmer(sent, { start = 0, end = sent.seconds }, onChange) {
 
   // A handle at an end of the video cuts nothing off.
   const part = () => ({ ...(from.value > 0 && { start: from.value }), ...(to.value < length - STEP && { end: to.value }) });
+  const stop = () => part().end ?? length;
   const cut = () => Object.keys(part()).length > 0;
 
   // A handle stops before the other, and shows the frame where it is.
@@ -44,7 +45,7 @@ export function trimmer(sent, { start = 0, end = sent.seconds }, onChange) {
   }
 
   function tell() {
-    const used = cut() ? `${(to.value - from.value).toFixed(2)} of ${length.toFixed(2)} s are used.` : "The whole video is used.";
+    const used = cut() ? `${(stop() - from.value).toFixed(2)} of ${length.toFixed(2)} s are used.` : "The whole video is used.";
     const frames = chosenModel()?.num_frames;
     reads.textContent = frames ? `${used} The model sees ${frames} frames, spread evenly over it.` : used;
     whole.disabled = !cut();
@@ -92,6 +93,8 @@ export function trimmer(sent, { start = 0, end = sent.seconds }, onChange) {
       shown = stage.querySelector("video");
       if (!shown) return;
       watching.disconnect();
+      // An animated image has no play head.
+      shown.addEventListener("error", () => { head.row.hidden = play.hidden = true; });
       for (const kind of ["play", "pause"]) shown.addEventListener(kind, () => { play.textContent = shown.paused ? "Play" : "Pause"; });
       shown.addEventListener("loadedmetadata", () => seek(from.value));
       later();
