@@ -51,7 +51,7 @@ def test_an_own_reference_may_be_canceled(
     page.locator("#image").set_input_files(samples.image)
     expect(page.locator("#references video")).to_be_visible()
     expect(page.locator("#images img")).to_be_visible()
-    expect(page.locator("#problem")).to_be_empty()
+    expect(page.locator("#reference-problem")).to_be_empty()
     page.locator("#make").click()
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator(".card")).to_contain_text("Canceled")
@@ -62,5 +62,5 @@ def test_a_wrong_file_is_explained(
     samples: SimpleNamespace,
 ) -> None:
     page.locator("#reference").set_input_files(samples.image)
-    expect(page.locator("#problem")).to_contain_text("must be a video")
+    expect(page.locator("#reference-problem")).to_contain_text("must be a video")
     expect(page.locator("#make")).to_be_disabled()

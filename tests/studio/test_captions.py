@@ -45,7 +45,7 @@ def test_a_service_without_a_writer_says_how_to_get_one(
         page.get_by_role("button", name="Write the captions").click()
     problems.clear()
     expect(page.locator("#captions-note")).to_contain_text("--captioner")
-    expect(page.locator("#problem")).to_be_empty()
+    expect(page.locator("#captions-problem")).to_be_empty()
 
 
 def test_a_caption_of_one_reference_leaves_effects_their_own(

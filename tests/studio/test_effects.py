@@ -66,7 +66,7 @@ def test_a_dropped_effect_is_installed_and_picked(page: Page, make_effect: MakeE
 def test_an_effect_may_be_dropped_where_videos_are(page: Page, make_effect: MakeEffect) -> None:
     drop(page, make_effect("hail"), "#drop-reference")
     expect(page.locator("#effects-note")).to_contain_text("“Hail” is installed")
-    expect(page.locator("#problem")).to_be_empty()
+    expect(page.locator("#reference-problem")).to_be_empty()
 
 
 def test_what_cannot_be_installed_is_explained(
@@ -75,12 +75,12 @@ def test_what_cannot_be_installed_is_explained(
     (tmp_path / "broken.zip").write_bytes(b"no archive")
     with page.expect_console_message(lambda message: "400" in message.text):
         drop(page, tmp_path / "broken.zip")
-    expect(page.locator("#problem")).to_contain_text("not a valid effect")
+    expect(page.locator("#effects-problem")).to_contain_text("not a valid effect")
     page.locator("#install-effect").set_input_files(make_effect("hail"))
     expect(page.locator("#effects-note")).to_contain_text("installed")
     with page.expect_console_message(lambda message: "409" in message.text):
         page.locator("#install-effect").set_input_files(tmp_path / "hail.zip")
-    expect(page.locator("#problem")).to_contain_text("installed already")
+    expect(page.locator("#effects-problem")).to_contain_text("installed already")
     problems.clear()
 
 

@@ -9,7 +9,7 @@ export function setUpCaptions({ references, images, model, busy }) {
   at("write-captions").addEventListener("click", () => busy("Writing the captions …", async () => {
     at("captions-note").textContent = "";
     await write(references()[0], images()[0], model());
-  }));
+  }, "captions-problem"));
 }
 
 // One field for each reference, as they are now.

@@ -1,6 +1,7 @@
 // What was chosen for one place of the form: one thing, or several where the box says so.
 
-import { element, media, video } from "./api.js";
+import { element } from "./api.js";
+import { picture } from "./picture.js";
 
 // An item has a key (the same thing is not chosen twice), a title, a soft note, the path of what
 // to show, whether that is an image, and perhaps an editor, an element with more to set.
@@ -51,16 +52,8 @@ function cardOf(item, remove) {
   away.setAttribute("aria-label", `Remove ${item.title}`);
   away.addEventListener("click", () => remove(item.key));
   const stage = element("div", { className: "stage" });
-  if (item.path) show(item).then((shown) => stage.append(shown)).catch((error) => stage.append(error.message));
+  if (item.path) picture(item).then((shown) => stage.append(shown)).catch((error) => stage.append(error.message));
   card.append(stage, text, away);
   if (item.editor) card.append(item.editor(stage));
   return card;
-}
-
-async function show({ path, image, title }) {
-  if (image) return element("img", { src: await media(path), alt: title });
-  const shown = await video(path, { tabIndex: -1, ariaLabel: title });
-  // A browser shows a GIF as an image alone.
-  shown.addEventListener("error", () => shown.replaceWith(element("img", { src: shown.src, alt: `${title} (this browser cannot show it)` })));
-  return shown;
 }

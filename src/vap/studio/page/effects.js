@@ -1,8 +1,9 @@
 // The effects to pick from: those that suit the model first, found by words and categories.
 
-import { element, upload, video } from "./api.js";
+import { element, upload } from "./api.js";
 import { catalog, chosenModel, loadCatalog, suits } from "./catalog.js";
 import { takeFiles } from "./drop.js";
+import { picture } from "./picture.js";
 
 const MANY = 8; // effects; above, there are categories to choose from
 const VERY_MANY = 16; // above, they are found by words, too
@@ -16,7 +17,7 @@ export function setUpEffects({ busy, onPick, onShown }) {
   [pick, shown] = [onPick, onShown];
   at("find-effect").addEventListener("input", () => showEffects());
   at("model").addEventListener("change", () => showEffects());
-  takeFiles(at("effects-area"), at("install-effect"), (files) => busy("Installing …", () => installEffects(files)));
+  takeFiles(at("effects-area"), at("install-effect"), (files) => busy("Installing …", () => installEffects(files), "effects-problem"));
 }
 
 export async function installEffects(files) {
@@ -79,8 +80,9 @@ function tileOf(effect) {
 
 function makeTile(effect) {
   const tile = element("button", { type: "button", className: "effect", title: effect.description, ariaPressed: "false", dataset: { name: effect.name } });
-  const stage = element("span", { className: "stage" });
-  video(`/v1/effects/${effect.name}/preview`, { tabIndex: -1, controls: false, ariaHidden: "true" }).then((made) => stage.append(made)).catch(() => {});
+  const stage = element("span", { className: "stage", ariaHidden: "true" });
+  const path = `/v1/effects/${effect.name}/preview`;
+  picture({ path, title: "" }, { controls: false }).then((made) => stage.append(made)).catch(() => {});
   tile.append(stage, element("span", {}, effect.title));
   tile.addEventListener("click", () => pick(effect));
   return tile;

@@ -23,8 +23,8 @@ export async function setUpForm(onMake) {
   setUpSettings(show);
   setUpCaptions({ references, images, model: () => at("model").value, busy });
   setUpEffects({ busy, onPick: pick, onShown: mark });
-  takeFiles(at("drop-reference"), at("reference"), (files) => busy("Uploading …", () => addReferences(files)));
-  takeFiles(at("drop-image"), at("image"), (files) => busy("Uploading …", () => addImages(files)));
+  takeFiles(at("drop-reference"), at("reference"), (files) => busy("Uploading …", () => addReferences(files), "reference-problem"));
+  takeFiles(at("drop-image"), at("image"), (files) => busy("Uploading …", () => addImages(files), "image-problem"));
   at("together").addEventListener("change", show);
   at("example").addEventListener("click", useExample);
   at("form").addEventListener("submit", (event) => {
@@ -129,19 +129,19 @@ async function useExample() {
     const effect = exampleOf();
     const answer = await call(`/v1/effects/${effect.name}/image`);
     await addImages([new File([await answer.blob()], `${effect.title} example.png`)]);
-  });
+  }, "image-problem");
 }
 
 // Uploads may run at the same time: the button waits for all of them.
-async function busy(text, work) {
+async function busy(text, work, place = "problem") {
   working += 1;
-  at("problem").textContent = "";
+  at(place).textContent = "";
   at("make").textContent = text;
   showButton();
   try {
     await work();
   } catch (error) {
-    at("problem").textContent = error.message;
+    at(place).textContent = error.message; // beside what caused it
   } finally {
     working -= 1;
     showButton();

@@ -69,7 +69,7 @@ function effectItem(effect) {
   return {
     key: `effect ${effect.name}`,
     title: effect.title,
-    note: effect.hint && `Best with: ${effect.hint}`,
+    note: effect.hint && `Image: ${effect.hint}`,
     path: effect.parts.includes("preview") ? `/v1/effects/${effect.name}/preview` : null,
     send: () => ({ effect: effect.name }),
     encoded: effect.encoded,
