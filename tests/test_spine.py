@@ -16,7 +16,7 @@ from vap.files import folders
 ROOT = str(Path(vap.__file__).parent)
 ATTENTION = {"dispatch_attention_fn", "onednn_attention"}
 FRAMES = 11
-FILES = 42
+FILES = 44
 ONCE = {"check_request", "check_folder", "load_components", "weights_hash"}
 _OPTIMIZED = 0x2  # code of a function, not of a module or class
 

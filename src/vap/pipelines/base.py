@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 from diffusers.utils.torch_utils import get_module_execution_device, randn_tensor
 from PIL import Image
 
-from vap.files.folders import GenerationDefaults
-from vap.files.reading import one_at_a_time, reading
-from vap.files.weights import disk_errors
 from vap.media.clip import FrameSelection
 from vap.media.pixels import Fit
 from vap.models.detail import DetailTransfer
-from vap.models.stored_form import StoredFormMixin
 from vap.pipelines.adapters import LoraMixin
 from vap.pipelines.call import OUTPUT_TYPES, Call, PlacedOnce, VideoAsPromptPipelineOutput
 from vap.pipelines.denoise import NOTHING, Reuse, StepEnd, check_finite
@@ -40,14 +34,15 @@ from vap.pipelines.inputs import (
     check_texts,
     fitted,
 )
+from vap.pipelines.stored import StoredPipelineMixin
 from vap.pipelines.video_prompt import VideoPrompt, encoder_configs, fingerprint, sampled_weights
-from vap.shapes import TEXT_TOKENS, Compression, Family, PixelShape, check_steps, check_strength
+from vap.shapes import TEXT_TOKENS, Family, PixelShape, check_steps, check_strength
 
 if TYPE_CHECKING:
     from vap.pipelines.reference_report import ReferenceReport
 
 
-class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
+class VideoAsPromptMixin(StoredPipelineMixin, TextLimitMixin, LoraMixin, PlacedOnce):
     """Mixed into a stock diffusers pipeline; a subclass encodes and decodes.
 
     Attributes:
@@ -55,19 +50,13 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
         keep_constants: Keep what no step changes (1.5 to 2.5 GB at Wan 14B's native size);
             otherwise it is computed again at every step.
         reuse: What steps take over from earlier ones; nothing, by default.
-        steps_share: Share of the model's own steps that are taken by default.
-        student: Where the distilled LoRA came from that was merged into the backbone, if one was.
         even_levels: Whether noise levels are evenly spaced before the shift (Wan, distilled).
     """
 
-    family: ClassVar[Family]
-    transformer_class: ClassVar[type]
     detail: DetailTransfer | None = None
     guidance_passes: GuidancePasses | None = None
     keep_constants: bool = True
     reuse: Reuse = NOTHING
-    steps_share: float = 1.0
-    student: str | None = None
     even_levels: bool = False
     _known_vae: Any = None
     _vae_weights: bytes = b""
@@ -76,30 +65,6 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
     def interrupt(self) -> bool:
         """Whether the running call should stop after its current step."""
         return self._interrupt
-
-    @property
-    def defaults(self) -> GenerationDefaults:
-        """The native settings with the steps of the profile; a student needs no guidance."""
-        defaults = self.native_defaults.with_steps(self.steps_share)
-        return defaults if self.student is None else defaults.unguided()
-
-    @property
-    def native_defaults(self) -> GenerationDefaults:
-        """The model's native settings."""
-        stored = self.config.generation_defaults  # type: ignore[attr-defined]
-        return GenerationDefaults(**{**self._released_defaults().as_config(), **(stored or {})})
-
-    @property
-    def compression(self) -> Compression:
-        """How VAE and patches shrink a video."""
-        patch = self.transformer.config.patch_size  # type: ignore[attr-defined]
-        if isinstance(patch, int):
-            patch = (1, patch, patch)
-        return Compression(
-            self.vae_scale_factor_temporal,  # type: ignore[attr-defined]
-            self.vae_scale_factor_spatial,  # type: ignore[attr-defined]
-            tuple(patch),
-        )
 
     @property
     def encoder_fingerprint(self) -> str:
@@ -112,69 +77,6 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
         """Take a sample of the weights while they are here; sequential offload moves them away."""
         self._known_vae = self.vae  # type: ignore[attr-defined]
         self._vae_weights = sampled_weights(self._known_vae)
-
-    @classmethod
-    def load_config(cls, *args: Any, **kwargs: Any) -> Any:
-        """Read ``model_index.json``, mapping class names that no diffusers release has.
-
-        Such components are handed over loaded, so their entries only have to name a class that
-        exists.
-        """
-        loaded = super().load_config(*args, **kwargs)  # type: ignore[misc]
-        config = loaded[0] if isinstance(loaded, tuple) else loaded
-        for name in cls.own_classes() & config.keys():
-            if config[name][0] is not None:
-                config[name] = ["diffusers", "ModelMixin"]
-        known = inspect.signature(cls.__init__).parameters
-        for name in [key for key in config if not key.startswith("_") and key not in known]:
-            # What the stock pipeline has beyond ours (a second transformer), left unset.
-            value = config.pop(name)
-            if value not in (None, False, [None, None]):
-                raise ValueError(
-                    f"model_index.json sets {name}={value!r}, which {cls.__name__} lacks."
-                )
-        config["_class_name"] = cls.__name__
-        return loaded
-
-    @classmethod
-    def own_classes(cls) -> dict[str, type]:
-        """Components whose classes are this package's."""
-        return {"transformer": cls.transformer_class, "detail": DetailTransfer}
-
-    @classmethod
-    @one_at_a_time
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:
-        """Load a pipeline folder or Hub id, as diffusers does; see ``vap.load_pipeline``."""
-        from vap.files.components import load_components
-        from vap.files.names import resolve_folder
-
-        folder = resolve_folder(pretrained_model_name_or_path, kwargs.get("variant"))
-        kwargs |= load_components(folder, cls, kwargs)
-        with reading(folder / "model_index.json"):
-            pipeline = super().from_pretrained(folder, **kwargs)  # type: ignore[misc]
-            pipeline._check_sizes()
-        return pipeline
-
-    def save_pretrained(self, save_directory: str | Path, *args: Any, **options: Any) -> Any:
-        """Write all components as diffusers does; a text encoder that waits in its file is read."""
-        transformer = getattr(self, "transformer", None)
-        if isinstance(transformer, StoredFormMixin):
-            transformer.check_stored_form()
-        if self.student is not None:
-            # It is merged: the folder itself has to say how many steps it takes, unguided.
-            self.register_to_config(  # type: ignore[attr-defined]
-                generation_defaults=self.defaults.as_config()
-            )
-            self.steps_share = 1.0
-        with disk_errors(Path(save_directory)):
-            return super().save_pretrained(save_directory, *args, **options)  # type: ignore[misc]
-
-    def _check_sizes(self) -> None:
-        """Refuse configurations of which no size follows."""
-        sizes = (self.compression.temporal, self.compression.spatial, *self.compression.patch)
-        if any(type(size) is not int or size < 1 for size in sizes):
-            raise ValueError(f"VAE and transformer have invalid compression factors: {sizes}.")
-        assert self.native_defaults
 
     @torch.no_grad()
     def encode_video_prompt(
@@ -474,10 +376,6 @@ class VideoAsPromptMixin(TextLimitMixin, LoraMixin, PlacedOnce):
     @abstractmethod
     def _prompt_sizes(self, shape: PixelShape) -> dict[str, tuple[int, ...]]:
         """Sizes of the last axes of references' encodings, by name."""
-
-    @abstractmethod
-    def _released_defaults(self) -> GenerationDefaults:
-        """Native settings of the released model of this variant."""
 
     @abstractmethod
     def vae_latents(self, latents: torch.Tensor) -> torch.Tensor:
