@@ -21,6 +21,7 @@ from vap.cli import (
     keys,
     models,
     prompt,
+    push,
     serve,
     train,
 )
@@ -38,6 +39,7 @@ app.command("caption")(caption.caption)
 app.command("batch")(batch.batch)
 app.command("models")(models.models)
 app.command("doctor")(doctor.doctor)
+app.command("push")(push.push)
 app.command("serve")(serve.serve)
 app.command("studio")(serve.studio)
 app.command("worker")(serve.worker)

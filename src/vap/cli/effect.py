@@ -48,7 +48,9 @@ def show(name: Name, as_json: options.AsJson = False) -> None:
 
 @app.command("install")
 def install(
-    source: Annotated[Path, typer.Argument(help="Folder or .zip of an effect.")],
+    source: Annotated[
+        Path, typer.Argument(help="Folder or .zip of an effect, or owner/name on the Hub.")
+    ],
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace an installed effect of the same name.")
     ] = False,

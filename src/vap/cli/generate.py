@@ -159,6 +159,10 @@ def _chosen(given: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in named.items()
         if value not in (None, [], ())
     }
+    if "expert" in chosen:
+        from vap.files.shared import expert_path
+
+        chosen["expert"] = expert_path(chosen["expert"])
     if "lora" in chosen:
         loras = [options.scaled(text) for text in chosen["lora"]]
         chosen["lora"] = tuple(path for path, _ in loras)

@@ -225,7 +225,8 @@ Model: TypeAlias = Annotated[
     _option(_MODEL, "wan, cogvideox, vap-mini (default), a folder or Hub id.", "NAME"),
 ]
 ExpertFile: TypeAlias = Annotated[
-    Path | None, _option(ADVANCED, "Expert file to load instead of the model's expert.", "FILE")
+    Path | None,
+    _option(ADVANCED, "Expert to load instead of the model's: a file, or owner/name.", "FILE"),
 ]
 BackboneFile: TypeAlias = Annotated[
     Path | None, _option(ADVANCED, "Backbone file, .safetensors or .gguf (Wan only).", "FILE")

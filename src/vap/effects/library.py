@@ -14,12 +14,10 @@ from vap.effects.effect import Effect, read_effect
 from vap.effects.manifest import MANIFEST
 from vap.files.atomic import atomic_file, atomic_folder
 from vap.files.names import BUNDLED_FOLDER, did_you_mean
+from vap.files.shared import check_effect_size, download_effect, is_hub_id
 
 SUFFIX = ".zip"
 """An effect as one file."""
-
-_MOST_FILES = 64
-_MOST_BYTES = 512 * 1024**2
 
 
 def bundled_folder() -> Path:
@@ -73,7 +71,8 @@ def install(source: str | Path, *, replace: bool = False) -> Effect:
     """Install an effect from its folder or file into the user's library.
 
     Args:
-        source: A folder with a manifest, or a file that :func:`export` wrote.
+        source: A folder with a manifest, a file that :func:`export` wrote, or ``owner/name`` on
+            the Hub.
         replace: Replace an installed effect of the same name.
 
     Raises:
@@ -84,7 +83,10 @@ def install(source: str | Path, *, replace: bool = False) -> Effect:
     if path.is_dir():
         return _install(read_effect(path), replace=replace)
     with tempfile.TemporaryDirectory() as folder:
-        unpack(path, Path(folder))
+        if is_hub_id(source):
+            download_effect(str(source), Path(folder))
+        else:
+            unpack(path, Path(folder))
         return _install(read_effect(folder), replace=replace)
 
 
@@ -153,12 +155,7 @@ def unpack(path: Path, folder: Path) -> None:
 
 
 def _check_entries(path: Path, entries: Iterable[zipfile.ZipInfo]) -> None:
-    sizes = [entry.file_size for entry in entries]
-    if len(sizes) > _MOST_FILES or sum(sizes) > _MOST_BYTES:
-        raise ValueError(
-            f"{path} has {len(sizes)} files of {sum(sizes):,} bytes; an effect has at most "
-            f"{_MOST_FILES} files of {_MOST_BYTES:,} bytes."
-        )
+    check_effect_size(path, [entry.file_size for entry in entries])
 
 
 def _inside(path: Path, entry: zipfile.ZipInfo) -> PurePosixPath:

@@ -33,6 +33,7 @@ from vap.files.names import (
     resolve_folder,
 )
 from vap.files.reading import one_at_a_time
+from vap.files.shared import expert_path
 from vap.files.weights import settle, stored_dtype
 from vap.process import quiet_libraries
 from vap.shapes import Family
@@ -80,7 +81,8 @@ def load_pipeline(
             ``fast`` and ``turbo`` use bfloat16 also on a CPU that supports it. The Wan VAE and
             image encoder stay in float32, as they were trained, except in some profiles.
         device: Where to run; by default an accelerator if there is one.
-        expert: An expert file to load in place of the checkpoint's own.
+        expert: An expert to load in place of the checkpoint's own: a file, or ``owner/name`` on
+            the Hub.
         backbone: A ``.gguf`` or ``.safetensors`` file, or a folder of shards, to take the backbone
             from (Wan).
         student: A distilled LoRA to merge into the backbone, see ``vap.acceleration.student``.
@@ -129,6 +131,7 @@ def load_pipeline(
 
         check_fits(hub_id(name_or_path), allowed, video, device, dtype, quantize)
     folder = find_folder(name_or_path)
+    expert = None if expert is None else expert_path(expert)
     family = family_of(folder)
     plan = MemoryPlan(
         "chosen by hand",

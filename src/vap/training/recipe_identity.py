@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from vap.files.shared import EXPERT_FILE
 from vap.files.weights import LORA_FILE
-from vap.training.methods.expert_method import EXPERT_FILE
 from vap.training.sections import Section
 
 Identity = dict[str, Any]

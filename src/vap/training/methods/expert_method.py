@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 
+from vap.files.shared import EXPERT_FILE
 from vap.models.expert import is_expert_name, name_at_depth
 from vap.models.expert_file import read_expert, read_expert_info, write_expert
 from vap.training.parallel import is_writer, whole_state
 from vap.training.tuning_config import ModelConfig
-
-EXPERT_FILE = "expert.safetensors"
 
 
 class ExpertStrategy:

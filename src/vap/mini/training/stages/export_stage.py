@@ -13,12 +13,12 @@ from safetensors import safe_open
 from transformers import CLIPVisionModel, UMT5EncoderModel
 
 from vap.acceleration.student import STUDENT
+from vap.files.shared import EXPERT_FILE
 from vap.files.weights import LORA_FILE, save_tensors
 from vap.mini.training.earlier import output_of
 from vap.mini.training.mini_recipe import ExportStage
 from vap.models.detail import DetailTransfer
 from vap.models.wan import WanVideoAsPromptTransformer3DModel
-from vap.training.methods.expert_method import EXPERT_FILE
 
 _COPIED = ("tokenizer", "image_processor")
 _COMPONENTS = {

@@ -1,0 +1,1 @@
+"""Experts, LoRA and effects as repositories of the Hub."""
