@@ -7,7 +7,7 @@ DEV    := $(VENV)/.dev
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 OUT    := outputs/demo
 
-.PHONY: demo test test-all check lint types docs clean help
+.PHONY: demo test test-all check lint types docs dist test-dist clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,13 @@ types: $(DEV)
 docs: $(DEV) ## Build the documentation as a site
 	$(BIN)/zensical build --clean --strict
 	@echo "Read it at http://localhost:8000: $(BIN)/zensical serve"
+
+dist: $(DEV) ## Build wheel and sdist into dist/
+	rm -rf dist
+	$(BIN)/python -m hatchling build
+
+test-dist: $(DEV) ## Test wheel and sdist
+	$(BIN)/python -m pytest tests/test_wheel.py
 
 clean: ## Remove the environment and everything generated
 	rm -rf $(VENV) outputs .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
