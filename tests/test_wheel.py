@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MOST_BYTES = 32 << 20
+pytestmark = pytest.mark.timeout(900)  # building and installing are part of the first test
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ def test_the_wheel_animates_the_bundled_image(vap, tmp_path):
 @pytest.mark.slow
 def test_the_wheel_measures_the_bundled_model(vap, tmp_path):
     measured = tmp_path / "measured"
-    run(vap, "eval", "mini", "--cases", "2", "--system", "vap", "-o", measured, folder=tmp_path)
+    run(vap, "eval", "mini", "--cases", "2", "--system", "vap", "--steps", "1", "-o", measured, folder=tmp_path)
     assert any(measured.iterdir())
 
 
