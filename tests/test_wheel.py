@@ -93,7 +93,8 @@ def test_the_wheel_animates_the_bundled_image(vap, tmp_path):
 @pytest.mark.slow
 def test_the_wheel_measures_the_bundled_model(vap, tmp_path):
     measured = tmp_path / "measured"
-    run(vap, "eval", "mini", "--cases", "2", "--system", "vap", "--steps", "1", "-o", measured, folder=tmp_path)
+    asked = ("--cases", "2", "--system", "vap", "--steps", "1", "-o", measured)
+    run(vap, "eval", "mini", *asked, folder=tmp_path)
     assert any(measured.iterdir())
 
 
