@@ -36,6 +36,9 @@ def at_desk(tmp_path, monkeypatch):
     write_video(frames, "clip.mp4", 16)
     write_video(frames[:, :, ::-1], "second.mp4", 16)
     Image.fromarray(frames[0, ::-1]).save("photo.jpg")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    (lines,) = (block.code for block in blocks("json") if "num_inference_steps" in block.code)
+    Path("requests.jsonl").write_text(lines)
     Path("images").mkdir()
     for number in range(2):
         Image.fromarray(frames[number]).save(f"images/{number}.jpg")

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 import pytest
 import yaml
@@ -70,6 +72,41 @@ def test_site_has_every_page_and_every_name_of_the_api(site):
     docs = [page.relative_to(ROOT / "docs") for page in PAGES if page.parent != ROOT]
     pages = {f"{page.with_suffix('')}/" for page in docs if page.name != "README.md"}
     assert pages | {f"api/#{name}" for name in SHOWN} <= places
+
+
+class Links(HTMLParser):
+    """Ids of a page, and the addresses that it links to or shows."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.ids, self.addresses = set(), set()
+        self.feed(page.read_text())
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.ids.add(given.get("id"))
+        name = {"a": "href", "img": "src", "script": "src", "link": "href"}.get(tag)
+        self.addresses |= {given[name]} if name in given else set()
+
+
+@pytest.mark.slow
+def test_links_of_the_site_lead_to_pages_anchors_and_pictures(site):
+    pages = {
+        page.resolve(): Links(page) for page in site.rglob("*.html") if page.name != "404.html"
+    }
+    broken = []
+    for page, links in pages.items():
+        for address in links.addresses:
+            path, _, anchor = address.partition("#")
+            end = (page.parent / unquote(path)).resolve() if path else page
+            end = end / "index.html" if end.is_dir() else end
+            if "://" in address or address.startswith("mailto:"):
+                continue
+            known = pages[end].ids if end in pages else set()
+            if not end.exists() or (anchor and unquote(anchor) not in known):
+                broken.append((page.parent.name, address))
+    assert len(pages) > len(PAGES) - 2
+    assert broken == []
 
 
 @pytest.mark.slow
