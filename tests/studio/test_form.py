@@ -171,3 +171,43 @@ def test_settings_are_sent_and_wrong_ones_explained(
         "reference_guidance_scale": 1.5,
         "check_reference": True,
     }
+
+
+def test_a_reload_keeps_the_form(page: Page, samples: SimpleNamespace) -> None:
+    effect(page, "burn").click()
+    page.get_by_label("Several references").check()
+    page.locator("#reference").set_input_files(samples.video)
+    expect(page.locator("#references li")).to_have_count(2)
+    page.locator(".trim > summary").click()
+    page.get_by_role("slider", name="Start").fill("0.2")
+    page.get_by_label("every reference with every image").check()
+    add_image(page, samples)
+    page.locator("#captions > summary").click()
+    page.get_by_label("Caption of the reference 2: video.mp4").fill("a lamp")
+    page.locator("#settings > summary").click()
+    page.get_by_label("Steps").fill("3")
+    page.reload()
+    expect(page.locator("#make")).to_have_text("Make 2 videos")
+    expect(page.locator("#references li b")).to_have_text(["Burn", "video.mp4"])
+    expect(page.get_by_role("slider", name="Start")).to_have_value("0.2")
+    expect(page.locator("#num_inference_steps")).to_have_value("3")
+    expect(page.locator("#reference-captions textarea").last).to_have_value("a lamp")
+
+
+def test_what_is_chosen_while_a_form_returns_wins(page: Page, samples: SimpleNamespace) -> None:
+    page.locator("#reference").set_input_files(samples.video)
+    expect(page.locator("#references li")).to_have_count(1)
+    add_image(page, samples)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+        if len(held) == 2:  # image and reference are asked for: now choose another
+            effect(page, "night").dispatch_event("click")
+            for each in held:
+                each.continue_()
+
+    page.route("**/v1/uploads/*", hold)
+    page.reload()
+    expect(page.locator("#images li")).to_have_count(1)
+    expect(page.locator("#references li b")).to_have_text(["Night falls"])

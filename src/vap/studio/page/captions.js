@@ -46,7 +46,8 @@ export function captionFields(references) {
 export function fillCaptions(earlier, references) {
   at("prompt").value = earlier.prompt ?? "";
   texts.clear();
-  (earlier.reference_prompts ?? []).forEach((text, index) => references[index] && texts.set(references[index].key, text));
+  const given = earlier.reference_prompts ?? [];
+  if (given.length === references.length) references.forEach((item, index) => texts.set(item.key, given[index])); // none is gone
   showFields(references);
 }
 

@@ -3,10 +3,11 @@
 import { call } from "./api.js";
 import { captionFields, fillCaptions, setUpCaptions, showCaptions } from "./captions.js";
 import { findModel, loadCatalog } from "./catalog.js";
+import { saveDraft, savedDraft } from "./draft.js";
 import { takeFiles } from "./drop.js";
 import { installEffects, setUpEffects, showEffects } from "./effects.js";
 import { estimateSoon } from "./estimate.js";
-import { addImages, fillImage, images, setUpImages } from "./images.js";
+import { addImages, fillImages, images, setUpImages } from "./images.js";
 import { countVideos, planVideos } from "./plan.js";
 import { addVideos, exampleOf, fillReferences, mark, pickEffect, recommended, references, setUpReferences } from "./references.js";
 import { chooseModel, fillSettings, problems, setUpSettings, settingFields, showModels, showRecommended } from "./settings.js";
@@ -14,9 +15,11 @@ import { chooseModel, fillSettings, problems, setUpSettings, settingFields, show
 const MOST = 100; // videos of a grid
 const at = (id) => document.getElementById(id);
 let working = 0;
+let begun = false; // somebody has chosen something
 let listed = null; // once the service has listed what it offers
 
 export async function setUpForm(onMake) {
+  const draft = savedDraft();
   // Before anything is awaited: a file may be chosen at once.
   setUpReferences(show);
   setUpImages(show);
@@ -31,10 +34,12 @@ export async function setUpForm(onMake) {
     event.preventDefault();
     make(onMake);
   });
-  listed = loadCatalog().then(() => {
+  at("form").addEventListener("input", save);
+  listed = loadCatalog().then(async () => {
     showModels();
     showEffects();
-    show();
+    if (draft && !begun) await put(draft);
+    else show();
   });
   await listed;
 }
@@ -43,15 +48,27 @@ export async function setUpForm(onMake) {
 export async function fill(earlier) {
   await listed; // earlier videos may be listed first
   await busy("Taking the settings …", async () => {
-    fillSettings(earlier);
-    const there = [await fillReferences(earlier.references ?? []), await fillImage(earlier.image)];
-    fillSettings(earlier); // the strength of an effect is known now
-    fillCaptions(earlier, references());
-    show();
-    if (!there.every(Boolean)) throw new Error("Not all files of this video are here any more. Choose the others again.");
+    const there = await put({ ...earlier, images: [earlier.image] });
+    if (!there) throw new Error("Not all files of this video are here any more. Choose the others again.");
   });
   at("form").scrollIntoView({ block: "start" });
   at("form").focus({ preventScroll: true });
+}
+
+// Whether all that it names is still there.
+async function put(earlier) {
+  fillSettings(earlier);
+  const there = await Promise.all([fillReferences(earlier.references ?? []), fillImages(earlier.images)]);
+  fillSettings(earlier); // the strength of an effect is known now
+  fillCaptions(earlier, references());
+  if (earlier.grid) at("grid").checked = true;
+  show();
+  return there.every(Boolean);
+}
+
+function save() {
+  const chosen = { references: references().map((item) => item.send()), images: images().map((item) => item.id) };
+  saveDraft({ ...settingFields(), ...captionFields(references()), ...chosen, grid: !together() });
 }
 
 // Effects are references, too.
@@ -63,11 +80,12 @@ async function addReferences(files) {
 }
 
 function pick(effect) {
+  begun = true;
   if (findModel(effect.model)) chooseModel(effect.model);
   pickEffect(effect);
 }
 
-const together = () => at("together").querySelector("input:checked").value === "together";
+const together = () => !at("grid").checked;
 
 function requests() {
   return planVideos({ references: references(), images: images(), together: together(), settings: settingFields(), captions: captionFields });
@@ -100,6 +118,7 @@ function show() {
   showRecommended(recommended());
   showCaptions(chosen, stills);
   showButton();
+  save();
   estimateSoon(() => {
     if (!references().length || problems().length) return null;
     const one = images().length ? {} : { images: [{ id: "" }] };
@@ -134,6 +153,7 @@ async function useExample() {
 
 // Uploads may run at the same time: the button waits for all of them.
 async function busy(text, work, place = "problem") {
+  begun = true;
   working += 1;
   at(place).textContent = "";
   at("make").textContent = text;

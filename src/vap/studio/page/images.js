@@ -23,16 +23,12 @@ export async function addImages(files) {
   for (const each of sent) chosen.add(itemOf(each));
 }
 
-// The image of an earlier request; false if it is gone.
-export async function fillImage(id) {
-  latest += 1;
-  try {
-    chosen.set([itemOf(await get(`/v1/uploads/${id}`))]);
-    return true;
-  } catch {
-    chosen.set([]);
-    return false;
-  }
+// The images of an earlier request; those that are gone are left out.
+export async function fillImages(ids) {
+  const ticket = ++latest;
+  const sent = await Promise.all(ids.map((id) => get(`/v1/uploads/${id}`).catch(() => null)));
+  if (ticket === latest) chosen.set(sent.filter(Boolean).map(itemOf));
+  return sent.every(Boolean);
 }
 
 const itemOf = (sent) => ({

@@ -40,9 +40,9 @@ export async function addVideos(files) {
 
 // The references of an earlier request; those that are gone are left out.
 export async function fillReferences(earlier) {
-  latest += 1;
+  const ticket = ++latest;
   const items = await Promise.all(earlier.map(itemOf));
-  chosen.set(items.filter(Boolean));
+  if (ticket === latest) chosen.set(items.filter(Boolean));
   return items.every(Boolean);
 }
 

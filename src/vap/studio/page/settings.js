@@ -1,7 +1,7 @@
 // The settings of a request: what is empty is the model's or the effect's own choice.
 
 import { element } from "./api.js";
-import { catalog, chosenModel } from "./catalog.js";
+import { catalog, chosenModel, findModel } from "./catalog.js";
 
 const at = (id) => document.getElementById(id);
 const OWN = "own";
@@ -133,7 +133,7 @@ export function settingFields() {
 }
 
 export function fillSettings(earlier) {
-  at("model").value = earlier.model ?? catalog.models[0].id;
+  at("model").value = (findModel(earlier.model) ?? catalog.models[0]).id;
   showModel();
   const sizes = [...at("size").options].map((option) => option.value);
   const size = earlier.size ?? "";
