@@ -100,6 +100,7 @@ def test_the_estimate_is_that_of_the_last_settings(page: Page) -> None:
     page.route("**/v1/estimates", newest_first)
     with page.expect_request("**/v1/estimates"):
         effect(page, "burn").click()
+    expect(page.locator("#estimate")).to_contain_text("Estimating")
     page.locator("#settings summary").click()
 
     def is_old(request: Request) -> bool:

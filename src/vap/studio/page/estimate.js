@@ -13,6 +13,7 @@ export function estimateSoon(plan) {
   clearTimeout(waiting);
   waiting = setTimeout(async () => {
     const asked = plan();
+    if (asked) at("estimate").textContent = "Estimating time and memory …";
     const text = asked ? await ask(asked) : "";
     if (ticket === latest) at("estimate").textContent = text;
   }, QUIET);
