@@ -16,7 +16,7 @@ from vap.serving.api.app import create_app
 from vap.serving.settings import Settings
 from vap.studio.pages import add_studio
 
-expect.set_options(timeout=60_000)  # a busy machine is no failure
+expect.set_options(timeout=180_000)  # a busy machine is no failure
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
@@ -52,7 +52,7 @@ def problems() -> list[str]:
 @pytest.fixture
 def page(address: str, browser: Browser, problems: list[str]) -> Iterator[Page]:
     context = browser.new_context()
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(180_000)
     page = context.new_page()
     page.on("console", lambda message: problems.append(message.text))
     page.on("pageerror", lambda error: problems.append(str(error)))
