@@ -167,3 +167,19 @@ def test_every_page_is_in_the_list_of_pages():
 def test_memory_page_names_every_plan():
     page = (ROOT / "docs" / "memory.md").read_text()
     assert [plan.name for plan in ACCELERATOR_PLANS + CPU_PLANS if plan.name not in page] == []
+
+
+def spoken(folder):
+    """The texts of all source files, each as it is said: joined, with … for what is filled in."""
+    joined = re.sub(r'"\s*\n\s*[fr]?"', "", "\n".join(p.read_text() for p in folder.rglob("*.py")))
+    return re.sub(r"\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}", "…", joined)
+
+
+def test_errors_of_the_troubleshooting_page_are_those_of_the_code():
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    errors = re.findall(r"\*\*`([^`]* [^`]*)`\*\*", page)
+    errors.remove("vap: command not found")  # of the shell
+    said = spoken(ROOT / "src" / "vap")
+    parts = [part.strip(" .:") for error in errors for part in error.split("…")]
+    assert len(errors) >= 15
+    assert [part for part in parts if len(part.split()) > 2 and part not in said] == []
