@@ -47,8 +47,13 @@ def test_only_the_conditions_asked_for_and_the_splits_that_have_them():
     }
 
 
+def test_fewer_cases_than_splits_are_those_of_the_first_splits():
+    assert [spec.split for spec in choose_cases(2, seed=0)] == ["seen", "heldout"]
+    assert choose_cases(2, seed=0) == choose_cases(3, seed=0)[:2]
+
+
 @pytest.mark.parametrize(
-    ("count", "conditions", "named"), [(2, (), "cases=2"), (9, ("sepai",), "sepia")]
+    ("count", "conditions", "named"), [(0, (), "cases=0"), (9, ("sepai",), "sepia")]
 )
 def test_impossible_choices_are_refused(count, conditions, named):
     with pytest.raises(ValueError, match=named):

@@ -100,12 +100,15 @@ def check_conditions(names: Iterable[str]) -> None:
 
 
 def choose_cases(count: int, *, seed: int, conditions: Sequence[str] = ()) -> tuple[CaseSpec, ...]:
-    """Share cases out evenly over the splits, and in each over its conditions."""
+    """Share cases out evenly over the splits, and in each over its conditions.
+
+    The first splits get a case first, so fewer cases than splits leave the last ones out.
+    """
+    if count < 1:
+        raise ValueError(f"cases={count}; at least one case is needed.")
     check_conditions(conditions)
     orders = {split: _order(split, seed, conditions) for split in SPLITS}
     splits = [split for split, order in orders.items() if order]
-    if count < len(splits):
-        raise ValueError(f"cases={count} leaves splits empty; use at least {len(splits)}.")
     specs = []
     for number in range(count):
         index, split = number // len(splits), splits[number % len(splits)]
