@@ -28,7 +28,7 @@ expect.set_options(timeout=600_000)
 def studio(data: Path) -> Iterator[str]:
     """A studio on a free port, as its address."""
     command = [sys.executable, "-m", "vap", "studio", "--no-browser", "--port", "0"]
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: S603 - its own command
         [*command, "--data", data], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout is not None
@@ -80,7 +80,8 @@ def take(page: Page, name: str) -> None:
     """A picture of what is seen, in the middle of the videos."""
     page.wait_for_load_state("networkidle")
     for slider in page.locator(".player input[type=range]").all():
-        slider.fill("0.6")
+        # Not filled: that would scroll to it.
+        slider.evaluate("each => { each.value = 0.6; each.dispatchEvent(new Event('input')); }")
     picture = Image.open(BytesIO(page.screenshot())).convert("RGB")
     picture.save(IMAGES / f"{name}.webp", quality=QUALITY, method=6)
 
