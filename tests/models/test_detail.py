@@ -80,3 +80,13 @@ def test_it_is_saved_and_loaded(network: DetailTransfer, tmp_path) -> None:
     video, image = noise(1, 3, 2, *SIZE), noise(1, 3, *SIZE, seed=1)
     with torch.no_grad():
         torch.testing.assert_close(loaded(video, image), network(video, image))
+
+
+@torch.no_grad()
+def test_what_is_coarse_stays_as_decoded(network: DetailTransfer) -> None:
+    torch.nn.init.normal_(network.leave.weight, std=0.1)
+    video, image = noise(1, 3, 3, *SIZE), noise(1, 3, *SIZE, seed=1)
+    change = (network(video, image) - video)[0]
+    coarse = torch.nn.functional.avg_pool2d(change, 16)
+    assert change.std() > 0.05
+    assert coarse.abs().max() < 0.2 * change.std()

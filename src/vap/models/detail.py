@@ -2,7 +2,7 @@
 
 A video repeats much of its first frame, which is given in full. So each frame is matched with the
 first as it was decoded. What the image has beyond its own decoding moves along with the match and
-is added where a gate opens, and convolutions correct the rest. The latents stay what they are.
+is added where a gate opens, and convolutions correct the rest. What is coarse stays as decoded.
 Autoencoders that read the image while they decode (Reducio, arXiv:2411.13552) use the same fact.
 """
 
@@ -18,6 +18,7 @@ _COARSE, _FINE = 4, 2  # pixels a side of a place
 _NEAR = (200.0, 20.0)  # how strongly matches prefer near places: one that stays, and one that moves
 _SHARPNESS = 10.0  # of the choice between places
 _SMALL = 0.1  # gain of residual branches at the start
+_BLUR = 5  # pixels of a mean; two means tell coarse from detail
 _SHIFT = 0.25  # of half a picture: how far a correction of a match reaches
 
 
@@ -80,7 +81,9 @@ class DetailTransfer(ModelMixin, ConfigMixin):
         correction, *gates = functional.pixel_shuffle(fine, _FINE).split([3] + [1] * len(moved), 1)
         details = [each[:, :3] - each[:, 3:] for each in moved]
         added = sum(g.sigmoid() * d for g, d in zip(gates, details, strict=True)) / len(moved)
-        return (frames + added + correction).unflatten(0, (-1, count)).transpose(1, 2)
+        # The latents alone decide what is coarse: the image must not undo the effect.
+        changed = frames + _detail_of(added + correction)
+        return changed.unflatten(0, (-1, count)).transpose(1, 2)
 
     def _match(self, seen: Tensor, first: Tensor) -> list[Tensor]:
         """Where each place was in the first frame: for each match, a flow ``[N, 2, h, w]``."""
@@ -137,6 +140,15 @@ def warp(pictures: Tensor, flow: Tensor) -> Tensor:
     return functional.grid_sample(
         pictures.float(), places, padding_mode="border", align_corners=False
     )
+
+
+def _detail_of(pictures: Tensor) -> Tensor:
+    """Pictures without what is larger than a few pixels."""
+    coarse = pictures
+    for _ in range(2):
+        padded = functional.pad(coarse, (_BLUR // 2,) * 4, mode="replicate")
+        coarse = functional.avg_pool2d(padded, _BLUR, stride=1)
+    return pictures - coarse
 
 
 def _grid(height: int, width: int, device: torch.device) -> Tensor:
