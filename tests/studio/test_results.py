@@ -1,14 +1,13 @@
 """The output side of the studio: grids, controls, reports, and what is done with a video."""
 
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.serving.conftest import finish
 from tests.studio.conftest import add_image, effect, make
-from vap.serving.jobs.job import JobError, ReferenceUse
+from vap.serving.jobs.job import Job, JobError, ReferenceUse
 from vap.serving.jobs.queue import Jobs
 from vap.serving.settings import Settings
 
@@ -23,6 +22,14 @@ def ask_for_a_grid(page: Page, samples: SimpleNamespace) -> None:
     page.get_by_label("every reference with every image").check()
     add_image(page, samples)
     make(page, videos=2)
+
+
+def make_one(page: Page, samples: SimpleNamespace, settings: Settings) -> Job:
+    """A finished video."""
+    effect(page, "burn").click()
+    add_image(page, samples)
+    make(page)
+    return finish(settings, samples.video)
 
 
 def fail(settings: Settings, message: str) -> None:
@@ -80,10 +87,7 @@ def test_a_cell_that_failed_says_why_and_is_tried_again(
 def test_variations_are_a_group_of_other_seeds(
     page: Page, samples: SimpleNamespace, settings: Settings
 ) -> None:
-    effect(page, "burn").click()
-    add_image(page, samples)
-    make(page)
-    finish(settings, samples.video)
+    make_one(page, samples, settings)
     page.get_by_role("button", name="Four variations").click()
     expect(page.locator("article[data-group] .cell")).to_have_count(4)
     expect(page.locator("article[data-group] h3")).to_have_text("Burn")
@@ -95,10 +99,7 @@ def test_variations_are_a_group_of_other_seeds(
 def test_controls_pause_and_place_reference_and_result_together(
     page: Page, samples: SimpleNamespace, settings: Settings
 ) -> None:
-    effect(page, "burn").click()
-    add_image(page, samples)
-    make(page)
-    finish(settings, samples.video)
+    make_one(page, samples, settings)
     reference, result = page.locator(".pair video").first, page.locator(".pair video").last
     expect(result).to_have_js_property("paused", False)
     page.get_by_role("slider", name="Place in the videos").fill("0.5")
@@ -115,18 +116,14 @@ def test_controls_pause_and_place_reference_and_result_together(
 def test_a_finished_video_is_asked_whether_its_reference_is_used(
     page: Page, samples: SimpleNamespace, settings: Settings
 ) -> None:
-    effect(page, "burn").click()
-    add_image(page, samples)
-    make(page)
-    first = finish(settings, samples.video)
+    first = make_one(page, samples, settings)
     page.get_by_text("More", exact=True).click()
     page.get_by_role("button", name="Is my reference used?").click()
     use = ReferenceUse(0.62, "used", "The result follows its reference.")
-    checked: list[Any] = []
     expect(page.locator(".card")).to_have_count(2)
-    checked.append(finish(settings, samples.video, reference_use=use))
-    assert checked[0].request.check_reference
-    assert checked[0].seed == first.seed
+    checked = finish(settings, samples.video, reference_use=use)
+    assert checked.request.check_reference
+    assert checked.seed == first.seed
     report = page.locator(".report")
     expect(report).to_contain_text("The reference is used")
     expect(report).to_contain_text("62 %")
@@ -136,10 +133,7 @@ def test_a_finished_video_is_asked_whether_its_reference_is_used(
 def test_a_result_becomes_a_reference(
     page: Page, samples: SimpleNamespace, settings: Settings
 ) -> None:
-    effect(page, "burn").click()
-    add_image(page, samples)
-    make(page)
-    job = finish(settings, samples.video)
+    job = make_one(page, samples, settings)
     page.get_by_text("More", exact=True).click()
     page.get_by_role("button", name="Use as a reference").click()
     expect(page.locator("#references li b")).to_have_text([f"{job.id}.mp4"])
