@@ -65,18 +65,19 @@ class DetailTransfer(ModelMixin, ConfigMixin):
         count = video.shape[2]
         frames = video.transpose(1, 2).flatten(0, 1)
         decoded = video[:, :, 0]
-        seen = _through(self.look_blocks, self.look(_places(frames, _COARSE)))
+        seen = _through(self.look_blocks, self.look(functional.pixel_unshuffle(frames, _COARSE)))
         first = seen.unflatten(0, (-1, count))[:, 0].repeat_interleave(count, 0)
         # The image beside its decoding: both move, and their difference is the detail.
         both = torch.cat([image, decoded], dim=1).repeat_interleave(count, 0)
         flows = self._match(seen, first)
-        rough = [_places(warp(both, flow), _COARSE) for flow in flows]
+        rough = [functional.pixel_unshuffle(warp(both, flow), _COARSE) for flow in flows]
         coarse = self.join(torch.cat([seen, first, *flows, *rough], dim=1))
         coarse = _through(self.coarse_blocks, coarse)
         shifts = _SHIFT * self.shift(coarse)
         moved = [warp(both, f + s) for f, s in zip(flows, shifts.chunk(len(flows), 1), strict=True)]
         fine = functional.pixel_shuffle(self.up(functional.silu(coarse)), _COARSE // _FINE)
-        fine = fine + self.enter(torch.cat([_places(each, _FINE) for each in (frames, *moved)], 1))
+        close = [functional.pixel_unshuffle(each, _FINE) for each in (frames, *moved)]
+        fine = fine + self.enter(torch.cat(close, dim=1))
         fine = self.leave(functional.silu(_through(self.fine_blocks, fine)))
         correction, *gates = functional.pixel_shuffle(fine, _FINE).split([3] + [1] * len(moved), 1)
         details = [each[:, :3] - each[:, 3:] for each in moved]
@@ -157,11 +158,6 @@ def _grid(height: int, width: int, device: torch.device) -> Tensor:
         (torch.arange(size, device=device) + 0.5) / size * 2 - 1 for size in (height, width)
     )
     return torch.stack(torch.meshgrid(right, down, indexing="xy"))
-
-
-def _places(pictures: Tensor, side: int) -> Tensor:
-    """All pixels of each place as channels."""
-    return functional.pixel_unshuffle(pictures, side)
 
 
 def _start_at_zero(layer: nn.Conv2d) -> None:

@@ -95,14 +95,14 @@ class Autoencoder(System):
             started = time.perf_counter()
             truth = _truth(job)
             with torch.no_grad():
-                frames = _reconstructed(pipeline, truth)
+                frames = reconstructed(pipeline, truth.frames)
             write_video(frames, job.output, truth.fps)
             yield Outcome(job, seconds=time.perf_counter() - started)
 
 
-def _reconstructed(pipeline: Any, truth: Clip) -> Any:
-    """Frames ``[T, H, W, 3]`` in 0 to 1 after the autoencoder."""
-    vae, images = pipeline.vae, [Image.fromarray(frame) for frame in truth.frames]
+def reconstructed(pipeline: Any, truth: np.ndarray) -> Any:
+    """Return frames ``uint8 [T, H, W, 3]`` after the autoencoder of a pipeline, in 0 to 1."""
+    vae, images = pipeline.vae, [Image.fromarray(frame) for frame in truth]
     video = pipeline.video_processor.preprocess_video(images)
     latents = vae.encode(video.to(vae.device, vae.dtype)).latent_dist.mode()
     return pipeline.decode(latents, image=images[0])[0]

@@ -13,12 +13,14 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from vap.evaluation.systems.bounds import reconstructed
 from vap.evaluation.systems.one_reference_each import OneReferenceEach
 from vap.files.weights import save_tensors
 from vap.loading.pipeline import load_pipeline
+from vap.media.pixels import to_uint8
 from vap.mini.training.earlier import output_of
 from vap.mini.training.mini_recipe import ClipsStage
-from vap.synth import SynthPair, sample_pair
+from vap.synth import sample_pair
 
 _LOGGER = logging.getLogger(__name__)
 _PAIRS_AT_ONCE = 8
@@ -71,6 +73,7 @@ def _is_there(place: Path, origin: str) -> bool:
     return True
 
 
+@torch.no_grad()
 def _made(maker: Any, recipe: ClipsStage, indices: range) -> dict[str, Tensor]:
     """The clips of some pairs; no caption names the effect."""
     pairs = [sample_pair(recipe.seed, i, **recipe.render.arguments) for i in indices]
@@ -83,21 +86,10 @@ def _made(maker: Any, recipe: ClipsStage, indices: range) -> dict[str, Tensor]:
     ).frames
     return {
         "truth": torch.from_numpy(np.stack([pair.target.frames for pair in pairs])),
-        "made": _bytes(np.stack([*made])),
-        "decoded": _bytes(_decoded(maker, pairs)),
+        "made": _bytes("made", [*made]),
+        "decoded": _bytes("decoded", [reconstructed(maker, pair.target.frames) for pair in pairs]),
     }
 
 
-@torch.no_grad()
-def _decoded(maker: Any, pairs: list[SynthPair]) -> np.ndarray:
-    """The targets after the autoencoder."""
-    videos = [
-        maker.video_processor.preprocess_video([*map(Image.fromarray, pair.target.frames)])
-        for pair in pairs
-    ]
-    latents = [maker.vae.encode(video).latent_dist.mode() for video in videos]
-    return np.concatenate([maker.decode(each) for each in latents])
-
-
-def _bytes(frames: np.ndarray) -> Tensor:
-    return torch.from_numpy((frames * 255).round().astype(np.uint8))
+def _bytes(name: str, clips: list[np.ndarray]) -> Tensor:
+    return torch.from_numpy(to_uint8(name, np.stack(clips)))

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from vap.mini.training.earlier import output_of
 from vap.mini.training.mini_recipe import DetailStage
 from vap.mini.training.stages.clips_stage import TENSORS
+from vap.mini.training.stages.vae_stage import to_video
 from vap.models.detail import DetailTransfer
 from vap.training.trainer import train
-
-_CHANNELS_FIRST = (0, 4, 1, 2, 3)
 
 
 def run(recipe: DetailStage) -> Path:
@@ -45,23 +44,20 @@ class DetailTask:
         truths, decodings = [], []
         for _ in range(recipe.loop.batch_size):
             name = TENSORS[2] if rng.random() < recipe.autoencoder_share else TENSORS[1]
-            with safe_open(self.shards[rng.integers(len(self.shards))], framework="pt") as shard:
+            with safe_open(self.shards[rng.integers(len(self.shards))], framework="np") as shard:
                 kept = {each: shard.get_slice(each) for each in (TENSORS[0], name)}
                 count, frames = kept[name].get_shape()[:2]
                 index = int(rng.integers(count))
                 # Alternatives to the first frame; it is what the others are matched with.
                 chosen = rng.choice(np.arange(1, frames), recipe.frames - 1, replace=False)
                 chosen = np.concatenate([[0], np.sort(chosen)])
-                truth, decoded = (each[index : index + 1][:, chosen] for each in kept.values())
-            if rng.random() < 0.5:  # noqa: PLR2004 - mirrored, or not
-                truth, decoded = truth.flip(3), decoded.flip(3)
-            truths.append(truth)
-            decodings.append(decoded)
-        decoded, truth = (
-            torch.cat(each).permute(*_CHANNELS_FIRST).float() / 127.5 - 1.0
-            for each in (decodings, truths)
-        )
-        return decoded, truth
+                truth, decoded = (
+                    to_video(each[index : index + 1][0, chosen]) for each in kept.values()
+                )
+            mirrored = [-1] if rng.random() < 0.5 else []  # noqa: PLR2004 - one of two
+            truths.append(truth.flip(mirrored))
+            decodings.append(decoded.flip(mirrored))
+        return torch.stack(decodings), torch.stack(truths)
 
     def loss(
         self, model: nn.Module, batch: tuple[Tensor, Tensor], generator: torch.Generator
