@@ -1,8 +1,10 @@
 """The output side of the studio: grids, controls, reports, and what is done with a video."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.serving.conftest import finish
@@ -151,3 +153,33 @@ def test_videos_are_found_by_their_words(page: Page, samples: SimpleNamespace) -
     expect(page.locator("#nothing-found")).to_be_visible()
     page.get_by_label("Find a video").fill("")
     expect(page.locator("article:visible")).to_have_count(4)
+
+
+def test_a_video_that_is_gone_leaves_the_others_of_its_grid(
+    page: Page, samples: SimpleNamespace, settings: Settings, problems: list[str]
+) -> None:
+    ask_for_a_grid(page, samples)
+    first = finish(settings, samples.video)
+    expect(page.locator(".cell button.video")).to_have_count(1)
+    gone = {"error": {"message": "This video is gone.", "code": "not_found"}}
+    path = f"**/v1/videos/{first.id}/content"
+    page.route(path, lambda route: route.fulfill(status=404, json=gone))
+    page.reload()
+    expect(page.locator(".cell .failed")).to_have_text("This video is gone.")
+    finish(settings, samples.video)
+    expect(page.locator(".cell button.video")).to_have_count(1)
+    problems.clear()  # the browser tells of the missing file
+
+
+def test_an_animated_image_as_reference_does_not_stop_its_result(
+    page: Page, samples: SimpleNamespace, settings: Settings, tmp_path: Path
+) -> None:
+    frames = [Image.new("RGB", (48, 32), color) for color in ("red", "green", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=200)
+    page.locator("#reference").set_input_files(tmp_path / "a.gif")
+    expect(page.locator("#references li")).to_have_count(1)
+    add_image(page, samples)
+    make(page)
+    finish(settings, samples.video)
+    expect(page.locator(".pair img")).to_have_count(1)
+    expect(page.locator(".pair video")).to_have_js_property("paused", False)

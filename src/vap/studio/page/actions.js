@@ -26,13 +26,10 @@ export function button(text, act, properties = {}) {
 // Buttons of a video; videos tells what the list does: add, drop, reuse.
 export function actions(job, videos) {
   const again = (fields) => async () => videos.add(await post(`/v1/videos/${job.id}/remix`, fields));
-  const remove = button("Delete", () => confirmed("Delete this video?", async () => {
-    await call(`/v1/videos/${job.id}`, { method: "DELETE" });
-    videos.drop(job.id);
-  }), { className: "plain" });
+  const away = button("Delete", () => confirmed("Delete this video?", () => remove(job, videos)), { className: "plain" });
   const change = button("Change settings", () => videos.reuse(job.request));
   if (job.status !== "completed") {
-    return row(button("Try again", again({ seed: job.seed })), change, remove);
+    return row(button("Try again", again({ seed: job.seed })), change, away);
   }
   const asked = job.request.references?.length > 0 && !job.reference_use;
   return row(
@@ -47,9 +44,14 @@ export function actions(job, videos) {
       ...(asked ? [button("Is my reference used?", again({ seed: job.seed, check_reference: true }))] : []),
       button("Same again", again({ seed: job.seed })),
       button("Use as a reference", () => useAsReference(job)),
-      remove,
+      away,
     )),
   );
+}
+
+export async function remove(job, videos) {
+  await call(`/v1/videos/${job.id}`, { method: "DELETE" });
+  videos.drop(job.id);
 }
 
 export async function download(job) {

@@ -3,14 +3,14 @@
 import { actions, button, ended, row } from "./actions.js";
 import { call, element, post } from "./api.js";
 import { pair } from "./pair.js";
-import { titleOf } from "./sources.js";
+import { capital, titleOf } from "./sources.js";
 
 export function card(job, videos) {
   const made = element("article", { className: "card", dataset: { id: job.id, text: searchText(job) } });
   return { element: made, draw: (now) => draw(made, now, videos) };
 }
 
-export const searchText = (job) => [titleOf(job), job.model, ...(job.request.reference_prompts ?? []), ...(job.request.references ?? []).map((each) => each.effect ?? "")].join(" ").toLowerCase();
+export const searchText = (job) => [titleOf(job), job.model, ...(job.request.reference_prompts ?? []), ...(job.request.references ?? []).map((each) => each.effect ?? "")].join(" ");
 
 function draw(place, job, videos) {
   const facts = [job.model, job.request.size, `seed ${job.seed}`].filter(Boolean).join(", ");
@@ -48,7 +48,6 @@ export function showProgress(place, job) {
 }
 
 const queued = (job) => `Waiting${job.queue_position ? `, number ${job.queue_position} in the queue` : ""}`;
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 // By the share that is done; too early a guess would jump.
 function left(job) {

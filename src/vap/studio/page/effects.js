@@ -4,6 +4,7 @@ import { element, upload } from "./api.js";
 import { catalog, chosenModel, loadCatalog, suits } from "./catalog.js";
 import { takeFiles } from "./drop.js";
 import { picture } from "./picture.js";
+import { hasWords } from "./words.js";
 
 const MANY = 8; // effects; above, there are categories to choose from
 const VERY_MANY = 16; // above, they are found by words, too
@@ -50,9 +51,8 @@ export function showEffects() {
 }
 
 function fits(effect) {
-  const words = at("find-effect").value.toLowerCase().split(/\s+/).filter(Boolean);
-  const text = [effect.id, effect.title, effect.description, effect.category, ...effect.tags].join(" ").toLowerCase();
-  return (!category || effect.category === category) && words.every((word) => text.includes(word));
+  const text = [effect.id, effect.title, effect.description, effect.category, ...effect.tags].join(" ");
+  return (!category || effect.category === category) && hasWords(text, at("find-effect").value);
 }
 
 function showCategories() {

@@ -1,7 +1,7 @@
 // Videos of one group: references down, images across, all in sync.
 
-import { actions, button, confirmed, download, ended, row } from "./actions.js";
-import { call, element, media, post } from "./api.js";
+import { actions, button, confirmed, download, ended, remove, row } from "./actions.js";
+import { element, media, post } from "./api.js";
 import { reason, searchText, showProgress, waiting } from "./card.js";
 import { findModel } from "./catalog.js";
 import { enlarge } from "./pair.js";
@@ -59,7 +59,7 @@ export function grid(first, videos) {
     table.append(body);
     const done = all.filter((job) => job.status === "completed");
     const open = all.filter((job) => !ended(job));
-    const bar = done.length ? [player(parts, findModel(done[0].model)?.num_frames)] : [];
+    const bar = done.length && parts.length ? [player(parts, findModel(done[0].model)?.num_frames)] : [];
     const count = all.length === 1 ? "1 video" : `${all.length} videos`;
     const top = element("div", { className: "top" }, element("h3", {}, rows.length * columns.length > 1 ? "Grid" : titleOf(all[0])), element("span", { className: "soft" }, `${count}, ${done.length} done`));
     made.replaceChildren(top, element("div", { className: "grid", tabIndex: 0, role: "region", ariaLabel: "Videos of the grid" }, table), ...bar, groupActions(all, done, open));
@@ -79,13 +79,11 @@ export function grid(first, videos) {
       const one = element("div", { className: "cell", dataset: { id: job.id } });
       cells.set(job.id, one);
       if (job.status === "completed") {
-        const video = await still(`/v1/videos/${job.id}/content`);
-        parts.push({ video });
-        one.append(element("button", { type: "button", className: "video", ariaLabel: "Larger, with all that can be done", onclick: () => open(job) }, video));
+        one.append(await result(job, parts));
       } else if (ended(job)) {
         one.append(reason(job), row(button("Try again", async () => {
           const next = await post(`/v1/videos/${job.id}/remix`, { seed: job.seed, group: job.request.group });
-          await remove(job);
+          await remove(job, videos);
           videos.add(next);
         }, { className: "small" })));
       } else {
@@ -95,6 +93,16 @@ export function grid(first, videos) {
       place.append(one);
     }
     return place;
+  }
+
+  async function result(job, parts) {
+    try {
+      const video = await still(`/v1/videos/${job.id}/content`, "result");
+      parts.push({ video });
+      return element("button", { type: "button", className: "video", ariaLabel: "Larger, with all that can be done", onclick: () => open(job) }, video);
+    } catch (error) {
+      return element("p", { className: "failed" }, error.message); // the others are shown all the same
+    }
   }
 
   async function open(job) {
@@ -107,15 +115,10 @@ export function grid(first, videos) {
     viewer.querySelector("div").append(actions(job, { add: closing(add), drop: closing(drop), reuse: closing(reuse) }));
   }
 
-  async function remove(job) {
-    await call(`/v1/videos/${job.id}`, { method: "DELETE" });
-    videos.drop(job.id);
-  }
-
   const groupActions = (all, done, open) => row(
     ...(open.length ? [button(open.length > 1 ? "Cancel all" : "Cancel", () => Promise.all(open.map((job) => post(`/v1/videos/${job.id}/cancel`))))] : []),
     ...(done.length ? [button(done.length > 1 ? "Download all" : "Download", async () => { for (const job of done) await download(job); })] : []),
-    ...(open.length ? [] : [button("Delete all", () => confirmed(`Delete ${all.length} videos?`, async () => { for (const job of all) await remove(job); }), { className: "plain" })]),
+    ...(open.length ? [] : [button("Delete all", () => confirmed(`Delete ${all.length} videos?`, async () => { for (const job of all) await remove(job, videos); }), { className: "plain" })]),
   );
 
   return { element: made, draw, without };

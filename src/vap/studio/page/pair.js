@@ -7,7 +7,7 @@ import { figure, referenceFigures, still, titleOf } from "./sources.js";
 
 export async function pair(job, { large = true } = {}) {
   const references = await referenceFigures(job.request.references ?? []);
-  const result = await still(`/v1/videos/${job.id}/content`);
+  const result = await still(`/v1/videos/${job.id}/content`, "result");
   const videos = element("div", { className: "pair" }, ...references.map((each) => each.figure), figure(result, "result"));
   const parts = [...references.map((each) => each.part).filter(Boolean), { video: result }];
   const bar = player(parts, job.request.num_frames ?? findModel(job.model)?.num_frames);

@@ -7,7 +7,8 @@ const DRIFT = 0.15; // seconds by which videos may be apart
 
 // Parts are {video, start, end} in seconds; without an end it is the video's. The last one sets the
 // pace. Frames are how many stops the slider has, for the arrow keys.
-export function player(parts, frames = 49) {
+export function player(given, frames = 49) {
+  let parts = given;
   const button = element("button", { type: "button", className: "small", ariaLabel: "Play" }, "▶");
   const place = element("input", { type: "range", min: 0, max: 1, step: 1 / Math.max(frames - 1, 1), value: 0, ariaLabel: "Place in the videos" });
   const speed = element("select", { ariaLabel: "Speed" }, ...SPEEDS.map((each) => element("option", { value: each, selected: each === 1 }, `${each}×`)));
@@ -66,10 +67,11 @@ export function player(parts, frames = 49) {
   speed.addEventListener("change", () => play(playing));
   // Who asks for less motion starts the videos.
   ready(parts).then(() => {
+    parts = parts.filter(({ video }) => !video.error); // an animated image plays by itself
     seek(0);
     if (!calm.matches && bar.isConnected) play(true);
   });
   return bar;
 }
 
-const ready = (parts) => Promise.all(parts.map(({ video }) => video.readyState >= 1 || new Promise((done) => { video.onloadedmetadata = done; })));
+const ready = (parts) => Promise.all(parts.map(({ video }) => video.readyState >= 1 || new Promise((done) => { video.onloadedmetadata = video.onerror = done; })));

@@ -4,6 +4,7 @@ import { ended } from "./actions.js";
 import { get } from "./api.js";
 import { card } from "./card.js";
 import { grid } from "./grid.js";
+import { hasWords } from "./words.js";
 
 const at = (id) => document.getElementById(id);
 const PAGE = 20;
@@ -71,11 +72,10 @@ function count() {
   at("find-videos").hidden = shown.size < 4;
 }
 
-// Words that a card must have, all of them.
 function find() {
-  const words = at("find-video").value.toLowerCase().split(/\s+/).filter(Boolean);
-  for (const each of at("results").children) each.hidden = !words.every((word) => each.dataset.text.includes(word));
-  at("nothing-found").hidden = !words.length || [...at("results").children].some((each) => !each.hidden);
+  const query = at("find-video").value;
+  for (const each of at("results").children) each.hidden = !hasWords(each.dataset.text, query);
+  at("nothing-found").hidden = !query.trim() || [...at("results").children].some((each) => !each.hidden);
 }
 
 // Those being made at every look; of those that wait the first, and one more in turn.

@@ -1,7 +1,8 @@
 // Where the references and the image of a request can be seen.
 
-import { element, get, media } from "./api.js";
+import { element, get } from "./api.js";
 import { findEffect } from "./catalog.js";
+import { picture } from "./picture.js";
 
 // A reference as {path, start, end, title}; no path where nothing can be shown.
 export async function sourceOf(reference) {
@@ -13,10 +14,8 @@ export async function sourceOf(reference) {
   return { path: upload && `/v1/uploads/${upload}/content`, title: "reference" };
 }
 
-// A still, quiet video; playing it is up to its player.
-export async function still(path) {
-  return element("video", { muted: true, playsInline: true, preload: "auto", src: await media(path) });
-}
+// A video whose player plays it.
+export const still = (path, title) => picture({ path, title }, { autoplay: false, controls: false, loop: false, preload: "auto" });
 
 // Figures of the references with the parts for a player; those that are gone say so.
 export async function referenceFigures(references) {
@@ -24,7 +23,7 @@ export async function referenceFigures(references) {
     try {
       const source = await sourceOf(reference);
       if (!source.path) throw new Error("encoded");
-      const video = await still(source.path);
+      const video = await still(source.path, source.title);
       return { part: { video, start: source.start, end: source.end }, figure: figure(video, source.title) };
     } catch {
       return { figure: figure(element("p", { className: "gone soft" }, "This reference can no longer be shown."), "reference") };
@@ -40,4 +39,6 @@ export const titleOf = (job) => {
 };
 
 // Effects may be listed later than videos.
-const effectTitle = (name) => findEffect(name)?.title ?? name.charAt(0).toUpperCase() + name.slice(1).replaceAll("-", " ");
+const effectTitle = (name) => findEffect(name)?.title ?? capital(name.replaceAll("-", " "));
+
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
